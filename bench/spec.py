@@ -1,0 +1,292 @@
+"""What a run is asked to be: the typed form of the composed configuration.
+
+Every class is a frozen value. Limits are checked on construction and raise ValueError with the
+field's name; `codec.decode` adds the path and turns it into an InputError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def _require(condition: bool, text: str) -> None:
+    if not condition:
+        raise ValueError(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence:
+    """Who may use the weights for what; `restrictions` is None when there is none known."""
+
+    name: str
+    url: str | None = None
+    gated: bool = False
+    commercial: bool | None = None
+    restrictions: str | None = None
+    verified: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Published weights of one model in one quantisation."""
+
+    repo: str
+    revision: str = "main"
+    source: str = ""
+    verified: bool = True
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One model. `config` holds the fields of its Hugging Face config.json that matter here.
+
+    `weights` is `hub` (the checkpoint of the chosen quantisation), `bundled` (shipped with this
+    package), `dummy` (random weights of the right shape: speed, memory and power, no quality) or
+    the path of a local directory.
+    """
+
+    name: str
+    repo: str | None = None
+    path: str | None = None
+    weights: str = "hub"
+    native_dtype: str = "bfloat16"
+    max_context_tokens: int
+    total_params_b: float | None = None
+    active_params_b: float | None = None
+    licence: Licence
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
+    siblings: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    as_of: str = ""
+    verified: bool = True
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.max_context_tokens > 0, "max_context_tokens must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantSpec:
+    """A weight quantisation. `hf_quantization_config` is what its checkpoints carry, so that
+    dummy-weight models are quantised the same way; None for the checkpoint's native dtype."""
+
+    name: str
+    title: str
+    weight_bits: float | None = None
+    activation_bits: int | None = None
+    group_size: int | None = None
+    hf_quantization_config: Mapping[str, Any] | None = None
+    source: str = ""
+    as_of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """A range of prices seen in $/GPU-hour."""
+
+    low_usd_per_gpu_h: float | None = None
+    high_usd_per_gpu_h: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuSpec:
+    """One GPU's published limits; dense TFLOP/s, None where the hardware has no such unit."""
+
+    name: str
+    title: str
+    kind: Literal["gpu", "cpu", "auto"] = "gpu"
+    memory_gb: float | None = None
+    memory_gib: float | None = None
+    bandwidth_gb_s: float | None = None
+    bf16_tflops: float | None = None
+    fp8_tflops: float | None = None
+    int8_tops: float | None = None
+    power_w: float | None = None
+    nvlink_gb_s: float | None = None
+    compute_capability: str | None = None
+    nvml_names: tuple[str, ...] = ()
+    price: Price = field(default_factory=Price)
+    source: str = ""
+    as_of: str = ""
+    verified: bool = True
+    unverified_fields: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmSpec:
+    """vLLM as a subprocess. None leaves the choice to vLLM; `args` are appended verbatim."""
+
+    kind: Literal["vllm"] = "vllm"
+    port: int | None = None
+    dtype: str | None = None
+    max_model_len: int | None = None
+    gpu_memory_utilization: float = 0.9
+    tensor_parallel_size: int | None = None
+    enforce_eager: bool = False
+    cpu_kv_cache_gib: int = 1
+    start_timeout_s: float = 1800.0
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(0 < self.gpu_memory_utilization <= 1, "gpu_memory_utilization must be in (0, 1]")
+        _require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointSpec:
+    """Any OpenAI-compatible server already running. The key is read from `api_key_env`, never
+    stored. `prompt` None asks the server whether it takes token ids and falls back to text."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    base_url: str = "http://127.0.0.1:8000/v1"
+    served_model: str | None = None
+    api: Literal["completions", "chat"] = "completions"
+    prompt: Literal["token_ids", "text"] | None = None
+    vocab_size: int | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    start_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthSpec:
+    """The built-in server that emits tokens on an exact schedule; 0 means as fast as it can."""
+
+    kind: Literal["truth"] = "truth"
+    ttft_ms: float = 50.0
+    itl_ms: float = 10.0
+    tokens_per_chunk: int = 1
+    slots: int | None = None
+    port: int | None = None
+    start_timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        _require(self.ttft_ms >= 0, "ttft_ms must be at least 0")
+        _require(self.itl_ms >= 0, "itl_ms must be at least 0")
+        _require(self.tokens_per_chunk >= 1, "tokens_per_chunk must be at least 1")
+
+
+EngineSpec = VllmSpec | EndpointSpec | TruthSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthSpec:
+    """A distribution of token counts. normal: mean, std; lognormal: median, sigma (of the log)."""
+
+    dist: Literal["fixed", "normal", "lognormal", "uniform"]
+    mean: float | None = None
+    std: float | None = None
+    median: float | None = None
+    sigma: float | None = None
+    min: int = 1
+    max: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SloSpec:
+    """What a user accepts: the given percentile of TTFT and of TPOT stays within the limits."""
+
+    ttft_ms: float
+    tpot_ms: float
+    percentile: float = 99.0
+
+    def __post_init__(self) -> None:
+        _require(0 < self.percentile <= 100, "percentile must be in (0, 100]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadSpec:
+    """What the requests look like. Lengths are token counts or distributions of them."""
+
+    name: str
+    input_tokens: int | LengthSpec
+    output_tokens: int | LengthSpec
+    slo: SloSpec
+    shared_prefix_tokens: int = 0
+    shared_prefix_count: int = 1
+    turns: int = 1
+    turn_gap_s: float = 0.0
+    file: str | None = None
+    file_format: Literal["sharegpt", "messages", "trace"] | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("input_tokens", "output_tokens"):
+            value = getattr(self, key)
+            _require(not isinstance(value, int) or value >= 1, f"{key} must be at least 1")
+        _require(self.shared_prefix_tokens >= 0, "shared_prefix_tokens must be at least 0")
+        _require(self.turns >= 1, "turns must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadSpec:
+    """How hard the server is pushed. `requests` counts per load point and repeat; None derives it
+    as `requests_per_slot` times the concurrency (closed loop) or rate times `duration_s` (open)."""
+
+    mode: Literal["closed", "open", "ramp", "slo", "saturate"] = "closed"
+    concurrency: tuple[int, ...] = (1, 4, 16)
+    rate_per_s: tuple[float, ...] = ()
+    arrival: Literal["constant", "poisson", "gamma", "trace"] = "poisson"
+    burstiness: float = 1.0
+    requests: int | None = None
+    requests_per_slot: int = 8
+    min_requests: int = 16
+    duration_s: float | None = None
+    ramp_s: float = 0.0
+    repeats: int = 3
+    warmup_requests: int = 8
+    request_timeout_s: float = 600.0
+    workers: int | None = None
+    generator: Literal["bench", "vllm"] = "bench"
+    calibrate: bool = True
+    max_error_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _require(all(c >= 1 for c in self.concurrency), "concurrency must be at least 1")
+        _require(all(r > 0 for r in self.rate_per_s), "rate_per_s must be above 0")
+        _require(self.requests is None or self.requests >= 1, "requests must be at least 1")
+        _require(self.requests_per_slot >= 2, "requests_per_slot must be at least 2")
+        _require(self.repeats >= 1, "repeats must be at least 1")
+        _require(self.warmup_requests >= 0, "warmup_requests must be at least 0")
+        _require(self.request_timeout_s > 0, "request_timeout_s must be above 0")
+        _require(self.duration_s is None or self.duration_s > 0, "duration_s must be above 0")
+        _require(self.burstiness > 0, "burstiness must be above 0")
+        _require(self.workers is None or self.workers >= 1, "workers must be at least 1")
+        _require(0 <= self.max_error_rate <= 1, "max_error_rate must be in [0, 1]")
+        if self.mode == "closed":
+            _require(bool(self.concurrency), "concurrency needs at least one value")
+        if self.mode == "open" and self.arrival != "trace":
+            _require(bool(self.rate_per_s), "rate_per_s needs at least one value in an open loop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """`force` starts the engine although the fit says it cannot work (recorded in the Run)."""
+
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that defines one run; stored whole in run.json."""
+
+    model: ModelSpec
+    quant: QuantSpec
+    gpu: GpuSpec
+    gpus: int
+    engine: EngineSpec
+    workload: WorkloadSpec
+    load: LoadSpec
+    fit: FitOptions = field(default_factory=FitOptions)
+    seed: int = 0
+    results_dir: str = "results"
+
+    def __post_init__(self) -> None:
+        _require(self.gpus >= 0, "gpus must be at least 0")
+        _require(self.seed >= 0, "seed must be at least 0")
