@@ -1,0 +1,64 @@
+"""The one clock: CLOCK_MONOTONIC nanoseconds, and a timer that fires on it to the microsecond.
+
+Event loops round timers to whole milliseconds, which would be the largest error of a load
+generator on an otherwise idle machine; a timerfd is not rounded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+now_ns = time.monotonic_ns
+
+_CLOCK_MONOTONIC = 1
+_TFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
+_TFD_TIMER_ABSTIME = 1
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("sec", ctypes.c_long), ("nsec", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class AbsoluteTimer:
+    """Calls `callback` on `loop` once CLOCK_MONOTONIC reaches the time last given to `set`."""
+
+    def __init__(self, loop: AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._loop = loop
+        self._callback = callback
+        self._spec = _Itimerspec()
+        loop.add_reader(self._fd, self._fired)
+
+    def set(self, when_ns: int) -> None:
+        """Arm for `when_ns`; a time already past fires at once."""
+        when_ns = max(when_ns, 1)
+        self._spec.value.sec, self._spec.value.nsec = divmod(when_ns, 1_000_000_000)
+        self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None)
+
+    def close(self) -> None:
+        """Stop listening and release the descriptor."""
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _fired(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:  # re-armed between the wake-up and this read
+            return
+        self._callback()

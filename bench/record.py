@@ -1,0 +1,113 @@
+"""Raw observations: what was planned, sent and received, before any arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+OUTCOMES = ("ok", "http_error", "server_error", "connection", "timeout", "malformed", "no_tokens")
+"""How a request can end; its code in the records is its place in this tuple."""
+
+OK = 0
+
+TOKENS_AROSE = ("usage_per_chunk", "one_per_chunk", "allocated", "unknown")
+"""How the token count of each chunk is known: the server's running usage; one each because the
+final usage equals the number of chunks; the final usage spread evenly; or not at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRequest:
+    """One request before it is sent. `arrival_ns` counts from the start of the load point (None
+    in a closed loop); requests of one `session` follow each other, `gap_ns` apart."""
+
+    index: int
+    prompt: list[int] | str | list[dict[str, str]]
+    input_tokens: int
+    output_tokens: int
+    arrival_ns: int | None = None
+    session: int = -1
+    gap_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadPoint:
+    """One setting of the load: closed loop (`concurrency`) or open loop (`rate_per_s`)."""
+
+    index: int
+    repeat: int
+    mode: Literal["closed", "open", "ramp"]
+    concurrency: int | None = None
+    rate_per_s: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Short name, unique within a run apart from the repeat: `c16` or `r2.5`."""
+        return f"c{self.concurrency}" if self.mode == "closed" else f"r{self.rate_per_s:g}"
+
+    @property
+    def key(self) -> str:
+        """File-name-safe identity within a run: `003-c16-r2`."""
+        return f"{self.index:03d}-{self.label}-r{self.repeat}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerReport:
+    """How one load-generating process itself fared."""
+
+    requests: int
+    cpu_s: float
+    parse_cpu_s: float
+    wall_s: float
+    loop_lag_ns: tuple[int, ...]
+    reconnects: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointData:
+    """Everything observed at one load point, columnar; times are CLOCK_MONOTONIC ns, 0 = never.
+
+    `requests` has one row per request: index, session, worker, scheduled_ns, sent_ns,
+    first_read_ns, end_ns, status, outcome, input_tokens, requested_tokens, usage_prompt_tokens
+    and usage_completion_tokens (-1 = the server did not say), first_chunk, chunks, tokens_arose.
+    `chunk_ns` and `chunk_tokens` hold the token-bearing chunks of all requests, in row order.
+    """
+
+    point: LoadPoint
+    start_ns: int
+    requests: dict[str, Int64]
+    chunk_ns: Int64
+    chunk_tokens: Int64
+    errors: dict[int, str] = field(default_factory=dict)
+    workers: tuple[WorkerReport, ...] = ()
+    engine_before: dict[str, Any] | None = None
+    engine_after: dict[str, Any] | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of requests, however they ended."""
+        return len(self.requests["index"])
+
+
+REQUEST_COLUMNS = (
+    "index",
+    "session",
+    "worker",
+    "scheduled_ns",
+    "sent_ns",
+    "first_read_ns",
+    "end_ns",
+    "status",
+    "outcome",
+    "input_tokens",
+    "requested_tokens",
+    "usage_prompt_tokens",
+    "usage_completion_tokens",
+    "first_chunk",
+    "chunks",
+    "tokens_arose",
+)
