@@ -58,12 +58,12 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
     sequence: list[int] = []
     for index in range(layers):
         kv = _kv_cache(c, model_type, index)
-        key = (_has_experts(c, model_type, index), kv)
-        if key not in made:
-            made[key] = len(blocks)
+        kind = (_has_experts(c, model_type, index), kv)
+        if kind not in made:
+            made[kind] = len(blocks)
             prefix = f"model.layers.{index}"
-            blocks.append(Block(matrices=layer_matrices(c, model_type, prefix, moe=key[0]), kv=kv))
-        sequence.append(made[key])
+            blocks.append(Block(matrices=layer_matrices(c, model_type, prefix, moe=kind[0]), kv=kv))
+        sequence.append(made[kind])
     hidden, vocab, tied = c.int("hidden_size", "n_embd"), c.int("vocab_size"), _tied(c, model_type)
     heads = c.int("num_attention_heads", "n_head")
     vision, vision_notes = vision_matrices(config, hidden)
@@ -149,6 +149,7 @@ def _kv_cache(c: Config, model_type: str, index: int) -> KvCache:
             heads=1,
             # The indexer keeps its keys in FP8 with one fp32 scale per 128 of them (vLLM).
             index_bytes=0 if dim is None else dim + 4 * -(-dim // 128),
+            selected=None if dim is None else c.int("index_topk"),
         )
     heads = c.int("num_key_value_heads", default=c.int("num_attention_heads", "n_head"))
     kind, window = _window(c, model_type, index)

@@ -66,7 +66,8 @@ class KvCache:
     `elements` counts stored numbers over all KV heads (2 × heads × head_dim; kv_lora_rank + rope
     for MLA, whose latent has no heads and is replicated on every tensor-parallel rank, hence
     heads=1). `window` is how many tokens back it must keep; None keeps all. `index_bytes` is the
-    sparse-attention indexer's cache, whose format does not follow the KV dtype.
+    sparse-attention indexer's cache, whose format does not follow the KV dtype; `selected` is how
+    many tokens such an indexer lets attention read (None reads all).
     """
 
     kind: Literal["full", "mla", "sliding", "chunked"]
@@ -74,6 +75,7 @@ class KvCache:
     heads: int
     window: int | None = None
     index_bytes: int = 0
+    selected: int | None = None
 
     def bytes_per_token(self, dtype_bytes: float, tp: int = 1) -> float:
         """Bytes per token on one rank; with tp=1 those of the whole layer."""
@@ -192,6 +194,16 @@ class Geometry:
             window = block.kv.window if windowed else None
             kept = context_tokens if window is None else min(context_tokens, window)
             total += block.kv.bytes_per_token(dtype_bytes, tp) * kept * repeats
+        return total
+
+    def kv_read_bytes(self, context_tokens: float, dtype_bytes: float = 2.0) -> float:
+        """KV bytes that one decode step of one sequence must read, each exactly once."""
+        total = 0.0
+        for block, repeats in self.layers():
+            kv = block.kv
+            limits = [x for x in (kv.window, kv.selected) if x is not None]
+            read = min([context_tokens, *limits])
+            total += (kv.elements * dtype_bytes * read + kv.index_bytes * context_tokens) * repeats
         return total
 
     @property

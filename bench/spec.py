@@ -30,13 +30,18 @@ class Licence:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Published weights of one model in one quantisation."""
+    """Published weights of one model in one quantisation.
+
+    `quantization_config` is what its config.json carries, where it differs from the general one of
+    the quantisation (other groups, blocks or unquantised layers).
+    """
 
     repo: str
     revision: str = "main"
     source: str = ""
     verified: bool = True
     note: str | None = None
+    quantization_config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +125,10 @@ class GpuSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class VllmSpec:
-    """vLLM as a subprocess. None leaves the choice to vLLM; `args` are appended verbatim."""
+    """vLLM as a subprocess. None leaves the choice to vLLM; `args` are appended verbatim.
+
+    `enforce_eager` None compiles on GPUs and not on a CPU, where that takes minutes.
+    """
 
     kind: Literal["vllm"] = "vllm"
     port: int | None = None
@@ -128,7 +136,7 @@ class VllmSpec:
     max_model_len: int | None = None
     gpu_memory_utilization: float = 0.9
     tensor_parallel_size: int | None = None
-    enforce_eager: bool = False
+    enforce_eager: bool | None = None
     cpu_kv_cache_gib: int = 1
     start_timeout_s: float = 1800.0
     args: tuple[str, ...] = ()

@@ -1,0 +1,167 @@
+"""The smallest changes that would make a run fit, found by trying the catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from bench.architecture import from_config
+from bench.catalogue import Catalogue
+from bench.errors import InputError
+from bench.fit import Alternative, FitReport, fit, has_checkpoint
+from bench.geometry import Geometry
+from bench.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
+
+GPU_COUNTS = (1, 2, 4, 8, 16)
+
+
+def alternatives(spec: RunSpec, report: FitReport, catalogue: Catalogue) -> tuple[Alternative, ...]:
+    """Changes that fit, the fewest things changed first, without repeats.
+
+    One change: another quantisation, more of the same GPUs, another GPU, a shorter context. Two or
+    more: for each quantisation the least memory that holds it. Last: a distilled sibling on the
+    GPUs at hand. Only pairs with published (or local) weights are proposed.
+    """
+    if report.fits or report.budget_gib_per_gpu is None or spec.gpus == 0:
+        return ()
+    geometry = from_config(spec.model.config)
+    found: dict[tuple[str, str, str, int], Alternative] = {}
+    for one in _search(spec, report, catalogue, geometry):
+        key = (one.model, one.quant, one.gpu, one.gpus)
+        found.setdefault(key, one)
+    return tuple(found.values())
+
+
+def _search(
+    spec: RunSpec, report: FitReport, catalogue: Catalogue, geometry: Geometry
+) -> Iterator[Alternative]:
+    quants = [q for q in catalogue.quants.values() if has_checkpoint(spec.model, q.name)]
+    for quant in quants:
+        yield from _one(spec, "quant", geometry, quant=quant)
+    for count in GPU_COUNTS:
+        if count > spec.gpus:
+            more = tuple(_one(spec, "gpus", geometry, gpus=count))
+            yield from more
+            if more:
+                break
+    for gpu in _cheapest(_others(catalogue, spec.gpu)):
+        bigger = tuple(_one(spec, "gpu", geometry, gpu=gpu))
+        yield from bigger
+        if bigger:
+            break
+    yield from _shorter(spec, report, geometry)
+    for quant in quants:
+        yield from _least(spec, catalogue, geometry, quant)
+    yield from _sibling(spec, catalogue)
+
+
+def _others(catalogue: Catalogue, gpu: GpuSpec) -> Iterator[GpuSpec]:
+    return (g for g in catalogue.planning_gpus() if g.name != gpu.name)
+
+
+def _cheapest(gpus: Iterable[GpuSpec]) -> list[GpuSpec]:
+    """Least memory first, then the lower price: the smallest step up."""
+    return sorted(gpus, key=lambda g: (g.memory_gib or 0.0, _price(g), g.name))
+
+
+def _price(gpu: GpuSpec) -> float:
+    return gpu.price.low_usd_per_gpu_h if gpu.price.low_usd_per_gpu_h is not None else 1e9
+
+
+def _least(
+    spec: RunSpec, catalogue: Catalogue, geometry: Geometry, quant: QuantSpec
+) -> Iterator[Alternative]:
+    """With this quantisation: the same GPU if up to a node of 8 holds it, else the least memory."""
+    same = [(n, spec.gpu) for n in GPU_COUNTS if n <= 8]
+    rest = [(n, g) for n in GPU_COUNTS if n <= 8 for g in _others(catalogue, spec.gpu)]
+    rest.sort(key=lambda pair: (pair[0] * (pair[1].memory_gib or 0.0), _price(pair[1]) * pair[0]))
+    for count, gpu in (*same, *rest):
+        kind = "gpus" if gpu is spec.gpu else "gpu"
+        fitting = tuple(_one(spec, kind, geometry, quant=quant, gpu=gpu, gpus=count))
+        if fitting:
+            yield fitting[0]
+            return
+
+
+def _shorter(spec: RunSpec, report: FitReport, geometry: Geometry) -> Iterator[Alternative]:
+    """The longest context that the same GPUs hold, when the weights at least fit."""
+    longest = min(report.max_context_tokens, spec.model.max_context_tokens)
+    if not 0 < longest < report.context_needed_tokens:
+        return
+    engine = spec.engine if isinstance(spec.engine, VllmSpec) else VllmSpec()
+    shorter = dataclasses.replace(spec, engine=dataclasses.replace(engine, max_model_len=longest))
+    yield from _one(shorter, "context", geometry)
+
+
+def _sibling(spec: RunSpec, catalogue: Catalogue) -> Iterator[Alternative]:
+    """The first listed sibling that fits on the same GPUs, in its best format that does."""
+    for name in spec.model.siblings:
+        model = catalogue.models.get(name)
+        if model is None:
+            continue
+        geometry = from_config(model.config)
+        quants = sorted(catalogue.quants.values(), key=lambda q: -(q.weight_bits or 16))
+        for quant in quants:
+            if not has_checkpoint(model, quant.name):
+                continue
+            fitting = tuple(_one(spec, "sibling", geometry, model=model, quant=quant))
+            if fitting:
+                yield fitting[0]
+                return
+
+
+def _one(
+    spec: RunSpec,
+    kind: str,
+    geometry: Geometry,
+    *,
+    model: ModelSpec | None = None,
+    quant: QuantSpec | None = None,
+    gpu: GpuSpec | None = None,
+    gpus: int | None = None,
+) -> Iterator[Alternative]:
+    """The changed run as an Alternative, if it fits."""
+    changed = dataclasses.replace(
+        spec,
+        model=model or spec.model,
+        quant=quant or spec.quant,
+        gpu=gpu or spec.gpu,
+        gpus=gpus or spec.gpus,
+    )
+    if isinstance(changed.engine, VllmSpec) and changed.gpus != spec.gpus:
+        # A layout typed for the old number of GPUs does not bind the new one.
+        changed = dataclasses.replace(
+            changed, engine=dataclasses.replace(changed.engine, tensor_parallel_size=None)
+        )
+    try:
+        report = fit(changed, geometry=geometry)
+    except InputError:
+        return  # this pair cannot even be counted, so it is no proposal
+    if report.fits:
+        yield _as_alternative(kind, changed, report)
+
+
+def _as_alternative(kind: str, spec: RunSpec, report: FitReport) -> Alternative:
+    overrides = [
+        f"model={spec.model.name}",
+        f"quant={spec.quant.name}",
+        f"gpu={spec.gpu.name}",
+        f"gpus={spec.gpus}",
+    ]
+    context = ""
+    if isinstance(spec.engine, VllmSpec) and spec.engine.max_model_len is not None:
+        overrides.append(f"engine.max_model_len={spec.engine.max_model_len}")
+        context = f" at {spec.engine.max_model_len:,} tokens of context"
+    return Alternative(
+        kind=kind,  # type: ignore[arg-type]
+        text=f"{spec.model.name} {spec.quant.name} on {spec.gpus}×{spec.gpu.name}{context}",
+        overrides=tuple(overrides),
+        model=spec.model.name,
+        quant=spec.quant.name,
+        gpu=spec.gpu.name,
+        gpus=spec.gpus,
+        weights_gib_per_gpu=report.weights_gib_per_gpu,
+        max_context_tokens=report.max_context_tokens,
+        usd_per_h_low=report.usd_per_h_low,
+        usd_per_h_high=report.usd_per_h_high,
+    )
