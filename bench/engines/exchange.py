@@ -1,0 +1,107 @@
+"""One HTTP exchange with a server on trial: where it is, and what it answered. Standard library."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.errors import EngineError, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A server's address: `base_url` is normalised; `headers` may hold a secret."""
+
+    base_url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key_env: str | None = None
+    timeout_s: float = 30.0
+
+    @property
+    def root_url(self) -> str:
+        """Where /metrics and /version are: the address without its /v1."""
+        return self.base_url.removesuffix("/v1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What came back; `body` is the whole answer, a stream read to its end."""
+
+    status: int
+    content_type: str
+    body: str
+
+
+def normalise_base_url(url: str) -> str:
+    """`url` without a trailing slash, with /v1 where it names no path; InputError if malformed."""
+    parts = urlsplit(url.strip())
+    try:
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number
+        good = False
+    if not good or parts.query or parts.fragment:
+        raise InputError(
+            f"engine.base_url: {url!r} is not an address such as http://127.0.0.1:8000/v1."
+        )
+    if parts.username or parts.password:
+        raise InputError(
+            "engine.base_url holds a user or password, which would be stored; "
+            "put the key into the environment variable that engine.api_key_env names."
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
+
+
+def request(target: Target, url: str, body: Mapping[str, Any] | None = None) -> Reply:
+    """One exchange; EngineError(code="unreachable") when nothing answers within the timeout."""
+    parts = urlsplit(url)
+    connection = _connect(parts.scheme, parts.hostname or "", parts.port, target.timeout_s)
+    headers = {"Content-Type": "application/json", **target.headers}
+    data = None if body is None else json.dumps(body)
+    try:
+        connection.request("GET" if data is None else "POST", parts.path, data, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace")
+        kind = answer.headers.get("Content-Type", "")
+        return Reply(status=answer.status, content_type=kind, body=text)
+    except (OSError, http.client.HTTPException) as error:
+        what = str(error).partition("] ")[2] or str(error) or type(error).__name__
+        raise EngineError(
+            f"engine.base_url: no answer from {url} ({what.strip()}). "
+            "Start the server or correct the address.",
+            code="unreachable",
+        ) from error
+    finally:
+        connection.close()
+
+
+def _connect(
+    scheme: str, host: str, port: int | None, timeout_s: float
+) -> http.client.HTTPConnection:
+    if scheme == "https":
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
+    return http.client.HTTPConnection(host, port, timeout=timeout_s)
+
+
+def optional(target: Target, url: str) -> Reply | None:
+    """The reply to a request that a server need not answer."""
+    try:
+        return request(target, url)
+    except EngineError:
+        return None
+
+
+def json_of(reply: Reply | None) -> dict[str, Any]:
+    """The JSON object of a successful reply; empty for anything else."""
+    if reply is None or reply.status != 200:
+        return {}
+    try:
+        value = json.loads(reply.body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
