@@ -227,7 +227,7 @@ def last_line(log_path: Path) -> str:
         log.seek(0, os.SEEK_END)
         log.seek(max(0, log.tell() - 4096))
         lines = log.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
-    said = [text for line in lines if any(c.isalnum() for c in (text := message_of(line)))]
+    said = [text for text in map(message_of, lines) if any(c.isalnum() for c in text)]
     return said[-1][:200] if said else ""
 
 
