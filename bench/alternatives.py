@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from bench.architecture import from_config
 from bench.catalogue import Catalogue
 from bench.errors import InputError
-from bench.fit import Alternative, FitReport, fit, has_checkpoint
+from bench.fit import Alternative, FitReport, fit
 from bench.geometry import Geometry
+from bench.headroom import has_checkpoint
 from bench.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
@@ -27,7 +28,8 @@ def alternatives(spec: RunSpec, report: FitReport, catalogue: Catalogue) -> tupl
     geometry = from_config(spec.model.config)
     found: dict[tuple[str, str, str, int], Alternative] = {}
     for one in _search(spec, report, catalogue, geometry):
-        key = (one.model, one.quant, one.gpu, one.gpus)
+        own = spec.model.checkpoints.get(one.quant) if one.model == spec.model.name else None
+        key = (one.model, own.repo if own else one.quant, one.gpu, one.gpus)
         found.setdefault(key, one)
     return tuple(found.values())
 
@@ -35,7 +37,7 @@ def alternatives(spec: RunSpec, report: FitReport, catalogue: Catalogue) -> tupl
 def _search(
     spec: RunSpec, report: FitReport, catalogue: Catalogue, geometry: Geometry
 ) -> Iterator[Alternative]:
-    quants = [q for q in catalogue.quants.values() if has_checkpoint(spec.model, q.name)]
+    quants = _distinct(spec.model, catalogue)
     for quant in quants:
         yield from _one(spec, "quant", geometry, quant=quant)
     for count in GPU_COUNTS:
@@ -53,6 +55,16 @@ def _search(
     for quant in quants:
         yield from _least(spec, catalogue, geometry, quant)
     yield from _sibling(spec, catalogue)
+
+
+def _distinct(model: ModelSpec, catalogue: Catalogue) -> list[QuantSpec]:
+    """The quantisations whose weights can be had, the same repository only once."""
+    found: dict[str, QuantSpec] = {}
+    for quant in sorted(catalogue.quants.values(), key=lambda q: (q.weight_bits is None, q.name)):
+        if has_checkpoint(model, quant.name):
+            checkpoint = model.checkpoints.get(quant.name)
+            found.setdefault(checkpoint.repo if checkpoint else quant.name, quant)
+    return list(found.values())
 
 
 def _others(catalogue: Catalogue, gpu: GpuSpec) -> Iterator[GpuSpec]:

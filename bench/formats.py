@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import InputError
-from bench.geometry import Matrix
+from bench.geometry import Geometry, Matrix
 from bench.spec import ModelSpec, QuantSpec
 
 # Sizes of scale entries as vLLM allocates them: group scales in the activations' data type,
@@ -61,6 +61,16 @@ class WeightFormat:
             blocks = -(-rows // self.block[0]) * -(-cols // self.block[1])
             return size + blocks * CHANNEL_SCALE_BYTES
         return size + (rows * CHANNEL_SCALE_BYTES if self.channel else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A model in memory: geometry, weight format, and bytes per native weight and KV element."""
+
+    geometry: Geometry
+    fmt: WeightFormat
+    native_bytes: float = 2.0
+    kv_bytes: float = 2.0
 
 
 def _matches(pattern: str, name: str) -> bool:

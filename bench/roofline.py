@@ -14,19 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.formats import WeightFormat
-from bench.geometry import Geometry, Matrix
+from bench.formats import Served, WeightFormat
+from bench.geometry import Matrix
 from bench.spec import GpuSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    """A model in memory: geometry, weight format, and bytes per native weight and KV element."""
-
-    geometry: Geometry
-    fmt: WeightFormat
-    native_bytes: float = 2.0
-    kv_bytes: float = 2.0
 
 
 def expert_coverage(experts: int, top_k: int, batch: float) -> float:
@@ -82,7 +72,7 @@ def decode_flops(served: Served, context_tokens: float) -> float:
 
 
 def prefill_flops(served: Served, input_tokens: float) -> float:
-    """Operations per prompt token; the output head runs once per prompt, causality halves context."""
+    """Operations per prompt token; the head runs once per prompt, causality halves the context."""
     g = served.geometry
     head = g.hidden * g.vocab
     attended = sum(

@@ -1,4 +1,4 @@
-"""How a model is spread over GPUs: bytes of weights and cache per rank, and what does not divide."""
+"""How a model is spread over GPUs: bytes per rank and stage, and what does not divide."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.errors import InputError
-from bench.formats import WeightFormat
+from bench.formats import Served, WeightFormat
 from bench.geometry import Geometry, Matrix
 from bench.spec import VllmSpec
 
@@ -93,26 +93,47 @@ def checkpoint_bytes(geometry: Geometry, fmt: WeightFormat, native_bytes: float)
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One pipeline stage: its layers [start, stop) and the weights of its fullest rank, in bytes."""
+    """One pipeline stage: layers [start, stop), the weights of its fullest rank in bytes, and the
+    cache's bytes per token of each kind of layer with the window it keeps."""
 
     start: int
     stop: int
     weights_bytes: float
+    kv_slopes: tuple[tuple[float, int | None], ...]
+
+    def kv_bytes(self, tokens: int, *, windowed: bool = True) -> float:
+        """Cache bytes of one sequence on one rank of this stage."""
+        return sum(
+            slope * (tokens if window is None or not windowed else min(tokens, window))
+            for slope, window in self.kv_slopes
+        )
+
+    def longest(self, space_bytes: float, block: int, *, windowed: bool = True) -> int:
+        """The longest single sequence, in whole blocks, whose cache fits in `space_bytes`."""
+        low, high = 0, 2**40 // block
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.kv_bytes(middle * block, windowed=windowed) <= space_bytes:
+                low = middle
+            else:
+                high = middle - 1
+        return low * block
 
 
-def stages(
-    geometry: Geometry, fmt: WeightFormat, where: Layout, native_bytes: float
-) -> Iterator[Stage]:
+def stages(served: Served, where: Layout) -> Iterator[Stage]:
     """Every pipeline stage; the embedding (and vision tower) is on the first, the head on the last.
 
     The vision tower is cut like the rest, as vLLM does by default.
     """
+    geometry, fmt, native_bytes = served.geometry, served.fmt, served.native_bytes
     layers = len(geometry.sequence)
     start = 0
     for index in range(where.pp):
         stop = start + layers // where.pp + (1 if index < layers % where.pp else 0)
-        size = 0.0
+        size, slopes = 0.0, []
         for block, repeats in geometry.layers(start, stop):
+            slope = block.kv.bytes_per_token(served.kv_bytes, where.tp) * repeats
+            slopes.append((slope, block.kv.window))
             each = (rank_bytes(m, fmt, geometry, where, native_bytes) for m in block.matrices)
             size += sum(each) * repeats
         if index == 0:
@@ -125,7 +146,7 @@ def stages(
                 size += sum(
                     rank_bytes(m, fmt, geometry, where, native_bytes) for m in geometry.stem
                 )
-        yield Stage(start=start, stop=stop, weights_bytes=size)
+        yield Stage(start=start, stop=stop, weights_bytes=size, kv_slopes=tuple(slopes))
         start = stop
 
 
