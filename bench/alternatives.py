@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from bench.architecture import from_config
 from bench.catalogue import Catalogue
 from bench.errors import InputError
-from bench.fit import Alternative, FitReport, fit
+from bench.fit import fit
+from bench.fit_report import Alternative, FitReport
 from bench.geometry import Geometry
 from bench.headroom import has_checkpoint
 from bench.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from bench.codec import encode
 from bench.errors import InputError
-from bench.formats import Served, WeightFormat
+from bench.fit_report import Alternative, FitReport
+from bench.formats import Served
 from bench.geometry import Geometry
 from bench.headroom import (
     Room,
@@ -25,81 +24,10 @@ from bench.headroom import (
     typical,
     vllm_of,
 )
-from bench.overheads import GIB, Overhead
-from bench.roofline import Ceiling, decode_ceiling, prefill_ceiling
-from bench.sharding import Layout, Stage, layout, stages, undivided
+from bench.overheads import GIB
+from bench.roofline import decode_ceiling, prefill_ceiling
+from bench.sharding import Layout, Stage, layout, option, stages, undivided
 from bench.spec import RunSpec, VllmSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alternative:
-    """A change that would fit. `overrides` is what to type; `kind` says what it changes."""
-
-    kind: Literal["quant", "gpus", "gpu", "context", "sibling"]
-    text: str
-    overrides: tuple[str, ...]
-    model: str
-    quant: str
-    gpu: str
-    gpus: int
-    weights_gib_per_gpu: float
-    max_context_tokens: int
-    usd_per_h_low: float | None = None
-    usd_per_h_high: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitReport:
-    """What one model, quantisation and set of GPUs comes to. Sizes in GiB, rates in tokens/s.
-
-    `kv_gib_per_gpu` is the space left for the cache (an engine fills it all);
-    `kv_needed_gib_per_gpu` what one request of `context_needed_tokens` takes. With several
-    pipeline stages the fullest one is shown. `kv_bytes_per_token` is for one token over all GPUs
-    while every layer keeps it, and `kv_gb_if_no_layer_forgets` the needed context without windows.
-    Ceilings are physical bounds (`bench.roofline`), also given for what does not fit. None means
-    not known. `arose` is modelled: nothing here was measured.
-    """
-
-    model: str
-    quant: str
-    gpu: str
-    gpus: int
-    fits: bool
-    reasons: tuple[str, ...]
-    weights_gib_per_gpu: float
-    kv_gib_per_gpu: float
-    other_gib_per_gpu: float
-    budget_gib_per_gpu: float | None
-    kv_needed_gib_per_gpu: float
-    context_needed_tokens: int
-    max_context_tokens: int
-    max_context_tokens_if_no_layer_forgets: int
-    max_concurrency: int
-    kv_tokens: int
-    ceiling_tokens_per_s_batch1: float | None
-    ceiling_tokens_per_s: float | None
-    ceiling_concurrency: int
-    decode_batch1: Ceiling | None
-    decode: Ceiling | None
-    prefill: Ceiling | None
-    total_params: int
-    active_params: int
-    weights_gb: float
-    kv_bytes_per_token: int
-    kv_gb_needed: float
-    kv_gb_if_no_layer_forgets: float
-    layout: Layout
-    weight_format: WeightFormat
-    overheads: tuple[Overhead, ...]
-    usd_per_h_low: float | None
-    usd_per_h_high: float | None
-    notes: tuple[str, ...] = ()
-    alternatives: tuple[Alternative, ...] = ()
-    arose: Literal["modelled"] = "modelled"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data with the keys that scripts rely on, this class's field names."""
-        return dict(encode(self))
 
 
 def fit(
@@ -158,7 +86,7 @@ def fit(
         overheads=room.overheads,
         usd_per_h_low=_times(spec.gpu.price.low_usd_per_gpu_h, spec.gpus),
         usd_per_h_high=_times(spec.gpu.price.high_usd_per_gpu_h, spec.gpus),
-        notes=_notes(spec, s, target, at_once),
+        notes=_notes(spec, s, where, target=target, at_once=at_once, longest=longest),
     )
 
 
@@ -226,7 +154,9 @@ def _reasons(
     return tuple(found)
 
 
-def _notes(spec: RunSpec, s: Served, target: int, at_once: int) -> tuple[str, ...]:
+def _notes(
+    spec: RunSpec, s: Served, where: Layout, *, target: int, at_once: int, longest: int
+) -> tuple[str, ...]:
     """What does not forbid the run but bears on reading the numbers."""
     found = list(s.geometry.notes)
     if not has_checkpoint(spec.model, spec.quant.name):
@@ -236,6 +166,18 @@ def _notes(spec: RunSpec, s: Served, target: int, at_once: int) -> tuple[str, ..
     fp8 = s.fmt.activation_bits == 8 and not s.fmt.integer
     if fp8 and spec.gpu.fp8_tflops is None and not is_cpu(spec):
         found.append("no FP8 units: the weights stay 8-bit and multiply in 16 bits")
+    full = spec.model.max_context_tokens
+    if context_needed(spec) <= longest < full:
+        found.append(
+            f"the model's full context of {full:,} tokens does not fit: start the engine with "
+            f"engine.max_model_len={longest} or less"
+        )
+    if where.pp > 1:
+        found.append(
+            f"planned as {where.pp} pipeline stages of {where.tp} GPUs: set "
+            f"engine.tensor_parallel_size={where.tp} and "
+            f"engine.args=[--pipeline-parallel-size,{where.pp}]"
+        )
     if s.geometry.has_windows:
         found.append("layers with a window forget past it, as vLLM's hybrid KV cache does")
     if spec.gpu.unverified_fields:
@@ -243,6 +185,20 @@ def _notes(spec: RunSpec, s: Served, target: int, at_once: int) -> tuple[str, ..
     if not isinstance(spec.engine, VllmSpec):
         found.append(f"counted for vLLM; engine {spec.engine.kind} was not modelled")
     return tuple(found)
+
+
+def suggested_max_model_len(spec: RunSpec, report: FitReport) -> int | None:
+    """The context to start the engine with; None leaves it to the engine.
+
+    vLLM refuses to start when one request of the model's full context does not fit its cache, so
+    a run whose workload needs less has to be given the longest context that does.
+    """
+    engine = vllm_of(spec)
+    if engine.max_model_len is not None or option(engine, "--max-model-len") is not None:
+        return None
+    if not report.fits or report.max_context_tokens >= spec.model.max_context_tokens:
+        return None
+    return report.max_context_tokens
 
 
 def with_alternatives(report: FitReport, found: tuple[Alternative, ...]) -> FitReport:

@@ -52,12 +52,14 @@ def vllm_of(spec: RunSpec) -> VllmSpec:
     return spec.engine if isinstance(spec.engine, VllmSpec) else VllmSpec()
 
 
-def native_bytes(geometry: Geometry, engine: VllmSpec) -> float:
-    """Bytes per unquantised weight: the engine's dtype, else the model's.
+def native_bytes(spec: RunSpec) -> float:
+    """Bytes per unquantised weight: the engine's dtype, else 16 bits.
 
-    vLLM serves float32 checkpoints in 16 bits unless it is told otherwise.
+    vLLM serves float32 checkpoints in 16 bits unless it is told otherwise; on a host without a GPU
+    the adapter tells it to use float32.
     """
-    name = option(engine, "--dtype") or engine.dtype or "auto"
+    engine = vllm_of(spec)
+    name = option(engine, "--dtype") or engine.dtype or ("float32" if spec.gpus == 0 else "auto")
     if name == "auto":
         return 2.0
     if name not in _DTYPE_BYTES:
@@ -74,7 +76,7 @@ def kv_dtype_bytes(engine: VllmSpec, native: float) -> float:
 def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
     """The model of a run as the roofline wants it."""
     g = geometry or from_config(spec.model.config)
-    native = native_bytes(g, vllm_of(spec))
+    native = native_bytes(spec)
     return Served(
         geometry=g,
         fmt=weight_format(spec.model, spec.quant),

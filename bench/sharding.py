@@ -37,8 +37,8 @@ def layout(gpus: int, engine: VllmSpec) -> Layout:
     ep = "--enable-expert-parallel" in engine.args
     pp = int(pp_typed) if pp_typed else 1
     tp = engine.tensor_parallel_size
-    if tp is None and not pp_typed:
-        pp = max(1, gpus // GPUS_PER_NODE) if gpus % GPUS_PER_NODE == 0 else 1
+    if tp is None and not pp_typed and gpus % GPUS_PER_NODE == 0:
+        pp = gpus // GPUS_PER_NODE
     if tp is None:
         tp = gpus // pp
     if tp * pp != gpus:

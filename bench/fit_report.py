@@ -1,0 +1,83 @@
+"""The answer to "does it fit?" as a value: memory per GPU, ceilings, reasons and what would fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.codec import encode
+from bench.formats import WeightFormat
+from bench.overheads import Overhead
+from bench.roofline import Ceiling
+from bench.sharding import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """A change that would fit. `overrides` is what to type; `kind` says what it changes."""
+
+    kind: Literal["quant", "gpus", "gpu", "context", "sibling"]
+    text: str
+    overrides: tuple[str, ...]
+    model: str
+    quant: str
+    gpu: str
+    gpus: int
+    weights_gib_per_gpu: float
+    max_context_tokens: int
+    usd_per_h_low: float | None = None
+    usd_per_h_high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """What one model, quantisation and set of GPUs comes to. Sizes in GiB, rates in tokens/s.
+
+    `kv_gib_per_gpu` is the space left for the cache (an engine fills it all);
+    `kv_needed_gib_per_gpu` what one request of `context_needed_tokens` takes. With several
+    pipeline stages the fullest one is shown. `kv_bytes_per_token` is for one token over all GPUs
+    while every layer keeps it, and `kv_gb_if_no_layer_forgets` the needed context without windows.
+    Ceilings are physical bounds (`bench.roofline`), also given for what does not fit. None means
+    not known. `arose` is modelled: nothing here was measured.
+    """
+
+    model: str
+    quant: str
+    gpu: str
+    gpus: int
+    fits: bool
+    reasons: tuple[str, ...]
+    weights_gib_per_gpu: float
+    kv_gib_per_gpu: float
+    other_gib_per_gpu: float
+    budget_gib_per_gpu: float | None
+    kv_needed_gib_per_gpu: float
+    context_needed_tokens: int
+    max_context_tokens: int
+    max_context_tokens_if_no_layer_forgets: int
+    max_concurrency: int
+    kv_tokens: int
+    ceiling_tokens_per_s_batch1: float | None
+    ceiling_tokens_per_s: float | None
+    ceiling_concurrency: int
+    decode_batch1: Ceiling | None
+    decode: Ceiling | None
+    prefill: Ceiling | None
+    total_params: int
+    active_params: int
+    weights_gb: float
+    kv_bytes_per_token: int
+    kv_gb_needed: float
+    kv_gb_if_no_layer_forgets: float
+    layout: Layout
+    weight_format: WeightFormat
+    overheads: tuple[Overhead, ...]
+    usd_per_h_low: float | None
+    usd_per_h_high: float | None
+    notes: tuple[str, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    arose: Literal["modelled"] = "modelled"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data with the keys that scripts rely on, this class's field names."""
+        return dict(encode(self))

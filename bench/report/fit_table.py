@@ -1,0 +1,155 @@
+"""The fit as a terminal table: many combinations side by side, or one explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.fit_report import FitReport
+
+
+def print_table(rows: Sequence[FitReport], console: Console | None = None) -> None:
+    """One line per quantisation and GPU count; sizes in GiB per GPU, ceilings in tokens/s."""
+    console = console or Console()
+    if not rows:
+        return
+    first = rows[0]
+    console.print(
+        f"[bold]{first.model}[/] on {first.gpu}: {first.total_params / 1e9:.2f} B parameters, "
+        f"{first.active_params / 1e9:.2f} B active; needs {first.context_needed_tokens:,} tokens "
+        "per request"
+    )
+    table = Table(show_edge=False, pad_edge=False)
+    for title in ("quant", "GPUs", "fits"):
+        table.add_column(title)
+    for title in (
+        "weights",
+        "KV left",
+        "other",
+        "budget",
+        "max context",
+        "max conc.",
+        "decode ≤ b1",
+        f"decode ≤ c{max(r.ceiling_concurrency for r in rows)}",
+        "prefill ≤",
+        "$/h",
+    ):
+        table.add_column(title, justify="right")
+    previous = None
+    for row in rows:
+        table.add_row(*_cells(row), end_section=False)
+        previous = row
+    console.print(table)
+    if previous is not None:
+        _print_notes(rows, console)
+
+
+def _cells(r: FitReport) -> tuple[str, ...]:
+    return (
+        r.quant,
+        str(r.gpus),
+        "[green]yes[/]" if r.fits else "[red]no[/]",
+        f"{r.weights_gib_per_gpu:.1f}",
+        f"{r.kv_gib_per_gpu:.1f}",
+        f"{r.other_gib_per_gpu:.1f}",
+        _number(r.budget_gib_per_gpu, 1),
+        f"{r.max_context_tokens:,}",
+        f"{r.max_concurrency:,}",
+        _number(r.ceiling_tokens_per_s_batch1, 0),
+        _number(r.ceiling_tokens_per_s, 0),
+        _number(r.prefill.tokens_per_s if r.prefill else None, 0),
+        price(r),
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def price(report: FitReport) -> str:
+    """The range of listed prices of all GPUs together, in $/h."""
+    low, high = report.usd_per_h_low, report.usd_per_h_high
+    if low is None or high is None:
+        return "–"
+    return f"{low:.2f}" if low == high else f"{low:.2f}–{high:.2f}"
+
+
+def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
+    """What forbids single rows, then what all share; a plain number is a GiB or a tokens/s."""
+    for row in rows:
+        for reason in row.reasons:
+            if "exceed the" not in reason:
+                console.print(f"[dim]{row.quant}×{row.gpus}: {reason}[/]", soft_wrap=True)
+    shared = set.intersection(*(set(r.notes) for r in rows))
+    for note in sorted(shared):
+        console.print(f"[dim]{note}[/]", soft_wrap=True)
+    console.print(
+        "[dim]GiB per GPU; modelled from the architecture. Decode and prefill columns are physical "
+        "ceilings in tokens/s over all GPUs, not predictions.[/]",
+        soft_wrap=True,
+    )
+
+
+def print_report(report: FitReport, console: Console | None = None) -> None:
+    """One combination: verdict, memory, ceilings, and what would fit instead."""
+    console = console or Console()
+    r = report
+    verdict = "[green bold]fits[/]" if r.fits else "[red bold]does not fit[/]"
+    place = f"{r.gpus}×{r.gpu}" if r.gpus else "the CPU of this machine"
+    console.print(f"[bold]{r.model}[/] {r.quant} on {place}: {verdict}", soft_wrap=True)
+    for reason in r.reasons:
+        console.print(f"  [red]{reason}[/]", soft_wrap=True)
+    for line in (*_memory_lines(r), *_ceiling_lines(r)):
+        console.print(f"  {line}", soft_wrap=True)
+    for note in r.notes:
+        console.print(f"  [dim]note: {note}[/]", soft_wrap=True)
+    if r.alternatives:
+        console.print("[bold]What would fit:[/]")
+        for one in r.alternatives:
+            cost = "" if one.usd_per_h_low is None else f"  (from {one.usd_per_h_low:.2f} $/h)"
+            command = f"bench fit {' '.join(one.overrides)}"
+            console.print(f"  {one.kind:8} {command}{cost}", soft_wrap=True)
+
+
+def _memory_lines(r: FitReport) -> list[str]:
+    unit = "per GPU" if r.gpus else "of this host"
+    overheads = ", ".join(f"{o.name} {o.gib:.2f} {o.arose}" for o in r.overheads)
+    budget = "not limited" if r.budget_gib_per_gpu is None else f"{r.budget_gib_per_gpu:.1f} GiB"
+    return [
+        f"parameters {r.total_params / 1e9:.2f} B, {r.active_params / 1e9:.2f} B active; "
+        f"weights {r.weights_gb:.1f} GB over {max(r.gpus, 1)} × (tp {r.layout.tp}, "
+        f"pp {r.layout.pp}{', ep' if r.layout.ep else ''})",
+        f"memory {unit}: weights {r.weights_gib_per_gpu:.1f} + other {r.other_gib_per_gpu:.1f} "
+        f"+ KV {r.kv_gib_per_gpu:.1f} GiB of {budget} ({overheads})",
+        f"KV cache {r.kv_bytes_per_token:,} bytes per token; one request of "
+        f"{r.context_needed_tokens:,} tokens takes {r.kv_gb_needed:.2f} GB"
+        + (
+            f" ({r.kv_gb_if_no_layer_forgets:.2f} GB if no layer forgets)"
+            if r.kv_gb_if_no_layer_forgets > r.kv_gb_needed
+            else ""
+        ),
+        f"longest context alone {r.max_context_tokens:,} tokens"
+        + (
+            f" ({r.max_context_tokens_if_no_layer_forgets:,} if no layer forgets)"
+            if r.max_context_tokens_if_no_layer_forgets < r.max_context_tokens
+            else ""
+        )
+        + f"; {r.max_concurrency:,} requests at once",
+    ]
+
+
+def _ceiling_lines(r: FitReport) -> list[str]:
+    if r.decode_batch1 is None or r.decode is None or r.prefill is None:
+        return ["ceilings not known: no bandwidth is published for this device"]
+    coverage = r.decode.expert_coverage
+    experts = "" if coverage is None else f", {coverage:.0%} of the experts"
+    return [
+        f"decode ceiling {r.decode_batch1.tokens_per_s:,.0f} tokens/s at batch 1 "
+        f"({r.decode_batch1.bound}, {r.decode_batch1.read_gb_per_step:.1f} GB per token)",
+        f"decode ceiling {r.decode.tokens_per_s:,.0f} tokens/s at {r.ceiling_concurrency} at once "
+        f"({r.decode.bound}, {r.decode.read_gb_per_step:.1f} GB per step{experts})",
+        f"prefill ceiling {r.prefill.tokens_per_s:,.0f} tokens/s ({r.prefill.bound})",
+        f"listed price {price(r)} $/h",
+    ]
