@@ -24,18 +24,27 @@ class Terms:
     batch_discount: u.FloatArray | None = None
 
 
-def api_blend(
-    key: str, rows: Mapping[str, PriceRow], terms: Terms
-) -> tuple[u.Rate[u.Usd, u.Mtok], tuple[str, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """A blended price, the kinds of price that entered it, and what was charged otherwise."""
+
+    price: u.Rate[u.Usd, u.Mtok]
+    used: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+
+def api_blend(key: str, rows: Mapping[str, PriceRow], terms: Terms) -> Blend:
     """p = (1-d)*[w_in*((1-eta)*p_in + eta*p_hit) + w_out*p_out], then long context and batch.
 
     A tier the API has no price for is charged at its plain price, and a caveat says so.
     InputError when the plain input or output price is missing.
     """
     caveats: list[str] = []
+    used: list[str] = []
 
     def price(kind: str, instead: str | None = None) -> u.Rate[u.Usd, u.Mtok]:
         if kind in rows:
+            used.append(kind)
             return u.usd_per_mtok(rows[kind].usd)
         if instead is None:
             raise InputError(f"prices: {key} has no {kind!r} price; add a dated row for it.")
@@ -64,4 +73,8 @@ def api_blend(
         else:
             batch = mix("batch_")
         total = total * (1 - share) + batch * share
-    return total * (1 - terms.discount), tuple(dict.fromkeys(caveats))
+    return Blend(
+        price=total * (1 - terms.discount),
+        used=tuple(dict.fromkeys(used)),
+        caveats=tuple(dict.fromkeys(caveats)),
+    )

@@ -70,14 +70,14 @@ def breakeven(costs: Costs, work: Work, api: u.Rate[u.Usd, u.Mtok]) -> Breakeven
     even = ((n + spares) * fixed + staff) / margin
     crossings: list[Crossing] = []
     was_self = False
-    for active, at in zip(n, even, strict=True):
+    for active, at in zip(n.tolist(), even.tolist(), strict=True):
         low, high = (active - 1) * step, active * step
         servers = int(active + spares)
         if was_self and at > low:
             crossings.append(Crossing(mtok_per_month=low, servers=servers, cheaper="api"))
             was_self = False
         if not was_self and at <= high * (1 + ROUNDING):
-            at = max(float(at), low)
+            at = max(at, low)
             crossings.append(Crossing(mtok_per_month=at, servers=servers, cheaper="self-host"))
             was_self = True
     if last <= first + MAX_LISTED:

@@ -62,10 +62,10 @@ Input = Figure | float
 
 
 def figure(given: Input) -> Figure:
-    """The figure itself; a bare number becomes an assumption that says who made it."""
+    """The figure itself; a bare number (an override, a default) is an assumption without source."""
     if isinstance(given, Figure):
         return given
-    return Figure(value=given, source="given on the command line")
+    return Figure(value=given, source="bare number, no source given")
 
 
 def limit(

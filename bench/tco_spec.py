@@ -1,7 +1,7 @@
 """What a cost question is: servers, power, people, demand, API terms, each figure with its source.
 
 Every number is a Figure (value, source, as_of, how it arose, optional range); a bare number is
-read as given on the command line. Limits raise ValueError with the field's name, which
+taken as an assumption without source. Limits raise ValueError with the field's name, which
 `codec.decode` turns into an InputError with the whole path.
 """
 
@@ -246,9 +246,13 @@ class TcoSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TcoRequest:
-    """The three configuration groups of `bench tco`, and the model whose licence is checked."""
+    """The three configuration groups of `bench tco`, and the model whose licence is checked.
+
+    `known_gpus` are the names of the gpu group, so that a misspelt GPU is an error at once.
+    """
 
     tco: TcoSpec
     prices: PricesSpec
     power: PowerSpec
     model: ModelSpec | None = None
+    known_gpus: tuple[str, ...] = ()

@@ -1,0 +1,227 @@
+"""The answer to a cost question as one value: levels, fleet, options, APIs, uncertainty, caveats.
+
+Pure: prices, demand trace and Runs come in as values, and `today` as a date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from bench import units as u
+from bench.cost import Split, TcoRun, TokenCost, marginal_cost, spread_cost
+from bench.demand import Demand
+from bench.errors import InputError, nearest
+from bench.figure import Figure, figures, first_day
+from bench.price_book import RENT_KINDS, Key, PriceRow, comparable_apis, select
+from bench.tco import Bill, Costs, Work, monthly_bill
+from bench.tco_apis import ApiAnswer, compare_apis
+from bench.tco_caveats import (
+    Assumed,
+    assumed_inputs,
+    hit_rate_caveats,
+    licence_notes,
+    stale_caveats,
+)
+from bench.tco_inputs import (
+    LOAD_POWER,
+    THROUGHPUT,
+    Measured,
+    Values,
+    build_work,
+    measure,
+    measured_power,
+    own_costs,
+    rent_costs,
+    with_demand,
+)
+from bench.tco_quality import CorrectAnswer, correct_answers
+from bench.tco_spec import PowerSpec, TcoRequest, TcoSpec
+from bench.uncertainty import Bar, percentiles, sample, tornado
+
+TIERS = ("on_demand", "reserved", "spot")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """The three costs per token; they answer different questions and never share a column."""
+
+    marginal: TokenCost
+    utilised: TokenCost
+    loaded: TokenCost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One way to have the servers, fully loaded; `why_not` says what is missing for it."""
+
+    basis: str
+    levels: Levels | None = None
+    bill: Bill | None = None
+    price: PriceRow | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcoAnswer:
+    """Everything `bench tco` prints; `words` (invalid, dummy, ...) belong in every table."""
+
+    name: str
+    note: str | None
+    basis: str
+    words: tuple[str, ...]
+    split: Split
+    throughput_source: str
+    work: Work
+    costs: Costs
+    bill: Bill
+    levels: Levels
+    gpus: int
+    options: tuple[Option, ...]
+    apis: tuple[ApiAnswer, ...]
+    correct: tuple[CorrectAnswer, ...]
+    uncertain: Mapping[str, Mapping[str, float]]
+    draws: int
+    bars: tuple[Bar, ...]
+    licence: tuple[str, ...]
+    assumed: tuple[Assumed, ...]
+    caveats: tuple[str, ...]
+
+
+def answer(
+    request: TcoRequest, runs: tuple[TcoRun, ...], rows: tuple[PriceRow, ...],
+    trace: Demand | None, today: date,
+) -> TcoAnswer:  # fmt: skip
+    """Answer the question; InputError names whatever is missing, unknown or inconsistent."""
+    held = select(rows, request.prices.as_of)
+    known_gpu(request, held)
+    measured = measure(request.tco, runs)
+    spec = with_demand(request.tco, measured.split, trace)
+    power = measured_power(request.power, runs, spec)
+    costs = basis_costs(spec, power, held, {})
+    work = build_work(spec, measured.split, {})
+    bill = monthly_bill(costs, work)
+    inputs = {**figures(spec, "tco"), **figures(power, "power"), **throughput_figure(measured)}
+    inputs = {k: f for k, f in inputs.items() if not k.startswith("tco.quality.")}
+    draws = sample(inputs, spec.uncertainty, (THROUGHPUT, LOAD_POWER))
+    drawn = monthly_bill(
+        basis_costs(spec, power, held, draws), build_work(spec, measured.split, draws)
+    )
+    chosen, left_out = comparable_apis(held, spec.api.compare)
+    apis, api_caveats = compare_apis(
+        spec, chosen, rows, costs, work, draws, drawn if draws else None
+    )
+    levels = cost_levels(costs, work, bill)
+
+    def moved(values: Values) -> u.FloatArray:
+        return loaded_blend(spec, power, held, measured.split, values)
+
+    reference = first_day(request.prices.as_of) if request.prices.as_of else today
+    speed = u.TOKENS_PER_MTOK / float(work.seconds)
+    ways = options(spec, power, held, work)
+    priced = {f"prices.{a.key}.{kind}": row for a in apis for kind, row in a.rows.items()}
+    priced |= {f"prices.{o.price.key}.{o.price.kind}": o.price for o in ways if o.price}
+    stale_days = request.prices.stale_days
+    assumed = assumed_inputs(inputs, measured, speed, priced, reference, stale_days)
+    caveats = [*measured.caveats, *api_caveats, *hit_rate_caveats(spec, runs)]
+    if measured.split.kind == "blend":
+        caveats.append(f"one blended price per token: {measured.split.why}")
+    if left_out:
+        caveats.append(f"not compared, input or output price unknown: {', '.join(left_out)}")
+    if not draws:
+        caveats.append("no input has a range, so nothing is said about uncertainty")
+    caveats += stale_caveats(assumed, stale_days)
+    return TcoAnswer(
+        name=spec.name, note=spec.note, basis=spec.basis, words=measured.words,
+        split=measured.split, throughput_source=measured.source, work=work, costs=costs,
+        bill=bill, levels=levels, gpus=int(float(bill.servers)) * spec.server.gpus,
+        options=ways, apis=apis,
+        correct=correct_answers(spec, runs, levels.loaded, chosen),
+        uncertain=spread(drawn, build_work(spec, measured.split, draws)) if draws else {},
+        draws=spec.uncertainty.draws if draws else 0,
+        bars=tornado(inputs, moved),
+        licence=licence_notes(request, runs), assumed=assumed, caveats=tuple(caveats),
+    )  # fmt: skip
+
+
+def known_gpu(request: TcoRequest, held: Mapping[Key, PriceRow]) -> None:
+    """InputError for a server whose GPU neither the gpu group nor the price book knows."""
+    gpu = request.tco.server.gpu
+    known = {row.model for row in held.values() if row.kind in RENT_KINDS} | set(request.known_gpus)
+    if gpu not in known:
+        raise InputError(f"tco.server.gpu: {gpu!r} is unknown.{nearest(gpu, known)}")
+
+
+def basis_costs(
+    spec: TcoSpec, power: PowerSpec, held: Mapping[Key, PriceRow], values: Values
+) -> Costs:
+    """Costs on the basis the question asks for."""
+    if spec.basis == "own":
+        return own_costs(spec, power, values)
+    return rent_costs(spec, held, spec.basis, values)[0]
+
+
+def cost_levels(costs: Costs, work: Work, bill: Bill) -> Levels:
+    """Marginal, utilised and fully loaded cost of one bill."""
+    return Levels(
+        marginal=marginal_cost(costs.server, work.split, work.w_in),
+        utilised=spread_cost(bill.hardware, work.demand, work.split, work.w_in),
+        loaded=spread_cost(bill.total, work.demand, work.split, work.w_in),
+    )
+
+
+def loaded_blend(
+    spec: TcoSpec, power: PowerSpec, held: Mapping[Key, PriceRow], split: Split, values: Values
+) -> u.FloatArray:
+    """Fully loaded $/M tokens for drawn values: what the tornado moves."""
+    work = build_work(spec, split, values)
+    return monthly_bill(basis_costs(spec, power, held, values), work).total.per(work.demand).value
+
+
+def spread(bill: Bill, work: Work) -> dict[str, dict[str, float]]:
+    """P5, P50 and P95 of what was asked, over the draws."""
+    return {
+        "usd_per_mtok_blended": percentiles(bill.total.per(work.demand).value),
+        "monthly_usd": percentiles(bill.total.value),
+        "servers": percentiles(bill.servers),
+        "utilisation": percentiles(bill.utilisation),
+    }
+
+
+def options(
+    spec: TcoSpec, power: PowerSpec, held: Mapping[Key, PriceRow], work: Work
+) -> tuple[Option, ...]:
+    """Owning beside renting at every tier, each fully loaded, or why it cannot be told."""
+    found = []
+    for basis in ("own", *TIERS):
+        price = None
+        try:
+            if basis == "own":
+                costs = own_costs(spec, power, {})
+            else:
+                costs, price = rent_costs(spec, held, basis, {})
+        except InputError as error:
+            found.append(Option(basis=basis, why_not=str(error)))
+            continue
+        bill = monthly_bill(costs, work)
+        levels = cost_levels(costs, work, bill)
+        found.append(Option(basis=basis, levels=levels, bill=bill, price=price))
+    return tuple(found)
+
+
+def throughput_figure(measured: Measured) -> dict[str, Figure]:
+    """The throughput as a factor around 1 with its own 95 % interval, as P5 to P95 lognormal."""
+    ci = measured.split.relative_ci
+    ends: tuple[float | None, float | None] = (None, None)
+    if ci is not None and 0 < ci < 1:
+        reach = float(np.exp(np.log1p(ci) * 1.6448536269514722 / 1.959963984540054))
+        ends = (1 / reach, reach)
+    return {
+        THROUGHPUT: Figure(
+            value=1.0, source=measured.source, as_of=measured.as_of, low=ends[0], high=ends[1],
+            dist="lognormal", arose="measured" if measured.arose == "measured" else "quoted",
+        )
+    }  # fmt: skip

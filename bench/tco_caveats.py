@@ -1,0 +1,89 @@
+"""What stands beside a cost answer: its assumptions, their age, the licence, unlike conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from bench.cost import TcoRun
+from bench.figure import Figure, age_days, figures
+from bench.price_book import PriceRow
+from bench.spec import Licence
+from bench.tco_inputs import SAME_HIT_RATE, THROUGHPUT, Measured
+from bench.tco_spec import TcoRequest, TcoSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumed:
+    """One input that was not measured. `age_days` is set where it is older than allowed."""
+
+    key: str
+    figure: Figure
+    age_days: int | None = None
+
+
+def stale_caveats(assumed: tuple[Assumed, ...], stale_days: int) -> list[str]:
+    """One line for all figures older than allowed, prices of one API together."""
+    oldest: dict[str, int] = {}
+    for a in assumed:
+        if a.age_days is not None:
+            name = a.key.rpartition(".")[0] if a.key.startswith("prices.") else a.key
+            oldest[name] = max(oldest.get(name, 0), a.age_days)
+    listed = ", ".join(f"{name} ({days} days)" for name, days in sorted(oldest.items()))
+    return [f"stale, older than {stale_days} days: {listed}"] if oldest else []
+
+
+def hit_rate_caveats(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> list[str]:
+    """The same prefix-cache hit rate must hold on both sides of the comparison."""
+    wanted = figures(spec.demand, "")["cache_hit_rate"].value
+    return [
+        f"{run.path} had a cache hit rate of {run.cache_hit_rate:.2f}, the API is priced at "
+        f"{wanted:.2f}: the two sides are not alike"
+        for run in runs
+        if run.cache_hit_rate is not None and abs(run.cache_hit_rate - wanted) > SAME_HIT_RATE
+    ]
+
+
+def licence_notes(request: TcoRequest, runs: tuple[TcoRun, ...]) -> tuple[str, ...]:
+    """What the model's licence says about the intended use, loudest first; empty when nothing."""
+    known: list[Licence] = [run.licence for run in runs if run.licence is not None]
+    known += [request.model.licence] if request.model is not None and not known else []
+    notes: list[str] = []
+    for licence in dict.fromkeys(known):
+        if request.tco.use == "commercial":
+            if licence.commercial is False:
+                notes.append(f"{licence.name} does not allow commercial use: this answer is not "
+                             "an offer you may act on")  # fmt: skip
+            if licence.commercial is None:
+                notes.append(f"{licence.name}: whether commercial use is allowed is not known")
+        if licence.restrictions:
+            notes.append(f"{licence.name}, restricted: {' '.join(licence.restrictions.split())}")
+        if licence.gated:
+            notes.append(f"{licence.name}: the weights are gated (terms to accept before download)")
+        if not licence.verified:
+            notes.append(f"{licence.name}: licence unverified")
+    return tuple(dict.fromkeys(notes))
+
+
+def assumed_inputs(
+    inputs: Mapping[str, Figure], measured: Measured, tokens_per_s: float,
+    priced: Mapping[str, PriceRow], reference: date, stale_days: int,
+) -> tuple[Assumed, ...]:  # fmt: skip
+    """Every input that was not measured, with its age where it is stale; `priced` are the price
+    rows that entered the answer, by key."""
+    found = {key: f for key, f in inputs.items() if f.arose != "measured" and key != THROUGHPUT}
+    if measured.arose != "measured":
+        found["tco.throughput.tokens_per_s_per_server"] = Figure(
+            value=tokens_per_s, source=measured.source, as_of=measured.as_of, arose="quoted"
+        )
+    for key, row in priced.items():
+        found[key] = Figure(
+            value=row.usd, source=row.source, as_of=row.as_of, arose="quoted",
+            verified=row.verified,
+        )  # fmt: skip
+    out = []
+    for key, f in found.items():
+        age = age_days(f.as_of, reference) if f.as_of else 0
+        out.append(Assumed(key=key, figure=f, age_days=age if age > stale_days else None))
+    return tuple(out)
