@@ -45,7 +45,8 @@ def lengths(spec: int | LengthSpec, count: int, rng: np.random.Generator) -> npt
         drawn = need("median") * np.exp(rng.normal(0.0, need("sigma"), count))
     else:
         drawn = rng.uniform(spec.min, need("max") + 1, count) // 1
-    return np.clip(np.rint(drawn), spec.min, spec.max).astype(np.int64)
+    clipped: npt.NDArray[np.int64] = np.clip(np.rint(drawn), spec.min, spec.max).astype(np.int64)
+    return clipped
 
 
 def generate(
@@ -102,7 +103,7 @@ def _shape(
 
 
 def shared_prefix_rate(spec: WorkloadSpec) -> float | None:
-    """Declared share of input tokens that repeat an earlier prompt; None for lengths drawn freely."""
+    """Declared share of input tokens that repeat an earlier prompt; None for drawn lengths."""
     if not spec.shared_prefix_tokens:
         return 0.0
     if isinstance(spec.input_tokens, int):

@@ -1,0 +1,347 @@
+"""The hot path: send prebuilt bytes, stamp what arrives, keep it; nothing else until the run ends.
+
+One `Client` lives in one process and one event loop. It parses nothing while it measures: it only
+looks for the byte pattern that ends a chunked response. `bench.load.worker` parses afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from bench.clock import AbsoluteTimer, now_ns
+from bench.load.http import CHUNKED_END, Frame, MalformedError, frame
+
+_CONNECTS_AT_ONCE = 128
+_SWEEP_S = 0.1
+
+
+@dataclass(slots=True)
+class Shot:
+    """One request on its way: prebuilt bytes in, stamped reads out."""
+
+    index: int
+    session: int
+    body: bytes
+    gap_ns: int
+    arrival_ns: int  # absolute; 0 in a closed loop
+    next: Shot | None = None
+    scheduled_ns: int = 0
+    sent_ns: int = 0
+    end_ns: int = 0
+    stamps: list[int] = field(default_factory=list)
+    reads: list[bytes] = field(default_factory=list)
+    outcome: str = ""  # "" = the bytes decide, after the run
+    error: str = ""
+
+
+class Stream(asyncio.Protocol):
+    """One connection; carries one request at a time."""
+
+    __slots__ = ("client", "head", "reads", "retried", "shot", "stamps", "transport")
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.transport: asyncio.Transport | None = None
+        self.shot: Shot | None = None
+        self.stamps: list[int] = []
+        self.reads: list[bytes] = []
+        self.head: Frame | None = None
+        self.retried = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport; TCP_NODELAY is the loop's default."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class, same methods
+
+    def fire(self, shot: Shot) -> None:
+        """Send `shot` now."""
+        assert self.transport is not None
+        self.shot = shot
+        self.stamps = shot.stamps
+        self.reads = shot.reads
+        self.head = None
+        if not shot.sent_ns:
+            shot.sent_ns = now_ns()
+        self.transport.write(shot.body)
+
+    def data_received(self, data: bytes) -> None:
+        """Stamp, keep, and see whether the response ends here."""
+        stamp = now_ns()
+        self.stamps.append(stamp)
+        self.reads.append(data)
+        head = self.head
+        if head is None:
+            if self.shot is None:
+                self._drop()  # bytes nobody asked for: this connection can't be trusted
+                return
+            head = self._parse_head()
+            if head is None:
+                return
+        if head.head.chunked:
+            if CHUNKED_END in data:
+                self._finish(stamp, keep=data.endswith(CHUNKED_END))
+            elif data[0] in b"\r\n0" or data.endswith(b"\r\n\r\n"):
+                self._check_split_end(stamp)
+        elif head.end is not None and sum(map(len, self.reads)) >= head.end:
+            self._finish(stamp, keep=True)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The server closed: a whole response without a length, a stale keep-alive, or a loss."""
+        self.transport = None
+        shot = self.shot
+        if shot is None:
+            self.client.lost(self)
+        elif self.reads or self.retried:
+            shot.outcome = "" if error is None and self._ends_with_close() else "connection"
+            shot.error = str(error or "the server closed the connection")
+            self._finish(now_ns(), keep=False)
+        else:
+            # A server may close an idle connection at the moment it is used again. One retry, as
+            # every HTTP client does; the first attempt's send time stands.
+            self.retried = True
+            self.client.reconnects += 1
+            self.client.reconnect(self, shot)
+
+    def fail(self, outcome: str, text: str) -> None:
+        """End the current request as `outcome` and give the connection up."""
+        assert self.shot is not None
+        self.shot.outcome = outcome
+        self.shot.error = text
+        self._finish(now_ns(), keep=False)
+
+    def _parse_head(self) -> Frame | None:
+        try:
+            self.head = frame(b"".join(self.reads))
+        except MalformedError as error:
+            self.fail("malformed", str(error))
+        return self.head
+
+    def _check_split_end(self, stamp: int) -> None:
+        """The terminator may be split over reads, or carry trailers: look closer."""
+        tail = b"".join(self.reads[-8:])
+        if CHUNKED_END in tail[-(len(self.reads[-1]) + 7) :]:
+            self._finish(stamp, keep=tail.endswith(CHUNKED_END))
+        elif b"\r\n0\r\n" in tail or tail.startswith(b"0\r\n"):
+            try:
+                whole = frame(b"".join(self.reads))
+            except MalformedError as error:
+                self.fail("malformed", str(error))
+                return
+            if whole is not None and whole.complete:
+                self._finish(stamp, keep=False)
+
+    def _ends_with_close(self) -> bool:
+        return (
+            self.head is not None and not self.head.head.chunked and self.head.head.length is None
+        )
+
+    def _finish(self, stamp: int, *, keep: bool) -> None:
+        shot = self.shot
+        assert shot is not None
+        shot.end_ns = stamp
+        self.shot = None
+        head, self.head = self.head, None
+        self.retried = False
+        if not keep or (head is not None and not head.head.keep_alive):
+            self._drop()
+        self.client.finished(self, shot)
+
+    def _drop(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
+
+
+class Client:
+    """Drives shots over connections: `closed` keeps every slot busy, `open` follows arrivals.
+
+    Both return when every request has ended; `finished_shots` then holds them all.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout_s: float,
+        tls: bool = False,
+        on_sweep: Callable[[Client], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.on_sweep = on_sweep
+        self.port = port
+        self.tls = tls
+        self.timeout_ns = int(timeout_s * 1e9)
+        self.finished_shots: list[Shot] = []
+        self.reconnects = 0
+        self.in_flight = 0
+        self.loop_lag_ns: list[int] = []
+        self._loop = asyncio.get_running_loop()
+        self._streams: set[Stream] = set()
+        self._idle: deque[Stream] = deque()
+        self._queue: deque[Shot] = deque()
+        self._later: list[tuple[int, Shot]] = []
+        self._pending = 0
+        self._closed_loop = False
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._connecting = asyncio.Semaphore(_CONNECTS_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(self, count: int) -> None:
+        """Open connections before the run, so that connecting is not part of the load.
+
+        Raises OSError when the server refuses or the machine has no ports or descriptors left.
+        """
+
+        async def one() -> None:
+            async with self._connecting:
+                self._idle.append(await self._connect())
+
+        await asyncio.gather(*(one() for _ in range(count)))
+
+    async def closed(self, shots: list[Shot], slots: int, start_ns: int) -> None:
+        """Keep `slots` requests in flight from `start_ns` until `shots` (session heads) run out."""
+        self._closed_loop = True
+        self._pending = _count(shots)
+        self._queue.extend(shots)
+        await self._sleep_until(start_ns)
+        for _ in range(slots):
+            self._take_next()
+        await self._drain()
+
+    async def open(self, shots: list[Shot]) -> None:
+        """Send each of `shots` (session heads) at its `arrival_ns`, however busy the server is."""
+        self._pending = _count(shots)
+        self._queue.extend(shots)
+        timer = AbsoluteTimer(self._loop, lambda: self._dispatch(timer))
+        self._dispatch(timer)
+        try:
+            await self._drain()
+        finally:
+            timer.close()
+
+    def finished(self, stream: Stream, shot: Shot) -> None:
+        """A request has ended: keep it, and give its connection and its turn to the next."""
+        self.finished_shots.append(shot)
+        self.in_flight -= 1
+        self._pending -= 1
+        if stream.transport is not None:
+            self._idle.append(stream)
+        else:
+            self._streams.discard(stream)
+        if shot.next is not None:
+            self._after(shot, shot.next)
+        elif self._closed_loop:
+            self._take_next()
+        if self._pending == 0 and not self._done.done():
+            self._done.set_result(None)
+
+    def lost(self, stream: Stream) -> None:
+        """An idle connection was closed by the server."""
+        self._streams.discard(stream)
+        if stream in self._idle:
+            self._idle.remove(stream)
+
+    def reconnect(self, stream: Stream, shot: Shot) -> None:
+        """Send `shot` again over a fresh connection."""
+        self._streams.discard(stream)
+        self._spawn(self._connect_and_fire(shot, retried=True))
+
+    def _after(self, shot: Shot, follower: Shot) -> None:
+        """A session's next turn starts its gap after the previous turn ended."""
+        due = shot.end_ns + follower.gap_ns
+        if follower.gap_ns == 0:
+            self._launch(follower, due)
+            return
+        delay_s = max(0.0, (due - now_ns()) / 1e9)
+        self._loop.call_later(delay_s, self._launch, follower, due)
+
+    def _take_next(self) -> None:
+        if self._queue:
+            self._launch(self._queue.popleft(), now_ns())
+
+    def _dispatch(self, timer: AbsoluteTimer) -> None:
+        queue = self._queue
+        while queue and queue[0].arrival_ns <= now_ns():
+            shot = queue.popleft()
+            self._launch(shot, shot.arrival_ns)
+        if queue:
+            timer.set(queue[0].arrival_ns)
+
+    def _launch(self, shot: Shot, scheduled_ns: int) -> None:
+        shot.scheduled_ns = scheduled_ns
+        self.in_flight += 1
+        while self._idle:
+            stream = self._idle.pop()
+            if stream.transport is not None and not stream.transport.is_closing():
+                stream.fire(shot)
+                return
+            self._streams.discard(stream)
+        self._spawn(self._connect_and_fire(shot))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect_and_fire(self, shot: Shot, *, retried: bool = False) -> None:
+        try:
+            async with self._connecting:
+                stream = await self._connect()
+        except OSError as error:
+            shot.outcome, shot.error = "connection", f"connect: {error}"
+            shot.end_ns = now_ns()
+            shot.sent_ns = shot.sent_ns or shot.end_ns
+            self.finished(Stream(self), shot)
+            return
+        stream.retried = retried
+        stream.fire(shot)
+
+    async def _connect(self) -> Stream:
+        _, stream = await self._loop.create_connection(
+            lambda: Stream(self), self.host, self.port, ssl=True if self.tls else None
+        )
+        self._streams.add(stream)
+        return stream
+
+    async def _sleep_until(self, when_ns: int) -> None:
+        reached = self._loop.create_future()
+        timer = AbsoluteTimer(self._loop, lambda: reached.set_result(None))
+        timer.set(when_ns)
+        await reached
+        timer.close()
+
+    async def _drain(self) -> None:
+        """Wait for the last response; meanwhile enforce deadlines and watch the loop's own lag."""
+        while not self._done.done():
+            due = now_ns() + int(_SWEEP_S * 1e9)
+            await asyncio.wait([self._done], timeout=_SWEEP_S)
+            if self._done.done():
+                break
+            self.loop_lag_ns.append(max(0, now_ns() - due))
+            self._expire()
+            if self.on_sweep is not None:
+                self.on_sweep(self)
+        for stream in list(self._streams):
+            if stream.transport is not None:
+                stream.transport.abort()
+
+    def _expire(self) -> None:
+        deadline = now_ns() - self.timeout_ns
+        for stream in list(self._streams):
+            shot = stream.shot
+            if shot is not None and shot.sent_ns < deadline:
+                stream.fail("timeout", f"no end after {self.timeout_ns / 1e9:g} s")
+
+
+def _count(shots: list[Shot]) -> int:
+    total = 0
+    for shot in shots:
+        link: Shot | None = shot
+        while link is not None:
+            total += 1
+            link = link.next
+    return total

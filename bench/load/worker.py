@@ -1,0 +1,288 @@
+"""One load-generating process: build bytes, fire, then parse what came back into columns.
+
+Runs `serve_pipe` in a child process. Messages from the parent: a `WorkerPlan`, then the start time;
+to the parent: "ready", then a `WorkerResult`, or an error text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import uvloop
+
+from bench.clock import now_ns
+from bench.load import http
+from bench.load.client import Client, Shot
+from bench.record import (
+    OK,
+    OUTCOMES,
+    REQUEST_COLUMNS,
+    TOKENS_AROSE,
+    Int64,
+    PlannedRequest,
+    WorkerReport,
+)
+from bench.server import Server
+
+COUNTERS = 4
+"""Shared progress counters per worker: finished, in flight, reads, failed."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerPlan:
+    """What one worker is to do. `slots` above 0 is a closed loop; else arrivals are followed."""
+
+    worker: int
+    server: Server
+    sessions: list[list[PlannedRequest]]
+    slots: int
+    connections: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerResult:
+    """Columns as in `PointData`, for this worker's requests."""
+
+    requests: dict[str, Int64]
+    chunk_ns: Int64
+    chunk_tokens: Int64
+    errors: dict[int, str] = field(default_factory=dict)
+    report: WorkerReport
+
+
+def serve_pipe(pipe: Connection, plan: WorkerPlan, counters: Any) -> None:
+    """Entry point of the child process; never lives longer than its parent."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    try:
+        pipe.send(uvloop.run(_run(pipe, plan, counters)))
+    except OSError as error:
+        pipe.send(f"worker {plan.worker}: {error}")
+    except EOFError:
+        os._exit(1)
+
+
+async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResult:
+    shots = [_session(plan.server, session) for session in plan.sessions]
+    url = urlsplit(plan.server.base_url)
+    tls = url.scheme == "https"
+    base = plan.worker * COUNTERS
+
+    def publish(client: Client) -> None:
+        counters[base] = len(client.finished_shots)
+        counters[base + 1] = client.in_flight
+
+    client = Client(
+        url.hostname or "127.0.0.1",
+        url.port or (443 if tls else 80),
+        timeout_s=plan.timeout_s,
+        tls=tls,
+        on_sweep=publish,
+    )
+    await client.connect(plan.connections)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # millions of live stamps would make every collection a pause
+    pipe.send("ready")
+    start_ns: int = pipe.recv()
+    cpu = _cpu_s()
+    if plan.slots:
+        await client.closed(shots, plan.slots, start_ns)
+    else:
+        for shot in shots:
+            shot.arrival_ns += start_ns
+        await client.open(shots)
+    wall_s = (now_ns() - start_ns) / 1e9
+    cpu_s = _cpu_s() - cpu
+    publish(client)
+    planned = {r.index: r for session in plan.sessions for r in session}
+    return collect(client, planned, plan.worker, cpu_s, wall_s)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def request_bytes(server: Server, request: PlannedRequest) -> bytes:
+    """The whole HTTP request for `request` in the shape that `server` takes."""
+    body: dict[str, Any] = {
+        "model": server.served_model,
+        "max_tokens": request.output_tokens,
+        "temperature": 0.0,
+        "stream": True,
+    }
+    if server.api == "chat":
+        body["messages"] = request.prompt
+    else:
+        body["prompt"] = request.prompt
+    if server.ignore_eos:
+        body["ignore_eos"] = True
+    if server.usage == "continuous":
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    elif server.usage == "final":
+        body["stream_options"] = {"include_usage": True}
+    payload = json.dumps(body, separators=(",", ":")).encode()
+    url = urlsplit(server.base_url)
+    path = url.path.rstrip("/") + ("/chat/completions" if server.api == "chat" else "/completions")
+    headers = {
+        "Host": url.netloc,
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "X-Request-Id": f"bench-{request.index}",
+        **server.headers,
+        "Content-Length": str(len(payload)),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + payload
+
+
+def _session(server: Server, session: list[PlannedRequest]) -> Shot:
+    """The shots of one session, linked in order; returns the first."""
+    first: Shot | None = None
+    for request in reversed(session):
+        first = Shot(
+            index=request.index,
+            session=request.session,
+            body=request_bytes(server, request),
+            gap_ns=request.gap_ns,
+            arrival_ns=request.arrival_ns or 0,
+            next=first,
+        )
+    assert first is not None
+    return first
+
+
+def collect(
+    client: Client, planned: dict[int, PlannedRequest], worker: int, cpu_s: float, wall_s: float
+) -> WorkerResult:
+    """Parse every finished shot into columns; frees the raw bytes as it goes."""
+    parse_start_s = _cpu_s()
+    rows: list[tuple[int, ...]] = []
+    chunk_ns: list[int] = []
+    chunk_tokens: list[int] = []
+    errors: dict[int, str] = {}
+    for shot in sorted(client.finished_shots, key=lambda s: s.index):
+        parsed = parse_shot(shot)
+        request = planned[shot.index]
+        rows.append(
+            (
+                shot.index,
+                shot.session,
+                worker,
+                shot.scheduled_ns,
+                shot.sent_ns,
+                shot.stamps[0] if shot.stamps else 0,
+                shot.end_ns,
+                parsed.status,
+                OUTCOMES.index(parsed.outcome),
+                request.input_tokens,
+                request.output_tokens,
+                parsed.prompt_tokens,
+                parsed.completion_tokens,
+                len(chunk_ns),
+                len(parsed.chunk_ns),
+                TOKENS_AROSE.index(parsed.tokens_arose),
+            )
+        )
+        chunk_ns.extend(parsed.chunk_ns)
+        chunk_tokens.extend(parsed.chunk_tokens)
+        if parsed.error:
+            errors[shot.index] = parsed.error
+        shot.reads.clear()
+        shot.stamps.clear()
+    table = np.array(rows, dtype=np.int64).reshape(len(rows), len(REQUEST_COLUMNS))
+    return WorkerResult(
+        requests={name: table[:, i].copy() for i, name in enumerate(REQUEST_COLUMNS)},
+        chunk_ns=np.array(chunk_ns, dtype=np.int64),
+        chunk_tokens=np.array(chunk_tokens, dtype=np.int64),
+        errors=errors,
+        report=WorkerReport(
+            requests=len(rows),
+            cpu_s=cpu_s,
+            parse_cpu_s=_cpu_s() - parse_start_s,
+            wall_s=wall_s,
+            loop_lag_ns=tuple(client.loop_lag_ns),
+            reconnects=client.reconnects,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedShot:
+    """One response, parsed. Token counts of -1 were not given by the server."""
+
+    outcome: str
+    status: int = 0
+    prompt_tokens: int = -1
+    completion_tokens: int = -1
+    chunk_ns: list[int] = field(default_factory=list)
+    chunk_tokens: list[int] = field(default_factory=list)
+    tokens_arose: str = "unknown"
+    error: str = ""
+
+
+def parse_shot(shot: Shot) -> ParsedShot:
+    """Decide how a request ended and when its tokens arrived, from its stamped reads."""
+    data = b"".join(shot.reads)
+    try:
+        found = http.frame(data, closed=True)
+        if found is None:
+            return ParsedShot(outcome=shot.outcome or "connection", error=shot.error)
+        status = found.head.status
+        if status != 200 and not shot.outcome:
+            body = b"".join([data[a:b] for a, b in found.spans])
+            text = f"HTTP {status}: {body[:300].decode(errors='replace')}"
+            return ParsedShot(outcome="http_error", status=status, error=text)
+        stream = http.events(data, found.spans, [len(r) for r in shot.reads])
+        tokens = http.tokens(stream)
+    except http.MalformedError as error:
+        return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
+    counts, arose = token_counts(tokens)
+    outcome, text = shot.outcome, shot.error
+    if not outcome and tokens.error:
+        outcome, text = "server_error", tokens.error
+    elif not outcome and not found.complete:
+        outcome, text = "connection", "the response is cut short"
+    elif not outcome and not counts:
+        outcome, text = "no_tokens", "the response carried no token"
+    return ParsedShot(
+        outcome=outcome or OUTCOMES[OK],
+        status=status,
+        prompt_tokens=-1 if tokens.prompt is None else tokens.prompt,
+        completion_tokens=-1 if tokens.completion is None else tokens.completion,
+        chunk_ns=[shot.stamps[read] for read in tokens.reads],
+        chunk_tokens=counts,
+        tokens_arose=arose,
+        error=text,
+    )
+
+
+def token_counts(tokens: http.Tokens) -> tuple[list[int], str]:
+    """Tokens of each chunk, and how that is known (`TOKENS_AROSE`)."""
+    known = [c for c in tokens.counts if c is not None]
+    if len(known) == len(tokens.counts) and known:
+        return known, "usage_per_chunk"
+    chunks = len(tokens.counts)
+    if tokens.completion is None:
+        return [1] * chunks, "unknown"
+    if tokens.completion == chunks:
+        return [1] * chunks, "one_per_chunk"
+    if chunks == 0 or tokens.completion < chunks:
+        return [1] * chunks, "unknown"
+    # The server bundled tokens without saying where: spread them evenly, remainder to the last.
+    each, extra = divmod(tokens.completion, chunks)
+    return [each + (i >= chunks - extra) for i in range(chunks)], "allocated"

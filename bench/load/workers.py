@@ -1,0 +1,150 @@
+"""Drive one load point with as many worker processes as it needs, on one clock."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import numpy as np
+
+from bench.clock import now_ns
+from bench.errors import BenchError
+from bench.load.limits import ensure_streams
+from bench.load.worker import COUNTERS, WorkerPlan, WorkerResult, serve_pipe
+from bench.record import LoadPoint, PlannedRequest, PointData
+from bench.schedule import sessions, split
+from bench.server import Server
+
+STREAMS_PER_WORKER = 1000
+"""One process follows this many streams at 100 tokens/s each with about half of one core."""
+
+_START_MARGIN_NS = 20_000_000
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadProgress:
+    """Requests finished and in flight so far, over all workers."""
+
+    finished: int
+    in_flight: int
+    total: int
+
+
+def drive(
+    server: Server,
+    point: LoadPoint,
+    requests: tuple[PlannedRequest, ...],
+    *,
+    timeout_s: float,
+    workers: int | None = None,
+    connections: int | None = None,
+    on_progress: Callable[[LoadProgress], None] | None = None,
+) -> PointData:
+    """Send `requests` at `point` and return all that was observed.
+
+    `connections` are opened beforehand (default: the slots of a closed loop, else none).
+    Raises BenchError when a worker cannot connect or dies; InputError when the machine's limits
+    forbid that many streams.
+    """
+    slots = point.concurrency if point.mode == "closed" else None
+    streams = slots or connections or min(len(requests), STREAMS_PER_WORKER)
+    if workers is None:
+        workers = max(1, min(os.cpu_count() or 1, -(-streams // STREAMS_PER_WORKER)))
+    shares = split(sessions(requests), slots, workers)
+    ensure_streams(streams, -(-streams // len(shares)))
+    context = multiprocessing.get_context("spawn")
+    counters = context.RawArray("q", COUNTERS * len(shares))
+    running: list[tuple[BaseProcess, Connection]] = []
+    process: BaseProcess
+    try:
+        for number, (share, share_slots) in enumerate(shares):
+            plan = WorkerPlan(
+                worker=number,
+                server=server,
+                sessions=share,
+                slots=share_slots,
+                connections=share_slots or (connections or 0) // len(shares),
+                timeout_s=timeout_s,
+            )
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve_pipe, args=(theirs, plan, counters), daemon=True)
+            process.start()
+            theirs.close()
+            running.append((process, ours))
+        for _, pipe in running:
+            _receive(pipe, str)
+        start_ns = now_ns() + _START_MARGIN_NS
+        for _, pipe in running:
+            pipe.send(start_ns)
+        results = _gather(running, counters, len(requests), on_progress)
+    finally:
+        for process, pipe in running:
+            pipe.close()
+            process.terminate()
+            process.join()
+    return merge(point, start_ns, results)
+
+
+def _receive(pipe: Connection, kind: type) -> Any:
+    """The next message of a worker; its error text, or its silent death, becomes a BenchError."""
+    try:
+        message = pipe.recv()
+    except EOFError:
+        raise BenchError(
+            "A load worker died. Was it killed, or is the machine out of memory?"
+        ) from None
+    if not isinstance(message, kind) or (kind is str and message != "ready"):
+        raise BenchError(f"The load generator failed: {message}")
+    return message
+
+
+def _gather(
+    running: list[tuple[BaseProcess, Connection]],
+    counters: Any,
+    total: int,
+    on_progress: Callable[[LoadProgress], None] | None,
+) -> list[WorkerResult]:
+    results: list[WorkerResult] = []
+    open_pipes = [pipe for _, pipe in running]
+    reported = time.monotonic()
+    while open_pipes:
+        for pipe in wait(open_pipes, timeout=_POLL_S):
+            assert isinstance(pipe, Connection)
+            results.append(_receive(pipe, WorkerResult))
+            open_pipes.remove(pipe)
+        if on_progress is not None and time.monotonic() - reported >= _POLL_S:
+            reported = time.monotonic()
+            on_progress(
+                LoadProgress(
+                    finished=sum(counters[0::COUNTERS]),
+                    in_flight=sum(counters[1::COUNTERS]),
+                    total=total,
+                )
+            )
+    return results
+
+
+def merge(point: LoadPoint, start_ns: int, results: list[WorkerResult]) -> PointData:
+    """One PointData from the workers' columns, chunk offsets shifted to the common arrays."""
+    columns: dict[str, list[Any]] = {name: [] for name in results[0].requests}
+    shift = 0
+    for result in results:
+        for name, values in result.requests.items():
+            columns[name].append(values + shift if name == "first_chunk" else values)
+        shift += len(result.chunk_ns)
+    return PointData(
+        point=point,
+        start_ns=start_ns,
+        requests={name: np.concatenate(parts) for name, parts in columns.items()},
+        chunk_ns=np.concatenate([r.chunk_ns for r in results]),
+        chunk_tokens=np.concatenate([r.chunk_tokens for r in results]),
+        errors={i: text for r in results for i, text in r.errors.items()},
+        workers=tuple(r.report for r in results),
+    )
