@@ -1,0 +1,25 @@
+"""What is to be said about a result: it travels with the result up to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["pass", "info", "warn", "fail"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check's outcome. `fail` withholds the headline; `figure` is the number it rests on."""
+
+    code: str
+    severity: Severity
+    text: str
+    figure: float | None = None
+    unit: str | None = None
+
+
+def is_valid(findings: Iterable[Finding]) -> bool:
+    """Whether none of the findings is a failure."""
+    return all(f.severity != "fail" for f in findings)

@@ -1,0 +1,111 @@
+"""The steady part of a load point: where it begins and ends, and whether it really was steady."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.record import OK, Int64, PointData
+from bench.stats import Floats
+
+BINS = 24
+"""Equal time bins of the window, for rates, their intervals and the test of steadiness."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """From `start_ns` to `end_ns` on CLOCK_MONOTONIC; every figure is of events ending inside."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    def holds(self, stamps_ns: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Mask of the stamps in (start, end]."""
+        mask: np.ndarray[tuple[int], np.dtype[np.bool_]] = (stamps_ns > self.start_ns) & (
+            stamps_ns <= self.end_ns
+        )
+        return mask
+
+    def binned(self, stamps_ns: Int64, weights: Int64 | None = None) -> Floats:
+        """Sum of `weights` (default: counts) per second in each of BINS bins. Shape (BINS,)."""
+        inside = self.holds(stamps_ns)
+        where = (stamps_ns[inside] - self.start_ns - 1) * BINS // (self.end_ns - self.start_ns)
+        sums = np.bincount(
+            where, weights=None if weights is None else weights[inside], minlength=BINS
+        )
+        rates: Floats = sums.astype(np.float64) / (self.seconds / BINS)
+        return rates
+
+
+def steady_window(data: PointData) -> Window | None:
+    """The steady window of a load point; None when there is none.
+
+    Closed loop: from the moment every slot has completed one request (all of the first `slots`
+    requests sent have ended) until the first completion after the last request was sent, when
+    in-flight first falls below the target. Open loop: from one tenth of the schedule, or one
+    median request duration if that is longer, until the last scheduled arrival.
+    """
+    sent, end = data.requests["sent_ns"], data.requests["end_ns"]
+    if len(sent) == 0:
+        return None
+    if data.point.mode == "closed":
+        slots = data.point.concurrency or 1
+        if len(sent) <= slots:
+            return None
+        start = int(end[np.argsort(sent, kind="stable")[:slots]].max())
+        after = end[end > sent.max()]
+        stop = int(after.min()) if len(after) else int(end.max())
+    else:
+        scheduled = data.requests["scheduled_ns"]
+        ok = data.requests["outcome"] == OK
+        first, stop = int(scheduled.min()), int(scheduled.max())
+        typical = float(np.median((end - sent)[ok])) if ok.any() else 0.0
+        start = first + int(max(0.1 * (stop - first), min(typical, 0.5 * (stop - first))))
+    return Window(start_ns=start, end_ns=stop) if stop > start else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steadiness:
+    """How the two halves of the window compare: relative difference and its p-value (Welch)."""
+
+    relative_difference: float
+    p_value: float
+
+    @property
+    def steady(self) -> bool:
+        """Not both large and beyond chance."""
+        return abs(self.relative_difference) <= 0.10 or self.p_value >= 0.01
+
+
+def steadiness(rates: Floats) -> Steadiness | None:
+    """Compare the halves of a binned rate; None when nothing happened at all."""
+    from scipy.special import stdtr
+
+    half = len(rates) // 2
+    a, b = rates[:half], rates[half:]
+    centre = float(rates.mean())
+    if centre == 0:
+        return None
+    difference = float(b.mean() - a.mean())
+    va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
+    if va + vb == 0:
+        return Steadiness(relative_difference=difference / centre, p_value=float(difference == 0))
+    degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    p = 2 * float(stdtr(degrees, -abs(difference) / (va + vb) ** 0.5))
+    return Steadiness(relative_difference=difference / centre, p_value=p)
+
+
+def in_flight(data: PointData, at_ns: Int64) -> Int64:
+    """Requests scheduled but not ended at each instant. Shape of `at_ns`."""
+    began = np.sort(data.requests["scheduled_ns"])
+    ended = np.sort(data.requests["end_ns"])
+    counts: Int64 = np.searchsorted(began, at_ns, side="right") - np.searchsorted(
+        ended, at_ns, side="right"
+    )
+    return counts
