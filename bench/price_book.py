@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
@@ -60,13 +60,15 @@ class PriceRow:
 @dataclass(frozen=True, kw_only=True)
 class PricesSpec:
     """The `prices` group. `book` is a CSV of further rows (written by `bench prices import`);
-    `as_of` None takes the newest rows, else what held on that date."""
+    `as_of` None takes the newest rows, else what held on that date. `gpu_names` maps a seller's
+    GPU names to those of the gpu group when offers are imported."""
 
     rows: tuple[PriceRow, ...] = ()
     more_rows: tuple[PriceRow, ...] = ()
     book: str | None = None
     as_of: str | None = None
     stale_days: int = 90
+    gpu_names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_of is not None:

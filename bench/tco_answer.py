@@ -222,6 +222,6 @@ def throughput_figure(measured: Measured) -> dict[str, Figure]:
     return {
         THROUGHPUT: Figure(
             value=1.0, source=measured.source, as_of=measured.as_of, low=ends[0], high=ends[1],
-            dist="lognormal", arose="measured" if measured.arose == "measured" else "quoted",
+            dist="lognormal", arose=measured.arose,
         )
     }  # fmt: skip

@@ -20,8 +20,11 @@ from bench.tco_spec import TcoSpec
 
 @dataclass(frozen=True, kw_only=True)
 class ApiAnswer:
-    """One API; `rows` are the prices that entered. `p_self_host_cheaper` is the share of draws in which the own bill is lower, None
-    without draws; `history` is how its dated prices fell, None without history."""
+    """One API; `rows` are the prices that entered.
+
+    `p_self_host_cheaper` is the share of draws in which the own bill is lower, None without draws;
+    `history` is how its dated prices fell, None without history.
+    """
 
     key: str
     rows: Mapping[str, PriceRow]
@@ -73,7 +76,8 @@ def compare_apis(
         monthly = price * work.demand
         found.append(
             ApiAnswer(
-                key=key, rows={kind: kinds[kind] for kind in blend.used}, price=price, monthly=monthly,
+                key=key, rows={kind: kinds[kind] for kind in blend.used},
+                price=price, monthly=monthly,
                 breakeven=breakeven(costs, work, price),
                 payback_months=payback_months(costs, bill, monthly),
                 npv=npv(costs, work, price, yearly_decline(spec, key, past), growth),

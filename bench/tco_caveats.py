@@ -75,7 +75,7 @@ def assumed_inputs(
     found = {key: f for key, f in inputs.items() if f.arose != "measured" and key != THROUGHPUT}
     if measured.arose != "measured":
         found["tco.throughput.tokens_per_s_per_server"] = Figure(
-            value=tokens_per_s, source=measured.source, as_of=measured.as_of, arose="quoted"
+            value=tokens_per_s, source=measured.source, as_of=measured.as_of, arose=measured.arose
         )
     for key, row in priced.items():
         found[key] = Figure(

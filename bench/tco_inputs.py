@@ -14,7 +14,7 @@ from bench import units as u
 from bench.cost import Split, TcoRun, ThroughputPoint, fit_split, saturated_point
 from bench.demand import Demand
 from bench.errors import InputError
-from bench.figure import Figure, Input, figure
+from bench.figure import Arose, Figure, Input, figure
 from bench.price_book import Key, PriceRow, rent_row
 from bench.tco import Capital, Costs, Work, monthly_rate, spot_rate
 from bench.tco_spec import PowerSpec, TcoSpec
@@ -32,7 +32,7 @@ class Measured:
 
     split: Split
     source: str
-    arose: str
+    arose: Arose
     as_of: str
     caveats: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
@@ -116,23 +116,25 @@ def measured_power(power: PowerSpec, runs: tuple[TcoRun, ...], spec: TcoSpec) ->
     run = next((r for r in runs if r.load_w is not None), None)
     if run is None or run.load_w is None:
         return power
-    copies, adder = replicas(run, spec), 0.0
+    copies, adder = replicas(run, spec), Figure(value=0.0, source="none")
     note = f"measured ({run.power_scope}): {run.path}"
     if run.power_scope == "gpu board":
         if power.host_adder_w is None:
             raise InputError(f"power.host_adder_w is missing: {run.path} measured GPU boards only, "
                              "so the W of the rest of the server must be assumed.")  # fmt: skip
-        adder = figure(power.host_adder_w).value
-        note += f" plus host adder of {adder:g} W (assumed)"
-    ci = run.power_relative_ci
+        adder = figure(power.host_adder_w)
+        note += f" plus host adder of {adder.value:g} W (assumed)"
+    ci = run.power_relative_ci or 0.0
 
     def total(watts: float) -> Figure:
-        reach = None if ci is None else ci * watts * copies
-        value = watts * copies + adder
+        boards, value = watts * copies, watts * copies + adder.value
+        least, most = adder.low, adder.high
+        low = boards * (1 - ci) + (adder.value if least is None else least)
+        high = boards * (1 + ci) + (adder.value if most is None else most)
+        ranged = low < value < high
         return Figure(
             value=value, source=note, as_of=run.as_of, arose="measured",
-            low=None if reach is None else value - reach,
-            high=None if reach is None else value + reach,
+            low=low if ranged else None, high=high if ranged else None,
         )  # fmt: skip
 
     idle = power.idle_w if run.idle_w is None else total(run.idle_w)

@@ -1,0 +1,40 @@
+"""`bench tco`: what self-hosting costs per token, and whether buying is cheaper."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.cost import TcoRun
+from bench.demand import Demand, trace_demand
+from bench.errors import InputError
+from bench.report.tco_table import print_answer
+from bench.tco_answer import answer
+from bench.tco_json import to_json
+from bench.tco_spec import TcoRequest
+from bench.verbs.prices import book_rows
+
+
+def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = False) -> int:
+    """Print the answer as tables or JSON and return 0; InputError when there is none."""
+    found = answer(
+        request, runs, book_rows(request.prices), _trace(request), datetime.now(tz=UTC).date()
+    )
+    if as_json:
+        print(json.dumps(to_json(found), indent=2))
+    else:
+        print_answer(found, Console())
+    return 0
+
+
+def _trace(request: TcoRequest) -> Demand | None:
+    name = request.tco.demand.trace
+    if name is None:
+        return None
+    try:
+        return trace_demand(Path(name).read_text(encoding="utf-8").splitlines(), name)
+    except OSError as error:
+        raise InputError(f"tco.demand.trace: {name}: {error.strerror}.") from error
