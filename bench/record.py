@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from bench.spec import RunSpec
 
 Int64 = npt.NDArray[np.int64]
 
@@ -91,6 +94,32 @@ class PointData:
     def count(self) -> int:
         """Number of requests, however they ended."""
         return len(self.requests["index"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """One reading of both clocks, for display: durations come from the monotonic one alone."""
+
+    monotonic_ns: int
+    wall_iso: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run, raw. `status` is `running`, `complete`, or `failed` with `failure` saying why."""
+
+    spec: RunSpec
+    anchor: Anchor
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    server: Mapping[str, Any] | None = None
+    fit: Mapping[str, Any] | None = None
+    engine_facts: Mapping[str, Any] | None = None
+    calibration: Mapping[str, Any] | None = None
+    load_search: Mapping[str, Any] | None = None
+    status: Literal["running", "complete", "failed"] = "running"
+    failure: str | None = None
+    path: str = ""
+    points: tuple[PointData, ...] = ()
 
 
 REQUEST_COLUMNS = (

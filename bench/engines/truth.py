@@ -1,0 +1,83 @@
+"""The built-in truth server as an engine: tests, calibration and a demo in seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from bench import __version__
+from bench.engines.exchange import Target
+from bench.engines.guard import GuardedProcess
+from bench.engines.probe import probe, wait_ready
+from bench.engines.vllm import claim_port, last_line
+from bench.errors import EngineError
+from bench.server import Progress, ProgressCallback, Server
+from bench.spec import RunSpec, TruthSpec
+
+MODEL = "truth"
+
+
+def argv(engine: TruthSpec, port: int) -> tuple[str, ...]:
+    """The command that serves the schedule of `engine` on 127.0.0.1:`port`."""
+    words = [sys.executable, "-m", "bench.engines.truth_server", "--port", str(port)]
+    words += ["--model", MODEL, "--ttft-ms", str(engine.ttft_ms), "--itl-ms", str(engine.itl_ms)]
+    words += ["--tokens-per-chunk", str(engine.tokens_per_chunk)]
+    if engine.slots is not None:
+        words += ["--slots", str(engine.slots)]
+    return tuple(words)
+
+
+class TruthEngine:
+    """Serves the exact schedule of a TruthSpec; see `bench.server.Engine`."""
+
+    def serve(
+        self, spec: RunSpec, run_dir: Path, progress: ProgressCallback
+    ) -> AbstractContextManager[Server]:
+        assert isinstance(spec.engine, TruthSpec)
+        return serve_truth(spec.engine, run_dir, progress)
+
+
+@contextlib.contextmanager
+def serve_truth(
+    engine: TruthSpec, run_dir: Path, progress: ProgressCallback, log_name: str = "engine.log"
+) -> Iterator[Server]:
+    """A ready truth server; EngineError when it does not answer in time."""
+    port = claim_port(engine.port)
+    command = argv(engine, port)
+    log_path = run_dir / log_name
+    began_s = time.monotonic()
+    with GuardedProcess(command, env=dict(os.environ), log_path=log_path, grace_s=2.0) as process:
+
+        def tick() -> None:
+            elapsed_s = time.monotonic() - began_s
+            detail = last_line(log_path)
+            progress(Progress(phase="starting engine", elapsed_s=elapsed_s, detail=detail))
+            if process.poll() is not None or elapsed_s > engine.start_timeout_s:
+                raise EngineError(
+                    f"the truth server did not start: {detail}",
+                    code="engine_failed",
+                    log_path=log_path,
+                )
+
+        target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
+        found = wait_ready(lambda: probe(target, served_model=MODEL), tick)
+        yield Server(
+            engine="truth",
+            base_url=target.base_url,
+            served_model=found.served_model,
+            usage=found.usage,
+            prompt=found.prompt,
+            ignore_eos=found.ignore_eos,
+            max_model_len=found.max_model_len,
+            engine_version=__version__,
+            argv=command,
+            pid=process.pid,
+            log_path=log_path,
+            metrics_url=found.metrics_url,
+            startup_s=time.monotonic() - began_s,
+        )

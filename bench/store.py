@@ -1,0 +1,177 @@
+"""Runs on disk: raw, written once, atomically, before anything is derived from them.
+
+results/<model>/<quant>-x<gpus>-<timestamp>/
+  run.json                     spec, provenance, server, phases, quality: everything but the points
+  points/<key>/point.json      the load point, its worker reports and engine counters
+  points/<key>/requests.parquet, chunks.parquet
+  engine.log                   written by the engine itself
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.codec import decode, encode
+from bench.errors import InputError, StoreError, nearest
+from bench.record import REQUEST_COLUMNS, LoadPoint, PointData, Run, WorkerReport
+from bench.spec import RunSpec
+
+SCHEMA_VERSION = 1
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what can go wrong when writing `path` into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        kept = (
+            f" What was measured before is kept in {path.parent}." if path.parent.exists() else ""
+        )
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}. Free space, mend the permissions or "
+            f"set results_dir to another folder.{kept}"
+        ) from error
+
+
+def create_run_dir(spec: RunSpec) -> Path:
+    """A new folder for a run, never an existing one."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    parent = Path(spec.results_dir).expanduser().absolute() / spec.model.name
+    base = f"{spec.quant.name}-x{spec.gpus}-{stamp}"
+    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
+        path = parent / f"{base}{suffix}"
+        with _writing(path):
+            parent.mkdir(parents=True, exist_ok=True)
+            try:
+                (path / "points").mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return path
+    raise StoreError(f"cannot name a new run below {parent}: {base} is taken a hundred times.")
+
+
+def save_run(path: Path, run: Run) -> None:
+    """Write run.json; readers see the old or the new one, never half of one."""
+    record = {"schema_version": SCHEMA_VERSION, **encode(replace(run, points=()))}
+    del record["points"], record["path"]
+    _write_text(path / "run.json", json.dumps(record, indent=1) + "\n")
+
+
+def _write_text(target: Path, text: str) -> None:
+    part = target.with_suffix(".part")
+    with _writing(target):
+        with part.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+
+
+def save_point(path: Path, data: PointData) -> Path:
+    """Write one load point into its own folder, which appears whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target = path / "points" / data.point.key
+    part = target.with_name(target.name + ".part")
+    with _writing(target):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        # Stamps are near-sequences: delta encoding makes them a fifth of their size.
+        options: dict[str, Any] = {
+            "compression": "zstd",
+            "use_dictionary": False,
+            "column_encoding": "DELTA_BINARY_PACKED",
+        }
+        pq.write_table(pa.table(data.requests), part / "requests.parquet", **options)
+        chunks = {"stamp_ns": data.chunk_ns, "tokens": data.chunk_tokens}
+        pq.write_table(pa.table(chunks), part / "chunks.parquet", **options)
+        meta = {
+            "point": encode(data.point),
+            "start_ns": data.start_ns,
+            "errors": {str(k): v for k, v in data.errors.items()},
+            "workers": encode(data.workers),
+            "engine_before": data.engine_before,
+            "engine_after": data.engine_after,
+        }
+        (part / "point.json").write_text(json.dumps(meta))
+        part.rename(target)
+    return target
+
+
+def load_run(path: Path) -> Run:
+    """Read a run with all its load points; StoreError when it is not one or cannot be read."""
+    try:
+        record = json.loads((path / "run.json").read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is not a run: run.json cannot be read ({error}).") from error
+    version = record.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise StoreError(f"{path}: schema version {version}; this bench reads {SCHEMA_VERSION}.")
+    folders = sorted(p.parent for p in (path / "points").glob("*/point.json"))
+    points = tuple(load_point(p) for p in folders if p.suffix != ".part")
+    run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
+    return replace(run, points=points)
+
+
+def load_point(folder: Path) -> PointData:
+    """Read one load point's folder."""
+    import pyarrow.parquet as pq
+
+    try:
+        meta = json.loads((folder / "point.json").read_text())
+        table = pq.read_table(folder / "requests.parquet")
+        chunks = pq.read_table(folder / "chunks.parquet")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder} cannot be read: {error}") from error
+    return PointData(
+        point=decode(LoadPoint, meta["point"], str(folder)),
+        start_ns=meta["start_ns"],
+        requests={
+            name: np.asarray(table.column(name).to_numpy(), dtype=np.int64)
+            for name in REQUEST_COLUMNS
+        },
+        chunk_ns=np.asarray(chunks.column("stamp_ns").to_numpy(), dtype=np.int64),
+        chunk_tokens=np.asarray(chunks.column("tokens").to_numpy(), dtype=np.int64),
+        errors={int(k): v for k, v in meta["errors"].items()},
+        workers=decode(tuple[WorkerReport, ...], meta["workers"], str(folder)),
+        engine_before=meta["engine_before"],
+        engine_after=meta["engine_after"],
+    )
+
+
+def list_runs(results_dir: str) -> list[Path]:
+    """Folders of all runs below `results_dir`, oldest first."""
+    root = Path(results_dir).expanduser()
+    return sorted(
+        (p.parent for p in root.glob("*/*/run.json")), key=lambda p: (p.name[-15:], p.name)
+    )
+
+
+def find_run(name: str, results_dir: str) -> Path:
+    """The run that `name` means: a folder, `latest`, or the end of a run's path."""
+    if Path(name, "run.json").is_file():
+        return Path(name)
+    runs = list_runs(results_dir)
+    if name == "latest":
+        if not runs:
+            raise InputError(f"there is no run below {results_dir} yet: type bench to make one.")
+        return max(runs, key=lambda p: (p / "run.json").stat().st_mtime)
+    names = {f"{p.parent.name}/{p.name}": p for p in runs}
+    matches = [p for n, p in names.items() if n == name or p.name == name]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise InputError(f"{name!r} names {len(matches)} runs; say <model>/<run>.")
+    raise InputError(f"there is no run {name!r} below {results_dir}.{nearest(name, names)}")
