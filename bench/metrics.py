@@ -220,7 +220,8 @@ class MetricDef:
     better: Literal["higher", "lower", "none"]
     series: Callable[[Steady], Floats]
     reduce: Reduce
-    headline: bool = True
+    whole_run: bool = False
+    """Measured over the whole load point, not its steady part, and never withheld."""
 
     @property
     def formula(self) -> str:
@@ -269,7 +270,7 @@ METRICS: tuple[MetricDef, ...] = (
         better="lower",
         series=failures,
         reduce=mean,
-        headline=False,
+        whole_run=True,
     ),
 )
 
@@ -314,6 +315,17 @@ def steady_parts(repeats: Sequence[PointData], slo: SloSpec, gpus: int) -> list[
     return parts
 
 
+def whole_parts(repeats: Sequence[PointData], slo: SloSpec, gpus: int) -> list[Steady]:
+    """Each repeat from its first to its last instant, steady or not."""
+    return [
+        Steady(
+            d, Window(start_ns=d.start_ns - 1, end_ns=int(d.requests["end_ns"].max())), slo, gpus
+        )
+        for d in repeats
+        if d.count
+    ]
+
+
 def measure(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
     """One metric over the repeats of a load point; None where no repeat has an observation."""
     series = [definition.series(part) for part in parts]
@@ -339,14 +351,14 @@ def measure(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
     )
 
 
-def measure_all(parts: Sequence[Steady]) -> dict[str, Metric]:
-    """Every metric of the table."""
-    return {d.name: measure(d, parts) for d in METRICS}
+def measure_all(parts: Sequence[Steady], whole: Sequence[Steady]) -> dict[str, Metric]:
+    """Every metric of the table: over the steady `parts`, a few over the `whole` load points."""
+    return {d.name: measure(d, whole if d.whole_run else parts) for d in METRICS}
 
 
 def withhold(metrics: dict[str, Metric]) -> dict[str, Metric]:
     """The same metrics with every headline figure moved to `withheld_value`."""
-    headline = {d.name for d in METRICS if d.headline}
+    headline = {d.name for d in METRICS if not d.whole_run}
     return {
         name: Metric(value=None, unit=m.unit, n=m.n, repeats=m.repeats, withheld_value=m.value)
         if name in headline

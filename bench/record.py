@@ -60,7 +60,11 @@ class LoadPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerReport:
-    """How one load-generating process itself fared."""
+    """How one load-generating process itself fared.
+
+    `run_delay_s` is the time its thread could have run but waited for a core, over `wakeups` runs
+    (the kernel's schedstat); None where the kernel does not count it.
+    """
 
     requests: int
     cpu_s: float
@@ -68,6 +72,8 @@ class WorkerReport:
     wall_s: float
     loop_lag_ns: tuple[int, ...]
     reconnects: int
+    run_delay_s: float | None = None
+    wakeups: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ import json
 import os
 import resource
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,7 +99,7 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
     gc.disable()  # millions of live stamps would make every collection a pause
     pipe.send("ready")
     start_ns: int = pipe.recv()
-    cpu = _cpu_s()
+    cpu, waited = _cpu_s(), _schedstat()
     if plan.slots:
         await client.closed(shots, plan.slots, start_ns)
     else:
@@ -107,14 +108,28 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
         await client.open(shots)
     wall_s = (now_ns() - start_ns) / 1e9
     cpu_s = _cpu_s() - cpu
+    delay = tuple(b - a for a, b in zip(waited, _schedstat(), strict=True))
     publish(client)
     planned = {r.index: r for session in plan.sessions for r in session}
-    return collect(client, planned, plan.worker, cpu_s, wall_s)
+    result = collect(client, planned, plan.worker, cpu_s, wall_s)
+    if not delay:
+        return result
+    report = replace(result.report, run_delay_s=delay[0] / 1e9, wakeups=delay[1])
+    return replace(result, report=report)
 
 
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def _schedstat() -> tuple[int, ...]:
+    """(ns this thread waited for a core while runnable, times it ran); () if not counted."""
+    try:
+        _, waited_ns, runs = map(int, Path("/proc/thread-self/schedstat").read_text().split())
+    except (OSError, ValueError):
+        return ()
+    return waited_ns, runs
 
 
 def request_bytes(server: Server, request: PlannedRequest) -> bytes:

@@ -1,0 +1,93 @@
+"""The instrument's own error, from a run against a server that reports what it really did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.record import OK, PointData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The load that an error belongs to: streams, pace, chunking."""
+
+    concurrency: int
+    ttft_ms: float
+    itl_ms: float
+    tokens_per_chunk: int
+    workers: int
+
+    @property
+    def key(self) -> str:
+        """Loads whose figures round to the same half power of two share one calibration."""
+
+        def bucket(value: float) -> int:
+            return round(2 * math.log2(max(value, 0.01)))
+
+        return (
+            f"c{bucket(self.concurrency)}-t{bucket(self.ttft_ms)}-i{bucket(self.itl_ms)}"
+            f"-k{self.tokens_per_chunk}-w{self.workers}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Error of the client at a load: client's reading − what the server did, in ms.
+
+    `client_cpu_us_per_token` counts everything the client did, parsing included;
+    `max_tokens_per_s` is the most that one worker took from a server sending as fast as it can.
+    """
+
+    shape: Shape
+    ttft_error_p50_ms: float
+    ttft_error_p99_ms: float
+    itl_error_p50_ms: float
+    itl_error_p99_ms: float
+    client_cpu_us_per_token: float
+    max_tokens_per_s: float | None
+    requests: int
+    cached: bool = False
+
+
+def errors(data: PointData, server_log: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Client minus server over all successful requests and gaps; raises ValueError without any.
+
+    The server's TTFT runs from its receipt of the request to its write of the first chunk, so the
+    difference is everything that client, kernel and queueing add.
+    """
+    did = {entry["name"]: entry for entry in server_log}
+    r = data.requests
+    ttft: list[float] = []
+    itl: list[np.ndarray[Any, Any]] = []
+    for row in np.flatnonzero(r["outcome"] == OK):
+        entry = did.get(f"bench-{r['index'][row]}")
+        if entry is None:
+            continue
+        first, count = int(r["first_chunk"][row]), int(r["chunks"][row])
+        seen = data.chunk_ns[first : first + count]
+        done = np.asarray(entry["stamps_ns"], dtype=np.int64)
+        ttft.append(float((seen[0] - r["sent_ns"][row]) - (done[0] - entry["received_ns"])) / 1e6)
+        if len(done) == count:
+            itl.append((np.diff(seen) - np.diff(done)) / 1e6)
+    if not ttft:
+        raise ValueError("no request can be compared with the server's own log")
+    gaps = np.abs(np.concatenate(itl)) if itl else np.zeros(1)
+    return {
+        "ttft_error_p50_ms": float(np.percentile(ttft, 50)),
+        "ttft_error_p99_ms": float(np.percentile(ttft, 99)),
+        "itl_error_p50_ms": float(np.percentile(gaps, 50)),
+        "itl_error_p99_ms": float(np.percentile(gaps, 99)),
+    }
+
+
+def cpu_us_per_token(data: PointData) -> float | None:
+    """Client CPU per received token in µs, parsing included; None without tokens."""
+    tokens = int(data.chunk_tokens.sum())
+    if not tokens:
+        return None
+    return sum(w.cpu_s + w.parse_cpu_s for w in data.workers) / tokens * 1e6

@@ -1,0 +1,77 @@
+"""From a raw Run to its Measurement: a pure function, run as often as one likes."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from bench.checks import certificate
+from bench.finding import Finding
+from bench.metrics import (
+    Measurement,
+    PointMeasurement,
+    measure_all,
+    steady_parts,
+    whole_parts,
+    withhold,
+)
+from bench.record import PointData, Run
+
+
+def derive(run: Run) -> Measurement:
+    """Every number of a run, with the findings that go with it."""
+    ordered = sorted(run.points, key=lambda d: (d.point.index, d.point.repeat))
+    points = tuple(
+        measure_point(run, list(group))
+        for _, group in groupby(ordered, key=lambda d: d.point.index)
+    )
+    return Measurement(
+        points=points, findings=run_findings(run), calibration=dict(run.calibration or {})
+    )
+
+
+def measure_point(run: Run, repeats: list[PointData]) -> PointMeasurement:
+    """All metrics and checks of one load point; headline figures withheld when a check failed."""
+    spec = run.spec
+    parts = steady_parts(repeats, spec.workload.slo, spec.gpus)
+    metrics = measure_all(parts, whole_parts(repeats, spec.workload.slo, spec.gpus))
+    server = run.server or {}
+    findings = certificate(
+        repeats,
+        parts,
+        metrics,
+        load=spec.load,
+        workload=spec.workload,
+        exact_lengths=bool(server.get("ignore_eos")),
+        calibration=run.calibration,
+    )
+    point = PointMeasurement(
+        point=repeats[0].point,
+        requests=sum(d.count for d in repeats),
+        window_s=tuple(p.window.seconds for p in parts),
+        metrics=metrics,
+        findings=findings,
+    )
+    if point.valid:
+        return point
+    return PointMeasurement(
+        point=point.point,
+        requests=point.requests,
+        window_s=point.window_s,
+        metrics=withhold(metrics),
+        findings=findings,
+    )
+
+
+def run_findings(run: Run) -> tuple[Finding, ...]:
+    """What is to be said of the run as a whole."""
+    found: list[Finding] = []
+    if run.status != "complete":
+        text = run.failure or "the run did not finish"
+        found.append(Finding(code="incomplete", severity="fail", text=text))
+    if run.spec.model.weights == "dummy":
+        text = "random weights: speed, memory and power are real, there is no quality"
+        found.append(Finding(code="dummy_weights", severity="info", text=text))
+    if run.spec.engine.kind == "truth":
+        text = "the truth server is a schedule, not a model: this run says nothing about hardware"
+        found.append(Finding(code="truth_server", severity="info", text=text))
+    return tuple(found)
