@@ -39,15 +39,16 @@ class Reply:
 
 def normalise_base_url(url: str) -> str:
     """`url` without a trailing slash, with /v1 where it names no path; InputError if malformed."""
-    parts = urlsplit(url.strip())
+    malformed = InputError(
+        f"engine.base_url: {url!r} is not an address such as http://127.0.0.1:8000/v1."
+    )
     try:
+        parts = urlsplit(url.strip())
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number
-        good = False
+    except ValueError as error:  # a port that is no number, a bracket that is not closed
+        raise malformed from error
     if not good or parts.query or parts.fragment:
-        raise InputError(
-            f"engine.base_url: {url!r} is not an address such as http://127.0.0.1:8000/v1."
-        )
+        raise malformed
     if parts.username or parts.password:
         raise InputError(
             "engine.base_url holds a user or password, which would be stored; "

@@ -24,7 +24,7 @@ class Failure:
     @property
     def line(self) -> str:
         """One line for a person."""
-        return f"{self.text.rstrip('.')}. {self.remedy}"
+        return f"{self.text.rstrip('.:')}. {self.remedy}"
 
 
 # (code, pattern, remedy); searched in this order over the whole log, so causes come before the
@@ -69,8 +69,9 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         r"Unknown quantization method|[Qq]uantization (method|scheme)\b.*not supported"
         r"|not supported for quantization|not supported.*quantization"
         r"|Failed to find a kernel that can implement|No compressed-tensors compatible scheme"
-        r"|no attribute 'cpu_gemm_wna16'|Minimum capability: \d+",
-        "This engine build or device has no kernel for it: choose another quant or device.",
+        r"|cpu_gemm_wna16|Minimum capability: \d+",
+        "No kernel for it on this device in this build: choose another quant, engine.dtype or "
+        "device.",
     ),
     (
         "context_too_long",
@@ -118,8 +119,11 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
 _ERROR = re.compile(r"\b\w*(?:Error|Exception)\b: \S|(?:^|: )error: \S|Value error, ")
 _WRAPPERS = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|validation error for"
-    r"|Worker failed with error|ChildProcessError|Engine process failed"
+    r"|Worker failed with error|ChildProcessError|Engine process failed|EngineDeadError"
 )
+_NO_ERROR = re.compile(r"^(\([^)]*pid=\d+\)\s*)?(DEBUG|INFO|WARNING)\s")
+# A line of source in a traceback names the error but not what happened.
+_SOURCE = re.compile(r'raise |File "|except ')
 # "(EngineCore pid=1) ERROR 01-02 03:04:05 [core.py:1] " before the message itself.
 _PREFIX = re.compile(
     r"^(\([^)]*pid=\d+\)\s*)?((DEBUG|INFO|WARNING|ERROR)\s+[\d-]+ [\d:]+ \[[^\]]*\]\s*)?"
@@ -128,12 +132,12 @@ _PREFIX = re.compile(
 
 def classify(log: str, exit_code: int | None = None) -> Failure:
     """The failure that this log tells of; `exit_code` helps where the log ends in mid-sentence."""
-    lines = [message_of(line) for line in log.splitlines()]
+    lines = _told_as_error(log)
     for code, pattern, remedy in _TABLE:
         expression = re.compile(pattern)
         for line in lines:
             if match := expression.search(line):
-                return Failure(code=code, text=_clip(line, match.start()), remedy=remedy)
+                return Failure(code=code, text=_sentence(line, match.start()), remedy=remedy)
     if exit_code == 137:
         return Failure(
             code="out_of_memory",
@@ -154,17 +158,22 @@ def message_of(line: str) -> str:
 
 def last_error(log: str) -> str | None:
     """The last line that names an error and is not a mere wrapper round another one."""
-    lines = [message_of(line) for line in log.splitlines()]
-    errors = [line for line in lines if _ERROR.search(line)]
+    errors = [line for line in _told_as_error(log) if _ERROR.search(line)]
     causes = [line for line in errors if not _WRAPPERS.search(line)]
     found = (causes or errors)[-1:]
-    return _clip(found[0]) if found else None
+    return _sentence(found[0]) if found else None
 
 
-def _clip(line: str, at: int = 0) -> str:
-    """One line of at most 200 characters that still shows position `at`."""
-    if len(line) <= _MAX_TEXT:
-        return line
-    begin = 0 if at < _MAX_TEXT // 2 else at
-    end = begin + _MAX_TEXT
-    return ("…" if begin else "") + line[begin:end] + ("…" if end < len(line) else "")
+def _told_as_error(log: str) -> list[str]:
+    """The messages that could tell of an error: a warning of one to come is not one."""
+    messages = [message_of(line) for line in log.splitlines() if not _NO_ERROR.match(line)]
+    return [text for text in messages if not _SOURCE.match(text)]
+
+
+def _sentence(line: str, at: int = 0) -> str:
+    """The sentence round position `at`, one line of at most 200 characters."""
+    ends = [match.end() for match in re.finditer(r"\. (?=[A-Z])| \[type=", line)]
+    begin = max((end for end in ends if end <= at), default=0)
+    end = min((end for end in ends if end > at), default=len(line))
+    text = line[begin:end].removesuffix(" [type=").removeprefix("Value error, ").strip()
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"

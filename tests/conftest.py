@@ -1,0 +1,108 @@
+"""What tests share: one real vLLM for the session, and small HTTP servers of every temper."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from bench.codec import decode
+from bench.engines import load_engine
+from bench.server import Server
+from bench.spec import RunSpec
+
+CONF = Path(__file__).parents[1] / "conf"
+
+# (path, body, headers) -> status and the body of the answer; a list is streamed as SSE chunks.
+Answer = tuple[int, str | list[Any] | dict[str, Any]]
+Rule = Callable[[str, dict[str, Any], Mapping[str, str]], Answer]
+
+
+@pytest.fixture
+def serve_http() -> Iterator[Callable[[Rule], str]]:
+    """Starts a server that answers by a rule; returns its base URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(rule: Rule) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = json.loads(raw) if raw else {}
+                status, content = rule(self.path, body, dict(self.headers))
+                if isinstance(content, list):
+                    kind = "text/event-stream"
+                    lines = [json.dumps(chunk) for chunk in content] + ["[DONE]"]
+                    text = "".join(f"data: {line}\n\n" for line in lines)
+                elif isinstance(content, dict):
+                    kind, text = "application/json", json.dumps(content)
+                else:
+                    kind, text = "text/plain", content
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(text.encode())))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            do_GET = do_POST = answer  # noqa: N815 -- names that http.server looks for
+
+            def log_message(self, *_: object) -> None:
+                """Keep the tests' output to the tests."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/v1"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _conf(group: str, name: str) -> Any:
+    return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+
+
+@pytest.fixture(scope="session")
+def run_spec() -> Callable[..., RunSpec]:
+    """Builds the RunSpec of the tiny model on a CPU; keywords replace keys of its groups."""
+
+    def build(*, engine: str = "vllm", quant: str = "none", **groups: Any) -> RunSpec:
+        data = {
+            "model": {**_conf("model", "tiny"), **groups.pop("model", {})},
+            "quant": _conf("quant", quant),
+            "gpu": _conf("gpu", "cpu"),
+            "gpus": groups.pop("gpus", 0),
+            "engine": {**_conf("engine", engine), **groups.pop("engine_keys", {})},
+            "workload": {
+                "name": "test",
+                "input_tokens": 16,
+                "output_tokens": 16,
+                "slo": {"ttft_ms": 1000.0, "tpot_ms": 100.0},
+            },
+            "load": {"concurrency": [1], "repeats": 1},
+            **groups,
+        }
+        return decode(RunSpec, data)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def vllm_server(
+    run_spec: Callable[..., RunSpec], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The bundled tiny model on a real vLLM, started once; tests that use it are marked vllm."""
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed here (make demo installs it)")
+    with load_engine("vllm").serve(
+        run_spec(), tmp_path_factory.mktemp("vllm"), lambda _: None
+    ) as server:
+        yield server

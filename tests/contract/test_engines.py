@@ -1,0 +1,127 @@
+"""What every engine owes the run: a server that answers, and none left behind.
+
+vLLM's part starts the real thing and is marked so; the others take a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from bench.engines import ENGINES, load_engine
+from bench.errors import InputError
+from bench.server import Progress, ProgressCallback, Server
+from bench.spec import RunSpec
+
+Spec = Callable[..., RunSpec]
+KINDS = [pytest.param(kind, marks=pytest.mark.vllm if kind == "vllm" else ()) for kind in ENGINES]
+_TOKENS = 12
+
+
+@contextlib.contextmanager
+def served(
+    kind: str, run_spec: Spec, run_dir: Path, progress: ProgressCallback
+) -> Iterator[Server]:
+    """A server of that kind; an endpoint is the truth engine's, reached as a stranger would."""
+    if kind != "endpoint":
+        with load_engine(kind).serve(run_spec(engine=kind), run_dir, progress) as server:
+            yield server
+        return
+    with load_engine("truth").serve(run_spec(engine="truth"), run_dir, lambda _: None) as behind:
+        spec = run_spec(engine="endpoint", engine_keys={"base_url": behind.base_url})
+        with load_engine("endpoint").serve(spec, run_dir, progress) as server:
+            yield server
+
+
+def exchange(server: Server, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The chunks of one streamed answer to a body of the shape that the server says it takes."""
+    parts = urlsplit(server.base_url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
+    headers = {"Content-Type": "application/json", **server.headers}
+    connection.request("POST", f"{parts.path}/completions", json.dumps(body), headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert answer.status == 200, text
+    payloads = [line.removeprefix("data: ") for line in text.splitlines() if line]
+    assert payloads[-1] == "[DONE]"
+    return [json.loads(payload) for payload in payloads[:-1]]
+
+
+def gone(server: Server) -> bool:
+    """Whether nothing listens at the server's address any more."""
+    parts = urlsplit(server.base_url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=5)
+    try:
+        connection.connect()
+    except ConnectionRefusedError:
+        return True
+    finally:
+        connection.close()
+    return False
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_engine_serves_and_is_gone(kind: str, run_spec: Spec, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    with served(kind, run_spec, tmp_path, seen.append) as server:
+        assert server.engine == kind
+        assert server.base_url.endswith("/v1")
+        assert server.startup_s is not None
+        assert server.startup_s > 0
+        body: dict[str, Any] = {
+            "model": server.served_model,
+            "prompt": [5, 6, 7, 8] if server.prompt == "token_ids" else "a b c d",
+            "max_tokens": _TOKENS,
+            "stream": True,
+            **({"ignore_eos": True} if server.ignore_eos else {}),
+        }
+        if server.usage != "none":
+            options = {"include_usage": True}
+            if server.usage == "continuous":
+                options["continuous_usage_stats"] = True
+            body["stream_options"] = options
+        chunks = exchange(server, body)
+        counted = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
+        if server.usage != "none":
+            assert counted[-1]["completion_tokens"] == _TOKENS
+        if server.usage == "continuous":
+            assert len(counted) >= len(chunks) - 1
+        if server.prompt == "token_ids" and counted:
+            assert counted[-1]["prompt_tokens"] == 4
+    assert all(progress.elapsed_s >= 0 for progress in seen)
+    assert gone(server)
+    if server.pid is not None:
+        assert server.pid == os.getpid() or not Path(f"/proc/{server.pid}").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ENGINES if kind != "vllm"])
+def test_an_engine_is_gone_after_an_interrupt(kind: str, run_spec: Spec, tmp_path: Path) -> None:
+    servers: list[Server] = []
+
+    def interrupted() -> None:
+        with served(kind, run_spec, tmp_path, lambda _: None) as server:
+            servers.append(server)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert gone(servers[0])
+
+
+def test_an_unknown_engine_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean 'vllm'"):
+        load_engine("vlm")
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_an_engine_is_loaded_by_name(kind: str) -> None:
+    assert callable(load_engine(kind).serve)

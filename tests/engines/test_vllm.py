@@ -1,0 +1,165 @@
+"""The command and environment of vLLM, checked without starting it; real starts are marked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.engine_log import parse_engine_log
+from bench.engines import load_engine
+from bench.engines.vllm import argv, claim_port, environment, last_line
+from bench.errors import EngineError, InputError
+from bench.server import Progress, Server
+from bench.spec import RunSpec
+from bench.weights import Weights
+
+Spec = Callable[..., RunSpec]
+LOCAL = Weights(source="local", location="/models/m")
+HUB = Weights(source="hub", location="org/m", revision="abc123")
+
+
+def test_the_command_on_a_cpu(run_spec: Spec) -> None:
+    assert argv(run_spec(seed=5), LOCAL, 8123) == (
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", "/models/m", "--served-model-name", "tiny",
+        "--host", "127.0.0.1", "--port", "8123", "--seed", "5",
+        "--dtype", "float32", "--enforce-eager", "--disable-uvicorn-access-log",
+    )  # fmt: skip
+
+
+def test_the_command_on_two_gpus_from_the_hub(run_spec: Spec) -> None:
+    keys = {"gpu_memory_utilization": 0.8, "max_model_len": 4096, "args": ["--max-num-seqs", "64"]}
+    assert argv(run_spec(gpus=2, engine_keys=keys), HUB, 8000) == (
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", "org/m", "--served-model-name", "tiny",
+        "--revision", "abc123", "--tokenizer-revision", "abc123",
+        "--host", "127.0.0.1", "--port", "8000", "--seed", "0",
+        "--max-model-len", "4096", "--tensor-parallel-size", "2",
+        "--gpu-memory-utilization", "0.8", "--disable-uvicorn-access-log",
+        "--max-num-seqs", "64",
+    )  # fmt: skip
+
+
+def test_choices_of_the_user_come_before_the_defaults(run_spec: Spec) -> None:
+    keys = {"dtype": "bfloat16", "enforce_eager": False, "tensor_parallel_size": 4}
+    words = argv(run_spec(gpus=8, engine_keys=keys), LOCAL, 1)
+    assert words[words.index("--tensor-parallel-size") + 1] == "4"
+    words = argv(run_spec(engine_keys={**keys, "tensor_parallel_size": None}), LOCAL, 1)
+    assert words[words.index("--dtype") + 1] == "bfloat16"
+    assert "--enforce-eager" not in words
+    assert "--tensor-parallel-size" not in words
+
+
+def test_dummy_weights_are_asked_for(run_spec: Spec) -> None:
+    words = argv(run_spec(), Weights(source="dummy", location="/run/model"), 1)
+    assert words[words.index("--load-format") + 1] == "dummy"
+
+
+def test_the_environment(run_spec: Spec) -> None:
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    assert environment(run_spec(gpus=1), HUB) == quiet
+    keys = {"cpu_kv_cache_gib": 3, "env": {"OMP_NUM_THREADS": "2"}}
+    assert environment(run_spec(engine_keys=keys), LOCAL) == {
+        **quiet,
+        "VLLM_CPU_KVCACHE_SPACE": "3",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "2",
+    }
+
+
+def test_a_port_in_use_is_found_before_the_start(run_spec: Spec, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        # As vLLM itself binds: a second server would start beside it and share its requests.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(EngineError, match=f"{port} cannot be used") as caught:
+            claim_port(port)
+    assert caught.value.code == "port_in_use"
+    assert claim_port(port) == port
+    assert 1024 <= claim_port(None) <= 65535
+
+
+def test_a_directory_without_a_checkpoint_is_refused(run_spec: Spec, tmp_path: Path) -> None:
+    spec = run_spec(model={"weights": str(tmp_path)})
+    with (
+        pytest.raises(InputError, match=r"holds no config\.json"),
+        load_engine("vllm").serve(spec, tmp_path, lambda _: None),
+    ):
+        pytest.fail("it was served")
+
+
+def test_the_last_line_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("")
+    assert last_line(log) == ""
+    log.write_text(
+        "(Worker pid=1) INFO 11-23 23:58:46 [w.py:1] Loading\n  0%\r 50%| 1/2\r\n ▀▀▀\n\n"
+    )
+    assert last_line(log) == "50%| 1/2"
+
+
+@pytest.mark.vllm
+def test_a_real_vllm_generates(vllm_server: Server) -> None:
+    assert vllm_server.engine_version is not None
+    assert (vllm_server.prompt, vllm_server.usage) == ("token_ids", "continuous")
+    assert vllm_server.ignore_eos is True
+    assert (vllm_server.vocab_size, vllm_server.max_model_len) == (2048, 2048)
+    assert vllm_server.metrics_url is not None
+    host, _, port = vllm_server.base_url.removeprefix("http://").removesuffix("/v1").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    body = {"model": "tiny", "prompt": [5, 6, 7], "max_tokens": 9, "ignore_eos": True}
+    connection.request(
+        "POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"}
+    )
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    assert answer["usage"] == {**answer["usage"], "prompt_tokens": 3, "completion_tokens": 9}
+
+
+@pytest.mark.vllm
+def test_the_log_of_a_real_vllm_is_read(vllm_server: Server) -> None:
+    assert vllm_server.log_path is not None
+    facts = parse_engine_log(vllm_server.log_path.read_text())
+    assert facts.engine_version == vllm_server.engine_version
+    assert facts.kv_cache_tokens is not None
+    assert facts.kv_cache_tokens > 2048
+    assert facts.weights_load_s is not None
+    assert facts.enforce_eager is True
+
+
+@pytest.mark.vllm
+def test_dummy_weights_serve_text_and_leave_nothing(run_spec: Spec, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    spec = run_spec(model={"weights": "dummy"}, quant="int8")
+    with load_engine("vllm").serve(spec, tmp_path, seen.append) as server:
+        assert server.usage == "continuous"
+        assert server.pid is not None
+        assert server.model_path == str(tmp_path / "model")
+    assert len(seen) > 5
+    assert {progress.phase for progress in seen} == {"starting engine"}
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
+    facts = parse_engine_log((tmp_path / "engine.log").read_text())
+    assert facts.quantisation_kernels == ("CPUInt8ScaledMMLinearKernel",)
+
+
+@pytest.mark.vllm
+def test_a_start_that_fails_is_classified_and_its_log_named(run_spec: Spec, tmp_path: Path) -> None:
+    spec = run_spec(engine_keys={"max_model_len": 100_000})
+    with (
+        pytest.raises(EngineError, match=r"Lower engine\.max_model_len.*engine\.log") as caught,
+        load_engine("vllm").serve(spec, tmp_path, lambda _: None),
+    ):
+        pytest.fail("it was served")
+    assert caught.value.code == "context_too_long"
+    assert caught.value.log_path == tmp_path / "engine.log"
