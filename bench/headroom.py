@@ -10,7 +10,7 @@ from bench.errors import InputError
 from bench.formats import Served, weight_format
 from bench.geometry import Geometry
 from bench.overheads import GIB, Overhead, batch_limits, cpu_overheads, gpu_overheads
-from bench.sharding import Layout, option
+from bench.sharding import Layout, checkpoint_bytes, option
 from bench.spec import GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
 
 # Tokens per KV block: vLLM's default on GPUs, on a CPU, and its CPU kernel for MLA.
@@ -129,7 +129,11 @@ def room_of(spec: RunSpec, s: Served, where: Layout, host_memory_bytes: int | No
     if is_cpu(spec):
         return Room(
             budget=None if host_memory_bytes is None else float(host_memory_bytes),
-            overheads=cpu_overheads(),
+            overheads=cpu_overheads(
+                s.geometry,
+                weights_bytes=checkpoint_bytes(s.geometry, s.fmt, s.native_bytes),
+                native_bytes=s.native_bytes,
+            ),
             block=CPU_MLA_BLOCK if s.geometry.is_mla else CPU_BLOCK,
             chunk_tokens=2048,
             kv_fixed=engine.cpu_kv_cache_gib * GIB,
