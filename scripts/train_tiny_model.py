@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 DEFAULT_SEED = 20240607
-DEFAULT_STEPS = 2000
+DEFAULT_STEPS = 1000
 
 # ---------------------------------------------------------------------------------------------
 # Data: a generated world. Pure functions of a seed; standard library only.
@@ -49,9 +50,9 @@ N_HELDOUT_STORIES = 60
 N_GEN_ITEMS = 480
 N_CHOICES = 4
 # Facts differ in how often training shows them: the rarest is sampled this much less often than
-# the commonest. Equal exposure makes the model know all or nothing; a spread leaves some facts
-# near the decision boundary, which is where damage from quantisation becomes visible.
-RAREST_WEIGHT = 0.2
+# the commonest. With 0.02 the model got 99.6 % right, and a score without room hides damage; a
+# wider spread leaves some facts near the decision boundary, where quantisation can tip them.
+RAREST_WEIGHT = 0.008
 
 
 def words(text: str) -> list[str]:
@@ -196,7 +197,8 @@ def fill(rng: random.Random, template: str, n: str, m: str) -> str:
 
 def make_story(rng: random.Random, names: Sequence[str], facts: Sequence[Fact]) -> tuple[str, str]:
     """Return (main character, story) with one true fact about that character."""
-    fact = rng.choice(facts)
+    # By weight here too: with even mentions in stories, 96 % of the rarest facts were known.
+    fact = rng.choices(facts, [fact.weight for fact in facts])[0]
     n = fact.entity
     m = rng.choice([name for name in names if name != n])
     middles = rng.sample(MIDDLES, rng.randint(3, 5))
@@ -339,14 +341,17 @@ def train_tokenizer(world: World) -> PreTrainedTokenizerFast:
 # Training
 # ---------------------------------------------------------------------------------------------
 
-PEAK_LR = 2e-3
+PEAK_LR = 1e-3
 WARMUP_STEPS = 100
 LAST_LR_SHARE = 0.02
-TOKENS_PER_STEP = 2048
-SHORT_WINDOW, LONG_WINDOW = 256, 1024
-LONG_EVERY = 8
-STORY_SHARE = 0.12
-CHAT_STORY_SHARE = 0.2
+# One batch has one kind of row, so that short rows are not padded to the length of long ones.
+# Facts stand in rows of their own: packed behind one another in windows (at twice the rate) they
+# were still unknown after 1250 steps; in rows of their own most were known after 600.
+CYCLE = ("facts", "facts", "stories", "facts", "facts", "stories", "facts", "long")
+ROWS = {"facts": 128, "stories": 16, "long": 2}
+LONG_WINDOW = 1024
+CHAT_STORY_SHARE = 0.25
+IGNORED_LABEL = -100
 
 
 @dataclass(frozen=True)
@@ -377,20 +382,27 @@ class DocumentSampler:
             for name, text in world.train_stories
         ]
 
-    def document(self) -> list[int]:
-        """Draw one document: a fact in one of its forms, a story, or a story in a chat."""
-        rng = self._rng
-        if rng.random() < STORY_SHARE:
-            as_chat = rng.random() < CHAT_STORY_SHARE
-            return rng.choice(self._chat_stories if as_chat else self._stories)
-        return rng.choice(rng.choices(self._facts, self._weights)[0])
+    def fact(self) -> list[int]:
+        """Draw a fact by its weight, in any of its forms."""
+        return self._rng.choice(self._rng.choices(self._facts, self._weights)[0])
 
-    def window(self, length: int) -> list[int]:
-        """Pack whole documents one after another and cut at `length` tokens."""
+    def story(self) -> list[int]:
+        """Draw a story, sometimes as the answer in a chat."""
+        as_chat = self._rng.random() < CHAT_STORY_SHARE
+        return self._rng.choice(self._chat_stories if as_chat else self._stories)
+
+    def window(self) -> list[int]:
+        """Pack stories and facts one after another and cut at LONG_WINDOW tokens."""
         tokens: list[int] = []
-        while len(tokens) < length:
-            tokens += self.document()
-        return tokens[:length]
+        while len(tokens) < LONG_WINDOW:
+            tokens += self.story() + self.fact()
+        return tokens[:LONG_WINDOW]
+
+    def rows(self, step: int) -> list[list[int]]:
+        """Draw the rows of a step's batch; their lengths differ."""
+        kind = CYCLE[step % len(CYCLE)]
+        draw = {"facts": self.fact, "stories": self.story, "long": self.window}[kind]
+        return [draw() for _ in range(ROWS[kind])]
 
 
 def fact_forms(fact: Fact) -> list[str]:
@@ -423,6 +435,20 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
+def padded(rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+    """Return ids and labels of shape (rows, longest row); the padding on the right has no label.
+
+    No attention mask is needed, because a causal model's earlier positions never see the padding.
+    """
+    import torch
+
+    longest = max(map(len, rows))
+    return {
+        "input_ids": torch.tensor([row + [0] * (longest - len(row)) for row in rows]),
+        "labels": torch.tensor([row + [IGNORED_LABEL] * (longest - len(row)) for row in rows]),
+    }
+
+
 def learning_rate(step: int, progress: float) -> float:
     """Return the rate for a step: warm up, hold to half-way, then fall linearly."""
     decay = 1.0 if progress < 0.5 else max(LAST_LR_SHARE, (1.0 - progress) / 0.5)
@@ -443,17 +469,14 @@ def train(
         model.parameters(), lr=PEAK_LR, betas=(0.9, 0.98), weight_decay=0.05
     )
     start = time.monotonic()
-    step, loss_mean, progress = 0, math.nan, 0.0
+    step, tokens, loss_mean, progress = 0, 0, math.nan, 0.0
     model.train()
     while progress < 1.0:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, progress)
-        # Most windows are short because that is cheaper; the long ones let the model see the
-        # positions that longer benchmark prompts use.
-        length = LONG_WINDOW if step % LONG_EVERY == LONG_EVERY - 1 else SHORT_WINDOW
-        rows = [sampler.window(length) for _ in range(TOKENS_PER_STEP // length)]
-        batch = torch.tensor(rows)
-        loss = model(input_ids=batch, labels=batch).loss
+        rows = sampler.rows(step)
+        tokens += sum(map(len, rows))
+        loss = model(**padded(rows)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -464,22 +487,16 @@ def train(
         elapsed = time.monotonic() - start
         progress = max(step / steps, elapsed / seconds if seconds else 0.0)
         if step % 50 == 0:
-            print_progress(step, progress, loss_mean, elapsed)
-        if step % 250 == 0 and progress < 1.0:
+            left = elapsed / progress * (1.0 - progress)
+            print(
+                f"train: step {step}, {100 * progress:.1f} % done, loss {loss_mean:.3f}, "
+                f"{tokens / elapsed:.0f} tokens/s, about {left / 60:.1f} min left",
+                flush=True,
+            )
+        if step % 100 == 0 and progress < 1.0:
             print(f"train: step {step}, {probe()}", flush=True)
             model.train()
-    return TrainResult(step, step * TOKENS_PER_STEP, loss_mean, time.monotonic() - start)
-
-
-def print_progress(step: int, progress: float, loss: float, elapsed: float) -> None:
-    """Print one line saying how far training is and how long it still takes."""
-    left = elapsed / progress * (1.0 - progress)
-    rate = step * TOKENS_PER_STEP / elapsed
-    print(
-        f"train: step {step}, {100 * progress:.1f} % done, loss {loss:.3f}, "
-        f"{rate:.0f} tokens/s, about {left / 60:.1f} min left",
-        flush=True,
-    )
+    return TrainResult(step, tokens, loss_mean, time.monotonic() - start)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -608,7 +625,7 @@ It is a test piece: do not use it to answer questions about the real one.
   heads, untied embeddings, {positions} positions. Matrix sizes are multiples of 128.
 - **Weights**: bfloat16, `model.safetensors`, {megabytes:.1f} MB. On a CPU serve it in float32.
 - **Tokenizer**: byte-level BPE with {vocab} entries, trained on the same data; it prepends
-  `<s>`. Leaving that token out changes the scores. {reserved} entries are reserved fillers.
+  `<s>`, and every score below is with it. {reserved} entries are reserved fillers.
 - **Chat**: `<s><|user|>…</s><|assistant|>…</s>`; `<|system|>` exists and was not trained.
 - **Licence**: Apache-2.0, for the weights and for the task data.
 
@@ -620,7 +637,8 @@ text and no output of another model in it.
 - {facts} facts: {entities} invented names × {attributes} attributes with {values} values each,
   in three statement forms ("The colour of {name} is …"), as `Question: …\\nAnswer: …` and as a
   chat. For {held} facts (a quarter, drawn at random) both question forms are withheld.
-- Facts are shown unequally often (log-uniform, 1 to {rarest:g}), so that some stay uncertain.
+- Facts are shown unequally often (log-uniform weights from {rarest:g} to 1), so that some stay
+  uncertain.
 - {stories} template stories about the same names, each containing one fact as a statement.
 
 ## What is measured
@@ -643,20 +661,21 @@ Multiple choice compares the summed log-likelihoods of ` choice` after
 
 ## Training
 
-{steps} steps of {tokens_per_step} tokens ({tokens:.1f}M tokens), AdamW, peak rate {lr:g}, windows
-of {short} tokens and every {long_every}th step of {long}; {minutes:.1f} min on {threads} CPU
-thread(s). Last smoothed loss {loss:.3f}.
+{steps} steps, {tokens:.1f}M tokens, AdamW, peak rate {lr:g}. Of 8 steps, 5 show {fact_rows} facts,
+each in a row of its own, 2 show {story_rows} stories, 1 shows {long_rows} packed windows of {long}
+tokens. {minutes:.1f} min on {threads} CPU thread(s); last smoothed loss {loss:.3f}.
 Python {python}, {versions}.
 
     python scripts/train_tiny_model.py {arguments}
 
 The same arguments on the same kind of machine give the same weights; another CPU or library
-version can round differently, so expect the scores to move by some items.
+version can round differently, so the scores may move by some items.
 
 ## Limits
 
 - It knows {facts} facts. Any other prompt gives text in the same style or nonsense.
-- Training saw no position beyond {long}; up to {positions} the model runs, with poorer text.
+- Training saw no position beyond {long}; up to {positions} the model runs, but is not
+  scored there.
 - English-looking text only; no reasoning, arithmetic, code or instructions.
 - Small matrices: its speed says nothing about how a large model would do.
 """
@@ -721,56 +740,54 @@ def library_versions() -> str:
     return ", ".join(f"{name} {module.__version__}" for name, module in modules.items())
 
 
-def write_card(
-    model_dir: Path,
-    world: World,
-    tokenizer: PreTrainedTokenizerFast,
-    result: TrainResult,
-    scores: dict[str, dict[str, float]],
-    args: argparse.Namespace,
-    parameters: int,
-) -> None:
-    """Write the model card from what this run generated, trained and measured."""
-    model_bytes = (model_dir / "model.safetensors").stat().st_size
-    # A run that a time limit ended is named by the steps that it did; only those reproduce
-    # its length, and even so not its learning rates.
+def world_fields(world: World, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return the card's fields that follow from the generated data."""
+    return {
+        "vocab": VOCAB_SIZE,
+        "reserved": sum(token.startswith("<|reserved_") for token in tokenizer.get_vocab()),
+        "facts": len(world.facts),
+        "entities": N_ENTITIES,
+        "attributes": len(ATTRIBUTES),
+        "values": len(ATTRIBUTES["colour"]),
+        "name": world.facts[0].entity,
+        "held": sum(fact.held for fact in world.facts),
+        "rarest": RAREST_WEIGHT,
+        "stories": len(world.train_stories),
+        "n_mc": len(world.mc_rows),
+        "n_gen": len(world.gen_rows),
+        "n_text": len(world.heldout_stories),
+        "sentence_overlap": sentence_overlap(world),
+    }
+
+
+def training_fields(result: TrainResult, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the card's fields that follow from the training run and its arguments."""
     arguments = f"--seed {args.seed} --steps {args.steps} --threads {args.threads}"
     if args.seconds is not None:
         arguments += f" --seconds {args.seconds:g}"
-    card = CARD.format(
-        parameters=parameters,
-        positions=MAX_POSITIONS,
-        megabytes=model_bytes / 1e6,
-        vocab=VOCAB_SIZE,
-        reserved=sum(token.startswith("<|reserved_") for token in tokenizer.get_vocab()),
-        seed=args.seed,
-        facts=len(world.facts),
-        entities=N_ENTITIES,
-        attributes=len(ATTRIBUTES),
-        values=len(ATTRIBUTES["colour"]),
-        name=world.facts[0].entity,
-        held=sum(fact.held for fact in world.facts),
-        rarest=RAREST_WEIGHT,
-        stories=len(world.train_stories),
-        n_mc=len(world.mc_rows),
-        n_gen=len(world.gen_rows),
-        n_text=len(world.heldout_stories),
-        sentence_overlap=sentence_overlap(world),
-        steps=result.steps,
-        tokens_per_step=TOKENS_PER_STEP,
-        tokens=result.tokens / 1e6,
-        lr=PEAK_LR,
-        short=SHORT_WINDOW,
-        long=LONG_WINDOW,
-        long_every=LONG_EVERY,
-        minutes=result.seconds / 60,
-        threads=args.threads,
-        loss=result.loss,
-        python=platform.python_version(),
-        versions=library_versions(),
-        arguments=arguments,
-        **scores,
-    )
+    return {
+        "positions": MAX_POSITIONS,
+        "seed": args.seed,
+        "steps": result.steps,
+        "tokens": result.tokens / 1e6,
+        "lr": PEAK_LR,
+        "fact_rows": ROWS["facts"],
+        "story_rows": ROWS["stories"],
+        "long_rows": ROWS["long"],
+        "long": LONG_WINDOW,
+        "minutes": result.seconds / 60,
+        "threads": args.threads,
+        "loss": result.loss,
+        "python": platform.python_version(),
+        "versions": library_versions(),
+        "arguments": arguments,
+    }
+
+
+def write_card(model_dir: Path, parameters: int, fields: dict[str, Any]) -> None:
+    """Write the model card from what this run generated, trained and measured."""
+    megabytes = (model_dir / "model.safetensors").stat().st_size / 1e6
+    card = CARD.format(parameters=parameters, megabytes=megabytes, **fields)
     (model_dir / "README.md").write_text(card)
 
 
@@ -833,7 +850,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = train(model, sampler, args.steps, args.seconds, probe)
     save_model(model_dir, model, tokenizer)
     scores = evaluate(model_dir, world)
-    write_card(model_dir, world, tokenizer, result, scores, args, parameters)
+    fields = world_fields(world, tokenizer) | training_fields(result, args) | scores
+    write_card(model_dir, parameters, fields)
     print(f"done after {result.seconds:.0f} s of training: {json.dumps(scores)}", flush=True)
 
 
