@@ -97,7 +97,7 @@ def answer(
 ) -> TcoAnswer:  # fmt: skip
     """Answer the question; InputError names whatever is missing, unknown or inconsistent."""
     held = select(rows, request.prices.as_of)
-    known_gpu(request, held)
+    known_gpu(request, rows)
     measured = measure(request.tco, runs)
     spec = with_demand(request.tco, measured.split, trace)
     power = measured_power(request.power, runs, spec)
@@ -147,10 +147,10 @@ def answer(
     )  # fmt: skip
 
 
-def known_gpu(request: TcoRequest, held: Mapping[Key, PriceRow]) -> None:
+def known_gpu(request: TcoRequest, rows: tuple[PriceRow, ...]) -> None:
     """InputError for a server whose GPU neither the gpu group nor the price book knows."""
     gpu = request.tco.server.gpu
-    known = {row.model for row in held.values() if row.kind in RENT_KINDS} | set(request.known_gpus)
+    known = {row.model for row in rows if row.kind in RENT_KINDS} | set(request.known_gpus)
     if gpu not in known:
         raise InputError(f"tco.server.gpu: {gpu!r} is unknown.{nearest(gpu, known)}")
 

@@ -1,0 +1,232 @@
+"""The price book keeps history; imports read the public shapes and say what changed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tco_support import TODAY, ask, ask_json, request
+
+from bench.errors import InputError
+from bench.figure import age_days, first_day
+from bench.price_book import PriceRow, PricesSpec, TokenKind, decline, select
+from bench.price_import import changes, read_prices
+from bench.tco_answer import answer
+from bench.verbs import prices as verb
+
+DATA = Path(__file__).parent / "data" / "prices"
+
+
+def _row(usd: float, as_of: str, kind: Any = "input", model: str = "m") -> PriceRow:
+    return PriceRow(provider="p", model=model, kind=kind, usd=usd, as_of=as_of, source="test")
+
+
+def test_later_rows_do_not_overwrite_earlier_ones() -> None:
+    rows = [_row(3.0, "2025"), _row(1.0, "2026-03-01"), _row(2.0, "2025-07")]
+    key = ("p", "m", "input")
+    assert select(rows, None)[key].usd == 1.0
+    assert select(rows, "2026-02-17")[key].usd == 2.0
+    assert select(rows, "2025-06-30")[key].usd == 3.0
+    assert key not in select(rows, "2024")
+
+
+def test_an_answer_as_of_a_date_outlives_later_prices() -> None:
+    asked = request("tco=worked-example", "prices.as_of=2026-11-23")
+    later = PriceRow(provider="deepseek", model="deepseek-r1", kind="input", usd=0.01,
+                     as_of="2026-12-01", source="test")  # fmt: skip
+    before = answer(asked, (), asked.prices.rows, None, TODAY)
+    after = answer(asked, (), (*asked.prices.rows, later), None, TODAY)
+    assert [float(a.price) for a in after.apis] == [float(a.price) for a in before.apis]
+    now = request("tco=worked-example")
+    changed = answer(now, (), (*now.prices.rows, later), None, TODAY)
+    blends = {a.key: float(a.price) for a in changed.apis}
+    assert blends["deepseek/deepseek-r1"] == pytest.approx(0.75 * 0.01 + 0.25 * 2.19)
+
+
+@pytest.mark.parametrize("usd", [0.0, -1.0, math.nan, math.inf])
+def test_no_price_is_not_a_price(usd: float) -> None:
+    with pytest.raises(ValueError, match="usd must be above 0"):
+        _row(usd, "2026")
+
+
+@pytest.mark.parametrize("text", ["26", "2026-13", "2026-02-30", "yesterday", "2026-1-1-1", ""])
+def test_bad_dates(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a date"):
+        first_day(text)
+
+
+def test_ages_count_from_the_first_day_of_a_partial_date() -> None:
+    assert age_days("2026-07", TODAY) == 145
+    assert age_days("2026", TODAY) == 326
+    assert age_days("2027", TODAY) == 0
+
+
+def test_stale_figures_are_flagged() -> None:
+    found = ask("tco=worked-example")
+    ages = {a.key: a.age_days for a in found.assumed}
+    assert ages["prices.openai/gpt-5-mini.input"] == 145
+    assert ages["tco.own.capex_usd"] is None
+    (line,) = [c for c in found.caveats if c.startswith("stale")]
+    assert "prices.openai/gpt-5-mini (145 days)" in line
+    fresh = ask("tco=worked-example", "prices.stale_days=150")
+    assert {a.key: a.age_days for a in fresh.assumed}["prices.openai/gpt-5-mini.input"] is None
+
+
+def test_decline_of_an_exact_halving() -> None:
+    """Halved every 365.25 days: 50 % a year; two dates leave no interval."""
+    found = decline([_row(8.0, "2024-01-01"), _row(4.0, "2025-01-01")])
+    assert found is not None
+    assert found.per_year == pytest.approx(1 - 0.5 ** (365.25 / 366))
+    assert (found.low, found.high) == (None, None)
+    assert decline([_row(8.0, "2024-01-01"), _row(8.0, "2024-01-01", "output")]) is None
+
+
+def test_decline_with_interval_by_hand() -> None:
+    """ln price 0, -1, -1 at years 0, 1, 2: slope -1/2, residuals -1/6, 1/3, -1/6 with one degree
+    of freedom: standard error sqrt(1/6/2), t(0.975, 1) = 12.7062."""
+    days = ["2021-01-01", "2022-01-01", "2023-01-01"]  # 365 days each
+    rows = [_row(p, d) for p, d in zip((1.0, math.exp(-1), math.exp(-1)), days, strict=True)]
+    found = decline(rows)
+    assert found is not None
+    year = 365 / 365.25
+    error = math.sqrt(1 / 6 / 2) / year
+    assert found.per_year == pytest.approx(1 - math.exp(-0.5 / year))
+    assert found.low == pytest.approx(1 - math.exp(-0.5 / year + 12.7062047 * error))
+    assert found.high == pytest.approx(1 - math.exp(-0.5 / year - 12.7062047 * error))
+
+
+def test_decline_pools_series_each_with_its_level() -> None:
+    """Two prices far apart that both fall by 10 % over the same days fall by 10 % together."""
+    rows = [_row(10.0, "2025-01-01"), _row(9.0, "2026-01-01"),
+            _row(1.0, "2025-01-01", "output"), _row(0.9, "2026-01-01", "output")]  # fmt: skip
+    found = decline(rows)
+    assert found is not None
+    assert found.per_year == pytest.approx(1 - 0.9 ** (365.25 / 365))
+    assert (found.series, found.dates) == (2, 4)
+
+
+def test_history_can_stand_in_for_an_assumed_decline() -> None:
+    asked = request("tco=worked-example", "tco.api.decline_per_year=null",
+                    "tco.api.compare=[deepseek/deepseek-r1]")  # fmt: skip
+    prices: tuple[tuple[TokenKind, float], ...] = (("input", 1.10), ("output", 4.38))
+    old = tuple(
+        PriceRow(provider="deepseek", model="deepseek-r1", kind=kind, usd=usd, as_of="2024",
+                 source="test")
+        for kind, usd in prices
+    )  # fmt: skip
+    (api,) = answer(asked, (), asked.prices.rows + old, None, TODAY).apis
+    assert api.history is not None
+    assert api.history.per_year == pytest.approx(0.5, abs=1e-3)
+    assert api.npv is not None
+    assert float(api.npv) < -675_120  # worse than with steady prices
+
+
+def _read(name: str, provider: str | None = None, **names: str) -> dict[tuple[str, str], float]:
+    text = (DATA / name).read_text(encoding="utf-8")
+    found = read_prices(text, name, as_of="2026-11-23", provider=provider, gpu_names=names)
+    return {(row.key, row.kind): row.usd for row in found.rows}
+
+
+def test_litellm_prices_per_token_become_per_million() -> None:
+    assert _read("litellm.json") == {
+        ("anthropic/claude-sonnet-4.5", "input"): 3.0,
+        ("anthropic/claude-sonnet-4.5", "output"): 15.0,
+        ("anthropic/claude-sonnet-4.5", "cached_input"): 0.3,
+        ("anthropic/claude-sonnet-4.5", "cache_write"): 3.75,
+        ("anthropic/claude-sonnet-4.5", "long_input"): 6.0,
+        ("anthropic/claude-sonnet-4.5", "long_output"): 22.5,
+        ("deepseek/deepseek-r1", "input"): 0.28,
+        ("deepseek/deepseek-r1", "output"): 0.42,
+        ("deepseek/deepseek-r1", "cached_input"): 0.028,
+    }
+
+
+def test_entries_without_a_price_are_counted_not_free() -> None:
+    text = (DATA / "litellm.json").read_text(encoding="utf-8")
+    assert read_prices(text, "f", as_of="2026", provider=None).skipped == 2
+
+
+def test_gpu_offers_are_per_gpu_and_the_lowest_counts() -> None:
+    assert _read("skypilot.csv", "sky", H100="h100-sxm") == {
+        ("sky/h100-sxm", "rent_on_demand"): 2.49,  # 23.92/8 = 2.99 is dearer
+        ("sky/h100-sxm", "rent_spot"): 1.2,
+    }
+    assert _read("gpuhunt.csv", "hunt") == {
+        ("hunt/A10", "rent_on_demand"): 2.0,
+        ("hunt/A10", "rent_spot"): 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "provider", "match"),
+    [
+        ("{not json", None, "not JSON"),
+        ("{}", None, "no usable price"),
+        ("a,b\n1,2\n", None, "none of the known price tables"),
+        ("gpu_name,gpu_count,price\nA10,1,2\n", None, "do not say whose"),
+        ("provider,model,kind,usd,as_of,source\np,m,inputt,1,2026,s\n", None, "Did you mean"),
+        ("provider,model,kind,usd,as_of,source\np,m,input,x,2026,s\n", None, "line 2"),
+        ("provider,model,kind,usd,as_of,source\np,m,input,0,2026,s\n", None, "above 0"),
+    ],
+)
+def test_bad_files_are_named(text: str, provider: str | None, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        read_prices(text, "file", as_of="2026-11-23", provider=provider)
+
+
+def test_changes_against_what_held() -> None:
+    known = [_row(3.0, "2026-01-01"), _row(15.0, "2026-01-01", "output")]
+    new = [_row(2.4, "2026-11-23"), _row(15.0, "2026-11-23", "output"), _row(1.0, "2026-11-23",
+           model="n"), _row(3.0, "2026-01-01")]  # fmt: skip
+    found = changes(known, new)
+    assert [(c.row.key, c.row.kind, c.relative) for c in found] == [
+        ("p/m", "input", pytest.approx(-0.2)), ("p/m", "output", 0.0), ("p/n", "input", None),
+    ]  # fmt: skip
+
+
+def test_import_appends_and_keeps_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = tmp_path / "book.csv"
+    spec = PricesSpec(rows=request("tco=worked-example").prices.rows, book=str(book))
+    source = str(DATA / "litellm.json")
+    assert verb.run(spec, import_path=source, as_of="2026-11-20") == 0
+    first = book.read_text(encoding="utf-8")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 new, 3 changed, 5 confirmed at a later date" in out
+    assert "9 rows appended" in out
+    assert verb.run(spec, import_path=source, as_of="2026-11-20") == 0
+    assert book.read_text(encoding="utf-8") == first  # nothing new, nothing changed
+    cheaper = tmp_path / "new.json"
+    cheaper.write_text('{"m": {"litellm_provider": "deepseek", "input_cost_per_token": 1e-07}}')
+    assert verb.run(spec, import_path=str(cheaper), as_of="2026-11-23") == 0
+    assert book.read_text(encoding="utf-8").startswith(first)
+    rows = verb.book_rows(spec)
+    assert len(rows) == len(spec.rows) + 10
+    capsys.readouterr()
+    assert verb.run(spec) == 0
+    assert "prices with history" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_missing_book_is_named() -> None:
+    with pytest.raises(InputError, match=r"prices.book: /nowhere.csv"):
+        verb.run(PricesSpec(book="/nowhere.csv"))
+
+
+def test_tiers_without_a_price_are_charged_plain_and_said() -> None:
+    """gpt-5-mini has no cached price in the book: hits cost the input price."""
+    found = ask("tco=worked-example", "tco.demand.cache_hit_rate=0.5",
+                "tco.api.compare=[openai/gpt-5-mini]")  # fmt: skip
+    assert float(found.apis[0].price) == pytest.approx(0.6875)
+    assert any("no cached_input price" in line for line in found.caveats)
+
+
+def test_batch_and_long_context_shares() -> None:
+    """Sonnet 4.5 at 3:1: 6.00 plain, 3.00 batch, 0.75*6 + 0.25*22.5 = 10.125 long."""
+    data = ask_json("tco=worked-example", "tco.api.batch_share=0.2",
+                    "tco.api.long_context_share=0.5",
+                    "tco.api.compare=[anthropic/claude-sonnet-4.5]")  # fmt: skip
+    blend = data["apis"]["anthropic/claude-sonnet-4.5"]["usd_per_mtok_blended"]
+    assert blend == pytest.approx(0.8 * (0.5 * 6.0 + 0.5 * 10.125) + 0.2 * 3.0)
