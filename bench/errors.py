@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class BenchError(Exception):
-    """A failure worth one clear line; anything else that escapes is a bug and keeps its traceback."""
+    """A failure worth one clear line; anything else that escapes is a bug, with its traceback."""
 
     exit_code = 1
 
@@ -26,7 +26,7 @@ class InputError(BenchError):
 
 
 class EngineError(BenchError):
-    """The engine did not start, died or refused; `code` classifies it, `log_path` is where to look."""
+    """The engine did not start, died or refused; `code` says how, `log_path` where to look."""
 
     def __init__(self, text: str, *, code: str, log_path: Path | None = None) -> None:
         super().__init__(text if log_path is None else f"{text} Log: {log_path}")

@@ -1,0 +1,433 @@
+"""The command line: verbs, flags, and Hydra's composition into typed values.
+
+The only importer of hydra and omegaconf, and only once something is to be composed: `--help`
+answers without them. Exit codes: 0 done, 1 failed at run time, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bench import __version__
+from bench.errors import BenchError, InputError, nearest
+
+GROUPS = ("model", "quant", "gpu", "engine", "workload", "load")
+_HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb: what it does in a line, how it is called, and its function."""
+
+    summary: str
+    usage: str
+    call: Callable[[Arguments], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """A command line taken apart: Hydra overrides, plain words, and this program's own flags."""
+
+    overrides: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    hydra_flags: tuple[str, ...] = ()
+    config_dirs: tuple[str, ...] = ()
+    as_json: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of `bench`."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("bench: interrupted; what was measured is kept.", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _terminated(*_: object) -> None:
+    """SIGTERM unwinds like Ctrl-C, so that engines are taken down."""
+    raise KeyboardInterrupt
+
+
+def _dispatch(words: list[str]) -> int:
+    name, rest = _verb(words)
+    if "--version" in rest:
+        print(f"bench {__version__}")
+        return 0
+    if "-h" in rest or "--help" in rest:
+        print(_help(name if words and words[0] in VERBS else None))
+        return 0
+    return VERBS[name].call(_arguments(rest))
+
+
+def _verb(words: list[str]) -> tuple[str, list[str]]:
+    """The verb and what follows it; overrides and flags alone mean `run`."""
+    if not words or words[0].startswith("-") or "=" in words[0]:
+        return "run", words
+    if words[0] not in VERBS:
+        raise InputError(f"{words[0]!r} is no verb of bench.{nearest(words[0], VERBS)}")
+    return words[0], words[1:]
+
+
+def _arguments(rest: list[str]) -> Arguments:
+    overrides: list[str] = []
+    plain: list[str] = []
+    hydra: list[str] = []
+    dirs: list[str] = []
+    as_json = False
+    queue = list(rest)
+    while queue:
+        word = queue.pop(0)
+        if word == "--json":
+            as_json = True
+        elif word.startswith(("--config-dir", "-cd")):
+            name = word.partition("=")[2] or (queue.pop(0) if queue else "")
+            if not Path(name).is_dir():
+                raise InputError(f"--config-dir: {name!r} is not a folder.")
+            dirs.append(str(Path(name).absolute()))
+        elif word in ("--cfg", "-c", "--info", "-i"):
+            hydra += [word, queue.pop(0) if queue else "job"]
+        elif word in _HYDRA_FLAGS:
+            hydra.append(word)
+        elif word.startswith("-"):
+            flags = ("--json", "--help", "--version", "--config-dir", *_HYDRA_FLAGS)
+            raise InputError(f"{word!r} is no flag of bench.{nearest(word, flags)}")
+        else:
+            (overrides if "=" in word or word.startswith("~") else plain).append(word)
+    return Arguments(
+        overrides=tuple(overrides),
+        words=tuple(plain),
+        hydra_flags=tuple(hydra),
+        config_dirs=tuple(dirs),
+        as_json=as_json,
+    )
+
+
+def _help(verb: str | None) -> str:
+    if verb is not None:
+        return f"{VERBS[verb].summary}\n\nusage: {VERBS[verb].usage}"
+    width = max(map(len, VERBS))
+    lines = [
+        "bench: a measuring instrument for self-hosted LLM inference.",
+        "",
+        "usage: bench [VERB] [KEY=VALUE ...] [--json]",
+        "       bench model=tiny                       launch vLLM, load it, print what it does",
+        "       bench model=deepseek-r1 gpus=8 quant=awq",
+        "       bench -m engine=vllm,truth seed=1,2    a sweep, as in Hydra",
+        "",
+        "verbs (the default is run; bench VERB --help says more):",
+        *(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
+        "",
+        "choices (bench KEY=?? for a wrong name lists the valid ones):",
+        *(f"  {group:<10}{', '.join(options(group))}" for group in GROUPS),
+        "",
+        "flags: --json (one JSON document on stdout), --config-dir DIR (your own groups),",
+        "       --cfg job (print the composed configuration), --version",
+    ]
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- configuration
+
+
+def conf_dir() -> Path:
+    """conf/ inside an installed package, or beside the package in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
+    """The names that a group can be set to."""
+    roots = [conf_dir(), *map(Path, config_dirs)]
+    return sorted({p.stem for root in roots for p in (root / group).glob("*.yaml")})
+
+
+def _prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
+    """Overrides for Hydra: group names checked, every other key may be new (the codec judges)."""
+    groups = {p.name for root in (conf_dir(), *map(Path, config_dirs)) for p in root.iterdir()}
+    result = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        bare = key.lstrip("+~").partition("@")[0]
+        if bare in groups:
+            _check_choice(bare, value, config_dirs)
+            result.append(override)
+        elif key.startswith(("+", "~", "hydra")):
+            result.append(override)
+        else:
+            result.append(f"++{override}")
+    if config_dirs:
+        paths = ",".join(f"file://{d}" for d in config_dirs)
+        result.append(f"hydra.searchpath=[{paths}]")
+    return result
+
+
+def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
+    valid = options(group, config_dirs)
+    for name in value.split(","):
+        plain = name.strip().strip("'\"")
+        if plain and plain not in valid and not any(c in plain for c in "(*[{"):
+            raise InputError(f"{group}={plain}: there is no such {group}.{nearest(plain, valid)}")
+
+
+def compose(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> dict[str, Any]:
+    """The composed configuration as plain data; InputError in one line when it does not compose."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    prepared = _prepared(overrides, config_dirs)
+    try:
+        with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
+            config = hydra_compose("config", overrides=prepared)
+        data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        said = " ".join(str(error).split()).replace("++", "")
+        raise InputError(f"{said[:300]}") from error
+    assert isinstance(data, dict)
+    return {str(k): v for k, v in data.items()}
+
+
+def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
+    """The RunSpec of composed data; `gpus: null` becomes what this machine and engine imply."""
+    from bench.codec import decode
+    from bench.spec import RunSpec
+
+    data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
+    if data.get("gpus") is None:
+        local = detect_gpus and isinstance(data.get("engine"), dict)
+        wants_gpu = local and data["engine"].get("kind") == "vllm"
+        data["gpus"] = _gpus_here() if wants_gpu else 0
+    return decode(RunSpec, data)
+
+
+OTHER_GROUPS = ("tco", "prices", "power", "quality", "claims")
+"""Groups that belong to other verbs than run."""
+
+
+def _gpus_here() -> int:
+    from bench.meters.gpus import list_gpus
+
+    return min(1, len(list_gpus().devices))
+
+
+def catalogue(config_dirs: Sequence[str] = ()) -> Any:
+    """Every model, quantisation and GPU of conf as values."""
+    import yaml
+
+    from bench.catalogue import Catalogue
+    from bench.codec import decode
+    from bench.spec import GpuSpec, ModelSpec, QuantSpec
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    def load(group: str, kind: Any) -> dict[str, Any]:
+        found = {}
+        for root in (conf_dir(), *map(Path, config_dirs)):
+            for path in sorted((root / group).glob("*.yaml")):
+                with path.open() as file:
+                    found[path.stem] = decode(kind, yaml.load(file, loader), str(path))
+        return found
+
+    return Catalogue(
+        models=load("model", ModelSpec), quants=load("quant", QuantSpec), gpus=load("gpu", GpuSpec)
+    )
+
+
+# ------------------------------------------------------------------------ verbs
+
+
+def _run(arguments: Arguments) -> int:
+    _no_words(arguments)
+    if arguments.hydra_flags:
+        return _hydra(arguments)
+    data = compose(arguments.overrides, arguments.config_dirs)
+    document, code = _one_run(data, arguments)
+    if arguments.as_json and document is not None:
+        print(json.dumps(document))
+    return code
+
+
+def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any] | None, int]:
+    """Execute one composed run and show it; its JSON document and exit code."""
+    from bench.derive import derive
+    from bench.report.progress import shown
+    from bench.run import execute
+
+    with shown() as progress:
+        run = execute(run_spec(data), catalogue(arguments.config_dirs), progress)
+    measurement = derive(run)
+    if not arguments.as_json:
+        from bench.report.terminal import print_run
+
+        print_run(run, measurement)
+    from bench.report.document import run_document
+
+    return run_document(run, measurement), 0
+
+
+def _hydra(arguments: Arguments) -> int:
+    """Sweeps and Hydra's own flags, through Hydra's main; one failed job does not stop the rest."""
+    import hydra
+    from omegaconf import DictConfig, OmegaConf
+
+    _check_sweep(arguments)
+    documents: list[dict[str, Any]] = []
+    codes: list[int] = []
+
+    def job(config: DictConfig) -> None:
+        data = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(data, dict)
+        plain = {str(k): v for k, v in data.items()}
+        try:
+            document, code = _one_run(plain, arguments)
+        except BenchError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            document, code = {"valid": False, "error": str(error)}, error.exit_code
+        documents.append(document or {})
+        codes.append(code)
+
+    prepared = _prepared(arguments.overrides, arguments.config_dirs)
+    sys.argv = [sys.argv[0], *arguments.hydra_flags, *prepared]
+    hydra.main(config_path=str(conf_dir().absolute()), config_name="config", version_base="1.3")(
+        job
+    )()
+    if arguments.as_json and documents:
+        print(json.dumps(documents))
+    failed = sum(code != 0 for code in codes)
+    if failed:
+        print(f"bench: {failed} of {len(codes)} runs of the sweep failed.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _check_sweep(arguments: Arguments) -> None:
+    """Compose every swept value once, so that a misspelt one is found before the first job."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    values: list[list[str]] = []
+    for override in arguments.overrides:
+        try:
+            parsed = parser.parse_override(override)
+        except HydraException as error:
+            raise InputError(" ".join(str(error).split())[:300]) from error
+        swept = parsed.is_sweep_override()
+        key = override.partition("=")[0]
+        values.append(
+            [f"{key}={v}" for v in parsed.sweep_string_iterator()] if swept else [override]
+        )
+    first = [v[0] for v in values]
+    for i, choices in enumerate(values):
+        for choice in choices if len(choices) > 1 or i == 0 else []:
+            run_spec(
+                compose([*first[:i], choice, *first[i + 1 :]], arguments.config_dirs),
+                detect_gpus=False,
+            )
+
+
+def _fit(arguments: Arguments) -> int:
+    from bench.verbs import fit
+
+    _no_words(arguments)
+    spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
+    explicit = frozenset(o.partition("=")[0].lstrip("+") for o in arguments.overrides)
+    return fit.run(
+        spec,
+        explicit=explicit,
+        catalogue=catalogue(arguments.config_dirs),
+        as_json=arguments.as_json,
+    )
+
+
+def _results_dir(arguments: Arguments) -> str:
+    """`results_dir=…` for the verbs that only read; they take no other override."""
+    chosen = "results"
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key != "results_dir":
+            raise InputError(f"{key!r}: this verb takes results_dir=FOLDER only.")
+        chosen = value
+    return chosen
+
+
+def _runs(arguments: Arguments) -> int:
+    from bench.verbs import runs
+
+    _no_words(arguments)
+    return runs.list_all(_results_dir(arguments), as_json=arguments.as_json)
+
+
+def _show(arguments: Arguments) -> int:
+    from bench.verbs import runs
+
+    names = arguments.words or ("latest",)
+    return runs.show(names, _results_dir(arguments), as_json=arguments.as_json)
+
+
+def _calibrate(arguments: Arguments) -> int:
+    from bench.verbs import calibrate
+
+    _no_words(arguments)
+    spec = run_spec(
+        compose(["engine=truth", *arguments.overrides], arguments.config_dirs), detect_gpus=False
+    )
+    return calibrate.run(spec, as_json=arguments.as_json)
+
+
+def _no_words(arguments: Arguments) -> None:
+    if arguments.words:
+        word = arguments.words[0]
+        raise InputError(f"{word!r} is no KEY=VALUE.{nearest(word, (*VERBS, *GROUPS))}")
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb(
+        summary="launch the engine, drive it, print a measurement one can trust",
+        usage="bench [run] [model=NAME] [quant=NAME] [gpus=N] [engine=…] [workload=…] [load=…] "
+        "[KEY=VALUE ...] [-m] [--json]",
+        call=_run,
+    ),
+    "fit": Verb(
+        summary="say what fits and how fast it could physically be, before anything is started",
+        usage="bench fit [model=NAME] [quant=NAME] [gpu=NAME] [gpus=N] [--json]",
+        call=_fit,
+    ),
+    "calibrate": Verb(
+        summary="measure the load generator's own error on this machine",
+        usage="bench calibrate [load.concurrency=[N]] [engine.ttft_ms=X] [engine.itl_ms=X] "
+        "[engine.tokens_per_chunk=N] [--json]",
+        call=_calibrate,
+    ),
+    "runs": Verb(
+        summary="list the stored runs",
+        usage="bench runs [results_dir=FOLDER] [--json]",
+        call=_runs,
+    ),
+    "show": Verb(
+        summary="derive a stored run's numbers again and print them",
+        usage="bench show [RUN | latest ...] [results_dir=FOLDER] [--json]",
+        call=_show,
+    ),
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Numbers for people: as many digits as the interval supports."""
+
+from __future__ import annotations
+
+import math
+
+
+def quantity(value: float, digits: int = 3) -> str:
+    """`value` with `digits` significant digits, thousands separated, never in powers of ten."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def with_interval(value: float, low: float | None, high: float | None) -> str:
+    """`12.3 ± 0.4`: the half width with two digits, the value to the same place."""
+    if low is None or high is None:
+        return quantity(value)
+    half = (high - low) / 2
+    if half == 0 or not math.isfinite(half):
+        return f"{quantity(value)} ± {half:g}"
+    places = max(0, 1 - math.floor(math.log10(half)))
+    places = min(places, 3)
+    return f"{value:,.{places}f} ± {half:,.{places}f}"

@@ -1,0 +1,174 @@
+"""Tables in the terminal: what was measured, how sure, and whether to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.calibration import Calibration
+from bench.metrics import Measurement, Metric, PointMeasurement
+from bench.record import Run
+from bench.report.numbers import quantity, with_interval
+
+_COLUMNS = (
+    ("output tok/s", "output_tokens_per_s"),
+    ("per user", "output_tokens_per_s_per_user"),
+    ("req/s", "requests_per_s"),
+    ("TTFT p50", "ttft_p50_ms"),
+    ("TTFT p99", "ttft_p99_ms"),
+    ("ITL p50", "itl_p50_ms"),
+    ("ITL p99", "itl_p99_ms"),
+    ("E2E p50", "e2e_p50_ms"),
+    ("errors", "error_rate"),
+)
+
+
+def console() -> Console:
+    """Standard output; wide enough for a table when it is not a terminal."""
+    probe = Console()
+    return probe if probe.is_terminal else Console(width=160)
+
+
+def print_run(run: Run, measurement: Measurement) -> None:
+    """Header, one row per load point, what is wrong, and where it is stored."""
+    out = console()
+    out.print(f"[bold]{escape(_title(run))}[/]", highlight=False)
+    out.print(escape(_conditions(run)), highlight=False)
+    if measurement.points:
+        out.print(_points_table(measurement.points))
+        out.print(
+            "± is a 95 % interval. TTFT, ITL, E2E in ms. A row without numbers was withheld: see "
+            "its failures.",
+            style="dim",
+            highlight=False,
+        )
+    _print_findings(out, measurement)
+    verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
+    out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
+
+
+def _title(run: Run) -> str:
+    server = run.server or {}
+    where = f"{run.spec.gpus} x {run.spec.gpu.name}" if run.spec.gpus else "no GPU"
+    if run.spec.engine.kind == "endpoint":
+        return f"{server.get('served_model', '?')} at {server.get('base_url', '?')}"
+    engine = f"{run.spec.engine.kind} {server.get('engine_version') or ''}"
+    return f"{run.spec.model.name} · {run.spec.quant.name} · {where} · {engine}"
+
+
+def _conditions(run: Run) -> str:
+    w = run.spec.workload
+    host = f"{run.provenance.get('host_cpu') or 'unknown CPU'}, "
+    host += f"{run.provenance.get('host_cpu_count')} cores"
+    lengths = [v if isinstance(v, int) else v.dist for v in (w.input_tokens, w.output_tokens)]
+    return (
+        f"{w.name}: {lengths[0]} tokens in, {lengths[1]} out · {run.spec.load.repeats} repeats · "
+        f"host {host} · {run.anchor.wall_iso}"
+    )
+
+
+def _points_table(points: Sequence[PointMeasurement]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("load")
+    for title, _ in _COLUMNS:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("trust")
+    for point in points:
+        cells = [_cell(point.metrics[name]) for _, name in _COLUMNS]
+        table.add_row(_load(point), *cells, "ok" if point.valid else "FAILED")
+    return table
+
+
+def _load(point: PointMeasurement) -> str:
+    if point.point.mode == "closed":
+        return f"{point.point.concurrency} in flight"
+    return f"{point.point.rate_per_s:g} req/s"
+
+
+def _cell(metric: Metric) -> str:
+    if metric.unit == "1":
+        return "–" if metric.value is None else f"{metric.value:.1%}"
+    if metric.value is None:
+        return "withheld" if metric.withheld_value is not None else "–"
+    return with_interval(metric.value, metric.ci_low, metric.ci_high)
+
+
+def _print_findings(out: Console, measurement: Measurement) -> None:
+    """Failures and warnings, each once with the loads that have it; passes are counted."""
+    where: dict[tuple[str, str, str], list[str]] = {}
+    passed = 0
+    for point in measurement.points:
+        for finding in point.findings:
+            if finding.severity in ("fail", "warn"):
+                key = (finding.severity, finding.code, finding.text)
+                where.setdefault(key, []).append(point.point.label)
+            passed += finding.severity == "pass"
+    for finding in measurement.findings:
+        where.setdefault((finding.severity, finding.code, finding.text), []).append("run")
+    order = {"fail": 0, "warn": 1, "info": 2, "pass": 3}
+    for (severity, code, text), labels in sorted(where.items(), key=lambda i: order[i[0][0]]):
+        style = {"fail": "red", "warn": "yellow"}.get(severity, "dim")
+        line = f"{severity.upper():<4}  {code} ({', '.join(labels)}): {text}"
+        out.print(escape(line), style=style, highlight=False, soft_wrap=True)
+    total = sum(len(p.findings) for p in measurement.points)
+    out.print(f"{passed} of {total} checks passed", style="dim", highlight=False)
+
+
+def print_runs(rows: Sequence[dict[str, Any]], results_dir: str) -> None:
+    """The stored runs, oldest first."""
+    out = console()
+    if not rows:
+        out.print(f"no runs below {escape(results_dir)} yet: type bench to make one")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("run", "gpu", "engine", "workload", "best output tok/s", "at", "trust"):
+        table.add_column(title, justify="right" if title.startswith("best") else "left")
+    for row in rows:
+        rate = row["output_tokens_per_s"]
+        shown = (
+            "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
+        )
+        name = "/".join(row["run"].rsplit("/", 2)[-2:])
+        trust = (
+            "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else row["status"])
+        )
+        gpu = f"{row['gpus']} x {row['gpu']}" if row["gpus"] else "–"
+        table.add_row(
+            escape(name), gpu, row["engine"], row["workload"], shown, row["best_load"] or "–", trust
+        )
+    out.print(table)
+
+
+def print_calibration(results: Sequence[Calibration]) -> None:
+    """The instrument's error per load."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="the load generator's own error")
+    for title in (
+        "streams",
+        "server TTFT ms",
+        "server ITL ms",
+        "TTFT error p50 ms",
+        "p99",
+        "ITL error p50 ms",
+        "p99",
+        "CPU µs/token",
+        "max tokens/s",
+    ):
+        table.add_column(title, justify="right")
+    for r in results:
+        table.add_row(
+            str(r.shape.concurrency),
+            quantity(r.shape.ttft_ms),
+            quantity(r.shape.itl_ms),
+            f"{r.ttft_error_p50_ms:+.3f}",
+            f"{r.ttft_error_p99_ms:+.3f}",
+            f"{r.itl_error_p50_ms:.3f}",
+            f"{r.itl_error_p99_ms:.3f}",
+            f"{r.client_cpu_us_per_token:.1f}",
+            "–" if r.max_tokens_per_s is None else quantity(r.max_tokens_per_s),
+        )
+    console().print(table)

@@ -1,0 +1,180 @@
+"""The story of one run: fit → serve → warm up → drive → save → calibrate → derive."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import provenance
+from bench.calibrate import calibrate
+from bench.calibration import Shape
+from bench.catalogue import Catalogue
+from bench.codec import encode
+from bench.derive import derive
+from bench.engine_log import parse_engine_log
+from bench.engines import load_engine
+from bench.errors import BenchError, StoreError
+from bench.load.workers import LoadProgress, drive
+from bench.meters import engine_stats
+from bench.metrics import PointMeasurement
+from bench.plan import WARM_UP, load_points, plan
+from bench.preflight import preflight
+from bench.record import LoadPoint, PointData, Run
+from bench.server import Progress, ProgressCallback, Server
+from bench.spec import RunSpec
+from bench.store import create_run_dir, load_run, save_point, save_run
+
+
+def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> Run:
+    """Run `spec` and return the stored Run.
+
+    Raises InputError before anything is started, BenchError when the run fails; whatever was
+    collected until then is in the run's folder, which the message names.
+    """
+    spec, fit = preflight(spec, catalogue)
+    path = create_run_dir(spec)
+    run = Run(spec=spec, anchor=provenance.anchor(), path=str(path), fit=fit)
+    with _recorded(run, path) as recorder:
+        with load_engine(spec.engine.kind).serve(spec, path, progress) as server:
+            recorder.note(
+                server=describe(server),
+                provenance=provenance.collect(server.model_path),
+                engine_facts=_engine_facts(server),
+            )
+            for data in measure_load(spec, server, progress):
+                save_point(path, data)
+        if spec.load.calibrate and spec.engine.kind != "truth":
+            recorder.note(calibration=_calibration(path, progress))
+    return load_run(path)
+
+
+class _Recorder:
+    """Keeps run.json up to date while the run goes on."""
+
+    def __init__(self, run: Run, path: Path) -> None:
+        self.run = run
+        self.path = path
+        save_run(path, run)
+
+    def note(self, **changes: Any) -> None:
+        """Add what has become known, and save."""
+        self.run = replace(self.run, **changes)
+        save_run(self.path, self.run)
+
+
+@contextlib.contextmanager
+def _recorded(run: Run, path: Path) -> Iterator[_Recorder]:
+    """Record the end of the run, whichever way it comes, and say where its data lies."""
+    recorder = _Recorder(run, path)
+    try:
+        yield recorder
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        with contextlib.suppress(StoreError):  # the disk may be what failed
+            recorder.note(status="failed", failure=reason)
+        if isinstance(error, BenchError):
+            kept = len(list((path / "points").glob("*/point.json")))
+            error.args = (f"{reason} {kept} load points are kept in {path}.",)
+        raise
+    recorder.note(status="complete")
+
+
+def measure_load(spec: RunSpec, server: Server, progress: ProgressCallback) -> Iterator[PointData]:
+    """Warm the engine up, then yield what was observed at each load point, repeat by repeat.
+
+    Repeats are the outer loop, so that a drift of the machine touches all load points alike.
+    """
+    if spec.load.warmup_requests:
+        _drive(spec, server, WARM_UP, "warming up", progress)
+    points = load_points(spec.load)
+    for number, point in enumerate(points):
+        name = f"load {point.label}, repeat {point.repeat + 1} ({number + 1}/{len(points)})"
+        before = engine_stats.read(server.metrics_url)
+        data = _drive(spec, server, point, name, progress)
+        after = engine_stats.read(server.metrics_url)
+        yield replace(data, engine_before=before, engine_after=after)
+
+
+def _drive(
+    spec: RunSpec, server: Server, point: LoadPoint, name: str, progress: ProgressCallback
+) -> PointData:
+    requests = plan(spec, server, point)
+    return drive(
+        server,
+        point if point is not WARM_UP else replace(point, concurrency=min(8, len(requests))),
+        requests,
+        timeout_s=spec.load.request_timeout_s,
+        workers=spec.load.workers,
+        on_progress=_shown(name, progress),
+    )
+
+
+def _shown(name: str, progress: ProgressCallback) -> Callable[[LoadProgress], None]:
+    began_s = time.monotonic()
+
+    def show(state: LoadProgress) -> None:
+        progress(
+            Progress(
+                phase=name,
+                elapsed_s=time.monotonic() - began_s,
+                detail=f"{state.in_flight} in flight",
+                done=state.finished,
+                total=state.total,
+                unit="requests",
+            )
+        )
+
+    return show
+
+
+def describe(server: Server) -> dict[str, Any]:
+    """What may be stored of a server: everything but its headers, which may hold a key."""
+    described: dict[str, Any] = encode(replace(server, headers={}))
+    del described["headers"]
+    return described
+
+
+def _engine_facts(server: Server) -> dict[str, Any] | None:
+    if server.log_path is None or server.engine != "vllm":
+        return None
+    facts: dict[str, Any] = encode(parse_engine_log(server.log_path.read_text(errors="replace")))
+    return facts
+
+
+def _calibration(path: Path, progress: ProgressCallback) -> dict[str, Any] | None:
+    """The instrument's own error at the busiest load point; None when nothing was measured."""
+    run = load_run(path)
+    points = derive(run).points
+    if not points:
+        return None
+    shape = shape_of(run, max(points, key=lambda p: _known(p, "output_tokens_per_s") or 0.0))
+    return None if shape is None else encode(calibrate(shape, progress))
+
+
+def shape_of(run: Run, point: PointMeasurement) -> Shape | None:
+    """The load of a measured point as the calibration needs it; None without successful ones."""
+    data = next(d for d in run.points if d.point.index == point.point.index)
+    ttft, itl = _known(point, "ttft_p50_ms"), _known(point, "itl_p50_ms")
+    if ttft is None or not len(data.chunk_tokens):
+        return None
+    tpot = _known(point, "tpot_p50_ms") or 0.0
+    e2e_s = (_known(point, "e2e_p50_ms") or 0.0) / 1e3
+    rate = point.point.rate_per_s or 0.0
+    return Shape(
+        concurrency=point.point.concurrency or max(1, round(rate * e2e_s)),
+        ttft_ms=min(ttft, 500.0),
+        itl_ms=itl if itl is not None else tpot,
+        tokens_per_chunk=max(1, round(float(np.mean(data.chunk_tokens)))),
+        workers=len(data.workers),
+    )
+
+
+def _known(point: PointMeasurement, name: str) -> float | None:
+    metric = point.metrics[name]
+    return metric.withheld_value if metric.value is None else metric.value

@@ -1,0 +1,37 @@
+"""`bench calibrate`: the load generator's own error at a load, against a server of known timing."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from bench.calibrate import calibrate
+from bench.calibration import Shape
+from bench.codec import encode
+from bench.load.workers import STREAMS_PER_WORKER
+from bench.report.progress import shown
+from bench.report.terminal import print_calibration
+from bench.spec import RunSpec, TruthSpec
+
+
+def run(spec: RunSpec, *, as_json: bool) -> int:
+    """Calibrate at every concurrency of the load, afresh (the cache is renewed)."""
+    assert isinstance(spec.engine, TruthSpec)
+    results = []
+    with shown() as progress:
+        for concurrency in spec.load.concurrency:
+            most = max(1, min(os.cpu_count() or 1, -(-concurrency // STREAMS_PER_WORKER)))
+            shape = Shape(
+                concurrency=concurrency,
+                ttft_ms=spec.engine.ttft_ms,
+                itl_ms=spec.engine.itl_ms,
+                tokens_per_chunk=spec.engine.tokens_per_chunk,
+                workers=spec.load.workers or most,
+            )
+            results.append(calibrate(shape, progress, cached=False))
+    if as_json:
+        documents = [encode(r) for r in results]
+        print(json.dumps(documents[0] if len(documents) == 1 else documents))
+    else:
+        print_calibration(results)
+    return 0
