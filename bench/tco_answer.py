@@ -105,8 +105,8 @@ def answer(
     work = build_work(spec, measured.split, {})
     bill = monthly_bill(costs, work)
     inputs = {**figures(spec, "tco"), **figures(power, "power"), **throughput_figure(measured)}
-    inputs = {k: f for k, f in inputs.items() if not k.startswith("tco.quality.")}
-    draws = sample(inputs, spec.uncertainty, (THROUGHPUT, LOAD_POWER))
+    moving = drawable(inputs, spec.basis)
+    draws = sample(moving, spec.uncertainty, (THROUGHPUT, LOAD_POWER))
     drawn = monthly_bill(
         basis_costs(spec, power, held, draws), build_work(spec, measured.split, draws)
     )
@@ -142,7 +142,7 @@ def answer(
         correct=correct_answers(spec, runs, levels.loaded, chosen),
         uncertain=spread(drawn, build_work(spec, measured.split, draws)) if draws else {},
         draws=spec.uncertainty.draws if draws else 0,
-        bars=tornado(inputs, moved),
+        bars=tornado(moving, moved),
         licence=licence_notes(request, runs), assumed=assumed, caveats=tuple(caveats),
     )  # fmt: skip
 
@@ -210,6 +210,16 @@ def options(
         levels = cost_levels(costs, work, bill)
         found.append(Option(basis=basis, levels=levels, bill=bill, price=price))
     return tuple(found)
+
+
+def drawable(inputs: Mapping[str, Figure], basis: str) -> dict[str, Figure]:
+    """The inputs that enter the bill or the API price on this basis: only their ranges are drawn,
+    so that a range elsewhere does not pass for knowledge of the uncertainty."""
+    apart = ["tco.quality.", "power.host_adder_w", "tco.api.decline_per_year",
+             "tco.demand.growth_per_year"]  # fmt: skip
+    apart += ["tco.own.", "power."] if basis != "own" else []
+    apart += ["tco.rent."] if basis != "spot" else []
+    return {k: f for k, f in inputs.items() if not k.startswith(tuple(apart))}
 
 
 def throughput_figure(measured: Measured) -> dict[str, Figure]:

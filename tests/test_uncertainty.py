@@ -69,6 +69,7 @@ def test_draws_that_cannot_vary_say_so() -> None:
                 *(f"tco.{key}={value}" for key, value in zip(nulls, (300000, 0.5, 2.5, 1),
                                                              strict=True)))  # fmt: skip
     assert found.uncertain == {}
+    assert ask("tco=source-document").uncertain == {}  # its spot terms' ranges do not enter
     assert all(api.p_self_host_cheaper is None for api in found.apis)
     assert any("nothing is said about uncertainty" in line for line in found.caveats)
 

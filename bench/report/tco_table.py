@@ -99,15 +99,15 @@ def _api(api: ApiAnswer) -> tuple[str, ...]:
     first = "none" if even.first is None else f"{even.first:,.0f}"
     limit = even.capacity_mtok_per_month
     if even.first is not None and limit is not None and even.first > limit:
-        first += f" (beyond the {limit:,.1f} these servers can do)"
+        first += f" (real capacity {limit:,.1f})"
     if even.first is None:
         first += f" (never below {even.floor_usd_per_mtok:,.4f})"
     else:
-        first += f" ({even.crossings[0].servers} servers)"
+        first += f" (N={even.crossings[0].servers})"
     odds = api.p_self_host_cheaper
     doubt = "" if all(row.verified for row in api.rows.values()) else " (unverified)"
     return (
-        api.key + doubt, f"{float(api.price):,.4f}", f"{float(api.monthly):,.0f}", first,
+        api.key + doubt, f"{float(api.price):,.4f}", f"{float(api.monthly):,.2f}", first,
         "–" if even.for_good_above is None else f"{even.for_good_above:,.0f}",
         "none" if api.payback_months is None else f"{api.payback_months:,.3f}",
         "–" if api.npv is None else f"{float(api.npv):+,.0f}",
