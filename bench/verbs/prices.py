@@ -97,7 +97,8 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str) -> No
         _append(book, tuple(change.row for change in new))
     console = Console()
     console.print(_summary(new), markup=False)
-    console.print(_changed(new))
+    if any(change.relative for change in new):
+        console.print(_changed(new))
     console.print(
         f"{path} ({found.shape}): {len(found.rows)} prices read, {found.skipped} entries without "
         f"a price skipped, {len(new)} rows appended to {book}.", markup=False,
