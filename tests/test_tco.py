@@ -33,6 +33,8 @@ def _split(a: float, b: float) -> Split:
                  relative_ci=None)  # fmt: skip
 
 
+# No deadlines: a busy machine must not fail a property.
+@settings(deadline=None)
 @given(a=positive, b=positive, w_in=st.floats(0.01, 0.99), volume=positive, bill=positive)
 def test_input_and_output_costs_give_the_bill_back(
     a: float, b: float, w_in: float, volume: float, bill: float
@@ -45,6 +47,7 @@ def test_input_and_output_costs_give_the_bill_back(
     assert float(back) == pytest.approx(bill, rel=1e-9)
 
 
+@settings(deadline=None)
 @given(a=st.floats(1, 1e3), b=st.floats(1, 1e3), mixes=st.lists(st.floats(0.1, 0.9), min_size=2,
        max_size=6, unique_by=lambda m: round(m, 1)))  # fmt: skip
 def test_the_split_is_recovered_from_mixes(a: float, b: float, mixes: list[float]) -> None:
