@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.fit import fit
 from bench.fit_report import Alternative, FitReport
 from bench.geometry import Geometry
-from bench.headroom import has_checkpoint
+from bench.headroom import has_checkpoint, is_cpu
 from bench.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
@@ -21,10 +21,11 @@ def alternatives(spec: RunSpec, report: FitReport, catalogue: Catalogue) -> tupl
     """Changes that fit, the fewest things changed first, without repeats.
 
     One change: another quantisation, more of the same GPUs, another GPU, a shorter context. Two or
-    more: for each quantisation the least memory that holds it. Last: a distilled sibling on the
-    GPUs at hand. Only pairs with published (or local) weights are proposed.
+    more: for each quantisation the least memory that holds it (all that is proposed for a host
+    without GPUs). Last: a distilled sibling on the GPUs at hand. Only pairs with published (or
+    local) weights are proposed.
     """
-    if report.fits or report.budget_gib_per_gpu is None or spec.gpus == 0:
+    if report.fits:
         return ()
     geometry = from_config(spec.model.config)
     found: dict[tuple[str, str, str, int], Alternative] = {}
@@ -39,6 +40,10 @@ def _search(
     spec: RunSpec, report: FitReport, catalogue: Catalogue, geometry: Geometry
 ) -> Iterator[Alternative]:
     quants = _distinct(spec.model, catalogue)
+    if is_cpu(spec):
+        for quant in quants:
+            yield from _least(spec, catalogue, geometry, quant)
+        return
     for quant in quants:
         yield from _one(spec, "quant", geometry, quant=quant)
     for count in GPU_COUNTS:
@@ -85,7 +90,7 @@ def _least(
     spec: RunSpec, catalogue: Catalogue, geometry: Geometry, quant: QuantSpec
 ) -> Iterator[Alternative]:
     """With this quantisation: the same GPU if up to a node of 8 holds it, else the least memory."""
-    same = [(n, spec.gpu) for n in GPU_COUNTS if n <= 8]
+    same = [(n, spec.gpu) for n in GPU_COUNTS if n <= 8 and spec.gpu.kind == "gpu"]
     rest = [(n, g) for n in GPU_COUNTS if n <= 8 for g in _others(catalogue, spec.gpu)]
     rest.sort(key=lambda pair: (pair[0] * (pair[1].memory_gib or 0.0), _price(pair[1]) * pair[0]))
     for count, gpu in (*same, *rest):

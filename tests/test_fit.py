@@ -202,6 +202,15 @@ def test_no_alternatives_for_what_fits() -> None:
     assert alternatives(run, fit(run), catalogue()) == ()
 
 
+def test_a_host_without_gpus_is_told_which_would_do() -> None:
+    run = run_of("glm-4.7", "awq", "cpu", 0)
+    report = fit(run, host_memory_bytes=32 * GIB)
+    assert not report.fits
+    found = alternatives(run, report, catalogue())
+    assert found
+    assert all(catalogue().gpus[a.gpu].kind == "gpu" for a in found)
+
+
 def test_errors_of_prediction() -> None:
     report = fit(run_of("tiny", "none", "cpu", 0), host_memory_bytes=8 * GIB)
     weights = 4_196_608 * 4 / GIB

@@ -58,6 +58,13 @@ def test_a_model_nobody_listed(tmp_path: Path) -> None:
     assert found.weights == str(tmp_path)
 
 
+def test_gpus_default_to_a_table_and_none_of_them_is_refused() -> None:
+    spec = run_of("deepseek-r1", "awq", "a100-80gb-sxm", 0)
+    assert resolve(spec, frozenset({"gpu"}), catalogue()).gpus == 1
+    with pytest.raises(InputError, match="gpus"):
+        resolve(spec, frozenset({"gpu", "gpus"}), catalogue())
+
+
 def test_gpus_are_matched_by_name_and_memory() -> None:
     gpus = catalogue().gpus
     assert match_gpu("NVIDIA A100-SXM4-80GB", 81_920 * MIB, gpus).name == "a100-80gb-sxm"

@@ -17,8 +17,8 @@ def print_table(rows: Sequence[FitReport], console: Console | None = None) -> No
         return
     first = rows[0]
     console.print(
-        f"[bold]{first.model}[/] on {first.gpu}: {first.total_params / 1e9:.2f} B parameters, "
-        f"{first.active_params / 1e9:.2f} B active; needs {first.context_needed_tokens:,} tokens "
+        f"[bold]{first.model}[/] on {first.gpu}: {_count(first.total_params)} parameters, "
+        f"{_count(first.active_params)} active; needs {first.context_needed_tokens:,} tokens "
         "per request"
     )
     table = Table(show_edge=False, pad_edge=False)
@@ -113,13 +113,17 @@ def print_report(report: FitReport, console: Console | None = None) -> None:
             console.print(f"  {one.kind:8} {command}{cost}", soft_wrap=True)
 
 
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.2f} B" if parameters >= 1e8 else f"{parameters / 1e6:.2f} M"
+
+
 def _memory_lines(r: FitReport) -> list[str]:
     unit = "per GPU" if r.gpus else "of this host"
     overheads = ", ".join(f"{o.name} {o.gib:.2f} {o.arose}" for o in r.overheads)
     budget = "not limited" if r.budget_gib_per_gpu is None else f"{r.budget_gib_per_gpu:.1f} GiB"
     return [
-        f"parameters {r.total_params / 1e9:.2f} B, {r.active_params / 1e9:.2f} B active; "
-        f"weights {r.weights_gb:.1f} GB over {max(r.gpus, 1)} × (tp {r.layout.tp}, "
+        f"parameters {_count(r.total_params)}, {_count(r.active_params)} active; "
+        f"weights {r.weights_gb:.4g} GB over {max(r.gpus, 1)} × (tp {r.layout.tp}, "
         f"pp {r.layout.pp}{', ep' if r.layout.ep else ''})",
         f"memory {unit}: weights {r.weights_gib_per_gpu:.1f} + other {r.other_gib_per_gpu:.1f} "
         f"+ KV {r.kv_gib_per_gpu:.1f} GiB of {budget} ({overheads})",

@@ -81,6 +81,12 @@ def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
 def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> RunSpec:
     """The run with `model.path`, `model.repo` and `gpu=auto` replaced by what they stand for."""
     spec = dataclasses.replace(spec, model=_resolve_model(spec.model, explicit))
+    if spec.gpu.kind == "gpu" and spec.gpus == 0:
+        if "gpus" in explicit:
+            raise InputError(
+                f"gpus: 0 of {spec.gpu.name} cannot serve anything; set gpus=1 or more, or gpu=cpu."
+            )
+        return dataclasses.replace(spec, gpus=1)
     if spec.gpu.kind != "auto":
         return spec
     gpu, count = detect(catalogue)
