@@ -1,6 +1,7 @@
 """What every engine owes the run: a server that answers, and none left behind.
 
-vLLM's part starts the real thing and is marked so; the others take a second.
+vLLM's part starts the real thing, with dummy weights and so with a tokenizer and a quantisation
+made from conf alone, and is marked; the others take a second.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bench.engine_log import parse_engine_log
 from bench.engines import ENGINES, load_engine
 from bench.errors import InputError
 from bench.server import Progress, ProgressCallback, Server
@@ -32,7 +34,8 @@ def served(
 ) -> Iterator[Server]:
     """A server of that kind; an endpoint is the truth engine's, reached as a stranger would."""
     if kind != "endpoint":
-        with load_engine(kind).serve(run_spec(engine=kind), run_dir, progress) as server:
+        dummy = {"quant": "int8", "model": {"weights": "dummy"}} if kind == "vllm" else {}
+        with load_engine(kind).serve(run_spec(engine=kind, **dummy), run_dir, progress) as server:
             yield server
         return
     with load_engine("truth").serve(run_spec(engine="truth"), run_dir, lambda _: None) as behind:
@@ -101,6 +104,10 @@ def test_an_engine_serves_and_is_gone(kind: str, run_spec: Spec, tmp_path: Path)
     assert gone(server)
     if server.pid is not None:
         assert server.pid == os.getpid() or not Path(f"/proc/{server.pid}").exists()
+    if kind == "vllm":
+        assert len(seen) > 5  # about two a second while it starts
+        facts = parse_engine_log((tmp_path / "engine.log").read_text())
+        assert facts.quantisation_kernels == ("CPUInt8ScaledMMLinearKernel",)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ENGINES if kind != "vllm"])

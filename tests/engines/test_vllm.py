@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from bench.engine_log import parse_engine_log
 from bench.engines import load_engine
 from bench.engines.vllm import argv, claim_port, environment, last_line
 from bench.errors import EngineError, InputError
-from bench.server import Progress, Server
+from bench.server import Server
 from bench.spec import RunSpec
 from bench.weights import Weights
 
@@ -55,6 +54,15 @@ def test_choices_of_the_user_come_before_the_defaults(run_spec: Spec) -> None:
     assert words[words.index("--dtype") + 1] == "bfloat16"
     assert "--enforce-eager" not in words
     assert "--tensor-parallel-size" not in words
+
+
+@pytest.mark.parametrize(
+    ("quant", "dtype"),
+    [("none", "float32"), ("int8", "float32"), ("fp8", "float32"), ("awq", "bfloat16")],
+)
+def test_the_data_type_on_a_cpu_follows_the_kernels(run_spec: Spec, quant: str, dtype: str) -> None:
+    words = argv(run_spec(quant=quant), LOCAL, 1)
+    assert words[words.index("--dtype") + 1] == dtype
 
 
 def test_dummy_weights_are_asked_for(run_spec: Spec) -> None:
@@ -135,22 +143,6 @@ def test_the_log_of_a_real_vllm_is_read(vllm_server: Server) -> None:
     assert facts.kv_cache_tokens > 2048
     assert facts.weights_load_s is not None
     assert facts.enforce_eager is True
-
-
-@pytest.mark.vllm
-def test_dummy_weights_serve_text_and_leave_nothing(run_spec: Spec, tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    spec = run_spec(model={"weights": "dummy"}, quant="int8")
-    with load_engine("vllm").serve(spec, tmp_path, seen.append) as server:
-        assert server.usage == "continuous"
-        assert server.pid is not None
-        assert server.model_path == str(tmp_path / "model")
-    assert len(seen) > 5
-    assert {progress.phase for progress in seen} == {"starting engine"}
-    with pytest.raises(ProcessLookupError):
-        os.kill(server.pid, 0)
-    facts = parse_engine_log((tmp_path / "engine.log").read_text())
-    assert facts.quantisation_kernels == ("CPUInt8ScaledMMLinearKernel",)
 
 
 @pytest.mark.vllm
