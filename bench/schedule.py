@@ -32,7 +32,7 @@ def arrivals_ns(
 
 
 def ramp_ns(rate_from_per_s: float, rate_to_per_s: float, count: int) -> npt.NDArray[np.int64]:
-    """Offsets in ns of `count` arrivals whose rate rises linearly from the first to the second rate.
+    """Offsets in ns of `count` arrivals; their rate rises linearly from the first to the second.
 
     The k-th arrival solves r0·t + (r1−r0)·t²/2T = k with T = 2·count/(r0+r1). Shape: (count,).
     """

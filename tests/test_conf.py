@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from bench.codec import decode
 from bench.spec import GpuSpec, ModelSpec, QuantSpec

@@ -65,14 +65,10 @@ MODULES = sorted(BENCH.rglob("*.py"))
 DEBTS = {"preflight.py": "takes `checked` and `resolve` from verbs/fit.py; they belong below it"}
 
 
-def _case(path: Path) -> object:
-    name = path.relative_to(BENCH).as_posix()
-    debt = [pytest.mark.xfail(reason=DEBTS[name], strict=True)] if name in DEBTS else []
-    return pytest.param(path, id=name, marks=debt)
-
-
-@pytest.mark.parametrize("path", map(_case, MODULES))
-def test_imports_follow_the_layers(path: Path) -> None:
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(BENCH)))
+def test_imports_follow_the_layers(path: Path, request: pytest.FixtureRequest) -> None:
+    if reason := DEBTS.get(str(path.relative_to(BENCH))):
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     importer = path.relative_to(BENCH).with_suffix("").parts[0]
     names = {part_of(name) for name in imports(path) if name.startswith("bench.")}
     wrong = {name for name in names if not allowed(importer, name)}

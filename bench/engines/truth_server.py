@@ -153,7 +153,7 @@ class TruthServer:
         while job.connection.job is job and transport is not None:
             if job.connection.full:
                 return
-            parts = []
+            parts: list[bytes] = []
             while job.sent < job.output_tokens and len(parts) < _BATCH_CHUNKS:
                 parts.append(self._chunk(job))
             last = job.sent >= job.output_tokens
