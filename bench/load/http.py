@@ -1,19 +1,28 @@
-"""HTTP/1.1 and server-sent events, parsed after the run from what arrived.
+"""HTTP/1.1 responses found in raw bytes: head, body framing, and whether they are whole.
 
-`frame` finds the response in raw bytes; `events` finds the SSE events in its body and the read in
-which each became complete; `tokens` turns events into token-bearing chunks. All are pure.
+Pure; strict where leniency could hang or mislead a measurement. `bench.load.sse` reads the body.
 """
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_right
+import re
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
 
 HEAD_END = b"\r\n\r\n"
 CHUNKED_END = b"\r\n0\r\n\r\n"
+
+MAX_HEAD_BYTES = 1 << 16
+"""More than this without the end of a head is not an HTTP response."""
+_MAX_SIZE_LINE = 1 << 10
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?\Z", re.DOTALL)
+_LENGTH = re.compile(rb"[0-9]{1,15}\Z")
+_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?\Z", re.DOTALL)
+_LAST_CHUNK = re.compile(rb"(?:\A|\r\n)0+[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class MalformedError(ValueError):
@@ -22,56 +31,66 @@ class MalformedError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """Status line and headers; `body_at` is the offset of the first body byte."""
+    """Status line and headers; `body_at` is the offset of the first body byte.
+
+    `length` is the promised length of the body in bytes, None when it ends with the connection.
+    """
 
     status: int
     headers: dict[bytes, bytes]
     body_at: int
-
-    @property
-    def chunked(self) -> bool:
-        """Whether the body comes in HTTP chunks."""
-        return b"chunked" in self.headers.get(b"transfer-encoding", b"").lower()
-
-    @property
-    def length(self) -> int | None:
-        """The promised length of the body in bytes; None when it ends with the connection."""
-        if self.status in (204, 304):
-            return 0
-        value = self.headers.get(b"content-length")
-        if value is None:
-            return None
-        if not value.isdigit():
-            raise MalformedError(f"content-length {value!r}")
-        return int(value)
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection may carry another request."""
-        return b"close" not in self.headers.get(b"connection", b"").lower()
+    chunked: bool
+    length: int | None
+    keep_alive: bool
 
 
 def parse_head(data: bytes) -> Head | None:
     """The head of the final response in `data`; None while incomplete; interim 1xx are skipped."""
     at = 0
     while True:
-        end = data.find(HEAD_END, at)
+        end = data.find(HEAD_END, at, at + MAX_HEAD_BYTES)
         if end < 0:
-            if data and not b"HTTP/".startswith(data[:5]) and not data.startswith(b"HTTP/"):
-                raise MalformedError(f"not an HTTP response: {data[:40]!r}")
+            start = data[at : at + 5]
+            if not b"HTTP/".startswith(start):
+                raise MalformedError(f"not an HTTP response: {data[at : at + 40]!r}")
+            if len(data) - at >= MAX_HEAD_BYTES:
+                raise MalformedError(f"no end of the headers in {MAX_HEAD_BYTES} bytes")
             return None
         lines = data[at:end].split(b"\r\n")
-        parts = lines[0].split(None, 2)
-        if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
+        line = _STATUS_LINE.match(lines[0])
+        if line is None:
             raise MalformedError(f"not an HTTP response: {lines[0][:40]!r}")
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(b":")
-            headers[name.strip().lower()] = value.strip()
-        status = int(parts[1])
-        at = end + 4
+        at = end + len(HEAD_END)
+        status = int(line[2])
+        if status == 101:
+            raise MalformedError("the server switched protocols")
         if status >= 200:
-            return Head(status=status, headers=headers, body_at=at)
+            return _head(status, int(line[1]), lines[1:], at)
+
+
+def _head(status: int, minor: int, lines: list[bytes], body_at: int) -> Head:
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        headers[name.strip().lower()] = value.strip()
+    bodiless = status in (204, 304)
+    chunked = not bodiless and b"chunked" in headers.get(b"transfer-encoding", b"").lower()
+    length: int | None = 0 if bodiless else None
+    promised = headers.get(b"content-length")
+    if promised is not None and not chunked and not bodiless:
+        if not _LENGTH.match(promised):
+            raise MalformedError(f"content-length {promised[:40]!r}")
+        length = int(promised)
+    connection = headers.get(b"connection", b"").lower()
+    keep_alive = b"close" not in connection if minor else b"keep-alive" in connection
+    return Head(
+        status=status,
+        headers=headers,
+        body_at=body_at,
+        chunked=chunked,
+        length=length,
+        keep_alive=keep_alive,
+    )
 
 
 def dechunk(data: bytes, at: int) -> tuple[list[tuple[int, int]], int | None]:
@@ -82,30 +101,52 @@ def dechunk(data: bytes, at: int) -> tuple[list[tuple[int, int]], int | None]:
     """
     spans: list[tuple[int, int]] = []
     find = data.find
+    total = len(data)
     while True:
-        eol = find(b"\r\n", at)
+        eol = find(b"\r\n", at, at + _MAX_SIZE_LINE)
         if eol < 0:
+            if total - at >= _MAX_SIZE_LINE:
+                raise MalformedError(f"chunk size {data[at : at + 20]!r}")
             return spans, None
-        try:
-            size = int(data[at:eol].split(b";", 1)[0], 16)
-        except ValueError:
-            raise MalformedError(f"chunk size {data[at:eol][:20]!r}") from None
+        line = data[at:eol]
+        if line.isalnum() and len(line) < 13 and line[1:2] not in (b"x", b"X"):
+            try:
+                size = int(line, 16)
+            except ValueError:
+                raise MalformedError(f"chunk size {line!r}") from None
+        else:
+            size = _size(line)
         start = eol + 2
         if size == 0:
             return spans, _trailers_end(data, start)
-        if start + size + 2 > len(data):
-            if start < len(data):
-                spans.append((start, min(start + size, len(data))))
+        end = start + size
+        if end + 2 > total:
+            if start < total:
+                spans.append((start, min(end, total)))
             return spans, None
-        spans.append((start, start + size))
-        at = start + size + 2
+        if data[end : end + 2] != b"\r\n":
+            raise MalformedError(f"a chunk of {size} bytes does not end there")
+        spans.append((start, end))
+        at = end + 2
+
+
+def _size(line: bytes) -> int:
+    match = _SIZE_LINE.match(line)
+    if match is None:
+        raise MalformedError(f"chunk size {line[:20]!r}")
+    return int(match[1], 16)
 
 
 def _trailers_end(data: bytes, at: int) -> int | None:
     if data.startswith(b"\r\n", at):
         return at + 2
     end = data.find(HEAD_END, at)
-    return None if end < 0 else end + 4
+    return None if end < 0 else end + len(HEAD_END)
+
+
+def may_end(tail: bytes) -> bool:
+    """Whether a chunked body could end in `tail`: cheap, to be confirmed with `frame`."""
+    return _LAST_CHUNK.search(tail) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +160,10 @@ class Frame:
     spans: list[tuple[int, int]]
     complete: bool
     end: int | None
+
+    def body(self, data: bytes) -> bytes:
+        """The body's bytes that are there, freed of their framing."""
+        return b"".join([data[a:b] for a, b in self.spans])
 
 
 def frame(data: bytes, *, closed: bool = False) -> Frame | None:
@@ -140,123 +185,12 @@ def frame(data: bytes, *, closed: bool = False) -> Frame | None:
     return Frame(head=head, spans=spans, complete=len(data) >= end, end=end)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """One server-sent event: its data, and the number of the read that completed it."""
-
-    data: bytes
-    read: int
-
-
-def events(data: bytes, spans: list[tuple[int, int]], read_sizes: list[int]) -> list[Event]:
-    """The SSE events in the body at `spans`, each with the read in which its blank line arrived.
-
-    Takes LF and CRLF line ends, comments, fields other than data, several data lines per event.
-    """
-    body = b"".join([data[a:b] for a, b in spans])
-    read_ends = list(accumulate(read_sizes))
-    span_starts = [0, *accumulate(b - a for a, b in spans)]
-    separator = b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n\n"
-    result: list[Event] = []
-    at = 0
-    span = 0
-    while (end := body.find(separator, at)) >= 0:
-        last = end + len(separator) - 1  # body offset of the byte that completes the event
-        while span_starts[span + 1] <= last:
-            span += 1
-        raw_offset = spans[span][0] + last - span_starts[span]
-        text = body[at:end]
-        at = last + 1
-        if text.startswith(b"data: ") and b"\n" not in text:
-            payload = text[6:]
-        else:
-            payload = _data_lines(text)
-            if not payload:
-                continue
-        result.append(Event(data=payload, read=bisect_right(read_ends, raw_offset)))
-    return result
-
-
-def _data_lines(text: bytes) -> bytes:
-    lines = []
-    for line in text.replace(b"\r\n", b"\n").split(b"\n"):
-        if line.startswith(b"data:"):
-            lines.append(line[6:] if line.startswith(b"data: ") else line[5:])
-    return b"\n".join(lines)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """The token-bearing chunks of one response.
-
-    `reads` are read numbers, `counts` tokens per chunk (None where the server did not say),
-    `prompt` and `completion` the server's final usage, None when it gave none.
-    """
-
-    reads: list[int]
-    counts: list[int | None]
-    prompt: int | None
-    completion: int | None
-    done: bool
-    error: str | None
-
-
-def tokens(stream: list[Event]) -> Tokens:
-    """Token-bearing chunks of OpenAI-style stream events.
-
-    A chunk bears tokens when its running usage rose; without running usage, when it carries
-    non-empty text. The role-only first delta and the usage-only last chunk bear none.
-    """
-    reads: list[int] = []
-    counts: list[int | None] = []
-    prompt: int | None = None
-    completion: int | None = None
-    done = False
-    error: str | None = None
-    loads = json.loads
-    for event in stream:
-        if event.data == b"[DONE]":
-            done = True
-            continue
-        try:
-            message = loads(event.data)
-        except ValueError:
-            raise MalformedError(f"event is not JSON: {event.data[:60]!r}") from None
-        if not isinstance(message, dict):
-            raise MalformedError(f"event is not an object: {event.data[:60]!r}")
-        if message.get("error"):
-            error = json.dumps(message["error"])[:300]
-            continue
-        usage = message.get("usage")
-        choices = message.get("choices")
-        rose: int | None = None
-        if usage:
-            total = usage.get("completion_tokens")
-            prompt = usage.get("prompt_tokens", prompt)
-            if total is not None:
-                rose = total - (completion or 0)
-                completion = total
-        if not choices:
-            continue
-        if rose is None:
-            if _has_text(choices[0]):
-                reads.append(event.read)
-                counts.append(None)
-        elif rose > 0:
-            reads.append(event.read)
-            counts.append(rose)
-    return Tokens(
-        reads=reads, counts=counts, prompt=prompt, completion=completion, done=done, error=error
-    )
-
-
-def _has_text(choice: dict[str, Any]) -> bool:
-    delta = choice.get("delta")
-    if delta is None:
-        return bool(choice.get("text"))
-    return bool(
-        delta.get("content")
-        or delta.get("reasoning_content")
-        or delta.get("reasoning")
-        or delta.get("tool_calls")
-    )
+def reads_of(offsets: Int64, spans: list[tuple[int, int]], read_sizes: list[int]) -> Int64:
+    """The number of the read in which each body byte at `offsets` arrived. Shape of `offsets`."""
+    bounds = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    span_starts = np.cumsum(bounds[:, 1] - bounds[:, 0]) - (bounds[:, 1] - bounds[:, 0])
+    # Of empty spans at the same place the last one, which holds the byte, is found.
+    span = np.searchsorted(span_starts, offsets, side="right") - 1
+    raw = bounds[span, 0] + offsets - span_starts[span]
+    reads: Int64 = np.searchsorted(np.cumsum(np.array(read_sizes, dtype=np.int64)), raw, "right")
+    return reads

@@ -22,7 +22,7 @@ import numpy as np
 import uvloop
 
 from bench.clock import now_ns
-from bench.load import http
+from bench.load import http, sse
 from bench.load.client import Client, Shot
 from bench.record import (
     OK,
@@ -259,13 +259,12 @@ def parse_shot(shot: Shot) -> ParsedShot:
             return ParsedShot(outcome=shot.outcome or "connection", error=shot.error)
         status = found.head.status
         if status != 200 and not shot.outcome:
-            body = b"".join([data[a:b] for a, b in found.spans])
-            text = f"HTTP {status}: {body[:300].decode(errors='replace')}"
+            text = f"HTTP {status}: {found.body(data)[:300].decode(errors='replace')}"
             return ParsedShot(outcome="http_error", status=status, error=text)
-        stream = http.events(data, found.spans, [len(r) for r in shot.reads])
-        tokens = http.tokens(stream)
+        tokens = sse.tokens(sse.read_body(found.body(data)))
     except http.MalformedError as error:
         return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
+    reads = http.reads_of(tokens.last_byte, found.spans, [len(r) for r in shot.reads])
     counts, arose = token_counts(tokens)
     outcome, text = shot.outcome, shot.error
     if not outcome and tokens.error:
@@ -279,24 +278,21 @@ def parse_shot(shot: Shot) -> ParsedShot:
         status=status,
         prompt_tokens=-1 if tokens.prompt is None else tokens.prompt,
         completion_tokens=-1 if tokens.completion is None else tokens.completion,
-        chunk_ns=[shot.stamps[read] for read in tokens.reads],
+        chunk_ns=[shot.stamps[read] for read in reads.tolist()],
         chunk_tokens=counts,
         tokens_arose=arose,
         error=text,
     )
 
 
-def token_counts(tokens: http.Tokens) -> tuple[list[int], str]:
+def token_counts(tokens: sse.Tokens) -> tuple[list[int], str]:
     """Tokens of each chunk, and how that is known (`TOKENS_AROSE`)."""
-    known = [c for c in tokens.counts if c is not None]
-    if len(known) == len(tokens.counts) and known:
-        return known, "usage_per_chunk"
-    chunks = len(tokens.counts)
-    if tokens.completion is None:
-        return [1] * chunks, "unknown"
+    if tokens.counts is not None:
+        return tokens.counts.tolist(), "usage_per_chunk"
+    chunks = len(tokens.last_byte)
     if tokens.completion == chunks:
         return [1] * chunks, "one_per_chunk"
-    if chunks == 0 or tokens.completion < chunks:
+    if chunks == 0 or tokens.completion is None or tokens.completion < chunks:
         return [1] * chunks, "unknown"
     # The server bundled tokens without saying where: spread them evenly, remainder to the last.
     each, extra = divmod(tokens.completion, chunks)
