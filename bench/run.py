@@ -23,9 +23,9 @@ from bench.errors import BenchError, StoreError
 from bench.load.workers import LoadProgress, drive
 from bench.meters import engine_stats
 from bench.metrics import PointMeasurement
-from bench.plan import WARM_UP, load_points, plan
+from bench.plan import Plan, load_points, plan, warm_ups
 from bench.preflight import preflight
-from bench.record import LoadPoint, PointData, Run
+from bench.record import OK, LoadPoint, PointData, Run
 from bench.server import Progress, ProgressCallback, Server
 from bench.spec import RunSpec
 from bench.store import create_run_dir, load_run, save_point, save_run
@@ -90,43 +90,61 @@ def measure_load(spec: RunSpec, server: Server, progress: ProgressCallback) -> I
 
     Repeats are the outer loop, so that a drift of the machine touches all load points alike.
     """
-    if spec.load.warmup_requests:
-        _drive(spec, server, WARM_UP, "warming up", progress)
+    fastest_s: dict[int | None, float | None] = {}
+    for point in warm_ups(spec.load):
+        data = _drive(spec, server, point, f"warming up {point.label}", progress)
+        fastest_s[point.concurrency] = fastest_request_s(data)
     points = load_points(spec.load)
     for number, point in enumerate(points):
         name = f"load {point.label}, repeat {point.repeat + 1} ({number + 1}/{len(points)})"
         before = engine_stats.read(server.metrics_url)
-        data = _drive(spec, server, point, name, progress)
+        data = _drive(spec, server, point, name, progress, fastest_s.get(point.concurrency))
         after = engine_stats.read(server.metrics_url)
         yield replace(data, engine_before=before, engine_after=after)
 
 
+def fastest_request_s(data: PointData) -> float | None:
+    """The shortest successful request in seconds; None when every one failed."""
+    ok = data.requests["outcome"] == OK
+    took_ns = (data.requests["end_ns"] - data.requests["sent_ns"])[ok]
+    return float(took_ns.min()) / 1e9 if len(took_ns) else None
+
+
 def _drive(
-    spec: RunSpec, server: Server, point: LoadPoint, name: str, progress: ProgressCallback
+    spec: RunSpec,
+    server: Server,
+    point: LoadPoint,
+    name: str,
+    progress: ProgressCallback,
+    fastest_s: float | None = None,
 ) -> PointData:
-    requests = plan(spec, server, point)
+    planned = plan(spec, server, point, fastest_s)
     return drive(
         server,
-        point if point is not WARM_UP else replace(point, concurrency=min(8, len(requests))),
-        requests,
+        point,
+        planned.requests,
         timeout_s=spec.load.request_timeout_s,
         workers=spec.load.workers,
-        on_progress=_shown(name, progress),
+        duration_s=planned.duration_s,
+        at_least=planned.at_least,
+        on_progress=_shown(name, planned, progress),
     )
 
 
-def _shown(name: str, progress: ProgressCallback) -> Callable[[LoadProgress], None]:
+def _shown(name: str, planned: Plan, progress: ProgressCallback) -> Callable[[LoadProgress], None]:
     began_s = time.monotonic()
 
     def show(state: LoadProgress) -> None:
+        elapsed_s = time.monotonic() - began_s
+        timed = planned.duration_s is not None and state.finished >= planned.at_least
         progress(
             Progress(
                 phase=name,
-                elapsed_s=time.monotonic() - began_s,
-                detail=f"{state.in_flight} in flight",
-                done=state.finished,
-                total=state.total,
-                unit="requests",
+                elapsed_s=elapsed_s,
+                detail=f"{state.finished} requests done, {state.in_flight} in flight",
+                done=min(elapsed_s, planned.duration_s or 0.0) if timed else state.finished,
+                total=planned.duration_s if timed else planned.at_least,
+                unit="s" if timed else "requests",
             )
         )
 

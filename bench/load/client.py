@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -186,6 +186,8 @@ class Client:
         self._later: list[tuple[int, Shot]] = []
         self._pending = 0
         self._closed_loop = False
+        self._until_ns = 0
+        self._last_heads = 0
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._connecting = asyncio.Semaphore(_CONNECTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -202,9 +204,16 @@ class Client:
 
         await asyncio.gather(*(one() for _ in range(count)))
 
-    async def closed(self, shots: list[Shot], slots: int, start_ns: int) -> None:
-        """Keep `slots` requests in flight from `start_ns` until `shots` (session heads) run out."""
+    async def closed(
+        self, shots: list[Shot], slots: int, start_ns: int, *, until_ns: int = 0, at_least: int = 0
+    ) -> None:
+        """Keep `slots` requests in flight from `start_ns` until `shots` (session heads) run out.
+
+        `until_ns` above 0 ends the sending then, provided that `at_least` heads were sent.
+        """
         self._closed_loop = True
+        self._until_ns = until_ns
+        self._last_heads = len(shots) - at_least
         self._pending = _count(shots)
         self._queue.extend(shots)
         await self._sleep_until(start_ns)
@@ -260,8 +269,14 @@ class Client:
         self._loop.call_later(delay_s, self._launch, follower, due)
 
     def _take_next(self) -> None:
-        if self._queue:
-            self._launch(self._queue.popleft(), now_ns())
+        if not self._queue:
+            return
+        now = now_ns()
+        if self._until_ns and now >= self._until_ns and len(self._queue) <= self._last_heads:
+            self._pending -= _count(self._queue)
+            self._queue.clear()
+            return
+        self._launch(self._queue.popleft(), now)
 
     def _dispatch(self, timer: AbsoluteTimer) -> None:
         queue = self._queue
@@ -337,7 +352,7 @@ class Client:
                 stream.fail("timeout", f"no end after {self.timeout_ns / 1e9:g} s")
 
 
-def _count(shots: list[Shot]) -> int:
+def _count(shots: Iterable[Shot]) -> int:
     total = 0
     for shot in shots:
         link: Shot | None = shot

@@ -43,7 +43,10 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerPlan:
-    """What one worker is to do. `slots` above 0 is a closed loop; else arrivals are followed."""
+    """What one worker is to do. `slots` above 0 is a closed loop; else arrivals are followed.
+
+    `duration_ns` above 0 ends a closed loop's sending then, after at least `at_least` sessions.
+    """
 
     worker: int
     server: Server
@@ -51,6 +54,8 @@ class WorkerPlan:
     slots: int
     connections: int
     timeout_s: float
+    duration_ns: int = 0
+    at_least: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +106,8 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
     start_ns: int = pipe.recv()
     cpu, waited = _cpu_s(), _schedstat()
     if plan.slots:
-        await client.closed(shots, plan.slots, start_ns)
+        until_ns = start_ns + plan.duration_ns if plan.duration_ns else 0
+        await client.closed(shots, plan.slots, start_ns, until_ns=until_ns, at_least=plan.at_least)
     else:
         for shot in shots:
             shot.arrival_ns += start_ns

@@ -45,10 +45,14 @@ def drive(
     timeout_s: float,
     workers: int | None = None,
     connections: int | None = None,
+    duration_s: float | None = None,
+    at_least: int = 0,
     on_progress: Callable[[LoadProgress], None] | None = None,
 ) -> PointData:
     """Send `requests` at `point` and return all that was observed.
 
+    In a closed loop `duration_s` ends the sending then, once `at_least` requests were sent; those
+    left over were never part of the load.
     `connections` are opened beforehand (default: the slots of a closed loop, else none).
     Raises BenchError when a worker cannot connect or dies; InputError when the machine's limits
     forbid that many streams.
@@ -57,9 +61,13 @@ def drive(
     streams = slots or connections or min(len(requests), STREAMS_PER_WORKER)
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, -(-streams // STREAMS_PER_WORKER)))
-    shares = split(sessions(requests), slots, workers)
+    work = sessions(requests)
+    shares = split(work, slots, workers)
+    least_sessions = -(-at_least * len(work) // len(requests))
     ensure_streams(streams, -(-streams // len(shares)))
-    context = multiprocessing.get_context("spawn")
+    # Imports once, forks in milliseconds, and forks from a process without threads or event loops.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.load.worker"])
     counters = context.RawArray("q", COUNTERS * len(shares))
     running: list[tuple[BaseProcess, Connection]] = []
     process: BaseProcess
@@ -72,6 +80,8 @@ def drive(
                 slots=share_slots,
                 connections=share_slots or (connections or 0) // len(shares),
                 timeout_s=timeout_s,
+                duration_ns=int((duration_s or 0.0) * 1e9),
+                at_least=-(-least_sessions // len(shares)),
             )
             ours, theirs = context.Pipe()
             process = context.Process(target=serve_pipe, args=(theirs, plan, counters), daemon=True)
