@@ -23,3 +23,10 @@ class Finding:
 def is_valid(findings: Iterable[Finding]) -> bool:
     """Whether none of the findings is a failure."""
     return all(f.severity != "fail" for f in findings)
+
+
+def finding(
+    code: str, severity: Severity, text: str, figure: float | None = None, unit: str | None = None
+) -> Finding:
+    """A Finding in one line, for the checks that make many."""
+    return Finding(code=code, severity=severity, text=text, figure=figure, unit=unit)

@@ -12,6 +12,9 @@ from bench.stats import Floats
 BINS = 24
 """Equal time bins of the window, for rates, their intervals and the test of steadiness."""
 
+DRIFT_LIMIT = 0.10
+"""Halves of a window that differ by less than this share are steady whatever the p-value."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -80,7 +83,7 @@ class Steadiness:
     @property
     def steady(self) -> bool:
         """Not both large and beyond chance."""
-        return abs(self.relative_difference) <= 0.10 or self.p_value >= 0.01
+        return abs(self.relative_difference) <= DRIFT_LIMIT or self.p_value >= 0.01
 
 
 def steadiness(rates: Floats) -> Steadiness | None:

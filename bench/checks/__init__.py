@@ -1,0 +1,50 @@
+"""The validity certificate: every check that a load point has to pass, each with its figure.
+
+Fail closed: a failed check withholds the headline and keeps the raw data. A check that could not
+be made says so. Thresholds stand beside the check that uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.checks.arrivals import achieved_rate, overload
+from bench.checks.client import client_bound
+from bench.checks.engine import chunk_truth, preemptions, prefix_cache, token_counts
+from bench.checks.requests import clock_sanity, error_rate, output_length
+from bench.checks.steadiness import enough_repeats, enough_samples, precision, steady_state
+from bench.finding import Finding
+from bench.metrics import Metric, Steady
+from bench.record import PointData
+from bench.spec import LoadSpec, WorkloadSpec
+
+
+def certificate(
+    repeats: Sequence[PointData],
+    parts: Sequence[Steady],
+    metrics: Mapping[str, Metric],
+    *,
+    load: LoadSpec,
+    workload: WorkloadSpec,
+    exact_lengths: bool,
+    calibration: Mapping[str, Any] | None,
+) -> tuple[Finding, ...]:
+    """All checks of one load point over its repeats."""
+    found = [
+        clock_sanity(repeats),
+        error_rate(repeats, load.max_error_rate),
+        steady_state(repeats, parts),
+        *client_bound(repeats, metrics, calibration, wanted=load.calibrate),
+        *token_counts(repeats),
+        output_length(repeats, exact=exact_lengths),
+        chunk_truth(repeats),
+        preemptions(repeats),
+        prefix_cache(repeats, declared=bool(workload.shared_prefix_tokens or workload.turns > 1)),
+        enough_repeats(parts),
+        precision(metrics),
+        enough_samples(metrics),
+    ]
+    if repeats and repeats[0].point.mode != "closed":
+        found += [achieved_rate(repeats), overload(parts)]
+    return tuple(found)

@@ -1,0 +1,60 @@
+"""Checks of an open loop: were the requests sent on time, and could the server keep up?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.finding import Finding, finding
+from bench.metrics import Steady
+from bench.record import PointData
+from bench.stats import Floats
+from bench.window import in_flight
+
+_RATE_TOLERANCE = 0.05
+
+
+def achieved_rate(repeats: Sequence[PointData]) -> Finding:
+    """Requests really sent per second against the rate asked for (open loop)."""
+    worst = 0.0
+    for d in repeats:
+        sent, scheduled = d.requests["sent_ns"], d.requests["scheduled_ns"]
+        planned_s = float(scheduled.max() - scheduled.min())
+        if planned_s > 0:
+            took_s = float(sent.max() - sent.min())
+            worst = min(worst, planned_s / took_s - 1.0 if took_s else 0.0)
+    if worst < -_RATE_TOLERANCE:
+        text = f"requests left at {1 + worst:.0%} of the rate asked for: the client is too slow"
+        return finding("achieved_rate", "fail", text, worst, "1")
+    text = f"requests left at {1 + worst:.1%} of the rate asked for"
+    return finding("achieved_rate", "pass", text, worst, "1")
+
+
+def overload(parts: Sequence[Steady]) -> Finding:
+    """In-flight requests that grow all through the window: the server can't keep up."""
+    for part in parts:
+        edges = np.linspace(part.window.start_ns, part.window.end_ns, 25).astype(np.int64)
+        counts = in_flight(part.data, edges).astype(np.float64)
+        slope, p_value = _trend(counts)
+        growth = slope * (len(counts) - 1)
+        if p_value < 0.01 and growth > max(2.0, 0.5 * float(counts.mean())):
+            text = (
+                f"overload: requests in flight grew by {growth:.0f} (mean {counts.mean():.0f}) "
+                "and would have gone on growing"
+            )
+            return finding("overload", "warn", text, growth, "requests")
+    return finding("overload", "pass", "requests in flight did not grow without bound")
+
+
+def _trend(values: Floats) -> tuple[float, float]:
+    """Slope per step, and Mann–Kendall's p-value for a monotonic trend (normal approximation)."""
+    n = len(values)
+    signs = np.sign(values[None, :] - values[:, None])
+    s = float(np.triu(signs, 1).sum())
+    variance = n * (n - 1) * (2 * n + 5) / 18
+    z = (s - np.sign(s)) / variance**0.5
+    from scipy.special import ndtr
+
+    slope = float(np.polyfit(np.arange(n), values, 1)[0])
+    return slope, 2 * float(ndtr(-abs(z)))

@@ -1,0 +1,105 @@
+"""Checks against the engine's own account: token counts, preemptions, prefix cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from bench.finding import Finding, finding
+from bench.record import OK, TOKENS_AROSE, PointData
+
+
+def token_counts(repeats: Sequence[PointData]) -> Iterable[Finding]:
+    """Tokens seen in chunks = usage of the response = the server's own counter."""
+    wrong = 0
+    told = 0
+    for d in repeats:
+        r = d.requests
+        total = np.concatenate([[0], np.cumsum(d.chunk_tokens)])
+        seen = total[r["first_chunk"] + r["chunks"]] - total[r["first_chunk"]]
+        known = (r["outcome"] == OK) & (r["usage_completion_tokens"] >= 0)
+        told += int(known.sum())
+        wrong += int((seen != r["usage_completion_tokens"])[known].sum())
+    if wrong:
+        text = f"{wrong} responses carry another number of tokens than their usage says"
+        yield finding("token_counts", "fail", text, wrong)
+    elif told:
+        yield finding("token_counts", "pass", f"{told} responses agree with their usage", 0)
+    else:
+        text = "the server gives no usage: tokens are counted as one per chunk"
+        yield finding("token_counts", "warn", text)
+    yield _server_counter(repeats)
+
+
+def _server_counter(repeats: Sequence[PointData]) -> Finding:
+    ours = server = spare = 0.0
+    for d in repeats:
+        counted = _rise(d, "generation_tokens_total")
+        if counted is None:
+            return finding("server_counter", "info", "the server publishes no token counter")
+        server += counted
+        ours += float(d.chunk_tokens.sum())
+        failed = d.requests["outcome"] != OK
+        spare += float(d.requests["requested_tokens"][failed].sum())
+    # The server may have generated for failed requests what never reached the client.
+    if ours <= server <= ours + spare:
+        text = f"the server's counter rose by {server:.0f} tokens, the client saw {ours:.0f}"
+        return finding("server_counter", "pass", text, server - ours, "tokens")
+    text = (
+        f"the server counted {server:.0f} generated tokens, the client {ours:.0f}: somebody else "
+        "uses this server, or tokens were lost"
+    )
+    return finding("server_counter", "fail", text, server - ours, "tokens")
+
+
+def _rise(d: PointData, name: str) -> float | None:
+    before, after = d.engine_before, d.engine_after
+    if before is None or after is None or name not in before or name not in after:
+        return None
+    return float(after[name]) - float(before[name])
+
+
+def chunk_truth(repeats: Sequence[PointData]) -> Finding:
+    """How the tokens of each chunk are known; guessed ones make ITL an allocation."""
+    kinds = np.concatenate(
+        [d.requests["tokens_arose"][d.requests["outcome"] == OK] for d in repeats]
+    )
+    names = {TOKENS_AROSE[k] for k in set(kinds.tolist())}
+    if names <= {"usage_per_chunk", "one_per_chunk"}:
+        how = " and ".join(sorted(names)) or "no response"
+        return finding("chunk_tokens", "pass", f"tokens per chunk are known: {how}")
+    text = (
+        "the server bundles tokens without saying how many: ITL and rates inside the window are "
+        "allocated evenly over chunks"
+    )
+    return finding("chunk_tokens", "warn", text)
+
+
+def preemptions(repeats: Sequence[PointData]) -> Finding:
+    """Requests that the engine threw out of its KV cache and computed again."""
+    rises = [_rise(d, "num_preemptions_total") for d in repeats]
+    known = [r for r in rises if r is not None]
+    if not known:
+        return finding("preemptions", "info", "the engine does not publish preemptions")
+    total = sum(known)
+    if total:
+        text = f"the engine preempted {total:.0f} requests: its KV cache is too small for this load"
+        return finding("preemptions", "warn", text, total)
+    return finding("preemptions", "pass", "the engine preempted no request", 0)
+
+
+def prefix_cache(repeats: Sequence[PointData], *, declared: bool) -> Finding:
+    """Prompt tokens that came from the prefix cache although the workload shares no prefix."""
+    rises = [
+        (_rise(d, "prefix_cache_hits_total"), _rise(d, "prefix_cache_queries_total"))
+        for d in repeats
+    ]
+    known = [(h, q) for h, q in rises if h is not None and q]
+    if not known:
+        return finding("prefix_cache", "info", "the engine does not publish prefix-cache hits")
+    share = sum(h for h, _ in known) / sum(q for _, q in known)
+    if share > 0.01 and not declared:
+        text = f"{share:.1%} of prompt tokens came from the prefix cache, none should"
+        return finding("prefix_cache", "fail", text, share, "1")
+    return finding("prefix_cache", "pass", f"{share:.1%} of prompt tokens were cached", share, "1")

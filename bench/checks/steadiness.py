@@ -1,0 +1,110 @@
+"""Checks that a load point was steady, and long and repeated enough to decide something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bench.finding import Finding, finding
+from bench.metrics import ENOUGH_REPEATS, Metric, Steady
+from bench.record import OK, PointData
+from bench.stats import t_interval
+from bench.window import DRIFT_LIMIT, steadiness
+
+_P99_SAMPLES = 100
+_WIDE_SHARE = 0.1
+
+
+def steady_state(repeats: Sequence[PointData], parts: Sequence[Steady]) -> Finding:
+    """A steady window exists in every repeat, and the halves of its output rate agree."""
+    missing = len(repeats) - len(parts)
+    if missing or not parts:
+        return finding(
+            "steady_state",
+            "fail",
+            f"{missing} of {len(repeats)} repeats never had every slot busy after its first "
+            "request: raise load.requests to at least 3x the concurrency",
+        )
+    tests = [steadiness(p.window.binned(p.data.chunk_ns, p.data.chunk_tokens)) for p in parts]
+    known = [t for t in tests if t is not None]
+    if len(known) < len(tests):
+        return finding("steady_state", "fail", "no token arrived in the steady window")
+    drifts = [t.relative_difference for t in known]
+    unsteady = [t for t in known if not t.steady]
+    drift = _common_drift(drifts)
+    if drift is not None:
+        text = (
+            f"output rate drifts by {drift:+.0%} from the first half of the window to the second, "
+            f"in all {len(drifts)} repeats alike: warm up longer"
+        )
+        return finding("steady_state", "fail", text, drift, "1")
+    worst = max(drifts, key=abs)
+    if unsteady:
+        mostly = 2 * len(unsteady) > len(known)
+        text = (
+            f"the halves of the window differ in {len(unsteady)} of {len(known)} repeats, by up "
+            f"to {worst:+.0%} in output rate: something else used the machine, or the load is too "
+            "short (load.duration_s)"
+        )
+        return finding("steady_state", "fail" if mostly else "warn", text, worst, "1")
+    short = min(p.window.seconds for p in parts)
+    typical_s = _typical_e2e_s(parts)
+    if typical_s is not None and short < 2 * typical_s:
+        text = (
+            f"the shortest window ({short:.2f} s) is under twice a typical request "
+            f"({typical_s:.2f} s): send more requests per slot"
+        )
+        return finding("steady_state", "warn", text, short, "s")
+    text = f"the halves of every window agree within {abs(worst):.1%}; shortest {short:.2f} s"
+    return finding("steady_state", "pass", text, worst, "1")
+
+
+def _common_drift(drifts: Sequence[float]) -> float | None:
+    """The mean drift when it is above 10 % and its interval over the repeats excludes 0."""
+    interval = t_interval(drifts) if len(drifts) >= ENOUGH_REPEATS else None
+    mean = float(np.mean(drifts))
+    if interval is None or interval[0] <= 0 <= interval[1] or abs(mean) <= DRIFT_LIMIT:
+        return None
+    return mean
+
+
+def _typical_e2e_s(parts: Sequence[Steady]) -> float | None:
+    ends = [
+        (p.data.requests["end_ns"] - p.data.requests["sent_ns"])[p.data.requests["outcome"] == OK]
+        for p in parts
+    ]
+    joined = np.concatenate(ends)
+    return float(np.median(joined)) / 1e9 if len(joined) else None
+
+
+def precision(metrics: Mapping[str, Metric]) -> Finding:
+    """The interval of the output rate is narrow enough to decide something with."""
+    rate = metrics["output_tokens_per_s"]
+    if not rate.value or rate.ci_low is None or rate.ci_high is None:
+        return finding("precision", "warn", "the output rate has no interval: repeat the load")
+    share = (rate.ci_high - rate.ci_low) / 2 / rate.value
+    text = f"the 95 % interval of the output rate is ± {share:.1%}"
+    if share > _WIDE_SHARE:
+        text += ": raise load.repeats or load.duration_s, or free the machine of other work"
+        return finding("precision", "warn", text, share, "1")
+    return finding("precision", "pass", text, share, "1")
+
+
+def enough_repeats(parts: Sequence[Steady]) -> Finding:
+    """Three independent repeats carry an interval; fewer only a bootstrap inside one run."""
+    n = len(parts)
+    if n >= ENOUGH_REPEATS:
+        return finding("repeats", "pass", f"intervals are t intervals over {n} repeats", n)
+    text = f"{n} repeat(s): intervals are a bootstrap inside the run and miss drift between runs"
+    return finding("repeats", "warn", text, n)
+
+
+def enough_samples(metrics: Mapping[str, Metric]) -> Finding:
+    """A 99th percentile of fewer than 100 observations is their maximum in disguise."""
+    ttft = metrics["ttft_p99_ms"]
+    per_repeat = ttft.n / ttft.repeats if ttft.repeats else 0.0
+    if per_repeat < _P99_SAMPLES:
+        text = f"{per_repeat:.0f} requests per repeat: p99 is near their maximum"
+        return finding("samples", "warn", text, per_repeat)
+    return finding("samples", "pass", f"{per_repeat:.0f} requests per repeat", per_repeat)
