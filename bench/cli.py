@@ -185,7 +185,9 @@ def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
             raise InputError(f"{group}={plain}: there is no such {group}.{nearest(plain, valid)}")
 
 
-def compose(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> dict[str, Any]:
+def compose(
+    overrides: Sequence[str], config_dirs: Sequence[str] = (), config: str = "config"
+) -> dict[str, Any]:
     """The composed configuration as plain data; InputError in one line when it does not compose."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -196,8 +198,8 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> dict[s
     prepared = _prepared(overrides, config_dirs)
     try:
         with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
-            config = hydra_compose("config", overrides=prepared)
-        data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            composed = hydra_compose(config, overrides=prepared)
+        data = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         said = " ".join(str(error).split()).replace("++", "")
         raise InputError(f"{said[:300]}") from error
@@ -359,12 +361,10 @@ def _fit(arguments: Arguments) -> int:
 
 def _results_dir(arguments: Arguments) -> str:
     """`results_dir=…` for the verbs that only read; they take no other override."""
-    chosen = "results"
-    for override in arguments.overrides:
-        key, _, value = override.partition("=")
-        if key != "results_dir":
-            raise InputError(f"{key!r}: this verb takes results_dir=FOLDER only.")
-        chosen = value
+    chosen, others = _split_results_dir(arguments.overrides)
+    if others:
+        key = others[0].partition("=")[0]
+        raise InputError(f"{key!r}: this verb takes results_dir=FOLDER only.")
     return chosen
 
 
@@ -380,6 +380,46 @@ def _show(arguments: Arguments) -> int:
 
     names = arguments.words or ("latest",)
     return runs.show(names, _results_dir(arguments), as_json=arguments.as_json)
+
+
+def _tco(arguments: Arguments) -> int:
+    from bench.codec import decode
+    from bench.tco_spec import TcoRequest
+    from bench.verbs import tco
+
+    results_dir, overrides = _split_results_dir(arguments.overrides)
+    data = compose(overrides, arguments.config_dirs, "cost")
+    known = tuple(options("gpu", arguments.config_dirs))
+    request = decode(TcoRequest, {**data, "known_gpus": known})
+    return tco.run(request, tco.stored(arguments.words, results_dir), as_json=arguments.as_json)
+
+
+def _prices(arguments: Arguments) -> int:
+    from bench.codec import decode
+    from bench.price_book import PricesSpec
+    from bench.verbs import prices
+
+    own: dict[str, str | None] = {"provider": None, "as_of": None}
+    overrides = []
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            overrides.append(override)
+    path = None
+    if arguments.words:
+        if arguments.words[0] != "import" or len(arguments.words) != 2:
+            raise InputError("bench prices takes nothing, or: import FILE.")
+        path = arguments.words[1]
+    spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
+    return prices.run(spec, import_path=path, **own)
+
+
+def _split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """`results_dir=…` (default `results`) apart from the other overrides."""
+    chosen = [o.partition("=")[2] for o in overrides if o.startswith("results_dir=")]
+    return (chosen or ["results"])[-1], [o for o in overrides if not o.startswith("results_dir=")]
 
 
 def _calibrate(arguments: Arguments) -> int:
@@ -415,6 +455,17 @@ VERBS: dict[str, Verb] = {
         usage="bench calibrate [load.concurrency=[N]] [engine.ttft_ms=X] [engine.itl_ms=X] "
         "[engine.tokens_per_chunk=N] [--json]",
         call=_calibrate,
+    ),
+    "tco": Verb(
+        summary="what a token costs on your own servers, and whether buying is cheaper",
+        usage="bench tco [RUN | latest ...] [tco=NAME] [prices=NAME] [power=NAME] [KEY=VALUE ...] "
+        "[--json]",
+        call=_tco,
+    ),
+    "prices": Verb(
+        summary="the price book of APIs and GPUs, and importing public price tables into it",
+        usage="bench prices [import FILE] [provider=NAME] [as_of=DATE] [prices.book=FILE]",
+        call=_prices,
     ),
     "runs": Verb(
         summary="list the stored runs",

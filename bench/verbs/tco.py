@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from bench.cost import TcoRun
 from bench.demand import Demand, trace_demand
+from bench.derive import derive
 from bench.errors import InputError
 from bench.report.tco_table import print_answer
+from bench.report.terminal import console
+from bench.store import find_run, load_run
 from bench.tco_answer import answer
 from bench.tco_json import to_json
+from bench.tco_measured import tco_run
 from bench.tco_spec import TcoRequest
 from bench.verbs.prices import book_rows
+
+
+def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
+    """The named Runs as the cost model takes them."""
+    runs = (load_run(find_run(name, results_dir)) for name in names)
+    return tuple(tco_run(run, derive(run)) for run in runs)
 
 
 def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = False) -> int:
@@ -26,7 +35,7 @@ def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = F
     if as_json:
         print(json.dumps(to_json(found), indent=2))
     else:
-        print_answer(found, Console())
+        print_answer(found, console())
     return 0
 
 
