@@ -135,6 +135,18 @@ def comparable_apis(
     return whole, tuple(sorted(set(known) - set(whole)))
 
 
+def not_yet_priced(
+    rows: Iterable[PriceRow], held: Mapping[Key, PriceRow], compare: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Of the APIs asked for by name, those whose prices are all later than the date of `held`.
+
+    Empty when that leaves no API to compare with: then the missing price is an error.
+    """
+    then, ever = api_rows(held), {row.key for row in rows if row.kind in TOKEN_KINDS}
+    later = tuple(key for key in compare if key in ever and key not in then)
+    return later if len(later) < len(compare) else ()
+
+
 def rent_row(
     held: Mapping[Key, PriceRow], gpu: str, tier: str, provider: str | None
 ) -> PriceRow | None:

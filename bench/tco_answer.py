@@ -16,7 +16,7 @@ from bench.cost import Split, TcoRun, TokenCost, marginal_cost, spread_cost
 from bench.demand import Demand
 from bench.errors import InputError, nearest
 from bench.figure import Figure, figures, first_day
-from bench.price_book import RENT_KINDS, Key, PriceRow, comparable_apis, select
+from bench.price_book import RENT_KINDS, Key, PriceRow, comparable_apis, not_yet_priced, select
 from bench.tco import Bill, Costs, Work, monthly_bill
 from bench.tco_apis import ApiAnswer, compare_apis
 from bench.tco_caveats import (
@@ -110,7 +110,10 @@ def answer(
     drawn = monthly_bill(
         basis_costs(spec, power, held, draws), build_work(spec, measured.split, draws)
     )
-    chosen, left_out = comparable_apis(held, spec.api.compare)
+    future = not_yet_priced(rows, held, spec.api.compare)
+    chosen, left_out = comparable_apis(
+        held, tuple(key for key in spec.api.compare if key not in future)
+    )
     apis, api_caveats = compare_apis(
         spec, chosen, rows, costs, work, draws, drawn if draws else None
     )
@@ -131,6 +134,8 @@ def answer(
         caveats.append(f"one blended price per token: {measured.split.why}")
     if left_out:
         caveats.append(f"not compared, input or output price unknown: {', '.join(left_out)}")
+    if future:
+        caveats.append(f"not compared, no price yet on {request.prices.as_of}: {', '.join(future)}")
     if not draws:
         caveats.append("no input has a range, so nothing is said about uncertainty")
     caveats += stale_caveats(assumed, stale_days)

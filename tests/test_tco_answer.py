@@ -232,3 +232,10 @@ def test_the_model_group_serves_the_licence_without_a_run() -> None:
                       licence=Licence(name="Closed", commercial=False))  # fmt: skip
     found = answer(replace(asked, model=model), (), asked.prices.rows, None, TODAY)
     assert "Closed does not allow commercial use" in found.licence[0]
+
+
+def test_an_answer_as_of_a_date_leaves_out_what_had_no_price_yet() -> None:
+    answer = ask_json("tco=worked-example", "prices.as_of=2026-02-17")
+    assert "openai/gpt-5-mini" not in answer["breakeven_mtok_per_month"]
+    assert "anthropic/claude-sonnet-4.5" in answer["breakeven_mtok_per_month"]
+    assert any("2026-02-17: openai/gpt-5-mini" in caveat for caveat in answer["caveats"])
