@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.catalogue import Catalogue
+from bench.alternatives import alternatives
+from bench.architecture import from_config
+from bench.catalogue import Catalogue, match_gpu
 from bench.errors import InputError
-from bench.meters.gpus import list_gpus
-from bench.spec import RunSpec, VllmSpec
-from bench.verbs.fit import checked, resolve
+from bench.fit import fit, suggested_max_model_len, with_alternatives
+from bench.fit_report import FitReport
+from bench.headroom import is_cpu
+from bench.meters.gpus import host_memory_bytes, list_gpus
+from bench.model_config import hub_config, read_config
+from bench.spec import GpuSpec, ModelSpec, RunSpec, VllmSpec
 from bench.weights import resolve_weights
 
 
@@ -36,7 +41,12 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if problems and (missing or not spec.fit.force):
         name = f"model={spec.model.name} quant={spec.quant.name} gpus={spec.gpus}"
         raise InputError(f"{name} cannot run here: " + "\n  ".join(problems))
-    return spec, None if report is None else report.to_json()
+    if report is None:
+        return spec, None
+    length = suggested_max_model_len(spec, report)
+    if length is not None and isinstance(spec.engine, VllmSpec):
+        spec = replace(spec, engine=replace(spec.engine, max_model_len=length))
+    return spec, report.to_json()
 
 
 def _missing_gpus(spec: RunSpec) -> str | None:
@@ -53,4 +63,76 @@ def _missing_gpus(spec: RunSpec) -> str | None:
         f"gpus={spec.gpus}, but no GPU was found ({found.reason}). "
         "On this machine use gpus=0 with a small model (bench model=tiny), or plan with "
         f"bench fit model={spec.model.name} gpu=h100-sxm."
+    )
+
+
+def checked(spec: RunSpec, catalogue: Catalogue) -> FitReport:
+    """The fit of a resolved run, with alternatives when it does not fit."""
+    report = fit(spec, host_memory_bytes=host_memory_bytes() if is_cpu(spec) else None)
+    if report.fits:
+        return report
+    return with_alternatives(report, alternatives(spec, report, catalogue))
+
+
+def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> RunSpec:
+    """The run with `model.path`, `model.repo` and `gpu=auto` replaced by what they stand for."""
+    spec = replace(spec, model=resolve_model(spec.model, explicit))
+    if spec.gpu.kind == "gpu" and spec.gpus == 0:
+        if "gpus" in explicit:
+            raise InputError(
+                f"gpus: 0 of {spec.gpu.name} cannot serve anything; set gpus=1 or more, or gpu=cpu."
+            )
+        return replace(spec, gpus=1)
+    if spec.gpu.kind != "auto":
+        return spec
+    gpu, count = detect(catalogue)
+    if gpu.kind == "cpu":
+        return replace(spec, gpu=gpu, gpus=0)
+    if "gpus" not in explicit and spec.gpus == 0:
+        return replace(spec, gpu=gpu, gpus=count)
+    return replace(spec, gpu=gpu)
+
+
+def detect(catalogue: Catalogue) -> tuple[GpuSpec, int]:
+    """This machine's GPU and how many it has; the CPU entry and 0 when it has none.
+
+    InputError for a GPU that the catalogue does not know, or different GPUs side by side.
+    """
+    found = list_gpus()
+    if not found.devices:
+        cpu = next((g for g in catalogue.gpus.values() if g.kind == "cpu"), None)
+        if cpu is None:
+            raise InputError(f"gpu=auto: {found.reason}, and the catalogue lists no CPU.")
+        return cpu, 0
+    matches = [match_gpu(d.name, d.memory_total_bytes, catalogue.gpus) for d in found.devices]
+    names = {m.name for m in matches}
+    if len(names) > 1:
+        raise InputError(
+            f"gpu=auto: this machine has {', '.join(sorted(names))}; choose one kind with gpu=NAME "
+            "and CUDA_VISIBLE_DEVICES."
+        )
+    # NVML's own total is exact where the catalogue's is a model's usual one.
+    gib = min(d.memory_total_bytes for d in found.devices) / 1024**3
+    return replace(matches[0], memory_gib=gib), len(matches)
+
+
+def resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
+    """A model nobody listed, by the config.json that `model.path` or `model.repo` leads to."""
+    if "model.path" in explicit and model.path is not None:
+        config, name, weights = read_config(model.path), model.path, model.path
+    elif "model.repo" in explicit and model.repo is not None:
+        config, name, weights = hub_config(model.repo), model.repo, "hub"
+    else:
+        return model
+    geometry = from_config(config)
+    return replace(
+        model,
+        name=name.rstrip("/").rsplit("/", 1)[-1] or name,
+        weights=weights,
+        config=config,
+        max_context_tokens=geometry.max_context_tokens,
+        total_params_b=None,
+        active_params_b=None,
+        checkpoints={},
+        siblings=(),
     )

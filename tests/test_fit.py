@@ -16,9 +16,9 @@ from bench.fit_report import FitReport
 from bench.formats import from_hf
 from bench.geometry import Matrix
 from bench.overheads import batch_limits
+from bench.preflight import checked
 from bench.sharding import Layout, layout
 from bench.spec import VllmSpec
-from bench.verbs.fit import checked
 
 GIB = 1024**3
 REQUIRED = {

@@ -14,7 +14,8 @@ from fit_support import catalogue, run_of
 from bench.catalogue import match_gpu
 from bench.errors import InputError
 from bench.meters.gpus import GpuDevice, host_memory, visible
-from bench.verbs.fit import resolve, run
+from bench.preflight import resolve
+from bench.verbs.fit import run
 
 MIB = 1024**2
 

@@ -61,14 +61,10 @@ def part_of(name: str) -> str:
 
 
 MODULES = sorted(BENCH.rglob("*.py"))
-# Debts, each to be paid: a module that no longer breaks the rule fails here until it is taken out.
-DEBTS = {"preflight.py": "takes `checked` and `resolve` from verbs/fit.py; they belong below it"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(BENCH)))
-def test_imports_follow_the_layers(path: Path, request: pytest.FixtureRequest) -> None:
-    if reason := DEBTS.get(str(path.relative_to(BENCH))):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_imports_follow_the_layers(path: Path) -> None:
     importer = path.relative_to(BENCH).with_suffix("").parts[0]
     names = {part_of(name) for name in imports(path) if name.startswith("bench.")}
     wrong = {name for name in names if not allowed(importer, name)}

@@ -6,16 +6,14 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
-from bench.alternatives import GPU_COUNTS, alternatives
+from bench.alternatives import GPU_COUNTS
 from bench.architecture import from_config
-from bench.catalogue import Catalogue, match_gpu
-from bench.errors import InputError
-from bench.fit import fit, with_alternatives
+from bench.catalogue import Catalogue
+from bench.fit import fit
 from bench.fit_report import FitReport
 from bench.headroom import has_checkpoint, is_cpu
-from bench.meters.gpus import host_memory_bytes, list_gpus
-from bench.model_config import hub_config, read_config
-from bench.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec
+from bench.preflight import checked, resolve
+from bench.spec import QuantSpec, RunSpec
 
 
 def run(
@@ -52,14 +50,6 @@ def run(
     return 0
 
 
-def checked(spec: RunSpec, catalogue: Catalogue) -> FitReport:
-    """The fit of a resolved run, with alternatives when it does not fit."""
-    report = fit(spec, host_memory_bytes=host_memory_bytes() if is_cpu(spec) else None)
-    if report.fits:
-        return report
-    return with_alternatives(report, alternatives(spec, report, catalogue))
-
-
 def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iterator[FitReport]:
     """One report per quantisation and GPU count that was not typed; no alternatives."""
     quants = [spec.quant] if "quant" in explicit else _quants(spec, catalogue)
@@ -76,67 +66,3 @@ def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
     every = sorted(catalogue.quants.values(), key=lambda q: (-(q.weight_bits or 32), q.name))
     listed = [q for q in every if has_checkpoint(spec.model, q.name)]
     return listed or every or [spec.quant]
-
-
-def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> RunSpec:
-    """The run with `model.path`, `model.repo` and `gpu=auto` replaced by what they stand for."""
-    spec = dataclasses.replace(spec, model=_resolve_model(spec.model, explicit))
-    if spec.gpu.kind == "gpu" and spec.gpus == 0:
-        if "gpus" in explicit:
-            raise InputError(
-                f"gpus: 0 of {spec.gpu.name} cannot serve anything; set gpus=1 or more, or gpu=cpu."
-            )
-        return dataclasses.replace(spec, gpus=1)
-    if spec.gpu.kind != "auto":
-        return spec
-    gpu, count = detect(catalogue)
-    if gpu.kind == "cpu":
-        return dataclasses.replace(spec, gpu=gpu, gpus=0)
-    if "gpus" not in explicit and spec.gpus == 0:
-        return dataclasses.replace(spec, gpu=gpu, gpus=count)
-    return dataclasses.replace(spec, gpu=gpu)
-
-
-def detect(catalogue: Catalogue) -> tuple[GpuSpec, int]:
-    """This machine's GPU and how many it has; the CPU entry and 0 when it has none.
-
-    InputError for a GPU that the catalogue does not know, or different GPUs side by side.
-    """
-    found = list_gpus()
-    if not found.devices:
-        cpu = next((g for g in catalogue.gpus.values() if g.kind == "cpu"), None)
-        if cpu is None:
-            raise InputError(f"gpu=auto: {found.reason}, and the catalogue lists no CPU.")
-        return cpu, 0
-    matches = [match_gpu(d.name, d.memory_total_bytes, catalogue.gpus) for d in found.devices]
-    names = {m.name for m in matches}
-    if len(names) > 1:
-        raise InputError(
-            f"gpu=auto: this machine has {', '.join(sorted(names))}; choose one kind with gpu=NAME "
-            "and CUDA_VISIBLE_DEVICES."
-        )
-    # NVML's own total is exact where the catalogue's is a model's usual one.
-    gib = min(d.memory_total_bytes for d in found.devices) / 1024**3
-    return dataclasses.replace(matches[0], memory_gib=gib), len(matches)
-
-
-def _resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
-    """A model nobody listed, by the config.json that `model.path` or `model.repo` leads to."""
-    if "model.path" in explicit and model.path is not None:
-        config, name, weights = read_config(model.path), model.path, model.path
-    elif "model.repo" in explicit and model.repo is not None:
-        config, name, weights = hub_config(model.repo), model.repo, "hub"
-    else:
-        return model
-    geometry = from_config(config)
-    return dataclasses.replace(
-        model,
-        name=name.rstrip("/").rsplit("/", 1)[-1] or name,
-        weights=weights,
-        config=config,
-        max_context_tokens=geometry.max_context_tokens,
-        total_params_b=None,
-        active_params_b=None,
-        checkpoints={},
-        siblings=(),
-    )
