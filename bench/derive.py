@@ -5,7 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 
 from bench.checks import certificate
+from bench.codec import decode
 from bench.finding import Finding
+from bench.fit_compare import FitError, MeasuredMemory, compare_fit
+from bench.fit_report import FitReport
 from bench.metrics import (
     Measurement,
     PointMeasurement,
@@ -15,6 +18,7 @@ from bench.metrics import (
     withhold,
 )
 from bench.record import PointData, Run
+from bench.utilised import against_hardware
 
 
 def derive(run: Run) -> Measurement:
@@ -25,8 +29,26 @@ def derive(run: Run) -> Measurement:
         for _, group in groupby(ordered, key=lambda d: d.point.index)
     )
     return Measurement(
-        points=points, findings=run_findings(run), calibration=dict(run.calibration or {})
+        points=points,
+        findings=run_findings(run),
+        calibration=dict(run.calibration or {}),
+        fit_errors=fit_errors(run),
     )
+
+
+def fit_errors(run: Run) -> tuple[FitError, ...]:
+    """Predicted against measured memory; empty without a prediction or a word from the engine."""
+    if run.fit is None or run.engine_facts is None:
+        return ()
+    facts = run.engine_facts
+    source = "engine log"
+    measured = MeasuredMemory(
+        weights_gib=facts.get("weights_gib"),
+        kv_tokens=facts.get("kv_cache_tokens"),
+        weights_source=source,
+        kv_source=source,
+    )
+    return compare_fit(decode(FitReport, run.fit, "fit"), measured)
 
 
 def measure_point(run: Run, repeats: list[PointData]) -> PointMeasurement:
@@ -35,7 +57,9 @@ def measure_point(run: Run, repeats: list[PointData]) -> PointMeasurement:
     parts = steady_parts(repeats, spec.workload.slo, spec.gpus)
     metrics = measure_all(parts, whole_parts(repeats, spec.workload.slo, spec.gpus))
     server = run.server or {}
-    findings = certificate(
+    shares, below_ceiling = against_hardware(spec, parts, metrics)
+    metrics |= shares
+    checks = certificate(
         repeats,
         parts,
         metrics,
@@ -44,6 +68,7 @@ def measure_point(run: Run, repeats: list[PointData]) -> PointMeasurement:
         exact_lengths=bool(server.get("ignore_eos")),
         calibration=run.calibration,
     )
+    findings = (*checks, below_ceiling)
     point = PointMeasurement(
         point=repeats[0].point,
         requests=sum(d.count for d in repeats),

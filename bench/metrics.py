@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.finding import Finding, is_valid
+from bench.fit_compare import FitError
 from bench.record import OK, Int64, LoadPoint, PointData
 from bench.spec import SloSpec
 from bench.stats import Floats, Reduce, block_interval, mean, percentile, t_interval
@@ -298,6 +299,7 @@ class Measurement:
     points: tuple[PointMeasurement, ...]
     findings: tuple[Finding, ...] = ()
     calibration: dict[str, Any] = field(default_factory=dict)
+    fit_errors: tuple[FitError, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -358,10 +360,10 @@ def measure_all(parts: Sequence[Steady], whole: Sequence[Steady]) -> dict[str, M
 
 def withhold(metrics: dict[str, Metric]) -> dict[str, Metric]:
     """The same metrics with every headline figure moved to `withheld_value`."""
-    headline = {d.name for d in METRICS if not d.whole_run}
+    kept = {d.name for d in METRICS if d.whole_run}
     return {
         name: Metric(value=None, unit=m.unit, n=m.n, repeats=m.repeats, withheld_value=m.value)
-        if name in headline
+        if name not in kept
         else m
         for name, m in metrics.items()
     }

@@ -84,10 +84,13 @@ def precision(metrics: Mapping[str, Metric]) -> Finding:
     if not rate.value or rate.ci_low is None or rate.ci_high is None:
         return finding("precision", "warn", "the output rate has no interval: repeat the load")
     share = (rate.ci_high - rate.ci_low) / 2 / rate.value
-    text = f"the 95 % interval of the output rate is ± {share:.1%}"
     if share > _WIDE_SHARE:
-        text += ": raise load.repeats or load.duration_s, or free the machine of other work"
+        text = (
+            f"the 95 % interval of the output rate is wider than ± {_WIDE_SHARE:.0%}: raise "
+            "load.repeats or load.duration_s, or free the machine of other work"
+        )
         return finding("precision", "warn", text, share, "1")
+    text = f"the 95 % interval of the output rate is ± {share:.1%}"
     return finding("precision", "pass", text, share, "1")
 
 
@@ -105,6 +108,6 @@ def enough_samples(metrics: Mapping[str, Metric]) -> Finding:
     ttft = metrics["ttft_p99_ms"]
     per_repeat = ttft.n / ttft.repeats if ttft.repeats else 0.0
     if per_repeat < _P99_SAMPLES:
-        text = f"{per_repeat:.0f} requests per repeat: p99 is near their maximum"
+        text = f"fewer than {_P99_SAMPLES} requests per repeat: p99 is near their maximum"
         return finding("samples", "warn", text, per_repeat)
     return finding("samples", "pass", f"{per_repeat:.0f} requests per repeat", per_repeat)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.calibration import Calibration
+from bench.fit_compare import FitError
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.report.numbers import quantity, with_interval
@@ -47,6 +48,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
             style="dim",
             highlight=False,
         )
+    for error in measurement.fit_errors:
+        out.print(_predicted(error), style="dim", highlight=False)
     _print_findings(out, measurement)
     verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
@@ -82,6 +85,14 @@ def _points_table(points: Sequence[PointMeasurement]) -> Table:
         cells = [_cell(point.metrics[name]) for _, name in _COLUMNS]
         table.add_row(_load(point), *cells, "ok" if point.valid else "FAILED")
     return table
+
+
+def _predicted(error: FitError) -> str:
+    """One quantity of the fit, predicted beside measured."""
+    line = f"{error.quantity}: predicted {quantity(error.predicted)} {error.unit}, "
+    if error.measured is None or error.error is None:
+        return line + "not measured"
+    return line + f"measured {quantity(error.measured)} ({error.error:+.1%}, {error.source})"
 
 
 def _load(point: PointMeasurement) -> str:

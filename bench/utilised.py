@@ -1,0 +1,123 @@
+"""How much of the hardware a load point used, and whether it claims more than there is.
+
+MBU, MFU and the ceiling come from the model's geometry and the measured rates, so they are
+`modelled`; they are None where the hardware's limits are not published (a CPU, an endpoint).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bench.errors import InputError
+from bench.finding import Finding, finding
+from bench.formats import Served
+from bench.headroom import served
+from bench.metrics import Metric, Steady
+from bench.roofline import decode_ceiling, utilisation
+from bench.spec import RunSpec
+from bench.window import in_flight
+
+_TOLERANCE = 1.02
+"""Clocks and published bandwidths agree to about this; more than this is a wrong number."""
+
+
+def against_hardware(
+    spec: RunSpec, parts: Sequence[Steady], metrics: Mapping[str, Metric]
+) -> tuple[dict[str, Metric], Finding]:
+    """`mbu`, `mfu` and `ceiling_tokens_per_s` of one load point, and the check that it is below."""
+    rate = metrics["output_tokens_per_s"]
+    model = _served(spec)
+    if model is None or not parts or not rate.value:
+        return _unknown(), finding("ceiling", "info", "no ceiling: the hardware is not known")
+    mean_input, mean_output = _mean_lengths(metrics)
+    used = utilisation(
+        model,
+        spec.gpu,
+        spec.gpus,
+        output_tokens_per_s=rate.value,
+        input_tokens_per_s=metrics["input_tokens_per_s"].value or 0.0,
+        mean_batch=rate.value * (metrics["tpot_p50_ms"].value or 0.0) / 1e3,
+        mean_input_tokens=mean_input,
+        mean_output_tokens=mean_output,
+    )
+    top = decode_ceiling(
+        model,
+        spec.gpu,
+        spec.gpus,
+        batch=_most_at_once(parts),
+        context_tokens=mean_input + mean_output / 2,
+    )
+    found = {
+        "mbu": _share(used.mbu, rate),
+        "mfu": _share(used.mfu, rate),
+        "ceiling_tokens_per_s": _modelled(None if top is None else top.tokens_per_s, "tokens/s"),
+    }
+    if top is None:
+        return found, finding("ceiling", "info", "no ceiling: this hardware's is not published")
+    return found, _below(rate.value, top.hard_tokens_per_s, found)
+
+
+def _below(rate: float, hard: float, shares: Mapping[str, Metric]) -> Finding:
+    share = rate / hard
+    if share > _TOLERANCE:
+        text = (
+            f"{rate:,.0f} tokens/s are {share:.2f} times the most that this hardware can do "
+            f"({hard:,.0f}): the model, the GPU or the count is not what was said"
+        )
+        return finding("ceiling", "fail", text, share, "1")
+    for name in ("mbu", "mfu"):
+        value = shares[name].value
+        if value is not None and value > _TOLERANCE:
+            text = f"{name.upper()} is {value:.0%}: more than the hardware has"
+            return finding("ceiling", "fail", text, value, "1")
+    text = f"{share:.0%} of the physical ceiling of {hard:,.0f} tokens/s"
+    return finding("ceiling", "pass", text, share, "1")
+
+
+def _served(spec: RunSpec) -> Served | None:
+    if spec.engine.kind == "truth" or not spec.model.config or spec.gpu.kind == "auto":
+        return None
+    try:
+        return served(spec)
+    except InputError:  # a quantisation or architecture that was forced past the fit
+        return None
+
+
+def _mean_lengths(metrics: Mapping[str, Metric]) -> tuple[float, float]:
+    requests = metrics["requests_per_s"].value
+    if not requests:
+        return 0.0, 0.0
+    prompt = metrics["input_tokens_per_s"].value or 0.0
+    return prompt / requests, (metrics["output_tokens_per_s"].value or 0.0) / requests
+
+
+def _most_at_once(parts: Sequence[Steady]) -> int:
+    """The most requests in flight in any window: no step can have had a larger batch."""
+    most = 1
+    for part in parts:
+        sent = part.data.requests["sent_ns"]
+        if len(sent):
+            most = max(most, int(np.max(in_flight(part.data, sent))))
+    return most
+
+
+def _share(value: float | None, rate: Metric) -> Metric:
+    """A share that is proportional to the output rate, with the rate's relative interval."""
+    metric = replace(_modelled(value, "1"), n=rate.n, repeats=rate.repeats)
+    if value is None or not rate.value or rate.ci_low is None or rate.ci_high is None:
+        return metric
+    return replace(
+        metric, ci_low=value * rate.ci_low / rate.value, ci_high=value * rate.ci_high / rate.value
+    )
+
+
+def _modelled(value: float | None, unit: str) -> Metric:
+    return Metric(value=value, unit=unit, arose="modelled")
+
+
+def _unknown() -> dict[str, Metric]:
+    units = {"mbu": "1", "mfu": "1", "ceiling_tokens_per_s": "tokens/s"}
+    return {name: _modelled(None, unit) for name, unit in units.items()}
