@@ -234,9 +234,12 @@ class WorkloadSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadSpec:
-    """How hard the server is pushed. `requests` counts per load point and repeat; None: an open
-    loop sends rate times `duration_s`, a closed loop goes on for `duration_s` (None: `bench.plan`'s)
-    and for at least `min_requests` and `requests_per_slot` times the concurrency."""
+    """How hard the server is pushed.
+
+    `requests` counts per load point and repeat. None: an open loop sends rate times `duration_s`; a
+    closed loop goes on for `duration_s` (None: see `bench.plan`) and for at least `min_requests`
+    and `requests_per_slot` times the concurrency.
+    """
 
     mode: Literal["closed", "open", "ramp", "slo", "saturate"] = "closed"
     concurrency: tuple[int, ...] = (1, 4, 16)
