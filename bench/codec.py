@@ -19,8 +19,11 @@ from bench.errors import InputError, nearest
 T = TypeVar("T")
 
 
-def decode(kind: type[T], data: object, path: str = "config") -> T:
-    """Build a `kind` from plain data; InputError names `path` where the data does not fit."""
+def decode(kind: type[T], data: object, path: str = "") -> T:
+    """Build a `kind` from plain data; InputError names the place below `path` that does not fit.
+
+    Without `path`, places are keys as one types them: `load.concurrency`.
+    """
     return cast(T, _decode(kind, data, path))
 
 
@@ -42,6 +45,14 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
+def _at(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _said(path: str, text: str) -> InputError:
+    return InputError(f"{path}: {text}" if path else text[:1].upper() + text[1:])
+
+
 def _decode(kind: Any, data: object, path: str) -> Any:
     if kind is Any:
         return data
@@ -60,7 +71,7 @@ def _decode(kind: Any, data: object, path: str) -> Any:
         if not isinstance(data, Mapping):
             raise _mismatch(path, "a mapping", data)
         value_kind = typing.get_args(kind)[1]
-        return {str(k): _decode(value_kind, v, f"{path}.{k}") for k, v in data.items()}
+        return {str(k): _decode(value_kind, v, _at(path, k)) for k, v in data.items()}
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(cast(type, kind), data, path)
     return _decode_scalar(kind, data, path)
@@ -91,7 +102,7 @@ def _by_kind(values: Sequence[Any], data: Mapping[Any, Any], path: str) -> Any:
     name = data.get("kind")
     if name not in by_name:
         hint = nearest(str(name), by_name)
-        raise InputError(f"{path}.kind: {name!r} is unknown.{hint}")
+        raise InputError(f"{_at(path, 'kind')}: {name!r} is unknown.{hint}")
     return by_name[name]
 
 
@@ -117,16 +128,16 @@ def _decode_dataclass(kind: type, data: object, path: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
     for key in data:
         if key not in fields:
-            raise InputError(f"{path}: unknown key {str(key)!r}.{nearest(str(key), fields)}")
-    values = {k: _decode(hints[k], v, f"{path}.{k}") for k, v in data.items()}
+            raise _said(path, f"unknown key {str(key)!r}.{nearest(str(key), fields)}")
+    values = {k: _decode(hints[k], v, _at(path, k)) for k, v in data.items()}
     for name, f in fields.items():
         no_default = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if no_default and name not in values:
-            raise InputError(f"{path}: the key {name!r} is missing.")
+            raise _said(path, f"the key {name!r} is missing.")
     try:
         return kind(**values)
     except ValueError as error:
-        raise InputError(f"{path}.{error}") from error
+        raise InputError(_at(path, str(error))) from error
 
 
 def _decode_scalar(kind: Any, data: object, path: str) -> Any:

@@ -28,7 +28,7 @@ from bench.preflight import preflight
 from bench.record import OK, LoadPoint, PointData, Run
 from bench.server import Progress, ProgressCallback, Server
 from bench.spec import RunSpec
-from bench.store import create_run_dir, load_run, save_point, save_run
+from bench.store import create_run_dir, discard_run, load_run, save_point, save_run
 
 
 def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> Run:
@@ -79,10 +79,18 @@ def _recorded(run: Run, path: Path) -> Iterator[_Recorder]:
         with contextlib.suppress(StoreError):  # the disk may be what failed
             recorder.note(status="failed", failure=reason)
         if isinstance(error, BenchError):
-            kept = len(list((path / "points").glob("*/point.json")))
-            error.args = (f"{reason} {kept} load points are kept in {path}.",)
+            _say_what_is_kept(error, path)
         raise
     recorder.note(status="complete")
+
+
+def _say_what_is_kept(error: BenchError, path: Path) -> None:
+    """Name the folder in the message; a run that left nothing but its own name goes."""
+    kept = len(list((path / "points").glob("*/point.json")))
+    if kept or (path / "engine.log").exists():
+        error.args = (f"{error} {kept} load points are kept in {path}.",)
+    else:
+        discard_run(path)
 
 
 def measure_load(spec: RunSpec, server: Server, progress: ProgressCallback) -> Iterator[PointData]:

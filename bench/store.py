@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +59,13 @@ def create_run_dir(spec: RunSpec) -> Path:
                 continue
             return path
     raise StoreError(f"cannot name a new run below {parent}: {base} is taken a hundred times.")
+
+
+def discard_run(path: Path) -> None:
+    """Remove the folder of a run that came to nothing, and its model's if that leaves it empty."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.parent.rmdir()
 
 
 def save_run(path: Path, run: Run) -> None:
