@@ -29,6 +29,8 @@ class Verb:
     summary: str
     usage: str
     call: Callable[[Arguments], int]
+    flags: tuple[str, ...] = ()
+    """Flags of this verb alone; those given are in `Arguments.flags`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class Arguments:
     hydra_flags: tuple[str, ...] = ()
     config_dirs: tuple[str, ...] = ()
     as_json: bool = False
+    flags: frozenset[str] = frozenset()
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -72,7 +75,7 @@ def _dispatch(words: list[str]) -> int:
     if "-h" in rest or "--help" in rest:
         print(_help(name if words and words[0] in VERBS else None))
         return 0
-    return VERBS[name].call(_arguments(rest))
+    return VERBS[name].call(_arguments(rest, VERBS[name].flags))
 
 
 def _verb(words: list[str]) -> tuple[str, list[str]]:
@@ -84,17 +87,20 @@ def _verb(words: list[str]) -> tuple[str, list[str]]:
     return words[0], words[1:]
 
 
-def _arguments(rest: list[str]) -> Arguments:
+def _arguments(rest: list[str], own_flags: Sequence[str] = ()) -> Arguments:
     overrides: list[str] = []
     plain: list[str] = []
     hydra: list[str] = []
     dirs: list[str] = []
     as_json = False
+    own: set[str] = set()
     queue = list(rest)
     while queue:
         word = queue.pop(0)
         if word == "--json":
             as_json = True
+        elif word in own_flags:
+            own.add(word)
         elif word.startswith(("--config-dir", "-cd")):
             name = word.partition("=")[2] or (queue.pop(0) if queue else "")
             if not Path(name).is_dir():
@@ -105,7 +111,7 @@ def _arguments(rest: list[str]) -> Arguments:
         elif word in _HYDRA_FLAGS:
             hydra.append(word)
         elif word.startswith("-"):
-            flags = ("--json", "--help", "--version", "--config-dir", *_HYDRA_FLAGS)
+            flags = ("--json", "--help", "--version", "--config-dir", *_HYDRA_FLAGS, *own_flags)
             raise InputError(f"{word!r} is no flag of bench.{nearest(word, flags)}")
         else:
             (overrides if "=" in word or word.startswith("~") else plain).append(word)
@@ -115,6 +121,7 @@ def _arguments(rest: list[str]) -> Arguments:
         hydra_flags=tuple(hydra),
         config_dirs=tuple(dirs),
         as_json=as_json,
+        flags=frozenset(own),
     )
 
 
@@ -432,6 +439,70 @@ def _calibrate(arguments: Arguments) -> int:
     return calibrate.run(spec, as_json=arguments.as_json)
 
 
+def _claim(arguments: Arguments) -> int:
+    from bench.verbs import claim
+
+    flags = arguments.flags
+    if "--new" in flags:
+        name = arguments.words[0] if arguments.words else "new-claim"
+        here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
+        return claim.write_new(name, here[0])
+    roots = [conf_dir(), *map(Path, arguments.config_dirs)]
+    request = claim.Request(
+        names=arguments.words,
+        everything="--all" in flags,
+        folders=tuple(root / "claims" for root in roots),
+        results_dir=_results_dir(arguments),
+        as_json=arguments.as_json,
+    )
+
+    def measure(overrides: Sequence[str]) -> Any:
+        from bench.report.progress import shown
+        from bench.run import execute
+
+        place = f"results_dir={request.results_dir}"
+        spec = run_spec(compose([*overrides, place], arguments.config_dirs))
+        with shown() as progress:
+            return execute(spec, catalogue(arguments.config_dirs), progress)
+
+    book, cost_model = claim_costs(arguments.config_dirs)
+    return claim.run(
+        request,
+        catalogue(arguments.config_dirs),
+        book,
+        cost_model,
+        measure if "--measure" in flags else None,
+    )
+
+
+def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
+    """The default price book's rows, and the cost model as a function of question and overrides."""
+    import functools
+    from datetime import UTC, datetime
+
+    import yaml
+
+    from bench.codec import decode
+    from bench.price_book import PricesSpec
+    from bench.tco_answer import answer
+    from bench.tco_json import to_json
+    from bench.tco_spec import TcoRequest
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with (conf_dir() / "prices" / "default.yaml").open(encoding="utf-8") as file:
+        prices = decode(PricesSpec, yaml.load(file, loader), "prices")
+
+    @functools.cache
+    def ask(question: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+        data = compose([f"tco={question}", *overrides], config_dirs, "cost")
+        data = {k: v for k, v in data.items() if k in ("tco", "prices", "power")}
+        request = decode(TcoRequest, data, f"tco={question}")
+        rows = request.prices.rows + request.prices.more_rows
+        return to_json(answer(request, (), rows, None, datetime.now(tz=UTC).date()))
+
+    return prices.rows, ask
+
+
 def _no_words(arguments: Arguments) -> None:
     if arguments.words:
         word = arguments.words[0]
@@ -476,6 +547,14 @@ VERBS: dict[str, Verb] = {
         summary="derive a stored run's numbers again and print them",
         usage="bench show [RUN | latest ...] [results_dir=FOLDER] [--json]",
         call=_show,
+    ),
+    "claim": Verb(
+        summary="say whether a published number is true, with the evidence",
+        usage="bench claim NAME ... | --all [--measure] [results_dir=FOLDER] [--json]\n"
+        "       bench claim FILE.yaml      a claim of your own\n"
+        "       bench claim --new NAME     write its skeleton, every field explained",
+        call=_claim,
+        flags=("--all", "--new", "--measure"),
     ),
 }
 

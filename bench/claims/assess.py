@@ -1,0 +1,65 @@
+"""From a claim to its verdict: the checks in order of what they cost, until one forbids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bench.claims.arithmetic import check_arithmetic
+from bench.claims.ceilings import check_ceiling, check_units
+from bench.claims.fits import check_fit
+from bench.claims.lookup import check_lookup
+from bench.claims.measured import check_reports, check_runs
+from bench.claims.settle import settle_with
+from bench.claims.sources import Sources
+from bench.claims.spec import Arithmetic, Claim, Lookup, Serving
+from bench.claims.verdict import Assessment, Check
+from bench.errors import InputError
+
+
+def assess(claim: Claim, sources: Sources) -> Assessment:
+    """Every check that applies; InputError names the claim when its file cannot be worked with."""
+    try:
+        checks = tuple(_checks(claim, sources))
+    except ValueError as error:
+        raise InputError(f"{claim.name}: {error}.") from error
+    found = Assessment(claim=claim.name, who=claim.who, quote=claim.quote, checks=checks)
+    return Assessment(
+        claim=claim.name,
+        who=claim.who,
+        quote=claim.quote,
+        checks=checks,
+        settle_with=settle_with(claim, found.verdict, sources),
+    )
+
+
+def _checks(claim: Claim, sources: Sources) -> Iterator[Check]:
+    says = claim.says
+    if claim.absent is not None:
+        a = claim.absent
+        yield Check(kind="subject", verdict="not comparable",
+                    evidence=(f"{a.what}: {a.why} ({a.source}, {a.as_of})",))  # fmt: skip
+        return
+    if isinstance(says, Arithmetic):
+        yield from check_arithmetic(claim, says, sources)
+    elif isinstance(says, Lookup):
+        yield check_lookup(claim, says, sources)
+    else:
+        yield from _serving(says, sources)
+
+
+def _serving(says: Serving, sources: Sources) -> Iterator[Check]:
+    """Cheapest first; what a bound forbids needs no run."""
+    steps: tuple[Callable[[], Check | None], ...] = (
+        lambda: check_units(says),
+        lambda: check_fit(says.conditions, sources.catalogue),
+        lambda: check_ceiling(says, sources.catalogue),
+        lambda: check_reports(says, sources),
+        lambda: check_runs(says, sources),
+    )
+    for step in steps:
+        check = step()
+        if check is None:
+            continue
+        yield check
+        if check.verdict == "impossible" or check.kind == "units":
+            return

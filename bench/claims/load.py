@@ -1,0 +1,63 @@
+"""From claim files to claims: one claim per file, or several that share who, where and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.claims.spec import Claim
+from bench.codec import decode
+from bench.errors import InputError, nearest
+
+MANY = "claims"
+
+
+def claims_of(stem: str, data: object, path: str) -> tuple[Claim, ...]:
+    """The claims of one file; InputError names the file and the field that is wrong.
+
+    A file with a key `claims` holds several: each entry takes the other keys unless it has its
+    own, and is called stem/key.
+    """
+    if not isinstance(data, Mapping):
+        raise InputError(f"{path}: a claim is a group of keys; bench claim --new writes one.")
+    if MANY not in data:
+        return (_claim(stem, data, path),)
+    shared = {k: v for k, v in data.items() if k != MANY}
+    many = data[MANY]
+    if not isinstance(many, Mapping) or not many:
+        raise InputError(f"{path}: {MANY}: {many!r} is not a group of named claims.")
+    found = []
+    for key, own in many.items():
+        where = f"{path}: {MANY}.{key}"
+        if not isinstance(own, Mapping):
+            raise InputError(f"{where}: {own!r} is not a group of keys.")
+        found.append(_claim(f"{stem}/{key}", {**shared, **own}, where))
+    return tuple(found)
+
+
+def _claim(name: str, data: Mapping[Any, Any], path: str) -> Claim:
+    if "name" in data:
+        raise InputError(f"{path}: name: a claim is called after its file; take this key out.")
+    return decode(Claim, {**data, "name": name}, path)
+
+
+def chosen(names: Sequence[str], claims: Iterable[Claim]) -> tuple[Claim, ...]:
+    """The named claims in the order asked for: full names, the part after the slash where it is
+    the only one, or a file's name for all it holds."""
+    every = tuple(claims)
+    found: dict[str, Claim] = {}
+    for name in names:
+        matches = [c for c in every if c.name == name]
+        matches = matches or [c for c in every if c.name.startswith(f"{name}/")]
+        short = [c for c in every if c.name.rpartition("/")[2] == name]
+        if not matches and len(short) > 1:
+            full = ", ".join(c.name for c in short)
+            raise InputError(f"claim {name!r} could be any of: {full}.")
+        matches = matches or short
+        if not matches:
+            known = {c.name for c in every} | {c.name.rpartition("/")[2] for c in every}
+            hint = nearest(name, known)
+            hint = hint if "Did you mean" in hint else " bench claim --all names them all."
+            raise InputError(f"there is no claim {name!r}.{hint}")
+        found.update((c.name, c) for c in matches)
+    return tuple(found.values())

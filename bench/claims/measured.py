@@ -1,0 +1,191 @@
+"""A claim beside measurements: the same conditions or nothing, and an interval or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.claims.ceilings import metric_unit
+from bench.claims.quantity import parse_unit, quantity
+from bench.claims.sources import Point, Sources
+from bench.claims.spec import Report, Serving, Stated
+from bench.claims.variants import gpu_names
+from bench.claims.verdict import Check, CheckVerdict, from_interval, number, say
+from bench.units import UnitError
+
+SHOWN_RUNS = 5
+SHOWN_NEAR = 2
+_WHOLE_RUN = ("model", "quant", "gpu", "gpus")
+"""What must agree before the rest of a run is worth comparing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One condition that differs: the claim's value and the measurement's (None: not known)."""
+
+    key: str
+    claimed: Any
+    measured: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} {_word(self.claimed)} ≠ {_word(self.measured)}"
+
+
+def _word(value: Any) -> str:
+    return "not said" if value is None else str(value)
+
+
+def required(says: Serving, gpus: Mapping[str, Any]) -> dict[str, Any]:
+    """Every condition that a comparison needs, as the claim gives it; None is unsaid."""
+    c = says.conditions
+    names = gpu_names(c, gpus) if c.gpu is not None else ()
+    found: dict[str, Any] = {
+        "model": c.model,
+        "quant": c.quant,
+        "gpu": names[0] if len(names) == 1 else c.gpu,
+        "gpus": c.gpus,
+        "engine": c.engine,
+        "engine_version": c.engine_version,
+        "input_tokens": c.dataset or c.input_tokens,
+        "output_tokens": c.dataset or c.output_tokens,
+    }
+    if c.gpu is not None and len(names) != 1:
+        found["form_factor"] = c.form_factor
+    if c.gpu == "cpu":
+        found |= {"host_cpu": c.host_cpu, "host_cpu_count": c.host_cpu_count}
+    if c.rate_per_s is not None:
+        found["rate_per_s"] = c.rate_per_s
+    else:
+        found["concurrency"] = c.concurrency
+    if c.speculative:
+        found["speculative"] = True
+    if says.metric is not None:
+        found["metric definition"] = says.definition
+    return found
+
+
+def missing(says: Serving, gpus: Mapping[str, Any]) -> tuple[str, ...]:
+    """The conditions that the source leaves unsaid, the number itself included."""
+    found = [key for key, value in required(says, gpus).items() if value is None]
+    if says.metric is None:
+        found.append("metric")
+    elif says.stated is None or says.stated.value is None:
+        found.append("value")
+    return tuple(found)
+
+
+def differences(wanted: Mapping[str, Any], have: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """Conditions that are not the same; what either side does not know is never the same."""
+    return tuple(
+        Difference(key=key, claimed=value, measured=have.get(key))
+        for key, value in wanted.items()
+        if key != "metric definition" and (value is None or have.get(key) != value)
+    )
+
+
+def check_runs(says: Serving, sources: Sources) -> Check:
+    """Stored runs under the claim's own conditions; a claim with unsaid ones is not comparable."""
+    wanted = required(says, sources.catalogue.gpus)
+    lacking = missing(says, sources.catalogue.gpus)
+    near = _near(wanted, sources.points)
+    if lacking:
+        lines = [f"the source does not say: {', '.join(lacking)}", *near]
+        return Check(kind="runs", verdict="not comparable", evidence=tuple(lines),
+                     figures={"missing": float(len(lacking))})  # fmt: skip
+    assert says.stated is not None
+    assert says.metric is not None
+    same = [p for p in sources.points if not differences(wanted, p.conditions)]
+    judged = [_judge(says.stated, says.metric, p) for p in same]
+    lines = [text for _, text, _ in judged[-SHOWN_RUNS:]]
+    verdict = _together([v for v, _, _ in judged])
+    if not same:
+        lines = ["no stored run under these conditions", *near]
+    figures = {k: v for _, _, numbers in judged[-1:] for k, v in numbers.items()}
+    return Check(kind="runs", verdict=verdict, evidence=tuple(lines),
+                 figures={"runs": float(len(same)), **figures})  # fmt: skip
+
+
+def _near(wanted: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
+    """The stored runs with the fewest differences, and exactly which those are."""
+    close = [
+        (differences(wanted, p.conditions), p)
+        for p in points
+        if not differences({k: wanted[k] for k in _WHOLE_RUN if wanted[k] is not None},
+                           p.conditions)
+    ]  # fmt: skip
+    close = sorted((pair for pair in close if pair[0]), key=lambda pair: len(pair[0]))
+    return [
+        f"nearest stored run {p.run}: {'; '.join(map(str, found))}"
+        for found, p in close[:SHOWN_NEAR]
+    ]
+
+
+def _judge(
+    stated: Stated, metric: str, point: Point
+) -> tuple[CheckVerdict, str, dict[str, float | None]]:
+    """What one load point says of the claim."""
+    value, low, high, unit = point.metrics.get(metric, (None, None, None, metric_unit(metric)))
+    if value is None:
+        why = "not measured" if point.valid else "withheld: the run failed its certificate"
+        return "untested", f"{point.run}: {metric} {why}", {}
+    words = f" ({', '.join(point.words)})" if point.words else ""
+    figures = {"measured": value, "ci_low": low, "ci_high": high}
+    if low is None or high is None:
+        return ("untested", f"{point.run}: {number(value)} {unit}{words} without an interval: no "
+                "verdict from one number", figures)  # fmt: skip
+    try:
+        scaled = [quantity(v, unit).to(parse_unit(stated.unit)) for v in (value, low, high)]
+    except UnitError as error:
+        return "untested", f"{point.run}: {error}", figures
+    verdict = from_interval(stated, scaled[1], scaled[2])
+    reading = {
+        "confirmed": "the interval bears the claim out",
+        "refuted": "the interval excludes the claim",
+        "untested": "the interval does not decide",
+        "not comparable": "the claim has no number",
+    }[verdict]
+    text = (f"{point.run}: {number(scaled[0])} {stated.unit}, 95 % interval {number(scaled[1])} to "
+            f"{number(scaled[2])}{words}; stated {say(stated)}: {reading}")  # fmt: skip
+    return verdict, text, figures
+
+
+def _together(verdicts: Sequence[CheckVerdict]) -> CheckVerdict:
+    """Runs that contradict each other decide nothing: the latest conditions are the same."""
+    decided = {v for v in verdicts if v in ("confirmed", "refuted")}
+    return decided.pop() if len(decided) == 1 else "untested"
+
+
+def check_reports(says: Serving, sources: Sources) -> Check | None:
+    """What others measured, and why it does not settle the claim: one number has no interval,
+    and its conditions differ."""
+    if not says.reports:
+        return None
+    wanted = required(says, sources.catalogue.gpus)
+    lines: list[str] = []
+    alike = False
+    for report in says.reports:
+        have = _conditions(report, says, sources)
+        found = differences(wanted, have)
+        other = report.metric is not None and report.metric != says.metric
+        alike |= not found and not other
+        same = [f"metric {says.metric} ≠ {report.metric}"] if other else []
+        same += [str(d) for d in found]
+        lines.append(
+            f"reported {number(report.value)} {report.unit} ({report.source}, {report.as_of}); "
+            + (f"conditions that differ or are unsaid: {'; '.join(same)}" if same
+               else "under the same conditions, but a single number without an interval")
+        )  # fmt: skip
+    first = says.reports[0]
+    return Check(
+        kind="reports",
+        verdict="untested" if alike else "not comparable",
+        evidence=tuple(lines),
+        figures={"reported": first.value, "stated": says.stated.value if says.stated else None},
+    )
+
+
+def _conditions(report: Report, says: Serving, sources: Sources) -> dict[str, Any]:
+    alike = Serving(conditions=report.conditions, metric=report.metric or says.metric,
+                    definition=says.definition, stated=says.stated)  # fmt: skip
+    return required(alike, sources.catalogue.gpus)

@@ -1,0 +1,92 @@
+"""The one command that would settle a claim, with what is still unknown in angle brackets."""
+
+from __future__ import annotations
+
+from bench.claims.measured import missing
+from bench.claims.sources import Sources
+from bench.claims.spec import Arithmetic, Claim, Conditions, Lookup, Serving
+from bench.claims.variants import gpu_names, model_of
+from bench.claims.verdict import Verdict
+
+
+def settle_with(claim: Claim, verdict: Verdict, sources: Sources) -> str | None:
+    """The command, or None where nothing is left to settle (or no command can)."""
+    says = claim.says
+    if isinstance(says, Serving):
+        if claim.absent is not None:
+            return None
+        return _serving(claim, says, verdict, sources)
+    if isinstance(says, Lookup):
+        if verdict != "untested":
+            return None
+        priced = says.rent is not None or any(i.price for i in says.items)
+        return "bench prices import=<dated price list>.csv" if priced else None
+    assert isinstance(says, Arithmetic)
+    return says.settle_with or _cost(says)
+
+
+def _cost(says: Arithmetic) -> str | None:
+    """The cost model's own command, where a calculation asks it."""
+    for calculation in says.calculations:
+        for term in calculation.terms.values():
+            if term.tco is not None:
+                return " ".join(("bench tco", f"tco={term.tco}", *term.overrides))
+    return None
+
+
+def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) -> str | None:
+    c = says.conditions
+    if verdict in ("confirmed", "refuted"):
+        return None
+    if verdict == "impossible":
+        words = _known(c, sources, ("model", "quant", "gpu", "gpus"))
+        return " ".join(("bench fit", *words)) if model_of(c, sources.catalogue) else None
+    launches = c.engine in sources.engines and c.model in sources.catalogue.models
+    if launches and not missing(says, sources.catalogue.gpus):
+        return f"bench claim {claim.name} --measure"
+    if launches:
+        words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True)
+        return " ".join(("bench", *words, f"engine={c.engine}", *_load(c)))
+    served = " ".join(w for w in (c.engine, c.engine_version, "serving", c.model) if w)
+    return " ".join(("bench engine=endpoint", f"engine.base_url=<{served}>", *_load(c)))
+
+
+def _known(
+    c: Conditions, sources: Sources, keys: tuple[str, ...], *, ask: bool = False
+) -> list[str]:
+    words = []
+    for key in keys:
+        value = getattr(c, key)
+        if key == "model":
+            found = model_of(c, sources.catalogue)
+            value = None if found is None else found.name
+        if key == "gpu" and value is not None:
+            names = gpu_names(c, sources.catalogue.gpus)
+            value = names[0] if len(names) == 1 or (names and not ask) else None
+        if key == "quant" and value not in sources.catalogue.quants:
+            value = None
+        if value is not None:
+            words.append(f"{key}={value}")
+        elif ask:
+            words.append(f"{key}=<{key}>")
+    return words
+
+
+def _load(c: Conditions) -> list[str]:
+    words = [
+        f"workload.{key}={getattr(c, key) or f'<{key}>'}"
+        for key in ("input_tokens", "output_tokens")
+    ]
+    if c.rate_per_s is not None:
+        return [*words, "load=open", f"load.rate_per_s=[{c.rate_per_s:g}]"]
+    return [*words, "load=closed", f"load.concurrency=[{c.concurrency or '<concurrency>'}]"]
+
+
+def run_overrides(c: Conditions, sources: Sources) -> list[str]:
+    """The overrides that make `bench` run under exactly these conditions (none may be unsaid)."""
+    words = _known(c, sources, ("model", "quant", "gpu", "gpus"))
+    words += [f"engine={c.engine}", *_load(c)]
+    if c.slo is not None:
+        words += [f"workload.slo.ttft_ms={c.slo.ttft_ms:g}",
+                  f"workload.slo.tpot_ms={c.slo.tpot_ms:g}"]  # fmt: skip
+    return words

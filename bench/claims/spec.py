@@ -1,0 +1,244 @@
+"""A published number as data: who said it, under which conditions, and what would decide it.
+
+What a source leaves unsaid is null. A null never equals a value, so that nothing is compared with
+a number whose conditions nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.figure import first_day
+from bench.spec import SloSpec
+
+
+def _require(condition: bool, text: str) -> None:
+    if not condition:
+        raise ValueError(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """The number as stated. `high` ends a range that begins with `value`; `.inf` is "unlimited".
+
+    `tolerance` is the relative slack that the source's own wording ("~") and rounding allow.
+    """
+
+    value: float | None
+    unit: str
+    high: float | None = None
+    relation: Literal["about", "at_least", "at_most", "below"] = "about"
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.tolerance < 1, "tolerance must be in [0, 1)")
+        if self.high is not None:
+            _require(self.value is not None, "high needs a value, the beginning of the range")
+            _require(self.high >= (self.value or 0.0), "high must not be below value")
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """The range that counts as the stated number, slack included."""
+        low = self.value if self.value is not None else float("nan")
+        high = low if self.high is None else self.high
+        return low - abs(low) * self.tolerance, high + abs(high) * self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under what the number holds. The keys without a default must be written, null if unsaid.
+
+    `quant` is a name of conf/quant, or the source's word. `gpu` and `form_factor` together name
+    an entry of conf/gpu (h100 and sxm: h100-sxm). `architecture` names a model of conf/model with
+    the same shape, for the bounds, where the model itself has no entry. A host without GPU is
+    `gpu: cpu` and needs `host_cpu` and `host_cpu_count`.
+    """
+
+    model: str | None
+    quant: str | None
+    gpu: str | None
+    form_factor: str | None
+    gpus: int | None
+    engine: str | None
+    engine_version: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    concurrency: int | None
+    rate_per_s: float | None = None
+    slo: SloSpec | None = None
+    context_tokens: int | None = None
+    dataset: str | None = None
+    speculative: bool | None = None
+    architecture: str | None = None
+    gpu_memory_gb: float | None = None
+    host_cpu: str | None = None
+    host_cpu_count: int | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("input_tokens", "output_tokens", "concurrency", "context_tokens"):
+            value = getattr(self, key)
+            _require(value is None or value >= 1, f"{key} must be at least 1")
+        _require(self.gpus is None or self.gpus >= 0, "gpus must be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What somebody else measured, with its conditions; one number alone proves nothing."""
+
+    value: float
+    unit: str
+    source: str
+    as_of: str
+    conditions: Conditions
+    metric: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A model served on hardware. `metric` is a name of bench's metrics and `definition` the
+    source's own words for it; a null metric claims only that the model runs there."""
+
+    kind: Literal["serving"] = "serving"
+    conditions: Conditions
+    metric: str | None
+    definition: str | None
+    stated: Stated | None
+    reports: tuple[Report, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(
+            self.metric is None or self.stated is not None, "stated is missing: metric needs it"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One input of a calculation: a number, a price of the book (`provider/model kind`), or a
+    figure of the cost model (the path in the answer to tco and overrides)."""
+
+    unit: str
+    value: float | None = None
+    price: str | None = None
+    tco: str | None = None
+    overrides: tuple[str, ...] = ()
+    figure: tuple[str, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        given = [k for k in ("value", "price", "tco") if getattr(self, k) is not None]
+        _require(len(given) == 1, "exactly one of value, price and tco must be given")
+        _require(self.price is None or len(self.price.split()) == 2,
+                 "price must be 'provider/model kind'")  # fmt: skip
+        _require(self.tco is None or bool(self.figure), "figure must say which number of the tco")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calculation:
+    """`own` recomputes with the claim's own inputs and `sourced` with checked ones: either can
+    refute. `fuller` asks what was left out, and informs."""
+
+    what: str
+    formula: str
+    terms: Mapping[str, Term]
+    basis: Literal["own", "sourced", "fuller"] = "own"
+    unit: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """A number that follows from others: bills, break-evens, ratios, capacities."""
+
+    kind: Literal["arithmetic"] = "arithmetic"
+    stated: Stated
+    calculations: tuple[Calculation, ...]
+    settle_with: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(bool(self.calculations), "calculations needs at least one entry")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What a dated source says of the same thing."""
+
+    source: str
+    as_of: str
+    value: float | None = None
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        first_day(self.as_of)
+        _require((self.value is None) != (self.text is None), "give either value or text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing said, a number or a word, and where to look it up: a field of conf/model
+    (`catalogue`), a price of the book, or cited references."""
+
+    what: str
+    stated: Stated | None = None
+    text: str | None = None
+    catalogue: tuple[str, ...] = ()
+    price: str | None = None
+    references: tuple[Reference, ...] = ()
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        _require((self.stated is None) != (self.text is None), "give either stated or text")
+        _require(len(self.catalogue) in (0, 2), "catalogue must be [model, field]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rent:
+    """A range of $/GPU-hour for GPUs at a tier, held against dated offers of the price book."""
+
+    gpus: tuple[str, ...]
+    tier: Literal["on_demand", "reserved", "spot"]
+    stated: Stated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """Something published elsewhere: a price, a licence, a size, a rank."""
+
+    kind: Literal["lookup"] = "lookup"
+    items: tuple[Item, ...] = ()
+    rent: Rent | None = None
+
+    def __post_init__(self) -> None:
+        _require(bool(self.items) or self.rent is not None, "items needs at least one entry")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """Why the subject of a claim cannot be examined at all (no such model, weights withheld)."""
+
+    what: str
+    why: str
+    source: str
+    as_of: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One published number. `name` is the file's, or file/key where a file holds several."""
+
+    name: str
+    who: str
+    where: str
+    as_of: str
+    quote: str
+    says: Serving | Arithmetic | Lookup
+    url: str | None = None
+    absent: Absent | None = None
+    note: str | None = None
+    tags: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        first_day(self.as_of)
+        for key in ("who", "where", "quote"):
+            _require(bool(getattr(self, key).strip()), f"{key} must say something")
