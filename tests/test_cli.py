@@ -62,7 +62,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "text"), BAD, ids=lambda v: " ".join(v) if v is list else None)
+@pytest.mark.parametrize(("words", "text"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
 def test_bad_input_gets_one_line_and_exit_code_2(
     words: list[str], text: str, tmp_path: Path
 ) -> None:
