@@ -477,6 +477,7 @@ def _claim(arguments: Arguments) -> int:
 
 def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
     """The default price book's rows, and the cost model as a function of question and overrides."""
+    import copy
     import functools
     from datetime import UTC, datetime
 
@@ -493,9 +494,21 @@ def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
         prices = decode(PricesSpec, yaml.load(file, loader), "prices")
 
     @functools.cache
+    def composed(question: str, groups: tuple[str, ...]) -> dict[str, Any]:
+        data = compose([f"tco={question}", *groups], config_dirs, "cost")
+        return {k: v for k, v in data.items() if k in ("tco", "prices", "power")}
+
+    @functools.cache
     def ask(question: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-        data = compose([f"tco={question}", *overrides], config_dirs, "cost")
-        data = {k: v for k, v in data.items() if k in ("tco", "prices", "power")}
+        groups = tuple(o for o in overrides if "." not in o.partition("=")[0])
+        data = copy.deepcopy(composed(question, groups))
+        for override in overrides:  # set here: composing anew takes a third of a second
+            key, _, value = override.partition("=")
+            *path, last = key.split(".")
+            if path:
+                functools.reduce(lambda group, name: group[name], path, data)[last] = yaml.load(
+                    value, loader
+                )
         request = decode(TcoRequest, data, f"tco={question}")
         rows = request.prices.rows + request.prices.more_rows
         return to_json(answer(request, (), rows, None, datetime.now(tz=UTC).date()))

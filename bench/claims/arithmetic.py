@@ -19,6 +19,7 @@ _BASIS = {
     "sourced": "with checked inputs",
     "fuller": "with what was left out",
 }
+LATER = " (later than the claim)"
 _POWERS_OF_1000 = {1e3: "1,000", 1e6: "1,000,000", 1e9: "1,000,000,000"}
 
 
@@ -111,7 +112,7 @@ def price_row(rows: tuple[PriceRow, ...], key: str, as_of: str) -> tuple[PriceRo
 
 def price_text(row: PriceRow, later: bool) -> str:
     """Source and date of a price; a later one than the claim is said to be so."""
-    return f"{row.source}, as of {row.as_of}{' (later than the claim)' if later else ''}"
+    return f"{row.source}, as of {row.as_of}{LATER if later else ''}"
 
 
 def _insert(formula: str, shown: Mapping[str, str]) -> str:

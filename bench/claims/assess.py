@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from bench.claims.arithmetic import check_arithmetic
 from bench.claims.ceilings import check_ceiling, check_units
@@ -22,14 +23,10 @@ def assess(claim: Claim, sources: Sources) -> Assessment:
         checks = tuple(_checks(claim, sources))
     except ValueError as error:
         raise InputError(f"{claim.name}: {error}.") from error
-    found = Assessment(claim=claim.name, who=claim.who, quote=claim.quote, checks=checks)
-    return Assessment(
-        claim=claim.name,
-        who=claim.who,
-        quote=claim.quote,
-        checks=checks,
-        settle_with=settle_with(claim, found.verdict, sources),
+    found = Assessment(
+        claim=claim.name, who=claim.who, quote=claim.quote, checks=checks, note=claim.note
     )
+    return replace(found, settle_with=settle_with(claim, found.verdict, sources))
 
 
 def _checks(claim: Claim, sources: Sources) -> Iterator[Check]:

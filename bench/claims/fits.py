@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.alternatives import alternatives
+from bench.architecture import from_config
 from bench.catalogue import Catalogue
 from bench.claims.spec import Conditions
 from bench.claims.variants import Variant, gpu_names, model_of, variants
@@ -15,6 +16,7 @@ from bench.claims.verdict import Check, CheckVerdict
 from bench.errors import InputError
 from bench.fit import fit
 from bench.fit_report import FitReport
+from bench.geometry import Geometry
 from bench.overheads import GIB
 
 Outcome = Literal["bytes", "overheads", "fits"]
@@ -49,22 +51,27 @@ def check_fit(conditions: Conditions, catalogue: Catalogue) -> Check:
     found = variants(conditions, catalogue)
     if not found:
         return Check(kind="fit", verdict="untested", evidence=(_unknown(conditions, catalogue),))
-    tried = [_try(v) for v in found]
-    small_cache = [_try(v) for v in variants(conditions, catalogue, cache_bits=8)]
+    geometry = from_config(found[0].spec.model.config)
+    tried = [_try(v, geometry) for v in found]
+    eight = variants(conditions, catalogue, cache_bits=8)
+    small_cache = [_try(v, geometry) for v in eight]
     verdict = _verdict(tried, small_cache)
     shown = [t for t in tried if t.variant.spec.gpu.name == _largest(tried)]
     lines = [_memory(shown, conditions), *(_line(t) for t in shown)]
     if verdict != "possible":
         lines += _cache_lines(shown, small_cache)
+    figures = _figures(shown)
     if conditions.gpu is None:
-        lines += _smallest_lines(conditions, catalogue)
+        for quant, best in _smallest(conditions, catalogue, geometry).items():
+            lines.append(_smallest_line(quant, best))
+            figures[f"kv_left_gb_{quant}"] = None if best is None else _kv_left_gb(best)
     if verdict == "impossible":
         lines += _would_fit(shown[-1], catalogue)
-    return Check(kind="fit", verdict=verdict, evidence=tuple(lines), figures=_figures(shown))
+    return Check(kind="fit", verdict=verdict, evidence=tuple(lines), figures=figures)
 
 
-def _try(variant: Variant) -> Tried:
-    return Tried(variant=variant, report=fit(variant.spec))
+def _try(variant: Variant, geometry: Geometry) -> Tried:
+    return Tried(variant=variant, report=fit(variant.spec, geometry=geometry))
 
 
 def _verdict(tried: Sequence[Tried], small_cache: Sequence[Tried]) -> CheckVerdict:
@@ -141,26 +148,31 @@ def _cache_lines(shown: Sequence[Tried], small_cache: Sequence[Tried]) -> list[s
     ]
 
 
-def _smallest_lines(conditions: Conditions, catalogue: Catalogue) -> list[str]:
-    """Per precision, the smallest GPUs that hold the weights, and how much cache they leave."""
+def _smallest(
+    conditions: Conditions, catalogue: Catalogue, geometry: Geometry
+) -> dict[str, Tried | None]:
+    """Per precision, the smallest GPUs known that hold the weights; None where none does."""
     least = replace(conditions, context_tokens=None, input_tokens=None, output_tokens=None)
-    lines = []
-    by_quant: dict[str, list[Tried]] = {}
+    found: dict[str, Tried | None] = {}
     for variant in variants(least, catalogue):
-        by_quant.setdefault(variant.spec.quant.name, []).append(_try(variant))
-    for quant, tried in by_quant.items():
-        fitting = [t for t in tried if t.report.fits]
-        if not fitting:
-            lines.append(f"{quant}: the weights alone fit none of {len(tried)} GPUs known")
-            continue
-        best = min(fitting, key=lambda t: (t.variant.memory_gb, t.variant.spec.gpu.name))
-        r = best.report
-        lines.append(
-            f"{quant}: the smallest that hold the weights are {best.variant.place}, which leaves "
-            f"{r.kv_gib_per_gpu * GIB / 1e9 * max(r.gpus, 1):,.1f} GB of cache, "
-            f"{r.max_context_tokens:,} tokens"
-        )
-    return lines
+        best = found.setdefault(variant.spec.quant.name, None)
+        tried = _try(variant, geometry)
+        if tried.report.fits and (best is None or variant.memory_gb < best.variant.memory_gb):
+            found[variant.spec.quant.name] = tried
+    return found
+
+
+def _smallest_line(quant: str, best: Tried | None) -> str:
+    if best is None:
+        return f"{quant}: the weights alone fit none of the GPUs known"
+    return (
+        f"{quant}: the smallest that hold the weights are {best.variant.place}, which leaves "
+        f"{_kv_left_gb(best):,.1f} GB of cache, {best.report.max_context_tokens:,} tokens"
+    )
+
+
+def _kv_left_gb(tried: Tried) -> float:
+    return tried.report.kv_gib_per_gpu * GIB / 1e9 * tried.variant.spec.gpus
 
 
 def _would_fit(tried: Tried, catalogue: Catalogue) -> list[str]:

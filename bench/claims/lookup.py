@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.architecture import from_config
-from bench.claims.arithmetic import price_row, price_text
+from bench.claims.arithmetic import LATER, price_row
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
@@ -47,7 +47,7 @@ def references(claim: Claim, item: Item, sources: Sources) -> tuple[Reference, .
     if item.price is not None:
         row, later = price_row(sources.prices, item.price, claim.as_of)
         if row is not None:
-            text = f"{row.key} {row.kind}, {price_text(row, later)}"
+            text = f"{row.key} {row.kind}, {row.source}{LATER if later else ''}"
             found.append(Reference(value=row.usd, source=text, as_of=row.as_of))
     return tuple(found)
 
@@ -65,7 +65,11 @@ def _from_catalogue(claim: Claim, item: Item, sources: Sources) -> Reference:
     value: Any = model
     for part in field.split("."):
         value = getattr(value, part)
-    source = f"{name}: {field} ({model.source.split()[0]})" if model.source else f"{name}: {field}"
+    source = (
+        f"{name}: {field} ({model.source.split()[0].rstrip(',')})"
+        if model.source
+        else f"{name}: {field}"
+    )
     if isinstance(value, str):
         return Reference(text=value, source=source, as_of=model.as_of)
     return Reference(value=float(value), source=source, as_of=model.as_of)

@@ -29,6 +29,8 @@ class Difference:
     measured: Any
 
     def __str__(self) -> str:
+        if self.claimed is None and self.measured is None:
+            return f"{self.key} said by neither"
         return f"{self.key} {_word(self.claimed)} ≠ {_word(self.measured)}"
 
 

@@ -45,6 +45,7 @@ class Assessment:
     quote: str
     checks: tuple[Check, ...]
     settle_with: str | None = None
+    note: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -69,6 +70,7 @@ class Assessment:
                 for c in self.checks
             ],
             "settle_with": self.settle_with,
+            "note": self.note,
         }
 
 

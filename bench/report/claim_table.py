@@ -20,7 +20,6 @@ _STYLE = {
     "untested": "cyan",
     "possible": "dim",
 }
-QUOTE_LENGTH = 70
 
 
 def print_claims(found: Sequence[Assessment], *, in_full: bool, out: Console | None = None) -> None:
@@ -49,6 +48,8 @@ def _print_one(a: Assessment, out: Console) -> None:
         out.print(f"{head}  {escape(lines[0])}", highlight=False, soft_wrap=True)
         for line in lines[1:]:
             out.print(f"      {escape(line)}", highlight=False, soft_wrap=True)
+    if a.note is not None:
+        out.print(f"  note: {escape(' '.join(a.note.split()))}", highlight=False, soft_wrap=True)
     if a.settle_with is not None:
         out.print(f"  settle with: {escape(a.settle_with)}", highlight=False, soft_wrap=True)
     out.print()
@@ -69,7 +70,8 @@ def _why(a: Assessment) -> str:
     """The line of evidence that carries the verdict: the last one of the check that decided."""
     deciding = next((c for c in a.checks if c.verdict == a.verdict), a.checks[-1])
     if deciding.kind in ("fit", "lookup"):
-        marked = [e for e in deciding.evidence if "too much" in e or "contradicted" in e]
+        words = ("too much", ": contradicted", ": agrees")
+        marked = [e for e in deciding.evidence if any(w in e for w in words)]
         return " ".join((marked or list(deciding.evidence))[-1].split())
     stated = [e for e in deciding.evidence if e.startswith("stated")]
     return " ".join((stated or list(deciding.evidence))[0].split())
