@@ -173,11 +173,7 @@ def _notes(
             f"engine.max_model_len={longest} or less"
         )
     if where.pp > 1:
-        found.append(
-            f"planned as {where.pp} pipeline stages of {where.tp} GPUs: set "
-            f"engine.tensor_parallel_size={where.tp} and "
-            f"engine.args=[--pipeline-parallel-size,{where.pp}]"
-        )
+        found.append(f"planned as {where.pp} pipeline stages of {where.tp} GPUs, and started so")
     if s.geometry.has_windows:
         found.append("layers with a window forget past it, as vLLM's hybrid KV cache does")
     if spec.gpu.unverified_fields:

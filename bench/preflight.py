@@ -43,10 +43,21 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
         raise InputError(f"{name} cannot run here: " + "\n  ".join(problems))
     if report is None:
         return spec, None
+    return _as_planned(spec, report), report.to_json()
+
+
+def _as_planned(spec: RunSpec, report: FitReport) -> RunSpec:
+    """The run with the engine started as the fit planned: context length, pipeline stages."""
+    engine = spec.engine
+    assert isinstance(engine, VllmSpec)
     length = suggested_max_model_len(spec, report)
-    if length is not None and isinstance(spec.engine, VllmSpec):
-        spec = replace(spec, engine=replace(spec.engine, max_model_len=length))
-    return spec, report.to_json()
+    if length is not None:
+        engine = replace(engine, max_model_len=length)
+    where = report.layout
+    if where.pp > 1 and engine.tensor_parallel_size is None:
+        args = (*engine.args, "--pipeline-parallel-size", str(where.pp))
+        engine = replace(engine, tensor_parallel_size=where.tp, args=args)
+    return replace(spec, engine=engine)
 
 
 def _missing_gpus(spec: RunSpec) -> str | None:

@@ -62,7 +62,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "text"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+@pytest.mark.parametrize(
+    ("words", "text"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+)
 def test_bad_input_gets_one_line_and_exit_code_2(
     words: list[str], text: str, tmp_path: Path
 ) -> None:

@@ -2,66 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.fit_report import FitReport
 
 
-def print_table(rows: Sequence[FitReport], console: Console | None = None) -> None:
+@dataclass(frozen=True)
+class _Column:
+    """One column. Those of the highest `importance` number go first in a narrow terminal."""
+
+    title: str
+    cell: Callable[[FitReport], str]
+    width: int
+    importance: int
+    justify: Literal["left", "right"] = "right"
+
+
+def _columns(rows: Sequence[FitReport]) -> tuple[_Column, ...]:
+    most = max(r.ceiling_concurrency for r in rows)
+    return (
+        _Column("quant", lambda r: r.quant, 5, 1, "left"),
+        _Column("GPUs", lambda r: str(r.gpus), 4, 1),
+        _Column("fits", lambda r: "[green]yes[/]" if r.fits else "[red]no[/]", 4, 1, "left"),
+        _Column("weights", lambda r: f"{r.weights_gib_per_gpu:.1f}", 7, 2),
+        _Column("KV left", lambda r: f"{r.kv_gib_per_gpu:.1f}", 7, 3),
+        _Column("other", lambda r: f"{r.other_gib_per_gpu:.1f}", 5, 6),
+        _Column("budget", lambda r: _number(r.budget_gib_per_gpu, 1), 6, 5),
+        _Column("max context", lambda r: f"{r.max_context_tokens:,}", 11, 2),
+        _Column("max conc.", lambda r: f"{r.max_concurrency:,}", 9, 3),
+        _Column("decode ≤ b1", lambda r: _number(r.ceiling_tokens_per_s_batch1, 0), 11, 2),
+        _Column(
+            f"decode ≤ c{most}",
+            lambda r: _number(r.ceiling_tokens_per_s, 0),
+            11 + len(str(most)),
+            4,
+        ),
+        _Column(
+            "prefill ≤", lambda r: _number(r.prefill.tokens_per_s if r.prefill else None, 0), 9, 6
+        ),
+        _Column("$/h", price, 13, 2),
+    )
+
+
+def print_table(rows: Sequence[FitReport], console: Console) -> None:
     """One line per quantisation and GPU count; sizes in GiB per GPU, ceilings in tokens/s."""
-    console = console or Console()
-    if not rows:
-        return
     first = rows[0]
     console.print(
-        f"[bold]{first.model}[/] on {first.gpu}: {_count(first.total_params)} parameters, "
+        f"[bold]{escape(first.model)}[/] on {first.gpu}: {_count(first.total_params)} parameters, "
         f"{_count(first.active_params)} active; needs {first.context_needed_tokens:,} tokens "
-        "per request"
+        "per request",
+        highlight=False,
     )
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("quant", "GPUs", "fits"):
-        table.add_column(title)
-    for title in (
-        "weights",
-        "KV left",
-        "other",
-        "budget",
-        "max context",
-        "max conc.",
-        "decode ≤ b1",
-        f"decode ≤ c{max(r.ceiling_concurrency for r in rows)}",
-        "prefill ≤",
-        "$/h",
-    ):
-        table.add_column(title, justify="right")
-    previous = None
+    every = _columns(rows)
+    shown = _that_fit(every, console.width)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in shown:
+        table.add_column(column.title, justify=column.justify, no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row), end_section=False)
-        previous = row
+        table.add_row(*(column.cell(row) for column in shown))
     console.print(table)
-    if previous is not None:
-        _print_notes(rows, console)
+    if len(shown) < len(every):
+        hidden = ", ".join(c.title for c in every if c not in shown)
+        console.print(f"[dim]Too narrow for: {hidden}. --json has everything.[/]", highlight=False)
+    _print_notes(rows, console)
+    if rows[-1].alternatives:
+        _print_alternatives(rows[-1], console)
 
 
-def _cells(r: FitReport) -> tuple[str, ...]:
-    return (
-        r.quant,
-        str(r.gpus),
-        "[green]yes[/]" if r.fits else "[red]no[/]",
-        f"{r.weights_gib_per_gpu:.1f}",
-        f"{r.kv_gib_per_gpu:.1f}",
-        f"{r.other_gib_per_gpu:.1f}",
-        _number(r.budget_gib_per_gpu, 1),
-        f"{r.max_context_tokens:,}",
-        f"{r.max_concurrency:,}",
-        _number(r.ceiling_tokens_per_s_batch1, 0),
-        _number(r.ceiling_tokens_per_s, 0),
-        _number(r.prefill.tokens_per_s if r.prefill else None, 0),
-        price(r),
-    )
+def _that_fit(columns: Sequence[_Column], width: int) -> list[_Column]:
+    shown = list(columns)
+    while sum(c.width + 2 for c in shown) > width and len({c.importance for c in shown}) > 1:
+        least = max(c.importance for c in shown)
+        shown.remove([c for c in shown if c.importance == least][-1])
+    return shown
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -92,9 +112,8 @@ def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
     )
 
 
-def print_report(report: FitReport, console: Console | None = None) -> None:
+def print_report(report: FitReport, console: Console) -> None:
     """One combination: verdict, memory, ceilings, and what would fit instead."""
-    console = console or Console()
     r = report
     verdict = "[green bold]fits[/]" if r.fits else "[red bold]does not fit[/]"
     place = f"{r.gpus}×{r.gpu}" if r.gpus else "the CPU of this machine"
@@ -105,12 +124,17 @@ def print_report(report: FitReport, console: Console | None = None) -> None:
         console.print(f"  {line}", soft_wrap=True)
     for note in r.notes:
         console.print(f"  [dim]note: {note}[/]", soft_wrap=True)
-    if r.alternatives:
-        console.print("[bold]What would fit:[/]")
-        for one in r.alternatives:
-            cost = "" if one.usd_per_h_low is None else f"  (from {one.usd_per_h_low:.2f} $/h)"
-            command = f"bench fit {' '.join(one.overrides)}"
-            console.print(f"  {one.kind:8} {command}{cost}", soft_wrap=True)
+    _print_alternatives(r, console)
+
+
+def _print_alternatives(report: FitReport, console: Console) -> None:
+    if not report.alternatives:
+        return
+    console.print("[bold]What would fit:[/]")
+    for one in report.alternatives:
+        cost = "" if one.usd_per_h_low is None else f"  (from {one.usd_per_h_low:.2f} $/h)"
+        command = f"bench fit {' '.join(one.overrides)}"
+        console.print(f"  {one.kind:8} {command}{cost}", soft_wrap=True, highlight=False)
 
 
 def _count(parameters: int) -> str:

@@ -13,6 +13,7 @@ from bench.fit import fit
 from bench.fit_report import FitReport
 from bench.headroom import has_checkpoint, is_cpu
 from bench.preflight import checked, resolve
+from bench.report.terminal import console
 from bench.spec import QuantSpec, RunSpec
 
 
@@ -33,9 +34,14 @@ def run(
         else:
             from bench.report.fit_table import print_report
 
-            print_report(report)
+            print_report(report, console())
         return 0
     rows = tuple(table(spec, explicit, catalogue))
+    if not any(r.fits for r in rows):
+        last = dataclasses.replace(
+            spec, quant=catalogue.quants.get(rows[-1].quant, spec.quant), gpus=rows[-1].gpus
+        )
+        rows = (*rows[:-1], checked(last, catalogue))
     if as_json:
         data = {
             "model": spec.model.name,
@@ -46,7 +52,7 @@ def run(
     else:
         from bench.report.fit_table import print_table
 
-        print_table(rows)
+        print_table(rows, console())
     return 0
 
 
