@@ -1,7 +1,7 @@
-"""The command line: verbs, flags, and Hydra's composition into typed values.
+"""The command line: words taken apart, verbs and their flags; `bench.compose` makes values.
 
-The only importer of hydra and omegaconf, and only once something is to be composed: `--help`
-answers without them. Exit codes: 0 done, 1 failed at run time, 2 bad input, 130 interrupted.
+`--help` answers without importing Hydra. Exit codes: 0 done, 1 failed at run time, 2 bad input,
+130 interrupted; `bench compare` has its own for its gate.
 """
 
 from __future__ import annotations
@@ -16,6 +16,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench import __version__
+from bench.compose import (
+    catalogue,
+    check_sweep,
+    claim_costs,
+    compose,
+    conf_dir,
+    options,
+    prepared,
+    run_spec,
+    split_results_dir,
+)
 from bench.errors import BenchError, InputError, nearest
 
 GROUPS = ("model", "quant", "gpu", "engine", "workload", "load")
@@ -149,117 +160,6 @@ def _help(verb: str | None) -> str:
     return "\n".join(lines)
 
 
-# ---------------------------------------------------------------- configuration
-
-
-def conf_dir() -> Path:
-    """conf/ inside an installed package, or beside the package in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
-
-
-def options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
-    """The names that a group can be set to."""
-    roots = [conf_dir(), *map(Path, config_dirs)]
-    return sorted({p.stem for root in roots for p in (root / group).glob("*.yaml")})
-
-
-def _prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
-    """Overrides for Hydra: group names checked, every other key may be new (the codec judges)."""
-    groups = {p.name for root in (conf_dir(), *map(Path, config_dirs)) for p in root.iterdir()}
-    result = []
-    for override in overrides:
-        key, _, value = override.partition("=")
-        bare = key.lstrip("+~").partition("@")[0]
-        if bare in groups:
-            _check_choice(bare, value, config_dirs)
-            result.append(override)
-        elif key.startswith(("+", "~", "hydra")):
-            result.append(override)
-        else:
-            result.append(f"++{override}")
-    if config_dirs:
-        paths = ",".join(f"file://{d}" for d in config_dirs)
-        result.append(f"hydra.searchpath=[{paths}]")
-    return result
-
-
-def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
-    valid = options(group, config_dirs)
-    for name in value.split(","):
-        plain = name.strip().strip("'\"")
-        if plain and plain not in valid and not any(c in plain for c in "(*[{"):
-            raise InputError(f"{group}={plain}: there is no such {group}.{nearest(plain, valid)}")
-
-
-def compose(
-    overrides: Sequence[str], config_dirs: Sequence[str] = (), config: str = "config"
-) -> dict[str, Any]:
-    """The composed configuration as plain data; InputError in one line when it does not compose."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    prepared = _prepared(overrides, config_dirs)
-    try:
-        with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
-            composed = hydra_compose(config, overrides=prepared)
-        data = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        said = " ".join(str(error).split()).replace("++", "")
-        raise InputError(f"{said[:300]}") from error
-    assert isinstance(data, dict)
-    return {str(k): v for k, v in data.items()}
-
-
-def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
-    """The RunSpec of composed data; `gpus: null` becomes what this machine and engine imply."""
-    from bench.codec import decode
-    from bench.spec import RunSpec
-
-    data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
-    if data.get("gpus") is None:
-        local = detect_gpus and isinstance(data.get("engine"), dict)
-        wants_gpu = local and data["engine"].get("kind") == "vllm"
-        data["gpus"] = _gpus_here() if wants_gpu else 0
-    return decode(RunSpec, data)
-
-
-OTHER_GROUPS = ("tco", "prices", "power", "quality", "claims")
-"""Groups that belong to other verbs than run."""
-
-
-def _gpus_here() -> int:
-    from bench.meters.gpus import list_gpus
-
-    return min(1, len(list_gpus().devices))
-
-
-def catalogue(config_dirs: Sequence[str] = ()) -> Any:
-    """Every model, quantisation and GPU of conf as values."""
-    import yaml
-
-    from bench.catalogue import Catalogue
-    from bench.codec import decode
-    from bench.spec import GpuSpec, ModelSpec, QuantSpec
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    def load(group: str, kind: Any) -> dict[str, Any]:
-        found = {}
-        for root in (conf_dir(), *map(Path, config_dirs)):
-            for path in sorted((root / group).glob("*.yaml")):
-                with path.open() as file:
-                    found[path.stem] = decode(kind, yaml.load(file, loader), str(path))
-        return found
-
-    return Catalogue(
-        models=load("model", ModelSpec), quants=load("quant", QuantSpec), gpus=load("gpu", GpuSpec)
-    )
-
-
 # ------------------------------------------------------------------------ verbs
 
 
@@ -281,7 +181,7 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
     from bench.run import execute
 
     with shown() as progress:
-        run = execute(run_spec(data), catalogue(arguments.config_dirs), progress)
+        run = execute(_asked(data, arguments), catalogue(arguments.config_dirs), progress)
     measurement = derive(run)
     if not arguments.as_json:
         from bench.report.terminal import print_run
@@ -292,12 +192,27 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
     return run_document(run, measurement), 0
 
 
+def _asked(data: dict[str, Any], arguments: Arguments) -> Any:
+    """The run of composed data, its model replaced by what a typed model.path or model.repo is."""
+    from dataclasses import replace
+
+    from bench.preflight import resolve_model
+
+    spec = run_spec(data)
+    return replace(spec, model=resolve_model(spec.model, _typed(arguments)))
+
+
+def _typed(arguments: Arguments) -> frozenset[str]:
+    """The keys of the overrides that were typed."""
+    return frozenset(o.partition("=")[0].lstrip("+") for o in arguments.overrides)
+
+
 def _hydra(arguments: Arguments) -> int:
     """Sweeps and Hydra's own flags, through Hydra's main; one failed job does not stop the rest."""
     import hydra
     from omegaconf import DictConfig, OmegaConf
 
-    _check_sweep(arguments)
+    check_sweep(arguments.overrides, arguments.config_dirs)
     documents: list[dict[str, Any]] = []
     codes: list[int] = []
 
@@ -313,8 +228,8 @@ def _hydra(arguments: Arguments) -> int:
         documents.append(document or {})
         codes.append(code)
 
-    prepared = _prepared(arguments.overrides, arguments.config_dirs)
-    sys.argv = [sys.argv[0], *arguments.hydra_flags, *prepared]
+    ready = prepared(arguments.overrides, arguments.config_dirs)
+    sys.argv = [sys.argv[0], *arguments.hydra_flags, *ready]
     hydra.main(config_path=str(conf_dir().absolute()), config_name="config", version_base="1.3")(
         job
     )()
@@ -326,41 +241,14 @@ def _hydra(arguments: Arguments) -> int:
     return 1 if failed else 0
 
 
-def _check_sweep(arguments: Arguments) -> None:
-    """Compose every swept value once, so that a misspelt one is found before the first job."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    values: list[list[str]] = []
-    for override in arguments.overrides:
-        try:
-            parsed = parser.parse_override(override)
-        except HydraException as error:
-            raise InputError(" ".join(str(error).split())[:300]) from error
-        swept = parsed.is_sweep_override()
-        key = override.partition("=")[0]
-        values.append(
-            [f"{key}={v}" for v in parsed.sweep_string_iterator()] if swept else [override]
-        )
-    first = [v[0] for v in values]
-    for i, choices in enumerate(values):
-        for choice in choices if len(choices) > 1 or i == 0 else []:
-            run_spec(
-                compose([*first[:i], choice, *first[i + 1 :]], arguments.config_dirs),
-                detect_gpus=False,
-            )
-
-
 def _fit(arguments: Arguments) -> int:
     from bench.verbs import fit
 
     _no_words(arguments)
     spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
-    explicit = frozenset(o.partition("=")[0].lstrip("+") for o in arguments.overrides)
     return fit.run(
         spec,
-        explicit=explicit,
+        explicit=_typed(arguments),
         catalogue=catalogue(arguments.config_dirs),
         as_json=arguments.as_json,
     )
@@ -368,7 +256,7 @@ def _fit(arguments: Arguments) -> int:
 
 def _results_dir(arguments: Arguments) -> str:
     """`results_dir=…` for the verbs that only read; they take no other override."""
-    chosen, others = _split_results_dir(arguments.overrides)
+    chosen, others = split_results_dir(arguments.overrides)
     if others:
         key = others[0].partition("=")[0]
         raise InputError(f"{key!r}: this verb takes results_dir=FOLDER only.")
@@ -394,7 +282,7 @@ def _tco(arguments: Arguments) -> int:
     from bench.tco_spec import TcoRequest
     from bench.verbs import tco
 
-    results_dir, overrides = _split_results_dir(arguments.overrides)
+    results_dir, overrides = split_results_dir(arguments.overrides)
     data = compose(overrides, arguments.config_dirs, "cost")
     known = tuple(options("gpu", arguments.config_dirs))
     request = decode(TcoRequest, {**data, "known_gpus": known})
@@ -421,12 +309,6 @@ def _prices(arguments: Arguments) -> int:
         path = arguments.words[1]
     spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
     return prices.run(spec, import_path=path, **own)
-
-
-def _split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """`results_dir=…` (default `results`) apart from the other overrides."""
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("results_dir=")]
-    return (chosen or ["results"])[-1], [o for o in overrides if not o.startswith("results_dir=")]
 
 
 def _calibrate(arguments: Arguments) -> int:
@@ -473,47 +355,6 @@ def _claim(arguments: Arguments) -> int:
         cost_model,
         measure if "--measure" in flags else None,
     )
-
-
-def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
-    """The default price book's rows, and the cost model as a function of question and overrides."""
-    import copy
-    import functools
-    from datetime import UTC, datetime
-
-    import yaml
-
-    from bench.codec import decode
-    from bench.price_book import PricesSpec
-    from bench.tco_answer import answer
-    from bench.tco_json import to_json
-    from bench.tco_spec import TcoRequest
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with (conf_dir() / "prices" / "default.yaml").open(encoding="utf-8") as file:
-        prices = decode(PricesSpec, yaml.load(file, loader), "prices")
-
-    @functools.cache
-    def composed(question: str, groups: tuple[str, ...]) -> dict[str, Any]:
-        data = compose([f"tco={question}", *groups], config_dirs, "cost")
-        return {k: v for k, v in data.items() if k in ("tco", "prices", "power")}
-
-    @functools.cache
-    def ask(question: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-        groups = tuple(o for o in overrides if "." not in o.partition("=")[0])
-        data = copy.deepcopy(composed(question, groups))
-        for override in overrides:  # set here: composing anew takes a third of a second
-            key, _, value = override.partition("=")
-            *path, last = key.split(".")
-            if path:
-                functools.reduce(lambda group, name: group[name], path, data)[last] = yaml.load(
-                    value, loader
-                )
-        request = decode(TcoRequest, data, f"tco={question}")
-        rows = request.prices.rows + request.prices.more_rows
-        return to_json(answer(request, (), rows, None, datetime.now(tz=UTC).date()))
-
-    return prices.rows, ask
 
 
 def _no_words(arguments: Arguments) -> None:
