@@ -29,7 +29,7 @@ from bench.compose import (
 )
 from bench.errors import BenchError, InputError, nearest
 
-GROUPS = ("model", "quant", "gpu", "engine", "workload", "load")
+GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "quality")
 _HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i")
 
 
@@ -329,12 +329,18 @@ def _claim(arguments: Arguments) -> int:
         name = arguments.words[0] if arguments.words else "new-claim"
         here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
         return claim.write_new(name, here[0])
+    results_dir, more = split_results_dir(arguments.overrides)
+    for key in (override.partition("=")[0] for override in more):
+        if "--measure" not in flags or key not in claim.MEASURE_KEYS:
+            names = ", ".join(claim.MEASURE_KEYS)
+            raise InputError(f"{key!r}: a claim sets its own conditions; results_dir=FOLDER may be "
+                             f"given, and with --measure {names}.")  # fmt: skip
     roots = [conf_dir(), *map(Path, arguments.config_dirs)]
     request = claim.Request(
         names=arguments.words,
         everything="--all" in flags,
         folders=tuple(root / "claims" for root in roots),
-        results_dir=_results_dir(arguments),
+        results_dir=results_dir,
         as_json=arguments.as_json,
     )
 
@@ -343,7 +349,7 @@ def _claim(arguments: Arguments) -> int:
         from bench.run import execute
 
         place = f"results_dir={request.results_dir}"
-        spec = run_spec(compose([*overrides, place], arguments.config_dirs))
+        spec = run_spec(compose([*overrides, *more, place], arguments.config_dirs))
         with shown() as progress:
             return execute(spec, catalogue(arguments.config_dirs), progress)
 

@@ -20,7 +20,7 @@ def settle_with(claim: Claim, verdict: Verdict, sources: Sources) -> str | None:
         if verdict != "untested":
             return None
         priced = says.rent is not None or any(i.price for i in says.items)
-        return "bench prices import=<dated price list>.csv" if priced else None
+        return "bench prices import <dated price list>.csv" if priced else None
     assert isinstance(says, Arithmetic)
     return says.settle_with or _cost(says)
 
