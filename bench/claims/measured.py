@@ -129,7 +129,9 @@ def _judge(
     """What one load point says of the claim."""
     value, low, high, unit = point.metrics.get(metric, (None, None, None, metric_unit(metric)))
     if value is None:
-        why = "not measured" if point.valid else "withheld: the run failed its certificate"
+        why = "not measured"
+        if not point.valid:
+            why = f"withheld, the run failed its certificate: {'; '.join(point.failures)}"
         return "untested", f"{point.run}: {metric} {why}", {}
     words = f" ({', '.join(point.words)})" if point.words else ""
     figures = {"measured": value, "ci_low": low, "ci_high": high}

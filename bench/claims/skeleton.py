@@ -14,7 +14,7 @@ note: null          # anything a reader should know
 tags: []
 # Only if the subject cannot be examined at all (no such model, weights not published):
 #   absent: {{what: ..., why: ..., source: ..., as_of: ...}}
-absent: null
+absent: null        # why it cannot be examined, as in the line above
 says:
   # serving: a model on hardware. The other kinds are shown below.
   kind: serving

@@ -32,6 +32,8 @@ class Point:
     conditions: Mapping[str, Any]
     metrics: Mapping[str, tuple[float | None, float | None, float | None, str]]
     words: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    """Why the numbers are withheld, where they are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,6 +161,9 @@ def points_of(run: Run) -> list[Point]:
                 for name, m in p.metrics.items()
             },
             words=words,
+            failures=tuple(
+                f.text for f in (*measurement.findings, *p.findings) if f.severity == "fail"
+            ),
         )
         for p in measurement.points
     ]

@@ -1,0 +1,127 @@
+"""Claim files: what is malformed names the field, several share a head, names are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from claims_support import CONDITIONS, CONF, HEAD, conf_sources, every_claim
+
+from bench.claims.assess import assess
+from bench.claims.load import chosen, claims_of
+from bench.claims.skeleton import skeleton
+from bench.errors import InputError
+
+SERVING = {"kind": "serving", "conditions": CONDITIONS, "metric": None, "definition": None,
+           "stated": None}  # fmt: skip
+
+
+def test_the_skeleton_is_complete_and_unfilled() -> None:
+    data = yaml.safe_load(skeleton("mine"))
+    with pytest.raises(InputError, match=r"mine\.yaml\.who: None is not a text"):
+        claims_of("mine", data, "mine.yaml")
+    filled = {**data, **HEAD, "says": {**data["says"]}}
+    (claim,) = claims_of("mine", filled, "mine.yaml")
+    assert claim.name == "mine"
+    assert assess(claim, conf_sources()).verdict == "not comparable"
+    explained = [line for line in skeleton("mine").splitlines() if ": null" in line]
+    assert all("#" in line for line in explained), "a field without its explanation"
+
+
+def without(data: dict[str, Any], key: str) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ({**SERVING, "conditions": without(CONDITIONS, "concurrency")}, "concurrency"),
+        ({**SERVING, "conditions": {**CONDITIONS, "concurency": 8}}, "Did you mean 'concurrency'"),
+        ({**SERVING, "conditions": {**CONDITIONS, "input_tokens": 0}}, "input_tokens must be"),
+        ({**SERVING, "conditions": {**CONDITIONS, "gpus": "two"}}, "gpus"),
+        ({**SERVING, "metric": "output_tokens_per_s"}, "stated is missing"),
+        ({**SERVING, "kind": "servng"}, "Did you mean 'serving'"),
+        ({"kind": "lookup"}, "items needs at least one entry"),
+        ({"kind": "lookup", "items": [{"what": "x"}]}, "give either stated or text"),
+        ({"kind": "arithmetic", "stated": {"value": 1, "unit": "USD"}, "calculations": []},
+         "calculations needs at least one entry"),
+        ({"kind": "arithmetic", "stated": {"value": 2, "high": 1, "unit": "USD"},
+          "calculations": []}, "high must not be below value"),
+        ({"kind": "arithmetic", "stated": {"value": 1, "unit": "USD"}, "calculations": [
+            {"what": "x", "formula": "a", "terms": {"a": {"unit": "USD"}}}]},
+         "exactly one of value, price and tco"),
+    ],
+)  # fmt: skip
+def test_a_malformed_claim_names_the_field(says: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        claims_of("bad", {**HEAD, "says": says}, "bad.yaml")
+    assert str(raised.value).startswith("bad.yaml")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([1], "a claim is a group of keys"),
+        ({"claims": {}}, "is not a group of named claims"),
+        ({"claims": {"a": 1}}, r"claims\.a: 1 is not a group of keys"),
+        ({**HEAD, "name": "x", "says": SERVING}, "called after its file"),
+        ({**HEAD, "as_of": "yesterday", "says": SERVING}, "is not a date"),
+        ({**HEAD, "quote": " ", "says": SERVING}, "quote must say something"),
+    ],
+)
+def test_a_malformed_file_is_one_line(data: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        claims_of("bad", data, "bad.yaml")
+
+
+def test_what_a_calculation_lacks_names_the_claim() -> None:
+    def one(terms: dict[str, Any], formula: str = "a", unit: str = "USD") -> Any:
+        calculation = {"what": "x", "formula": formula, "terms": terms}
+        says = {"kind": "arithmetic", "stated": {"value": 1, "unit": unit},
+                "calculations": [calculation]}  # fmt: skip
+        return claims_of("bad", {**HEAD, "says": says}, "bad.yaml")[0]
+
+    for claim, message in (
+        (one({"a": {"unit": "USD/Mtok", "price": "nobody/nothing input"}}), "price book has no"),
+        (one({"a": {"unit": "USD", "value": 1}}, "b"), "bad: formula: 'b' is no term"),
+        (one({"a": {"unit": "dollar", "value": 1}}), "bad: unit: 'dollar'"),
+        (one({"a": {"unit": "USD", "tco": "source-document", "figure": ["nothing"]}}),
+         "nothing is not in the answer"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            assess(claim, conf_sources())
+
+
+def test_units_that_cannot_come_out_refute() -> None:
+    says = {"kind": "arithmetic", "stated": {"value": 1, "unit": "USD/month"}, "calculations": [
+        {"what": "a price is no bill", "formula": "a",
+         "terms": {"a": {"unit": "USD/Mtok", "value": 1}}}]}  # fmt: skip
+    (claim,) = claims_of("units", {**HEAD, "says": says}, "units.yaml")
+    found = assess(claim, conf_sources())
+    assert (found.verdict, found.checks[0].kind) == ("refuted", "units")
+
+
+def test_several_claims_share_their_head() -> None:
+    own = {"quote": "another", "says": SERVING}
+    found = claims_of("file", {**HEAD, "claims": {"a": own, "b": {**own, "who": "b"}}}, "f.yaml")
+    assert [c.name for c in found] == ["file/a", "file/b"]
+    assert [c.who for c in found] == [HEAD["who"], "b"]
+
+
+def test_names_are_found_whole_short_or_by_file() -> None:
+    every = every_claim().values()
+    assert [c.name for c in chosen(["tiny/true"], every)] == ["tiny/true"]
+    assert [c.name for c in chosen(["r1-2xa100"], every)] == ["source-document-hardware/r1-2xa100"]
+    assert len(chosen(["tiny"], every)) == 4
+    with pytest.raises(InputError, match="Did you mean 'r1-2xa100'"):
+        chosen(["r1-2xa10"], every)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_quotes_of_the_document_say_where(path: Path) -> None:
+    for name, claim in every_claim().items():
+        if name.startswith("source-document"):
+            assert claim.where.startswith(("section", "summary")), name
