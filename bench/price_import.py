@@ -142,9 +142,11 @@ def _csv(
         shape, offers, skipped = "GPU offers (gpuhunt)", *_offers(_gpuhunt(reader))
     else:
         raise InputError(f"{path}: columns {', '.join(sorted(have))} are none of the known price "
-                         f"tables; the book's own are {', '.join(BOOK_COLUMNS)}.")  # fmt: skip
+                         "tables: AcceleratorName, AcceleratorCount, Price (SkyPilot); gpu_name, "
+                         "gpu_count, price (gpuhunt); or the book's own "
+                         f"{', '.join(BOOK_COLUMNS)}.")  # fmt: skip
     if provider is None:
-        raise InputError(f"{path}: GPU offers do not say whose they are; give the provider.")
+        raise InputError(f"{path}: GPU offers do not say whose they are; give provider=NAME.")
     return Imported(
         rows=tuple(
             _row(path, provider=provider, model=gpu_names.get(gpu, gpu), kind=kind, as_of=as_of,

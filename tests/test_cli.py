@@ -201,7 +201,7 @@ def test_a_real_vllm_is_measured_end_to_end(vllm_server: Server, tmp_path: Path)
         "engine=endpoint", f"engine.base_url={vllm_server.base_url}",
         f"engine.served_model={vllm_server.served_model}", "workload.output_tokens=32",
         "load.concurrency=[1,4]", "load.requests=24", "load.repeats=3", "load.calibrate=false",
-        f"results_dir={tmp_path}", "--json",
+        "gpu=cpu", f"results_dir={tmp_path}", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -214,3 +214,24 @@ def test_a_real_vllm_is_measured_end_to_end(vllm_server: Server, tmp_path: Path)
         assert point["requests"] == 72
         rate = point["output_tokens_per_s"]
         assert (rate["value"] or rate["withheld_value"]) > 0
+    costs_what_was_measured(document, tmp_path)
+
+
+def costs_what_was_measured(document: dict[str, Any], results: Path) -> None:
+    """From the stored run to a cost by one command: at full load, (rent ÷ tokens) holds."""
+    words = ("tco", "latest", "tco=cpu-host", "tco.allow=[invalid]", f"results_dir={results}")
+    done = bench(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["levels"]["loaded"]["usd_per_mtok_blended"] > 0
+    assert answer["servers"] == 1
+    point = max(
+        document["load_points"],
+        key=lambda p: (
+            p["output_tokens_per_s"]["value"] or p["output_tokens_per_s"]["withheld_value"]
+        ),
+    )
+    rates = [point[name] for name in ("input_tokens_per_s", "output_tokens_per_s")]
+    tokens_per_s = sum(r["value"] or r["withheld_value"] for r in rates)
+    # 100 M tokens a month against what the server could do in its 730 hours.
+    assert answer["utilisation"] == pytest.approx(100e6 / (tokens_per_s * 730 * 3600), rel=0.02)

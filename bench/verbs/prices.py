@@ -6,13 +6,13 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.errors import InputError, StoreError
 from bench.figure import age_days, first_day
 from bench.price_book import Key, PriceRow, PricesSpec, decline, select
 from bench.price_import import Change, book_lines, changes, read_prices
+from bench.report.terminal import console
 
 DEFAULT_BOOK = "prices.csv"
 SHOWN = 40
@@ -71,16 +71,16 @@ def _show(spec: PricesSpec, today: str) -> None:
             row.as_of, f"{age}{' stale' if age > spec.stale_days else ''}",
             "" if past is None else f"{past.per_year:.0%}", row.source,
         )  # fmt: skip
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
     pooled = decline(rows)
     if pooled is None:
-        console.print("No price has two dates yet, so no decline can be estimated.")
+        out.print("No price has two dates yet, so no decline can be estimated.")
         return
     interval = "" if pooled.low is None or pooled.high is None else (
         f" (95 %: {pooled.low:.1%} to {pooled.high:.1%})"
     )  # fmt: skip
-    console.print(f"All {pooled.series} prices with history: {pooled.per_year:.1%} a year"
+    out.print(f"All {pooled.series} prices with history: {pooled.per_year:.1%} a year"
                   f"{interval}, from {pooled.dates} dated prices.")  # fmt: skip
 
 
@@ -95,16 +95,16 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str) -> No
     new = changes(known, found.rows)
     if new:
         _append(book, tuple(change.row for change in new))
-    console = Console()
-    console.print(_summary(new), markup=False)
+    out = console()
+    out.print(_summary(new), markup=False)
     if any(change.relative for change in new):
-        console.print(_changed(new))
-    console.print(
+        out.print(_changed(new))
+    out.print(
         f"{path} ({found.shape}): {len(found.rows)} prices read, {found.skipped} entries without "
         f"a price skipped, {len(new)} rows appended to {book}.", markup=False,
     )  # fmt: skip
     if spec.book is None:
-        console.print(f"Use them with prices.book={book}.", markup=False)
+        out.print(f"Use them with prices.book={book}.", markup=False)
 
 
 def _append(book: Path, rows: tuple[PriceRow, ...]) -> None:
