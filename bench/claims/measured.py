@@ -146,7 +146,7 @@ def _judge(
     reading = {
         "confirmed": "the interval bears the claim out",
         "refuted": "the interval excludes the claim",
-        "untested": "the interval does not decide",
+        "untested": "the interval does not decide (more repeats narrow it)",
         "not comparable": "the claim has no number",
     }[verdict]
     text = (f"{point.run}: {number(scaled[0])} {stated.unit}, 95 % interval {number(scaled[1])} to "

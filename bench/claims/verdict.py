@@ -21,6 +21,8 @@ _STRONGEST: tuple[Verdict, ...] = ("impossible", "refuted", "confirmed", "not co
 WIDEST_INTERVAL = 0.25
 """Half-width, as a share of the measured value, above which an interval that contains the claim
 proves nothing: it would contain many others."""
+DISTURBED = 0.5
+"""Half-width above which a measurement proves nothing at all: the machine did other work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +102,22 @@ def from_interval(stated: Stated, low: float, high: float) -> CheckVerdict:
     """What a measured 95 % interval says of the stated number.
 
     `about`: refuted when the interval excludes it, confirmed when it contains it and is narrow
-    enough to mean something. One-sided claims need the whole interval on one side.
+    enough to mean something. One-sided claims need the whole interval on one side. Nothing is
+    said from an interval wider than half the value on each side.
     """
     if stated.value is None:
         return "not comparable"
     bottom, top = stated.band
+    half = (high - low) / 2 / (abs(high + low) / 2) if high + low else math.inf
+    if half > DISTURBED:
+        return "untested"
     if stated.relation == "at_least":
         return "confirmed" if low >= bottom else "refuted" if high < bottom else "untested"
     if stated.relation in ("at_most", "below"):
         return "confirmed" if high <= top else "refuted" if low > top else "untested"
     if high < bottom or low > top:
         return "refuted"
-    wide = (high - low) / 2 > WIDEST_INTERVAL * abs(high + low) / 2
-    return "untested" if wide else "confirmed"
+    return "untested" if half > WIDEST_INTERVAL else "confirmed"
 
 
 def say(stated: Stated) -> str:

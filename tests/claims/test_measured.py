@@ -28,6 +28,7 @@ def runs_check(claim: Claim, *points: Any) -> Any:
         ("at_least", 100, 120, "confirmed"),
         ("at_least", 99, 120, "untested"),
         ("at_least", 50, 99, "refuted"),
+        ("at_least", 9, 51, "untested"),  # 30 ± 70 %: the machine did something else
         ("at_most", 80, 100, "confirmed"),
         ("at_most", 80, 101, "untested"),
         ("at_most", 101, 120, "refuted"),
@@ -157,8 +158,13 @@ def test_impossible_needs_no_run() -> None:
 def test_above_the_bandwidth_bound_only_speculation_could() -> None:
     """One H100 SXM, 8 B weights in 16 bits, one request: 3,350 GB/s over 15.0 GB a token."""
     stated = {"value": 400, "unit": "tokens/s"}
-    fast: dict[str, Any] = {"model": "deepseek-r1-distill-llama-8b", "gpu": "h100", "form_factor": "sxm", "gpus": 1,
-            "concurrency": 1}  # fmt: skip
+    fast: dict[str, Any] = {
+        "model": "deepseek-r1-distill-llama-8b",
+        "gpu": "h100",
+        "form_factor": "sxm",
+        "gpus": 1,
+        "concurrency": 1,
+    }
     unsaid = assess(serving(stated=stated, **fast), conf_sources())
     assert unsaid.verdict == "not comparable"
     assert "speculative decoding" in unsaid.checks[1].evidence[-1]

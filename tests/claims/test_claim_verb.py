@@ -1,0 +1,236 @@
+"""`bench claim` from files and stored runs to output: text, JSON, measuring, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from claims_support import CONDITIONS, HEAD, conf_sources
+
+from bench import provenance
+from bench.errors import InputError
+from bench.record import Anchor, LoadPoint, PointData, Run
+from bench.spec import RunSpec
+from bench.store import save_point, save_run
+from bench.verbs.claim import Request, run, write_new
+
+SLOTS, REQUESTS, TOKENS = 8, 12, 64
+TTFT_NS, ITL_NS = 50_000_000, 10_000_000
+# 8 requests of 64 tokens in flight, each 50 ms + 63 x 10 ms long
+EXACT_TOKENS_PER_S = SLOTS * TOKENS / 0.68
+
+HERE = provenance.collect(None)
+CLAIM_HERE = {**CONDITIONS, "host_cpu": HERE["host_cpu"], "host_cpu_count": HERE["host_cpu_count"],
+              "engine_version": "1.0"}  # fmt: skip
+
+
+def exact_point(repeat: int) -> PointData:
+    """A closed loop on an exact schedule, the slots shifted so that tokens flow evenly. Repeats
+    differ by a tenth of a percent, so that there is an interval."""
+    itl = ITL_NS + repeat * 10_000
+    length = TTFT_NS + (TOKENS - 1) * itl
+    index = np.arange(SLOTS * REQUESTS)
+    slot, turn = index % SLOTS, index // SLOTS
+    sent = 10**9 + slot * length // SLOTS + turn * length
+    stamps = sent[:, None] + TTFT_NS + np.arange(TOKENS) * itl
+    same = np.ones_like(index)
+    return PointData(
+        point=LoadPoint(index=0, repeat=repeat, mode="closed", concurrency=SLOTS),
+        start_ns=10**9,
+        requests={
+            "index": index, "session": slot, "worker": same * 0, "scheduled_ns": sent,
+            "sent_ns": sent, "first_read_ns": sent + TTFT_NS, "end_ns": sent + length,
+            "status": same * 200, "outcome": same * 0, "input_tokens": same * 64,
+            "requested_tokens": same * TOKENS, "usage_prompt_tokens": same * 64,
+            "usage_completion_tokens": same * TOKENS, "first_chunk": index * TOKENS,
+            "chunks": same * TOKENS, "tokens_arose": same * 0,
+        },
+        chunk_ns=stamps.reshape(-1).astype(np.int64),
+        chunk_tokens=np.ones(stamps.size, dtype=np.int64),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def exact_run(run_spec: Callable[..., RunSpec]) -> Run:
+    """Three repeats of the exact schedule, as a run of the tiny model would be stored."""
+    spec = run_spec(
+        workload={"name": "t", "input_tokens": 64, "output_tokens": 64,
+                  "slo": {"ttft_ms": 1000.0, "tpot_ms": 100.0}},
+        load={"concurrency": [SLOTS], "repeats": 3, "calibrate": False},
+    )  # fmt: skip
+    return Run(
+        spec=spec,
+        anchor=Anchor(monotonic_ns=0, wall_iso="2026-11-24T00:00:00+00:00"),
+        provenance={k: HERE[k] for k in ("host_cpu", "host_cpu_count")},
+        server={"engine_version": "1.0", "ignore_eos": True},
+        status="complete",
+        points=tuple(exact_point(r) for r in range(3)),
+    )
+
+
+def stored(run_: Run, results: Path, name: str = "none-x0-20261124-000000") -> Run:
+    """The run written below a results folder."""
+    path = results / "tiny" / name
+    path.mkdir(parents=True)
+    save_run(path, run_)
+    for data in run_.points:
+        save_point(path, data)
+    return replace(run_, path=str(path))
+
+
+def claim_file(folder: Path, name: str, value: float, **conditions: Any) -> str:
+    says = {
+        "kind": "serving", "conditions": {**CLAIM_HERE, **conditions},
+        "metric": "output_tokens_per_s", "definition": "output tokens per second",
+        "stated": {"value": value, "unit": "tokens/s", "tolerance": 0.02},
+    }  # fmt: skip
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**HEAD, "says": says}), encoding="utf-8")
+    return str(path)
+
+
+def verdicts(
+    capsys: pytest.CaptureFixture[str], names: list[str], results: Path, measure: Any = None
+) -> list[dict[str, Any]]:
+    plain = conf_sources()
+    request = Request(names=tuple(names), everything=False, folders=(), results_dir=str(results),
+                      as_json=True)  # fmt: skip
+    assert run(request, plain.catalogue, plain.prices, plain.cost_model, measure) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> list[str]:
+    """A true claim, the same tripled, above the ceiling, and without its concurrency."""
+    return [
+        claim_file(tmp_path, "true", EXACT_TOKENS_PER_S),
+        claim_file(tmp_path, "tripled", 3 * EXACT_TOKENS_PER_S),
+        claim_file(tmp_path, "above", 1e9),
+        claim_file(tmp_path, "vague", EXACT_TOKENS_PER_S, concurrency=None),
+    ]
+
+
+FOUR = ["confirmed", "refuted", "impossible", "not comparable"]
+
+
+def test_a_stored_run_decides(
+    exact_run: Run, four: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    untested = verdicts(capsys, four, tmp_path / "results")
+    assert [v["verdict"] for v in untested] == ["untested", "untested", *FOUR[2:]]
+    assert untested[0]["settle_with"] == "bench claim true --measure"
+    stored(exact_run, tmp_path / "results")
+    found = verdicts(capsys, four, tmp_path / "results")
+    assert [v["verdict"] for v in found] == FOUR
+    figures = found[0]["checks"][-1]["figures"]
+    assert figures["measured"] == pytest.approx(EXACT_TOKENS_PER_S, rel=0.01)
+    assert figures["ci_low"] < figures["measured"] < figures["ci_high"]
+    assert "the source does not say: concurrency" in found[3]["checks"][-1]["evidence"][0]
+
+
+def test_measure_runs_once_under_the_claims_own_conditions(
+    exact_run: Run, four: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def measure(overrides: tuple[str, ...]) -> Run:
+        asked.append(overrides)
+        return stored(exact_run, tmp_path / "results")
+
+    found = verdicts(capsys, four, tmp_path / "results", measure)
+    assert [v["verdict"] for v in found] == FOUR
+    (overrides,) = asked  # true and tripled share it; the others need none
+    assert {"model=tiny", "quant=none", "gpu=cpu", "gpus=0", "engine=vllm", "load=closed",
+            "workload.input_tokens=64", "workload.output_tokens=64",
+            "load.concurrency=[8]"} < set(overrides)  # fmt: skip
+
+
+def test_a_run_that_failed_or_is_half_written_is_no_evidence(
+    exact_run: Run, four: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    stored(replace(exact_run, status="failed", failure="killed"), results)
+    broken = results / "tiny" / "none-x0-20261124-000001"
+    broken.mkdir(parents=True)
+    (broken / "run.json").write_text("{", encoding="utf-8")
+    assert verdicts(capsys, four[:1], results)[0]["verdict"] == "untested"
+
+
+def test_measuring_elsewhere_is_refused(tmp_path: Path) -> None:
+    plain = conf_sources()
+
+    def never(_: tuple[str, ...]) -> Run:
+        raise AssertionError("must not be launched")
+
+    for conditions, message in (
+        ({"host_cpu": "another CPU"}, "a run here would not be comparable"),
+        ({"engine": "tensorrt-llm"}, "bench does not launch 'tensorrt-llm'"),
+    ):
+        name = claim_file(tmp_path, "elsewhere", 100, **conditions)
+        request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path))
+        with pytest.raises(InputError, match=message):
+            run(request, plain.catalogue, plain.prices, plain.cost_model, never)
+
+
+def test_a_skeleton_is_never_written_over(tmp_path: Path) -> None:
+    assert write_new("mine", tmp_path / "claims") == 0
+    with pytest.raises(InputError, match="exists already"):
+        write_new("mine.yaml", tmp_path / "claims")
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bench.cli", "claim", *words],
+                          capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+
+
+def test_the_command_on_all_claims_needs_no_torch() -> None:
+    code = (
+        "import sys; from bench.cli import main\n"
+        "try: main(['claim', '--all', '--json', 'results_dir=/nowhere'])\n"
+        "finally: assert not {'torch', 'vllm'} & set(sys.modules), 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                          timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) > 70
+    assert {v["verdict"] for v in found} == {
+        "confirmed", "refuted", "impossible", "not comparable", "untested"
+    }  # fmt: skip
+    for one in found:
+        for check in one["checks"]:
+            assert set(check) == {"kind", "verdict", "evidence", "figures"}
+
+
+def test_evidence_in_the_terminal() -> None:
+    done = command("r1-2xa100", "results_dir=/nowhere")
+    assert done.returncode == 0
+    assert "IMPOSSIBLE" in done.stdout
+    assert "weights 352.2 GB" in done.stdout
+    assert "settle with: bench fit model=deepseek-r1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "name a claim, or say --all"),
+        (("r1-2xa10",), "Did you mean 'r1-2xa100'"),
+        (("nowhere.yaml",), "nowhere.yaml: No such file"),
+        (("tiny/true", "load.concurrency=[4]"), "a claim sets its own conditions"),
+        (("--al",), "is no flag of bench"),
+    ],
+)
+def test_what_is_wrong_is_one_line(words: tuple[str, ...], message: str) -> None:
+    done = command(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
