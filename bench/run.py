@@ -1,4 +1,4 @@
-"""The story of one run: fit → serve → warm up → drive → save → calibrate → derive."""
+"""The story of one run: fit → serve → warm up → drive → save → quality → derive."""
 
 from __future__ import annotations
 
@@ -20,15 +20,24 @@ from bench.derive import derive
 from bench.engine_log import parse_engine_log
 from bench.engines import load_engine
 from bench.errors import BenchError, StoreError
+from bench.evaluators import lm_eval
+from bench.load import vllm_generator
 from bench.load.workers import LoadProgress, drive
 from bench.meters import engine_stats
 from bench.metrics import PointMeasurement
-from bench.plan import Plan, load_points, plan, warm_ups
+from bench.plan import WARM_UP_INDEX, Plan, load_points, plan, warm_ups
 from bench.preflight import preflight
-from bench.record import OK, LoadPoint, PointData, Run
+from bench.record import OK, LoadPoint, PointData, QualityResult, Run
 from bench.server import Progress, ProgressCallback, Server
 from bench.spec import RunSpec
-from bench.store import create_run_dir, discard_run, load_run, save_point, save_run
+from bench.store import (
+    create_run_dir,
+    discard_run,
+    load_run,
+    save_point,
+    save_quality_items,
+    save_run,
+)
 
 
 def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> Run:
@@ -49,7 +58,10 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
             )
             for data in measure_load(spec, server, progress):
                 save_point(path, data)
-        if spec.load.calibrate and spec.engine.kind != "truth":
+            if spec.quality.tasks:
+                recorder.note(quality=score_quality(spec, server, path, progress))
+        ours = spec.load.generator == "bench"
+        if spec.load.calibrate and ours and spec.engine.kind not in ("truth", "none"):
             recorder.note(calibration=_calibration(path, progress))
     return load_run(path)
 
@@ -99,16 +111,32 @@ def measure_load(spec: RunSpec, server: Server, progress: ProgressCallback) -> I
     Repeats are the outer loop, so that a drift of the machine touches all load points alike.
     """
     fastest_s: dict[int | None, float | None] = {}
-    for point in warm_ups(spec.load):
+    for point in warm_ups(spec.load) if spec.engine.kind != "none" else ():
         data = _drive(spec, server, point, f"warming up {point.label}", progress)
         fastest_s[point.concurrency] = fastest_request_s(data)
-    points = load_points(spec.load)
+    points = load_points(spec.load) if spec.engine.kind != "none" else ()
     for number, point in enumerate(points):
         name = f"load {point.label}, repeat {point.repeat + 1} ({number + 1}/{len(points)})"
         before = engine_stats.read(server.metrics_url)
         data = _drive(spec, server, point, name, progress, fastest_s.get(point.concurrency))
         after = engine_stats.read(server.metrics_url)
         yield replace(data, engine_before=before, engine_after=after)
+
+
+def score_quality(
+    spec: RunSpec, server: Server, path: Path, progress: ProgressCallback
+) -> QualityResult:
+    """Score the artefact that was just measured; a failure is kept as one, the speed stays.
+
+    The checkpoint's files are hashed again: quality belongs to what is on disk now.
+    """
+    try:
+        scored = lm_eval.score(spec, server, path, progress)
+    except BenchError as error:
+        return QualityResult(preset=spec.quality.name, status="failed", failure=str(error))
+    save_quality_items(path, scored.items)
+    hashes = provenance.file_hashes(Path(server.model_path)) if server.model_path else None
+    return replace(scored.result, weights_sha256=hashes)
 
 
 def fastest_request_s(data: PointData) -> float | None:
@@ -127,6 +155,16 @@ def _drive(
     fastest_s: float | None = None,
 ) -> PointData:
     planned = plan(spec, server, point, fastest_s)
+    if spec.load.generator == "vllm" and point.index < WARM_UP_INDEX:
+        progress(Progress(phase=f"{name} with vLLM's own benchmark", elapsed_s=0.0))
+        return vllm_generator.drive(
+            server,
+            point,
+            spec.workload,
+            planned.at_least,
+            seed=spec.seed + 1000 * point.index + point.repeat,
+            timeout_s=spec.load.request_timeout_s,
+        )
     return drive(
         server,
         point,

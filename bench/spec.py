@@ -180,7 +180,14 @@ class TruthSpec:
         _require(self.tokens_per_chunk >= 1, "tokens_per_chunk must be at least 1")
 
 
-EngineSpec = VllmSpec | EndpointSpec | TruthSpec
+@dataclass(frozen=True, kw_only=True)
+class NoneSpec:
+    """No engine: quality alone is scored in-process, no speed is measured."""
+
+    kind: Literal["none"] = "none"
+
+
+EngineSpec = VllmSpec | EndpointSpec | TruthSpec | NoneSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +292,44 @@ class FitOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QualitySpec:
+    """Which lm-eval tasks are scored, after the metered window, and how.
+
+    `num_fewshot` None leaves it to each task; `fewshot` sets it task by task. `samples` repeats the
+    whole evaluation with seeds 0, 1, …: for sampled generations. `backend` auto asks the server and
+    takes `hf` (in-process, from the served checkpoint) where it gives no prompt log-probabilities.
+    `margin` is the recovery (variant ÷ baseline) above which quality counts as equivalent.
+    """
+
+    name: str = "none"
+    tasks: tuple[str, ...] = ()
+    num_fewshot: int | None = None
+    fewshot: Mapping[str, int] = field(default_factory=dict)
+    limit: int | None = None
+    backend: Literal["auto", "endpoint", "chat", "hf"] = "auto"
+    tokenizer: str | None = None
+    chat_template: bool = False
+    system_instruction: str | None = None
+    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    samples: int = 1
+    concurrency: int = 16
+    task_dir: str | None = None
+    run_generated_code: bool = False
+    hf_dtype: str | None = None
+    hf_batch_size: int = 16
+    margin: float = 0.99
+    timeout_s: float = 86400.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self.samples >= 1, "samples must be at least 1")
+        _require(self.concurrency >= 1, "concurrency must be at least 1")
+        _require(self.limit is None or self.limit >= 1, "limit must be at least 1")
+        _require(0 < self.margin < 1, "margin must be in (0, 1)")
+        _require(self.timeout_s > 0, "timeout_s must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Everything that defines one run; stored whole in run.json."""
 
@@ -296,8 +341,10 @@ class RunSpec:
     workload: WorkloadSpec
     load: LoadSpec
     fit: FitOptions = field(default_factory=FitOptions)
+    quality: QualitySpec = field(default_factory=QualitySpec)
     seed: int = 0
     results_dir: str = "results"
+    checkpoints_dir: str = "checkpoints"
 
     def __post_init__(self) -> None:
         _require(self.gpus >= 0, "gpus must be at least 0")

@@ -4,6 +4,7 @@ results/<model>/<quant>-x<gpus>-<timestamp>/
   run.json                     spec, provenance, server, phases, quality: everything but the points
   points/<key>/point.json      the load point, its worker reports and engine counters
   points/<key>/requests.parquet, chunks.parquet
+  quality/items.parquet        one row per scored item; lm-eval's own files lie beside it
   engine.log                   written by the engine itself
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ import numpy as np
 
 from bench.codec import decode, encode
 from bench.errors import InputError, StoreError, nearest
-from bench.record import REQUEST_COLUMNS, LoadPoint, PointData, Run, WorkerReport
+from bench.record import REQUEST_COLUMNS, LoadPoint, PointData, QualityItem, Run, WorkerReport
 from bench.spec import RunSpec
 
 SCHEMA_VERSION = 1
@@ -156,6 +157,33 @@ def load_point(folder: Path) -> PointData:
         engine_before=meta["engine_before"],
         engine_after=meta["engine_after"],
     )
+
+
+def save_quality_items(path: Path, items: Sequence[QualityItem]) -> None:
+    """Write the scored items of a run: quality/items.parquet, a column per field."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target = path / "quality" / "items.parquet"
+    with _writing(target):
+        target.parent.mkdir(exist_ok=True)
+        table = pa.Table.from_pylist([encode(item) for item in items])
+        pq.write_table(table, target.with_suffix(".part"), compression="zstd")
+        target.with_suffix(".part").replace(target)
+
+
+def load_quality_items(path: Path) -> tuple[QualityItem, ...]:
+    """The scored items of a run, in the order in which they were stored; () without quality."""
+    import pyarrow.parquet as pq
+
+    source = path / "quality" / "items.parquet"
+    if not source.exists():
+        return ()
+    try:
+        rows = pq.read_table(source).to_pylist()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{source} cannot be read: {error}") from error
+    return tuple(QualityItem(**{**row, "logliks": tuple(row["logliks"])}) for row in rows)
 
 
 def list_runs(results_dir: str) -> list[Path]:

@@ -43,6 +43,8 @@ def resolve_weights(model: ModelSpec, quant: QuantSpec) -> Weights:
     checkpoint = model.checkpoints.get(quant.name)
     if checkpoint is None:
         raise InputError(_no_checkpoint(model, quant.name))
+    if checkpoint.revision == "local":  # made here, see bench/checkpoints.py
+        return Weights(source="local", location=checkpoint.repo)
     return Weights(source="hub", location=checkpoint.repo, revision=checkpoint.revision)
 
 
@@ -51,7 +53,7 @@ def _no_checkpoint(model: ModelSpec, quant: str) -> str:
     pairs = ", ".join(f"model={model.name} quant={name}" for name in names) or "none"
     return (
         f"quant: no checkpoint of {model.name} is listed for {quant!r}; pairs that exist: {pairs}. "
-        "Choose one, or set model.weights to a local directory or to dummy."
+        "Choose one, make it (bench quantize), or set model.weights to a local directory or to dummy."
     )
 
 

@@ -12,6 +12,7 @@ ENGINES: dict[str, str] = {
     "vllm": "bench.engines.vllm:VllmEngine",
     "endpoint": "bench.engines.endpoint:EndpointEngine",
     "truth": "bench.engines.truth:TruthEngine",
+    "none": "bench.engines.none:NoEngine",
 }
 
 

@@ -1,0 +1,42 @@
+"""No engine: nothing is served or measured, quality alone is scored in-process.
+
+For checkpoints whose kernel this machine lacks (4-bit weights on a CPU without AVX-512): there is
+no speed that could be taken for that kernel's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.server import ProgressCallback, Server
+from bench.spec import RunSpec
+from bench.weights import resolve_weights
+
+
+class NoEngine:
+    """Says where the checkpoint is; see `bench.server.Engine`."""
+
+    def serve(
+        self, spec: RunSpec, run_dir: Path, progress: ProgressCallback
+    ) -> AbstractContextManager[Server]:
+        return _serve(spec)
+
+
+@contextlib.contextmanager
+def _serve(spec: RunSpec) -> Iterator[Server]:
+    if not spec.quality.tasks:
+        raise InputError("engine=none measures no speed: choose what to score with quality=NAME.")
+    weights = resolve_weights(spec.model, spec.quant)
+    if weights.location is None:
+        raise InputError("engine=none: dummy weights have no quality to score.")
+    yield Server(
+        engine="none",
+        base_url="",
+        served_model=spec.model.name,
+        max_model_len=spec.model.max_context_tokens,
+        model_path=weights.location,
+    )

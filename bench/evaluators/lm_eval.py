@@ -1,0 +1,353 @@
+"""lm-eval as a subprocess against the engine that was just measured, and its results as values."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import bench.assets
+from bench.errors import BenchError, InputError
+from bench.evaluators.samples import items as read_items
+from bench.evaluators.samples import scores as read_scores
+from bench.record import QualityItem, QualityResult, TaskScore
+from bench.server import Progress, ProgressCallback, Server
+from bench.spec import QualitySpec, RunSpec
+
+Backend = Literal["endpoint", "chat", "hf"]
+
+_MODELS: dict[Backend, str] = {"endpoint": "bench-completions", "chat": "bench-chat", "hf": "hf"}
+_ENDS_S = 10.0  # how long lm-eval may take to end when it is told to
+_PARITY_EXIT = 65  # harness.PARITY_EXIT; that module imports lm-eval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A result for run.json, and its items for the table beside it."""
+
+    result: QualityResult
+    items: tuple[QualityItem, ...]
+
+
+def check(spec: QualitySpec) -> None:
+    """Refuse, before an engine is started, what could not be scored later."""
+    if not spec.tasks:
+        return
+    missing = [name for name in ("lm_eval", "datasets") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"quality={spec.name} needs lm-eval, which is not installed here: run make quality, or "
+            "pip install with the extra [quality]; quality=none goes without."
+        )
+    if spec.task_dir is not None and not Path(spec.task_dir).is_dir():
+        raise InputError(f"quality.task_dir: {spec.task_dir!r} is not a folder of lm-eval tasks.")
+    if spec.backend == "hf" and importlib.util.find_spec("torch") is None:
+        raise InputError("quality.backend: hf needs torch; use endpoint.")
+
+
+def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallback) -> Scored:
+    """Score `server`'s model on the tasks of `spec.quality`; BenchError when lm-eval fails.
+
+    Everything that lm-eval wrote stays below run_dir/quality, the sample logs compressed.
+    """
+    quality = spec.quality
+    backend = choose_backend(quality, server)
+    folder = run_dir / "quality"
+    folder.mkdir(parents=True, exist_ok=True)
+    began_s = time.monotonic()
+    scores: list[TaskScore] = []
+    items: list[QualityItem] = []
+    facts: dict[str, Any] = {}
+    for sample in range(quality.samples):
+        for number, (shots, tasks) in enumerate(calls(quality)):
+            where = folder / f"seed-{sample}" / f"call-{number}"
+            config = call_config(spec, server, backend, tasks, shots, sample, where)
+            _run_lm_eval(config, where, server, quality.timeout_s, progress)
+            found, rows, facts = collect(where, sample)
+            scores += found
+            items += rows
+    return Scored(
+        result=QualityResult(
+            preset=quality.name,
+            backend=backend,
+            scores=mean_over_samples(scores),
+            samples=quality.samples,
+            took_s=time.monotonic() - began_s,
+            lm_eval_version=facts.get("lm_eval_version"),
+            parity=facts.get("parity"),
+            settings={k: v for k, v in facts.items() if k not in ("lm_eval_version", "parity")},
+        ),
+        items=tuple(items),
+    )
+
+
+def choose_backend(quality: QualitySpec, server: Server) -> Backend:
+    """The backend asked for, or the one that this server can be scored through."""
+    if quality.backend != "auto":
+        if quality.backend == "hf" and server.model_path is None:
+            raise InputError(
+                "quality.backend: hf reads the served checkpoint from this machine, and its "
+                "folder is not known; use endpoint."
+            )
+        return quality.backend
+    if server.engine == "none":
+        return "hf"
+    if server.api == "chat":
+        return "chat"
+    if server.model_path is not None and not gives_prompt_logprobs(server):
+        return "hf"
+    return "endpoint"
+
+
+def gives_prompt_logprobs(server: Server) -> bool:
+    """Whether the server returns log-probabilities of a prompt's own tokens."""
+    body = {
+        "model": server.served_model,
+        "prompt": "one two three" if server.prompt == "text" else [7, 11, 13],
+        "max_tokens": 1,
+        "echo": True,
+        "logprobs": 1,
+    }
+    request = urllib.request.Request(
+        f"{server.base_url}/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", **server.headers},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=600) as reply:
+            answer = json.load(reply)
+        given = answer["choices"][0]["logprobs"]["token_logprobs"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return len(given) > 1
+
+
+def calls(quality: QualitySpec) -> Iterator[tuple[int | None, tuple[str, ...]]]:
+    """(few-shot examples, tasks) of each call: starting lm-eval takes seconds, so few calls."""
+    by_shots: dict[int | None, list[str]] = {}
+    for task in quality.tasks:
+        by_shots.setdefault(quality.fewshot.get(task, quality.num_fewshot), []).append(task)
+    for shots, tasks in by_shots.items():
+        yield shots, tuple(tasks)
+
+
+def call_config(
+    spec: RunSpec,
+    server: Server,
+    backend: Backend,
+    tasks: Sequence[str],
+    shots: int | None,
+    sample: int,
+    where: Path,
+) -> dict[str, Any]:
+    """lm-eval's configuration file for one call; nothing in it is secret."""
+    quality = spec.quality
+    folders = [str(Path(bench.assets.__file__).parent / "tasks")]
+    if quality.task_dir is not None:
+        folders.append(str(Path(quality.task_dir).absolute()))
+    config: dict[str, Any] = {
+        "model": _MODELS[backend],
+        "model_args": _model_args(spec, server, backend, sample),
+        "tasks": list(tasks),
+        "include_path": folders,
+        "log_samples": True,
+        "output_path": str(where / "out"),
+        "seed": [sample, 1234 + sample, 1234 + sample, 1234],
+        "batch_size": quality.hf_batch_size if backend == "hf" else 1,
+        "apply_chat_template": quality.chat_template,
+        "confirm_run_unsafe_code": quality.run_generated_code,
+    }
+    optional = {
+        "num_fewshot": shots,
+        "limit": quality.limit,
+        "gen_kwargs": dict(quality.gen_kwargs) or None,
+        "system_instruction": quality.system_instruction,
+        "device": "cpu" if backend == "hf" and spec.gpus == 0 else None,
+    }
+    return config | {k: v for k, v in optional.items() if v is not None}
+
+
+def _model_args(spec: RunSpec, server: Server, backend: Backend, sample: int) -> dict[str, Any]:
+    quality = spec.quality
+    if backend == "hf":
+        dtype = quality.hf_dtype or ("float32" if spec.gpus == 0 else "auto")
+        return {"pretrained": server.model_path, "dtype": dtype}
+    arguments: dict[str, Any] = {
+        "model": server.served_model,
+        "num_concurrent": quality.concurrency,
+        "seed": sample,
+        "max_retries": 3,
+        "timeout": 3600,
+    }
+    if backend == "chat":
+        return arguments | {"base_url": f"{server.base_url}/chat/completions"}
+    # lm-eval keeps one token of max_length back for an answer that log-likelihoods do not have.
+    length = (server.max_model_len or spec.model.max_context_tokens) + 1
+    return arguments | {
+        "base_url": f"{server.base_url}/completions",
+        "tokenizer": quality.tokenizer or server.model_path or spec.model.repo,
+        "tokenizer_backend": "huggingface",
+        "max_length": length,
+    }
+
+
+def _run_lm_eval(
+    config: Mapping[str, Any],
+    where: Path,
+    server: Server,
+    timeout_s: float,
+    progress: ProgressCallback,
+) -> None:
+    """One call to its end; its output goes to lm_eval.log."""
+    shutil.rmtree(where, ignore_errors=True)
+    where.mkdir(parents=True)
+    (where / "config.yaml").write_text(json.dumps(config, indent=1))
+    log_path = where / "lm_eval.log"
+    command = [sys.executable, "-m", "bench.evaluators.harness", "run"]
+    command += ["--config", str(where / "config.yaml")]
+    began_s = time.monotonic()
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # closed when this process dies: then lm-eval ends too
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment(where, server),
+        )
+        try:
+            while process.poll() is None:
+                elapsed_s = time.monotonic() - began_s
+                if elapsed_s > timeout_s:
+                    raise BenchError(
+                        f"quality took longer than {timeout_s:g} s: raise quality.timeout_s or "
+                        f"set quality.limit. Log: {log_path}"
+                    )
+                said = last_line(log_path)
+                progress(Progress(phase="scoring quality", elapsed_s=elapsed_s, detail=said))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+        finally:
+            _end(process)
+    if process.returncode != 0:
+        raise BenchError(f"{cause(log_path, process.returncode)} Log: {log_path}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_ENDS_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def environment(where: Path, server: Server) -> dict[str, str]:
+    """What lm-eval's process is given beyond this one's environment."""
+    env = {**os.environ, "BENCH_QUALITY_DIR": str(where), "TOKENIZERS_PARALLELISM": "false"}
+    bearer = server.headers.get("Authorization", "").removeprefix("Bearer ")
+    if bearer:
+        env["OPENAI_API_KEY"] = bearer  # by way of the environment: never written down
+    return env
+
+
+def last_line(log_path: Path) -> str:
+    """The last thing that lm-eval said, a progress bar's newest state included."""
+    with log_path.open("rb") as log:
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 2048))
+        text = log.read().decode("utf-8", "replace").replace("\r", "\n")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:160] if lines else ""
+
+
+def cause(log_path: Path, returncode: int) -> str:
+    """Why lm-eval failed, in one line."""
+    text = log_path.read_text(errors="replace").replace("\r", "\n")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line.removeprefix("bench: ") for line in lines if line.startswith("bench: ")]
+    if returncode == _PARITY_EXIT and own:
+        return own[-1]
+    errors = [line for line in lines if "Error" in line.split(":")[0] or "Error:" in line]
+    said = (errors or lines or ["it said nothing"])[-1]
+    return f"lm-eval failed (exit {returncode}): {said[:300]}."
+
+
+def collect(
+    where: Path, sample: int
+) -> tuple[tuple[TaskScore, ...], tuple[QualityItem, ...], dict[str, Any]]:
+    """Scores, items and settings of one call; its sample logs are compressed in passing."""
+    found = sorted((where / "out").rglob("results_*.json"))
+    if not found:
+        raise BenchError(f"lm-eval wrote no results below {where}.")
+    results = json.loads(found[-1].read_text())
+    answers = _answers(where / "answers.jsonl")
+    items: list[QualityItem] = []
+    for task, config in results["configs"].items():
+        for path in sorted(found[-1].parent.glob(f"samples_{task}_????-??-??T*.jsonl")):
+            with path.open(encoding="utf-8") as file:
+                rows = map(json.loads, file)
+                kind = config.get("output_type")
+                items += read_items(
+                    rows, task=task, output_type=kind, sample=sample, answers=answers
+                )
+            _compress(path)
+    parity = where / "parity.json"
+    facts = {
+        "lm_eval_version": results.get("lm_eval_version"),
+        "parity": json.loads(parity.read_text()) if parity.exists() else None,
+        "model_args": results["config"].get("model_args"),
+        "gen_kwargs": results["config"].get("gen_kwargs"),
+        "limit": results["config"].get("limit"),
+        "chat_template_sha": results.get("chat_template_sha"),
+        "system_instruction_sha": results.get("system_instruction_sha"),
+        "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
+        "tokenizer_bos_token": results.get("tokenizer_bos_token"),
+        "max_length": results.get("max_length"),
+        "transformers_version": results.get("transformers_version"),
+    }
+    return read_scores(results, items), tuple(items), facts
+
+
+def _answers(path: Path) -> dict[str, dict[str, Any]]:
+    """What was recorded of generations, by the digest of their text."""
+    if not path.exists():
+        return {}
+    rows = map(json.loads, path.read_text().splitlines())
+    return {row["text_sha256"]: row for row in rows}
+
+
+def _compress(path: Path) -> None:
+    with path.open("rb") as plain, gzip.open(f"{path}.gz", "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    path.unlink()
+
+
+def mean_over_samples(scores: Sequence[TaskScore]) -> tuple[TaskScore, ...]:
+    """One score per metric: the mean over the repeats of the evaluation.
+
+    The standard error is that of one repeat: repeats of the same items are no new items.
+    """
+    from dataclasses import replace
+
+    by_metric: dict[tuple[str, str, str], list[TaskScore]] = {}
+    for s in scores:
+        by_metric.setdefault((s.task, s.metric, s.filter), []).append(s)
+    return tuple(
+        replace(group[0], value=sum(s.value for s in group) / len(group))
+        for group in by_metric.values()
+    )

@@ -1,0 +1,120 @@
+"""lm-eval's result files as values: scores per task, and one row per item. Pure, apart from IO of
+the caller: plain data in, values out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.record import QualityItem, TaskScore
+
+
+def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[TaskScore, ...]:
+    """Every metric of every task and group in a results file."""
+    chances = _chances(items)
+    found = []
+    for task, values in results["results"].items():
+        config = results["configs"].get(task) or {}
+        for key, value in values.items():
+            metric, _, name = key.partition(",")
+            if not name or metric.endswith("_stderr") or not isinstance(value, (int, float)):
+                continue
+            stderr = values.get(f"{metric}_stderr,{name}")
+            counts = results["n-samples"].get(task)
+            better = results["higher_is_better"].get(task, {}).get(metric)
+            found.append(
+                TaskScore(
+                    task=task,
+                    metric=metric,
+                    filter=name,
+                    value=float(value),
+                    stderr=float(stderr) if isinstance(stderr, (int, float)) else None,
+                    n=int(counts["effective"] if counts else values.get("sample_len", 0)),
+                    higher_is_better=better is not False,
+                    output_type=config.get("output_type"),
+                    version=_text(results["versions"].get(task)),
+                    num_fewshot=results["n-shot"].get(task),
+                    task_hash=(results.get("task_hashes") or {}).get(task),
+                    chance=chances.get(task) if metric in ("acc", "acc_norm") else None,
+                    group=task in results.get("groups", {}),
+                    generation=config.get("generation_kwargs"),
+                )
+            )
+    return tuple(found)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _chances(items: Iterable[QualityItem]) -> dict[str, float]:
+    """What guessing scores in each multiple-choice task: the mean of 1 ÷ choices."""
+    guesses: dict[str, list[float]] = {}
+    for item in items:
+        if len(item.logliks) > 1:
+            guesses.setdefault(item.task, []).append(1 / len(item.logliks))
+    return {task: sum(values) / len(values) for task, values in guesses.items()}
+
+
+def items(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    task: str,
+    output_type: str | None,
+    sample: int,
+    answers: Mapping[str, Mapping[str, Any]],
+) -> Iterator[QualityItem]:
+    """The items of one sample log. `answers` are what was recorded of generations, by digest."""
+    for row in rows:
+        answer = answers.get(_digest(row), {}) if output_type == "generate_until" else {}
+        for metric in row["metrics"]:
+            scored = _score(row.get(metric))
+            if scored is None:
+                continue
+            yield QualityItem(
+                task=task,
+                metric=metric,
+                filter=row["filter"],
+                doc_id=int(row["doc_id"]),
+                sample=sample,
+                value=scored[0],
+                weight=scored[1],
+                item_hash=_item_hash(row),
+                logliks=_logliks(row) if output_type == "multiple_choice" else (),
+                input_tokens=answer.get("input_tokens"),
+                output_tokens=answer.get("output_tokens"),
+                reasoning_tokens=answer.get("reasoning_tokens"),
+                truncated=(answer["finish_reason"] == "length") if answer else None,
+            )
+
+
+def _score(value: object) -> tuple[float, float] | None:
+    """(score, weight): a number as it is; (log-likelihood, units) as nats per unit, weighted by
+    the units; a list of verdicts as their share. None for what is no per-item score."""
+    if isinstance(value, (bool, int, float)):
+        return float(value), 1.0
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        return None
+    if all(isinstance(v, bool) for v in value):
+        return sum(value) / len(value), float(len(value))
+    if len(value) == 2 and all(isinstance(v, (int, float)) for v in value) and value[1] > 0:
+        return float(value[0]) / float(value[1]), float(value[1])
+    return None
+
+
+def _logliks(row: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(float(pair[0]) for pair in row["filtered_resps"])
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    """Digest of the (first) generated text, as the recording backend writes it."""
+    first = row["resps"][0]
+    text = first[0] if isinstance(first, list) else first
+    return hashlib.sha256(str(text).encode()).hexdigest()
+
+
+def _item_hash(row: Mapping[str, Any]) -> str:
+    """One digest of the three that lm-eval gives."""
+    joined = "".join(str(row[f"{part}_hash"]) for part in ("doc", "prompt", "target"))
+    return hashlib.sha256(joined.encode()).hexdigest()[:16]
