@@ -27,6 +27,10 @@ def client_bound(
 ) -> Iterable[Finding]:
     """Whether the load generator measured itself: CPU share, waiting for a core, own error."""
     workers = [w for d in repeats for w in d.workers]
+    if not workers:
+        text = "another load generator than bench's own: how well it keeps time is not known"
+        yield finding("client_cpu", "info", text)
+        return
     share = max((w.cpu_s / w.wall_s for w in workers if w.wall_s > 0), default=0.0)
     if share > _CPU_SHARE_LIMIT:
         text = f"a load worker used {share:.0%} of its core: raise load.workers"
