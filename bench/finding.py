@@ -11,18 +11,22 @@ Severity = Literal["pass", "info", "warn", "fail"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One check's outcome. `fail` withholds the headline; `figure` is the number it rests on."""
+    """One check's outcome. `fail` withholds the headline; `figure` is the number it rests on.
+
+    A failure that `withholds` energy leaves the speed standing.
+    """
 
     code: str
     severity: Severity
     text: str
     figure: float | None = None
     unit: str | None = None
+    withholds: Literal["all", "energy"] = "all"
 
 
 def is_valid(findings: Iterable[Finding]) -> bool:
-    """Whether none of the findings is a failure."""
-    return all(f.severity != "fail" for f in findings)
+    """Whether none of the findings is a failure of more than energy."""
+    return all(f.severity != "fail" or f.withholds == "energy" for f in findings)
 
 
 def finding(

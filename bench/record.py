@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.spec import RunSpec
+from bench.trace import Trace
 
 Int64 = npt.NDArray[np.int64]
 
@@ -181,7 +182,10 @@ class QualityResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run, raw. `status` is `running`, `complete`, or `failed` with `failure` saying why."""
+    """One run, raw. `status` is `running`, `complete`, or `failed` with `failure` saying why.
+
+    `marks` are moments by name on CLOCK_MONOTONIC (ns); `trace` is what the meters read.
+    """
 
     spec: RunSpec
     anchor: Anchor
@@ -194,8 +198,10 @@ class Run:
     quality: QualityResult | None = None
     status: Literal["running", "complete", "failed"] = "running"
     failure: str | None = None
+    marks: Mapping[str, int] = field(default_factory=dict)
     path: str = ""
     points: tuple[PointData, ...] = ()
+    trace: Trace | None = None
 
 
 REQUEST_COLUMNS = (

@@ -41,6 +41,19 @@ class Server:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gauges:
+    """What the engine and the meters show now; None where nothing tells."""
+
+    tokens_per_s: float | None = None
+    running: float | None = None
+    waiting: float | None = None
+    kv_use: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """One line of live progress: the phase, seconds since it began, and the last thing seen.
 
@@ -53,6 +66,7 @@ class Progress:
     done: float | None = None
     total: float | None = None
     unit: str = ""
+    gauges: Gauges = field(default_factory=Gauges)
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -330,6 +330,29 @@ class QualitySpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeterSpec:
+    """What meters power and memory. `auto` takes NVML, else RAPL, else nothing, and says why.
+
+    `replay` plays the recorded trace at `path` again, `synthetic` makes up boards that draw
+    `watts`: both are labelled so and are no measurement. `idle_s` is how long each idle baseline is
+    watched (None: 10 s with NVML, 5 s with RAPL).
+    """
+
+    kind: Literal["auto", "nvml", "rapl", "replay", "synthetic", "none"] = "auto"
+    path: str | None = None
+    period_s: float = 0.05
+    slow_period_s: float = 0.5
+    idle_s: float | None = None
+    watts: float = 400.0
+
+    def __post_init__(self) -> None:
+        _require(0 < self.period_s <= 0.2, "period_s must be in (0, 0.2]")
+        _require(self.period_s <= self.slow_period_s <= 1, "slow_period_s must be in [period_s, 1]")
+        _require(self.idle_s is None or self.idle_s >= 0, "idle_s must be at least 0")
+        _require(self.watts >= 0, "watts must be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Everything that defines one run; stored whole in run.json."""
 
@@ -341,6 +364,7 @@ class RunSpec:
     workload: WorkloadSpec
     load: LoadSpec
     fit: FitOptions = field(default_factory=FitOptions)
+    meter: MeterSpec = field(default_factory=MeterSpec)
     quality: QualitySpec = field(default_factory=QualitySpec)
     seed: int = 0
     results_dir: str = "results"

@@ -5,6 +5,7 @@ results/<model>/<quant>-x<gpus>-<timestamp>/
   points/<key>/point.json      the load point, its worker reports and engine counters
   points/<key>/requests.parquet, chunks.parquet
   quality/items.parquet        one row per scored item; lm-eval's own files lie beside it
+  telemetry/*.jsonl            what the meters and the engine's gauges showed, appended as read
   engine.log                   written by the engine itself
 """
 
@@ -26,6 +27,7 @@ from bench.codec import decode, encode
 from bench.errors import InputError, StoreError, nearest
 from bench.record import REQUEST_COLUMNS, LoadPoint, PointData, QualityItem, Run, WorkerReport
 from bench.spec import RunSpec
+from bench.trace import Trace, parse
 
 SCHEMA_VERSION = 1
 
@@ -71,8 +73,8 @@ def discard_run(path: Path) -> None:
 
 def save_run(path: Path, run: Run) -> None:
     """Write run.json; readers see the old or the new one, never half of one."""
-    record = {"schema_version": SCHEMA_VERSION, **encode(replace(run, points=()))}
-    del record["points"], record["path"]
+    record = {"schema_version": SCHEMA_VERSION, **encode(replace(run, points=(), trace=None))}
+    del record["points"], record["path"], record["trace"]
     _write_text(path / "run.json", json.dumps(record, indent=1) + "\n")
 
 
@@ -130,7 +132,24 @@ def load_run(path: Path) -> Run:
     folders = sorted(p.parent for p in (path / "points").glob("*/point.json"))
     points = tuple(load_point(p) for p in folders if p.suffix != ".part")
     run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
-    return replace(run, points=points)
+    return replace(run, points=points, trace=load_trace(path))
+
+
+def load_trace(path: Path) -> Trace | None:
+    """What the meters of a run read; None for a run from before there were any.
+
+    A last line cut short by a crash is left out. StoreError when the rest is no trace.
+    """
+    lines: list[str] = []
+    for file in sorted((path / "telemetry").glob("*.jsonl"), key=lambda p: p.name != "power.jsonl"):
+        text = file.read_text(encoding="utf-8")
+        lines += text[: text.rfind("\n") + 1].splitlines()
+    if not lines:
+        return None
+    try:
+        return parse(lines)
+    except (ValueError, KeyError, TypeError, InputError) as error:
+        raise StoreError(f"{path}/telemetry cannot be read: {error}") from error
 
 
 def load_point(folder: Path) -> PointData:

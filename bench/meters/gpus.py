@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,19 +51,27 @@ def list_gpus(env: Mapping[str, str] | None = None) -> GpuList:
 
 def visible(devices: tuple[GpuDevice, ...], setting: str | None) -> tuple[GpuDevice, ...]:
     """The devices that a CUDA_VISIBLE_DEVICES of indices or UUIDs leaves, in its order."""
+    return tuple(devices[i] for i in visible_indices([d.uuid for d in devices], setting))
+
+
+def visible_indices(uuids: Sequence[str], setting: str | None) -> list[int]:
+    """Places in NVML's list that a CUDA_VISIBLE_DEVICES of indices or UUIDs leaves, in its order.
+
+    Without the setting, all of them, in NVML's order.
+    """
     if setting is None:
-        return devices
-    chosen: list[GpuDevice] = []
+        return list(range(len(uuids)))
+    chosen: list[int] = []
     for word in (w.strip() for w in setting.split(",")):
         match = [
-            d
-            for d in devices
-            if (word.isdigit() and d.index == int(word)) or (word and d.uuid.startswith(word))
+            i
+            for i, uuid in enumerate(uuids)
+            if (word.isdigit() and i == int(word)) or (word and uuid.startswith(word))
         ]
         if not match:
             break  # CUDA ignores the first invalid entry and everything after it
         chosen.append(match[0])
-    return tuple(chosen)
+    return chosen
 
 
 def _device(index: int) -> GpuDevice:

@@ -1,0 +1,120 @@
+"""The engine's own gauges, read once a second while it is loaded, into the run's folder."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.clock import now_ns
+from bench.meters.watch import FOLDER
+from bench.server import Gauges
+from bench.trace import ENGINE, Reading, reading_line
+
+ENGINE_FILE = "engine.jsonl"
+PERIOD_S = 1.0
+_TIMEOUT_S = 2.0
+
+_SUMMED = {
+    "vllm:num_requests_running": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "vllm:generation_tokens_total": "generation_tokens",
+}
+_LARGEST = {"vllm:kv_cache_usage_perc": "kv_use", "vllm:gpu_cache_usage_perc": "kv_use"}
+
+
+class EngineWatch:
+    """What the engine said last."""
+
+    def __init__(self) -> None:
+        self.last: Reading | None = None
+        self.before: Reading | None = None
+
+    def gauges(self) -> Gauges:
+        """Requests, cache and, from the last two readings, tokens per second."""
+        if self.last is None:
+            return Gauges()
+        values = self.last.values
+        rate = None
+        if self.before is not None:
+            now, then = values.get("generation_tokens"), self.before.values.get("generation_tokens")
+            elapsed_s = (self.last.t_ns - self.before.t_ns) / 1e9
+            if now is not None and then is not None and elapsed_s > 0:
+                rate = (now - then) / elapsed_s
+        return Gauges(
+            tokens_per_s=rate,
+            running=values.get("running"),
+            waiting=values.get("waiting"),
+            kv_use=values.get("kv_use"),
+        )
+
+
+@contextmanager
+def watch_engine(
+    metrics_url: str | None, run_dir: Path, period_s: float = PERIOD_S
+) -> Iterator[EngineWatch]:
+    """Read the gauges every `period_s` for as long as the context lasts; nothing without a URL.
+
+    A reading that fails is left out: the engine may be too busy to answer.
+    """
+    watch = EngineWatch()
+    if metrics_url is None:
+        yield watch
+        return
+    over = threading.Event()
+    path = run_dir / FOLDER / ENGINE_FILE
+    path.parent.mkdir(exist_ok=True)
+
+    def follow() -> None:
+        with path.open("w", buffering=1) as file:
+            while not over.wait(period_s):
+                reading = read(metrics_url)
+                if reading is not None:
+                    watch.before, watch.last = watch.last, reading
+                    print(reading_line("engine", ENGINE, reading), file=file)
+
+    thread = threading.Thread(target=follow, name="engine gauges", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        over.set()
+        thread.join(_TIMEOUT_S + period_s)
+
+
+def read(metrics_url: str) -> Reading | None:
+    """One reading; None when the engine does not answer or knows none of the gauges."""
+    before = now_ns()
+    try:
+        with urllib.request.urlopen(metrics_url, timeout=_TIMEOUT_S) as reply:
+            text = reply.read().decode("utf-8", "replace")
+    except (urllib.error.URLError, OSError):
+        return None
+    after = now_ns()
+    values = gauges_in(text)
+    if not values:
+        return None
+    return Reading(t_ns=(before + after) // 2, half_ns=(after - before) // 2, values=values)
+
+
+def gauges_in(text: str) -> dict[str, float | int | None]:
+    """The few gauges needed, by a scan: a whole parse every second would cost the machine more.
+
+    Requests and tokens are summed over engines, the use of the KV cache is the fullest engine's.
+    """
+    values: dict[str, float | int | None] = {}
+    for line in text.splitlines():
+        name = line.partition("{")[0].partition(" ")[0]
+        key = _SUMMED.get(name) or _LARGEST.get(name)
+        if key is None:
+            continue
+        value = float(line.rpartition(" ")[2])
+        known = values.get(key)
+        if known is None:
+            values[key] = value
+        else:
+            values[key] = known + value if name in _SUMMED else max(known, value)
+    return values
