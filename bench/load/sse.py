@@ -190,8 +190,10 @@ _EVENT = re.compile(rb"(?:" + _FAST + rb"|([^\n]++(?:\n[^\n]++)*+))\n\n")
 
 def _fast(body: bytes) -> Columns | None:
     """The columns, or None for a body whose lines do not end in plain LF or is not UTF-8."""
+    if b"\r" in body:
+        return None
     body = body[: body.rfind(b"\n\n") + 2] if b"\n\n" in body else b""
-    if b"\r" in body or b"\n\n\n" in body or body.startswith(b"\n") or not _is_utf8(body):
+    if b"\n\n\n" in body or body.startswith(b"\n") or not _is_utf8(body):
         return None
     rows = _EVENT.findall(body)
     newlines = np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == 10)

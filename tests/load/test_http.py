@@ -1,0 +1,141 @@
+"""HTTP/1.1 found in raw bytes: however they are split, and strict about what is not HTTP."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.load.http import MAX_HEAD_BYTES, MalformedError, dechunk, frame, may_end, reads_of
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+BODIES = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
+
+
+def chunked(parts: list[bytes], trailer: bytes = b"") -> bytes:
+    """A chunked response whose chunks are `parts`."""
+    body = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts)
+    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n" + trailer + b"\r\n"
+
+
+@given(BODIES, st.data())
+def test_a_chunked_body_is_found_whole_and_no_sooner(
+    parts: list[bytes], data: st.DataObject
+) -> None:
+    whole = chunked(parts)
+    found = frame(whole)
+    assert found is not None
+    assert found.complete
+    assert found.end == len(whole)
+    assert found.body(whole) == b"".join(parts)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    early = frame(whole[:cut])
+    assert early is None or not early.complete
+    if early is not None:
+        assert b"".join(parts).startswith(early.body(whole[:cut]))
+
+
+@given(BODIES)
+def test_content_length_and_close_carry_the_same_body(parts: list[bytes]) -> None:
+    body = b"".join(parts)
+    sized = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    found = frame(sized + b"HTTP/1.1 200 OK\r\n")  # what follows on a kept connection is not ours
+    assert found is not None
+    assert found.complete
+    assert found.end == len(sized)
+    assert found.body(sized) == body
+    to_close = HEAD + b"\r\n" + body
+    open_ended = frame(to_close)
+    assert open_ended is not None
+    assert not open_ended.complete
+    closed = frame(to_close, closed=True)
+    assert closed is not None
+    assert closed.complete
+    assert closed.body(to_close) == body
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=8), st.data())
+def test_every_body_byte_is_dated_by_the_read_that_brought_it(
+    parts: list[bytes], data: st.DataObject
+) -> None:
+    whole = chunked(parts)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=6)))
+    edges = [0, *cuts, len(whole)]
+    sizes = [b - a for a, b in pairwise(edges)]
+    found = frame(whole)
+    assert found is not None
+    positions = [p for a, b in found.spans for p in range(a, b)]
+    expected = [sum(edge <= p for edge in edges[1:]) for p in positions]
+    offsets = np.arange(len(positions), dtype=np.int64)
+    assert reads_of(offsets, found.spans, sizes).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        HEAD + b"Content-Length: 12abc\r\n\r\nhello",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_HEAD_BYTES,
+    ],
+)
+def test_what_is_not_http_is_refused(bad: bytes) -> None:
+    with pytest.raises(MalformedError):
+        frame(bad)
+
+
+@pytest.mark.parametrize("size", [b"xyz", b"-5", b"0x10", b"1_0", b"", b"5 5"])
+def test_a_bad_chunk_size_is_refused(size: bytes) -> None:
+    with pytest.raises(MalformedError):
+        dechunk(size + b"\r\nhello\r\n0\r\n\r\n", 0)
+
+
+def test_chunk_extensions_trailers_and_interim_answers_are_taken() -> None:
+    whole = b"HTTP/1.1 100 Continue\r\n\r\n" + chunked([b"ab"], trailer=b"X-Sum: 1\r\n")
+    whole = whole.replace(b"2\r\nab", b"2;name=value\r\nab")
+    found = frame(whole)
+    assert found is not None
+    assert found.complete
+    assert found.head.status == 200
+    assert found.body(whole) == b"ab"
+    assert found.end == len(whole)
+
+
+def test_a_chunk_that_is_longer_than_it_says_is_refused() -> None:
+    with pytest.raises(MalformedError, match="does not end there"):
+        dechunk(b"3\r\nabcd\r\n0\r\n\r\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("head", "kept"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", True),
+    ],
+)
+def test_keep_alive_follows_version_and_header(head: bytes, kept: bool) -> None:
+    found = frame(head)
+    assert found is not None
+    assert found.head.keep_alive is kept
+
+
+def test_an_answer_without_a_body_ends_with_its_head() -> None:
+    whole = b"HTTP/1.1 204 No Content\r\n\r\n"
+    found = frame(whole)
+    assert found is not None
+    assert found.complete
+    assert found.end == len(whole)
+
+
+def test_the_cheap_test_for_an_end_never_misses_one() -> None:
+    for trailer in (b"", b"X: y\r\n"):
+        whole = chunked([b"abc"], trailer)
+        assert may_end(whole[-20:])

@@ -1,0 +1,176 @@
+"""Event streams: two readers that agree, and what counts as a token."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bench.load.http import MalformedError
+from bench.load.sse import _fast, _slow, events, read_body, tokens
+
+
+def completion(text: str, total: int | None = None, **more: Any) -> dict[str, Any]:
+    """One chunk as vLLM writes it, keys in its order."""
+    message: dict[str, Any] = {
+        "id": "cmpl-1", "object": "text_completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": None,
+                     "stop_reason": None, **more}],
+    }  # fmt: skip
+    if total is not None:
+        message["usage"] = {
+            "prompt_tokens": 7,
+            "total_tokens": 7 + total,
+            "completion_tokens": total,
+        }
+    return message
+
+
+def chat(delta: dict[str, Any]) -> dict[str, Any]:
+    """One chunk of a chat stream."""
+    return {
+        "id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}],
+    }  # fmt: skip
+
+
+def stream(*messages: Any, end: str = "\n\n", done: bool = True) -> bytes:
+    """An event stream of these messages."""
+    lines = [json.dumps(m, separators=(",", ":"), ensure_ascii=False) for m in messages]
+    return "".join(
+        f"data: {line}{end}" for line in [*lines, *(["[DONE]"] if done else [])]
+    ).encode()
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two readers made the same columns."""
+    arrays = ("last_byte", "total", "choice", "text")
+    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays) and (
+        (a.prompt, a.done, a.error) == (b.prompt, b.done, b.error)
+    )
+
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.builds(completion, st.text(max_size=12), st.none() | st.integers(0, 50)),
+        st.builds(lambda t: chat({"content": t}), st.text(max_size=12)),
+        st.just(chat({"role": "assistant", "content": ""})),
+        st.just(
+            {"object": "x", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}
+        ),
+        st.just({"error": {"message": "boom"}}),
+    ),
+    max_size=8,
+)
+
+
+@given(MESSAGES, st.booleans())
+@example([completion('a"b\\c'), completion("☃\u2028 ")], True)
+def test_the_fast_reader_reads_what_the_slow_one_reads(messages: list[Any], done: bool) -> None:
+    body = stream(*messages, done=done)
+    fast = _fast(body)
+    assert fast is not None
+    assert same(fast, _slow(body))
+
+
+@given(MESSAGES, st.sampled_from(["\n\n", "\r\n\r\n", "\r\r", "\n\n\n"]))
+def test_line_ends_do_not_matter(messages: list[Any], end: str) -> None:
+    read = read_body(stream(*messages, end=end))
+    plain = read_body(stream(*messages))
+    assert read.total.tolist() == plain.total.tolist()
+    assert read.text.tolist() == plain.text.tolist()
+    assert (read.prompt, read.done) == (plain.prompt, plain.done)
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_read_or_refused_never_more(body: bytes) -> None:
+    for raw in (body, b"data: " + body + b"\n\n"):
+        try:
+            read_body(raw)
+        except MalformedError:
+            continue
+
+
+@given(MESSAGES, st.data())
+def test_a_cut_stream_is_the_beginning_of_the_whole(
+    messages: list[Any], data: st.DataObject
+) -> None:
+    body = stream(*messages)
+    cut = data.draw(st.integers(0, len(body)))
+    part, whole = read_body(body[:cut]), read_body(body)
+    n = len(part.last_byte)
+    assert part.last_byte.tolist() == whole.last_byte[:n].tolist()
+    assert all(end < cut for end in part.last_byte)
+
+
+def test_comments_other_fields_and_several_data_lines() -> None:
+    body = b": ping\n\nevent: x\nid: 3\ndata: [1,\ndata: 2]\n\nretry: 10\n\n"
+    assert events(body) == [(b"[1,\n2]", body.index(b"\n\nretry") + 1)]
+
+
+def test_tokens_by_running_usage() -> None:
+    """Usage 1, 2, 5, 5 and a last chunk without choices: chunks of 1, 1 and 3 tokens."""
+    found = tokens(
+        read_body(
+            stream(
+                completion("a", 1), completion("", 2), completion("cde", 5), completion("", 5),
+                {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}},
+            )
+        )
+    )  # fmt: skip
+    assert found.counts is not None
+    assert found.counts.tolist() == [1, 1, 3]
+    assert (found.prompt, found.completion, found.done) == (7, 5, True)
+
+
+def test_tokens_by_text_where_usage_comes_at_the_end_only() -> None:
+    """The final usage must not turn the last chunk into all the tokens."""
+    found = tokens(
+        read_body(
+            stream(
+                chat({"role": "assistant", "content": ""}), chat({"content": "a"}),
+                chat({"reasoning_content": "b"}), chat({}),
+                {"choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 2}},
+            )
+        )
+    )  # fmt: skip
+    assert found.counts is None
+    assert len(found.last_byte) == 2
+    assert found.completion == 2
+
+
+def test_usage_in_the_last_text_chunk_is_no_running_usage() -> None:
+    found = tokens(read_body(stream(completion("a"), completion("b"), completion("c", 3))))
+    assert found.counts is None
+    assert len(found.last_byte) == 3
+    assert found.completion == 3
+
+
+def test_a_falling_usage_is_not_believed() -> None:
+    found = tokens(read_body(stream(completion("a", 4), completion("b", 2))))
+    assert found.counts is None
+    assert len(found.last_byte) == 2
+
+
+def test_an_error_event_is_kept_as_one() -> None:
+    found = tokens(read_body(stream(completion("a", 1), {"error": {"message": "out of cache"}})))
+    assert found.error is not None
+    assert "out of cache" in found.error
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "nonsense", "[1, 2]", '"text"', '{"choices": 3}', '{"choices": [1]}',
+        '{"choices": [{"delta": 3}]}', '{"choices": [], "usage": 5}',
+        '{"choices": [], "usage": {"completion_tokens": -1}}',
+        '{"choices": [], "usage": {"completion_tokens": 1.5}}', "[" * 20000,
+    ],
+)  # fmt: skip
+def test_what_is_no_completion_chunk_is_refused(event: str) -> None:
+    with pytest.raises(MalformedError):
+        read_body(f"data: {event}\n\n".encode())
