@@ -32,7 +32,9 @@ def error_rate(repeats: Sequence[PointData], limit: float) -> Finding:
     """Share of requests that failed, against the limit of the load."""
     outcome = np.concatenate([d.requests["outcome"] for d in repeats])
     failed = int((outcome != OK).sum())
-    share = failed / len(outcome) if len(outcome) else 1.0
+    share = failed / max(len(outcome), 1)
+    if not len(outcome):
+        return finding("errors", "fail", "no request was sent", None, "1")
     if failed == 0:
         return finding("errors", "pass", f"all {len(outcome)} requests succeeded", 0.0, "1")
     kinds = ", ".join(

@@ -1,0 +1,176 @@
+"""The certificate: a sound load point passes every check, and each fault is found by its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from point_support import Shot, even, point
+
+from bench.checks import certificate
+from bench.finding import Finding
+from bench.metrics import measure_all, steady_parts, whole_parts
+from bench.record import PointData, WorkerReport
+from bench.spec import LoadSpec, SloSpec, WorkloadSpec
+
+SLO = SloSpec(ttft_ms=500, tpot_ms=50)
+WORKLOAD = WorkloadSpec(name="w", input_tokens=8, output_tokens=5, slo=SLO)
+CALIBRATION = {
+    "ttft_error_p50_ms": 0.5, "ttft_error_p99_ms": 1.0, "itl_error_p50_ms": 0.01,
+    "itl_error_p99_ms": 0.1,
+}  # fmt: skip
+BUSY = WorkerReport(
+    requests=1, cpu_s=9.5, parse_cpu_s=0, wall_s=10, loop_lag_ns=(1000,), reconnects=0,
+    run_delay_s=0.0, wakeups=10,
+)  # fmt: skip
+
+
+def counters(data: PointData, generated: float = 0, **rises: float) -> PointData:
+    """The same point with the engine's own counters before and after; `generated` is added."""
+    total = float(data.chunk_tokens.sum()) + generated
+    zero = {"generation_tokens_total": 0.0, **dict.fromkeys(rises, 0.0)}
+    after = {"generation_tokens_total": total, **rises}
+    return replace(data, engine_before=zero, engine_after=after)
+
+
+def sound(shots: list[Shot] | None = None, **more: Any) -> list[PointData]:
+    return [
+        counters(point(even(150) if shots is None else shots, repeat=r, **more)) for r in range(3)
+    ]
+
+
+def checked(repeats: list[PointData], **changes: Any) -> dict[str, Finding]:
+    """The worst finding per code."""
+    parts = steady_parts(repeats, SLO, 0)
+    options: dict[str, Any] = {
+        "load": LoadSpec(), "workload": WORKLOAD, "exact_lengths": True,
+        "calibration": CALIBRATION, **changes,
+    }  # fmt: skip
+    order = ("pass", "info", "warn", "fail")
+    worst: dict[str, Finding] = {}
+    metrics = measure_all(parts, whole_parts(repeats, SLO, 0))
+    for finding in certificate(repeats, parts, metrics, **options):
+        known = worst.get(finding.code)
+        if known is None or order.index(finding.severity) > order.index(known.severity):
+            worst[finding.code] = finding
+    return worst
+
+
+def test_a_sound_load_point_passes_everything() -> None:
+    found = checked(sound())
+    doubtful = {code: f for code, f in found.items() if f.severity in ("warn", "fail")}
+    assert not doubtful
+
+
+def first(change: Callable[[Shot], Shot], every: int = 1) -> list[PointData]:
+    """150 requests of which each `every`-th is changed."""
+    return sound([change(s) if i % every == 0 else s for i, s in enumerate(even(150))])
+
+
+def _drifting() -> list[PointData]:
+    """Requests of 150 ms, then of 260 ms: every repeat alike."""
+    shots, at = [], 0.0
+    for i in range(150):
+        gap = 10 if i < 75 else 32
+        chunks = [at + 100 + gap * k for k in range(5)]
+        shots.append(Shot(sent=at, chunks=chunks, end=chunks[-1] + 10))
+        at = chunks[-1] + 10
+    return sound(shots)
+
+
+FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
+    ("clock", "fail", lambda: first(lambda s: replace(s, scheduled=s.sent + 1)), {}),
+    ("clock", "fail", lambda: first(lambda s: replace(s, chunks=[*s.chunks[:4], s.chunks[0]])), {}),
+    ("errors", "fail", lambda: first(lambda s: replace(s, outcome="timeout"), every=20), {}),
+    ("errors", "warn", lambda: first(lambda s: replace(s, outcome="timeout"), every=150), {}),
+    ("steady_state", "fail", _drifting, {}),
+    ("steady_state", "fail", lambda: sound(even(1)), {}),
+    ("client_cpu", "fail", lambda: sound(worker=BUSY), {}),
+    ("client_bound", "fail",
+     lambda: sound(worker=replace(BUSY, cpu_s=1, run_delay_s=0.06, wakeups=10)), {}),
+    ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p50_ms": 6.0}}),
+    ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "itl_error_p50_ms": 0.6}}),
+    ("calibration", "info", sound, {"calibration": None}),
+    ("calibration", "warn", sound, {"calibration": None, "load": LoadSpec(calibrate=False)}),
+    ("token_counts", "fail", lambda: first(lambda s: replace(s, usage=6)), {}),
+    ("server_counter", "fail", lambda: [counters(d, generated=100) for d in sound()], {}),
+    ("output_length", "fail", lambda: first(lambda s: replace(s, requested=9)), {}),
+    ("preemptions", "warn",
+     lambda: [counters(d, num_preemptions_total=3.0) for d in sound()], {}),
+    ("prefix_cache", "fail",
+     lambda: [counters(d, prefix_cache_hits_total=50.0, prefix_cache_queries_total=100.0)
+              for d in sound()], {}),
+    ("repeats", "warn", lambda: sound()[:2], {}),
+    ("samples", "warn", lambda: sound(even(30)), {}),
+    ("precision", "warn",
+     lambda: [counters(point(even(150, gap=g), repeat=r)) for r, g in enumerate((10, 20, 40))], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "severity", "make", "changes"), FAULTS, ids=[f"{f[0]}-{f[1]}" for f in FAULTS]
+)
+def test_each_fault_is_found(
+    code: str, severity: str, make: Callable[[], list[PointData]], changes: dict[str, Any]
+) -> None:
+    found = checked(make(), **changes)[code]
+    assert found.severity == severity, found.text
+
+
+def test_a_prefix_that_the_workload_declares_is_no_fault() -> None:
+    cached = {"prefix_cache_hits_total": 50.0, "prefix_cache_queries_total": 100.0}
+    repeats = [counters(d, **cached) for d in sound()]
+    shared = replace(WORKLOAD, shared_prefix_tokens=4)
+    assert checked(repeats, workload=shared)["prefix_cache"].severity == "pass"
+
+
+def test_noise_of_one_repeat_widens_the_interval_and_does_not_fail() -> None:
+    repeats = sound()
+    repeats[1] = _drifting()[0]
+    assert checked(repeats)["steady_state"].severity == "warn"
+
+
+def _open(count: int, every: float, took: Callable[[int], float], late: float = 0.0) -> PointData:
+    shots = []
+    for i in range(count):
+        sent = i * every * (1 + late)
+        end = sent + took(i)
+        shots.append(Shot(scheduled=i * every, sent=sent, chunks=[end - 1], end=end))
+    return point(shots, rate_per_s=1e3 / every)
+
+
+def test_an_open_loop_that_keeps_up() -> None:
+    found = checked([_open(400, 10, lambda _: 30.0)])
+    assert found["achieved_rate"].severity == "pass"
+    assert found["overload"].severity == "pass"
+
+
+def test_a_client_that_sends_too_slowly_is_named() -> None:
+    found = checked([_open(400, 10, lambda _: 30.0, late=0.2)])
+    assert found["achieved_rate"].severity == "fail"
+
+
+def test_a_queue_that_grows_without_bound_is_overload() -> None:
+    """Each request waits 8 ms longer than the one before: in flight grows all through."""
+    found = checked([_open(400, 10, lambda i: 30.0 + 8 * i)])
+    assert found["overload"].severity == "warn"
+    assert found["overload"].figure is not None
+    assert found["overload"].figure > 50
+
+
+def test_another_generator_is_not_vouched_for() -> None:
+    bare = [replace(d, workers=()) for d in sound()]
+    found = checked(bare)
+    assert found["client_cpu"].severity == "info"
+    assert "client_bound" not in found
+
+
+def test_nothing_at_all_fails_closed() -> None:
+    empty = [point([], concurrency=1)]
+    found = checked(empty)
+    assert found["steady_state"].severity == "fail"
+    assert found["errors"].severity == "fail"
+    assert np.isfinite(found["errors"].figure or 0)
