@@ -42,7 +42,9 @@ def point(
 ) -> PointData:
     """The PointData that these requests would have left."""
     mode: Literal["closed", "open"] = "closed" if rate_per_s is None else "open"
-    rows, stamps, tokens = [], [], []
+    rows: list[tuple[int, ...]] = []
+    stamps: list[int] = []
+    tokens: list[int] = []
     for i, s in enumerate(shots):
         counts = list(s.tokens or [1] * len(s.chunks))
         scheduled = s.sent if s.scheduled is None else s.scheduled
