@@ -115,7 +115,6 @@ def _arriving(
     spec: RunSpec, server: Server, point: LoadPoint, count: int
 ) -> tuple[PlannedRequest, ...]:
     assert point.rate_per_s is not None
-    assert spec.load.arrival != "trace"
     rng = np.random.default_rng((spec.seed, point.index, point.repeat, 1))
     offsets = arrivals_ns(spec.load.arrival, point.rate_per_s, count, rng, spec.load.burstiness)
     requests = _requests(spec, server, point, count)

@@ -44,7 +44,7 @@ class LoadPoint:
 
     index: int
     repeat: int
-    mode: Literal["closed", "open", "ramp"]
+    mode: Literal["closed", "open"]
     concurrency: int | None = None
     rate_per_s: float | None = None
 
@@ -194,7 +194,6 @@ class Run:
     fit: Mapping[str, Any] | None = None
     engine_facts: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
-    load_search: Mapping[str, Any] | None = None
     quality: QualityResult | None = None
     status: Literal["running", "complete", "failed"] = "running"
     failure: str | None = None

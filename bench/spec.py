@@ -227,8 +227,6 @@ class WorkloadSpec:
     shared_prefix_count: int = 1
     turns: int = 1
     turn_gap_s: float = 0.0
-    file: str | None = None
-    file_format: Literal["sharegpt", "messages", "trace"] | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -248,16 +246,15 @@ class LoadSpec:
     and `requests_per_slot` times the concurrency.
     """
 
-    mode: Literal["closed", "open", "ramp", "slo", "saturate"] = "closed"
+    mode: Literal["closed", "open"] = "closed"
     concurrency: tuple[int, ...] = (1, 4, 16)
     rate_per_s: tuple[float, ...] = ()
-    arrival: Literal["constant", "poisson", "gamma", "trace"] = "poisson"
+    arrival: Literal["constant", "poisson", "gamma"] = "poisson"
     burstiness: float = 1.0
     requests: int | None = None
     requests_per_slot: int = 8
     min_requests: int = 16
     duration_s: float | None = None
-    ramp_s: float = 0.0
     repeats: int = 3
     warmup_requests: int = 8
     request_timeout_s: float = 600.0
@@ -280,7 +277,7 @@ class LoadSpec:
         _require(0 <= self.max_error_rate <= 1, "max_error_rate must be in [0, 1]")
         if self.mode == "closed":
             _require(bool(self.concurrency), "concurrency needs at least one value")
-        if self.mode == "open" and self.arrival != "trace":
+        if self.mode == "open":
             _require(bool(self.rate_per_s), "rate_per_s needs at least one value in an open loop")
 
 

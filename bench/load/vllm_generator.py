@@ -36,7 +36,7 @@ def argv(
 ) -> list[str]:
     """The command that sends `count` requests at `point`; InputError where it has no equivalent."""
     lengths = (workload.input_tokens, workload.output_tokens)
-    if not all(isinstance(n, int) for n in lengths) or workload.turns > 1 or workload.file:
+    if not all(isinstance(n, int) for n in lengths) or workload.turns > 1:
         raise InputError("load.generator: vllm knows workloads of fixed lengths only; use bench.")
     if server.model_path is None:
         raise InputError(

@@ -23,7 +23,6 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "engine_facts": encode(run.engine_facts),
         "fit": encode(run.fit),
         "fit_errors": encode(measurement.fit_errors),
-        "load_search": encode(run.load_search),
         "provenance": encode(run.provenance),
         "spec": encode(run.spec),
     }

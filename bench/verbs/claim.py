@@ -174,7 +174,7 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
     spec, server = run.spec, run.server or {}
     lengths = {k: getattr(spec.workload, k) for k in ("input_tokens", "output_tokens")}
     w = spec.workload
-    plain = w.turns == 1 and w.file is None and w.shared_prefix_tokens == 0
+    plain = w.turns == 1 and w.shared_prefix_tokens == 0
     engine_args = getattr(spec.engine, "args", ())
     return {
         "model": spec.model.name,
