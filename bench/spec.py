@@ -77,7 +77,8 @@ class ModelSpec:
 @dataclass(frozen=True, kw_only=True)
 class QuantSpec:
     """A weight quantisation. `hf_quantization_config` is what its checkpoints carry, so that
-    dummy-weight models are quantised the same way; None for the checkpoint's native dtype."""
+    dummy-weight models are quantised the same way; None for the checkpoint's native dtype.
+    `recipe` is llm-compressor's, for `bench quantize`; None where it makes none."""
 
     name: str
     title: str
@@ -85,6 +86,7 @@ class QuantSpec:
     activation_bits: int | None = None
     group_size: int | None = None
     hf_quantization_config: Mapping[str, Any] | None = None
+    recipe: Mapping[str, Any] | None = None
     source: str = ""
     as_of: str = ""
 
@@ -227,6 +229,8 @@ class WorkloadSpec:
     shared_prefix_count: int = 1
     turns: int = 1
     turn_gap_s: float = 0.0
+    file: str | None = None
+    file_format: Literal["sharegpt", "messages", "trace"] | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -246,15 +250,18 @@ class LoadSpec:
     and `requests_per_slot` times the concurrency.
     """
 
-    mode: Literal["closed", "open"] = "closed"
+    mode: Literal["closed", "open", "ramp", "slo", "saturate"] = "closed"
     concurrency: tuple[int, ...] = (1, 4, 16)
     rate_per_s: tuple[float, ...] = ()
-    arrival: Literal["constant", "poisson", "gamma"] = "poisson"
+    arrival: Literal["constant", "poisson", "gamma", "trace"] = "poisson"
     burstiness: float = 1.0
     requests: int | None = None
     requests_per_slot: int = 8
     min_requests: int = 16
     duration_s: float | None = None
+    max_in_flight: int | None = None
+    over: Literal["rate", "concurrency"] = "rate"
+    resolution: float = 0.05
     repeats: int = 3
     warmup_requests: int = 8
     request_timeout_s: float = 600.0

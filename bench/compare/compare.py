@@ -1,0 +1,251 @@
+"""The comparison of variants: one row each, every change against the baseline, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.compare import speed
+from bench.compare.kernels import Kernel, kernel_of
+from bench.compare.likeness import Difference, differences, refuse
+from bench.compare.pareto import Better, front
+from bench.compare.speed import EVERYWHERE, SpeedChange
+from bench.compare.tasks import compare_tasks
+from bench.compare.variant import Variant, figure
+from bench.compare.words import words_of
+from bench.errors import InputError
+from bench.finding import Finding
+from bench.metrics import Metric
+from bench.quality import verdict as quality_verdict
+from bench.quality.verdict import TaskComparison
+from bench.record import TaskScore
+
+SHOWN = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "energy_per_output_token_j")
+_AXES: tuple[tuple[str, Better], ...] = (
+    ("quality", "higher"),
+    ("cost", "lower"),
+    ("latency", "lower"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One variant. `figures` are measured at the comparison's `load`; memory is the engine log's
+    word. `usd_per_mtok` is [low, high] for the GPU's quoted hourly prices at this rate, all hours
+    used; `cost_ratio` is cost per output token ÷ the baseline's on the same hardware."""
+
+    name: str
+    runs: tuple[str, ...]
+    baseline: bool
+    valid: bool
+    figures: Mapping[str, Metric]
+    weights_gib: float | None
+    kv_cache_gib: float | None
+    max_concurrency: float | None
+    max_concurrency_tokens: int | None
+    kernel: Kernel
+    usd_per_mtok: tuple[float, float] | None
+    cost_ratio: float | None
+    scores: tuple[TaskScore, ...]
+    speed: tuple[SpeedChange, ...] = ()
+    quality: tuple[TaskComparison, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    verdict: str = ""
+    codes: tuple[str, ...] = ()
+    pareto: Mapping[str, float | None] = field(default_factory=dict)
+    on_front: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Variants against their baseline, at 5 % after Holm's correction over what is tested together.
+
+    `load` is the load point whose figures the rows show; changes of speed cover all of them.
+    """
+
+    model: str
+    baseline: str
+    load: str | None
+    margin: float
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...] = ()
+    alpha: float = quality_verdict.ALPHA
+    usd_arose: str = "quoted hourly price of the GPU ÷ measured tokens, every hour used"
+
+
+def compare(
+    variants: Sequence[Variant],
+    *,
+    allow: Sequence[str] = (),
+    margin: float | None = None,
+    load: str | None = None,
+    usd_per_hour: float | None = None,
+) -> Comparison:
+    """Compare variants with the first one; InputError when they are not alike.
+
+    `usd_per_hour` is the price of one GPU (of the host where there is none); without it the GPU's
+    quoted range is used.
+    """
+    if len(variants) < 2:
+        raise InputError("bench compare needs two runs or more: name them, the baseline first.")
+    base = variants[0]
+    found = [_alike(base, v, allow) for v in variants]
+    margin = base.rounds[-1].run.spec.quality.margin if margin is None else margin
+    load = load or best_load(base)
+    rows = [_row(v, base, load, usd_per_hour) for v in variants]
+    changed = speed.corrected(
+        [speed.changes(speed.repeat_values(base.runs), speed.repeat_values(v.runs))
+         for v in variants[1:]]
+    )  # fmt: skip
+    scored = _quality(base, variants[1:], margin)
+    rows[1:] = [
+        _judged(replace(row, speed=s, quality=q, differences=d))
+        for row, s, q, d in zip(rows[1:], changed, scored, found[1:], strict=True)
+    ]
+    rows[0] = replace(rows[0], verdict="the baseline", cost_ratio=_ratio_of_baseline(rows[0]))
+    result = Comparison(
+        model=base.first.spec.model.name,
+        baseline=base.name,
+        load=load,
+        margin=margin,
+        rows=_placed(rows),
+    )
+    return replace(result, findings=_findings(result, variants))
+
+
+def _alike(base: Variant, other: Variant, allow: Sequence[str]) -> tuple[Difference, ...]:
+    """What differs from the baseline's first run, in every run of a variant."""
+    with_speed = bool(base.first.points) and any(run.points for run in other.runs)
+    result: dict[str, Difference] = {}
+    for run in (*base.runs[1:], *other.runs) if other is not base else base.runs[1:]:
+        here = differences(base.first, run, allow, speed=with_speed)
+        refuse(run.path or other.name, here)
+        result |= {d.key: d for d in here}
+    return tuple(result.values())
+
+
+def best_load(base: Variant) -> str | None:
+    """The load point of the baseline with the highest output rate."""
+    best: tuple[float, str] | None = None
+    for point in base.rounds[-1].measurement.points:
+        metric = point.metrics["output_tokens_per_s"]
+        rate = metric.value if metric.value is not None else metric.withheld_value
+        if rate is not None and (best is None or rate > best[0]):
+            best = (rate, point.point.label)
+    return None if best is None else best[1]
+
+
+def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float | None) -> Row:
+    run = variant.rounds[-1].run
+    facts = run.engine_facts or {}
+    figures = {
+        name: metric for name in SHOWN if (metric := figure(variant, load, name)) is not None
+    }
+    quality = variant.quality
+    return Row(
+        name=variant.name,
+        runs=tuple(r.path for r in variant.runs),
+        baseline=variant is base,
+        valid=all(m.measurement.valid for m in variant.rounds),
+        figures=figures,
+        weights_gib=facts.get("weights_gib"),
+        kv_cache_gib=facts.get("kv_cache_gib"),
+        max_concurrency=facts.get("max_concurrency"),
+        max_concurrency_tokens=facts.get("max_concurrency_tokens"),
+        kernel=kernel_of(run),
+        usd_per_mtok=_usd(variant, figures.get("output_tokens_per_s"), usd_per_hour),
+        cost_ratio=None,
+        scores=() if quality is None else quality[0].scores,
+    )
+
+
+def _usd(
+    variant: Variant, rate: Metric | None, usd_per_hour: float | None
+) -> tuple[float, float] | None:
+    spec = variant.first.spec
+    if rate is None or not rate.value:
+        return None
+    price = spec.gpu.price
+    low, high = (usd_per_hour, usd_per_hour) if usd_per_hour is not None else (
+        price.low_usd_per_gpu_h, price.high_usd_per_gpu_h,
+    )  # fmt: skip
+    if low is None or high is None:
+        return None
+    per_mtok = max(spec.gpus, 1) / (rate.value * 3600) * 1e6
+    return low * per_mtok, high * per_mtok
+
+
+def _quality(
+    base: Variant, others: Sequence[Variant], margin: float
+) -> list[tuple[TaskComparison, ...]]:
+    """Task comparisons of every variant, p values corrected over all of them together."""
+    first = base.quality
+    groups: list[tuple[TaskComparison, ...]] = []
+    for other in others:
+        second = other.quality
+        if first is None or second is None:
+            groups.append(())
+        else:
+            groups.append(compare_tasks(*first, *second, margin))
+    together = iter(quality_verdict.corrected([c for group in groups for c in group]))
+    return [tuple(next(together) for _ in group) for group in groups]
+
+
+def _judged(row: Row) -> Row:
+    overall = {c.metric: c for c in row.speed if c.load == EVERYWHERE}
+    rate = overall.get("output_tokens_per_s")
+    ratio = None if rate is None or rate.ratio is None else 1 / rate.ratio.value
+    row = replace(row, cost_ratio=ratio)
+    verdict, codes = words_of(row.speed, row.quality)
+    return replace(row, verdict=verdict, codes=codes)
+
+
+def _ratio_of_baseline(row: Row) -> float | None:
+    return 1.0 if "output_tokens_per_s" in row.figures else None
+
+
+def _placed(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with their place on quality, cost and latency, relative to the baseline."""
+    points: dict[str, dict[str, float | None]] = {}
+    for row in rows:
+        overall = {c.metric: c for c in row.speed if c.load == EVERYWHERE}
+        tpot = overall.get("tpot_p50_ms")
+        recovered = [c.recovery.value for c in row.quality if c.primary and c.recovery]
+        quality = min(recovered) if recovered else (1.0 if row.baseline and row.scores else None)
+        latency = 1.0 if row.baseline and row.figures else None
+        if tpot is not None and tpot.ratio is not None:
+            latency = tpot.ratio.value
+        points[row.name] = {"quality": quality, "cost": row.cost_ratio, "latency": latency}
+    known = [a for a in _AXES if any(p[a[0]] is not None for p in points.values())]
+    best = front(points, known)
+    return tuple(replace(row, pareto=points[row.name], on_front=row.name in best) for row in rows)
+
+
+def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding, ...]:
+    found: list[Finding] = []
+
+    def add(code: str, severity: Any, text: str) -> None:
+        found.append(Finding(code=code, severity=severity, text=text))
+
+    for row, variant in zip(result.rows, variants, strict=True):
+        if row.kernel.note is not None:
+            severity = "warn" if row.kernel.fallback else "info"
+            add("kernel_fallback" if row.kernel.fallback else "kernel", severity,
+                f"{row.name}: {row.kernel.note}")  # fmt: skip
+        if not row.valid and variant.first.points:
+            add("invalid_run", "warn", f"{row.name}: its run failed its certificate; the changes "
+                "of speed below rest on withheld figures (bench show says why)")  # fmt: skip
+        for d in row.differences:
+            if d.kind != "variant":
+                kind = "allowed" if d.allowed else "noted"
+                add(f"difference_{kind}", "warn" if d.allowed else "info", f"{row.name}: {d}")
+        result_quality = variant.rounds[-1].run.quality
+        if result_quality is not None and result_quality.status == "failed":
+            add("quality_failed", "warn", f"{row.name}: {result_quality.failure}")
+        cut = [i for m in variant.rounds for i in m.items if i.truncated]
+        if cut:
+            total = sum(i.truncated is not None for m in variant.rounds for i in m.items)
+            add("truncated", "warn", f"{row.name}: {len(cut)} of {total} generations were cut by "
+                "length and are scored as they are; raise max_gen_toks")  # fmt: skip
+    return tuple(found)

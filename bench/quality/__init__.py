@@ -1,0 +1,1 @@
+"""Quality of served variants: paired statistics over the same items. Pure."""

@@ -1,0 +1,153 @@
+"""The comparison of variants in the terminal: one row each, then why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.compare.compare import Comparison
+from bench.compare.speed import EVERYWHERE, SpeedChange
+from bench.compare.words import p_text, percent
+from bench.metrics import Metric
+from bench.quality.verdict import TaskComparison
+from bench.report.numbers import quantity, with_interval
+from bench.report.terminal import console
+
+_FIGURES = (
+    ("output tok/s", "output_tokens_per_s"),
+    ("TTFT p50 ms", "ttft_p50_ms"),
+    ("TPOT p50 ms", "tpot_p50_ms"),
+    ("J/token", "energy_per_output_token_j"),
+)
+
+
+def print_comparison(c: Comparison) -> None:
+    """Figures, changes of speed, quality task by task, findings, and a verdict per variant."""
+    out = console()
+    load = f" at {c.load}" if c.load else ""
+    out.print(f"[bold]{escape(c.model)}[/]: variants against {escape(c.baseline)}{load}")
+    out.print(_figures(c))
+    if any(row.speed for row in c.rows):
+        out.print(_speed(c))
+    if any(row.quality for row in c.rows):
+        out.print(_quality(c))
+    _notes(out, c)
+    for row in c.rows[1:]:
+        front = " · on the Pareto front" if row.on_front else ""
+        out.print(f"[bold]{escape(row.name)}[/]: {escape(row.verdict)}{front}", soft_wrap=True,
+                  highlight=False)  # fmt: skip
+
+
+def _figures(c: Comparison) -> Table:
+    used = [(t, n) for t, n in _FIGURES if any(n in row.figures for row in c.rows)]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("variant")
+    titles = (*(t for t, _ in used), "weights GiB", "KV GiB", "max requests", "$/M tokens")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("kernel")
+    table.add_column("trust")
+    for row in c.rows:
+        cells = [_figure(row.figures.get(name)) for _, name in used]
+        memory = [_number(row.weights_gib), _number(row.kv_cache_gib), _number(row.max_concurrency)]
+        kernel = ", ".join(row.kernel.names) or "–"
+        trust = "ok" if row.valid else ("FAILED" if row.figures else "–")
+        table.add_row(
+            escape(row.name), *cells, *memory, _usd(row.usd_per_mtok), escape(kernel), trust
+        )
+    return table
+
+
+def _figure(metric: Metric | None) -> str:
+    if metric is None:
+        return "–"
+    if metric.value is None:
+        return "withheld" if metric.withheld_value is not None else "–"
+    return with_interval(metric.value, metric.ci_low, metric.ci_high)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else quantity(value)
+
+
+def _usd(bounds: tuple[float, float] | None) -> str:
+    if bounds is None:
+        return "–"
+    low, high = map(quantity, bounds)
+    return low if low == high else f"{low}–{high}"
+
+
+def _speed(c: Comparison) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="speed: variant ÷ baseline, all loads")
+    for title in ("variant", "metric"):
+        table.add_column(title)
+    for title in ("change", "95 % interval", "pairs", "p", "p (Holm)"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in c.rows:
+        for change in row.speed:
+            if change.load == EVERYWHERE:
+                table.add_row(escape(row.name), change.metric, *_speed_cells(change))
+    return table
+
+
+def _speed_cells(change: SpeedChange) -> tuple[str, ...]:
+    verdict = change.verdict.replace("_", " ")
+    if change.ratio is None or change.p is None or change.p_holm is None:
+        return ("–", "–", str(change.pairs), "–", "–", verdict)
+    r = change.ratio
+    interval = f"{percent(r.low)} to {percent(r.high)}"
+    return (percent(r.value), interval, str(change.pairs), p_text(change.p),
+            p_text(change.p_holm), verdict)  # fmt: skip
+
+
+def _quality(c: Comparison) -> Table:
+    title = f"quality on the same items; equivalent above {c.margin:.0%} recovery"
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title)
+    for name in ("variant", "task", "metric"):
+        table.add_column(name)
+    for name in ("n", "baseline", "variant", "recovery", "95 % interval", "above chance",
+                 "lost/won", "p", "p (Holm)", "mean |ΔLL|"):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    scores = {(s.task, s.metric, s.filter): s.stderr for s in c.rows[0].scores}
+    for row in c.rows:
+        own = {(s.task, s.metric, s.filter): s.stderr for s in row.scores}
+        for task in row.quality:
+            if task.primary:
+                key = (task.task, task.metric, task.filter)
+                errors = scores.get(key), own.get(key)
+                table.add_row(escape(row.name), *_task_cells(task, errors))
+    return table
+
+
+def _task_cells(t: TaskComparison, stderr: Sequence[float | None]) -> tuple[str, ...]:
+    base, variant = (
+        f"{v:.4f}" + ("" if e is None else f" ± {e:.4f}")
+        for v, e in zip((t.baseline, t.variant), stderr, strict=True)
+    )
+    recovery, interval = "–", "–"
+    if t.recovery is not None:
+        recovery = f"{t.recovery.value:.2%}"
+        interval = f"{t.recovery.low:.2%} to {t.recovery.high:.2%}"
+    chance = "–" if t.recovery_above_chance is None else f"{t.recovery_above_chance.value:.2%}"
+    flips = "–" if t.lost is None else f"{t.lost}/{t.won}"
+    dll = "–" if t.mean_abs_dll_nats is None else f"{t.mean_abs_dll_nats:.3f}"
+    verdict = t.verdict.replace("_", " ")
+    if t.verdict == "not_enough_evidence" and t.more_items:
+        verdict += f": {t.more_items:,} more items"
+    return (t.task, t.metric, str(t.n), base, variant, recovery, interval, chance, flips,
+            p_text(t.p), p_text(t.p_holm), dll, verdict)  # fmt: skip
+
+
+def _notes(out: Console, c: Comparison) -> None:
+    for finding in c.findings:
+        style = {"warn": "yellow", "fail": "red"}.get(finding.severity, "dim")
+        line = f"{finding.severity.upper():<4}  {finding.code}: {finding.text}"
+        out.print(escape(line), style=style, highlight=False, soft_wrap=True)
+    out.print("± is lm-eval's standard error of each score; intervals and p are paired.",
+              style="dim", highlight=False)  # fmt: skip
