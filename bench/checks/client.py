@@ -16,6 +16,7 @@ CLIENT_ERROR_SHARE = 0.05
 CLIENT_ERROR_FLOOR_MS = 0.25
 """Errors below this decide nothing: they are under 5 % of any latency a user can feel."""
 _CPU_SHARE_LIMIT = 0.9
+_WAITING_SHARE = 0.5
 
 
 def client_bound(
@@ -66,7 +67,17 @@ def _client_delay(workers: Sequence[WorkerReport], metrics: Mapping[str, Metric]
             "Give the load generator cores of its own"
         )
         return finding("client_bound", "fail", text, delay_ms, "ms")
+    share = _waited_share(workers)
+    if share > _WAITING_SHARE:
+        text += f", {share:.0%} as long as it ran: something else wants its core"
+        return finding("client_bound", "warn", text, delay_ms, "ms")
     return finding("client_bound", "pass", text, delay_ms, "ms")
+
+
+def _waited_share(workers: Sequence[WorkerReport]) -> float:
+    """The longest time a worker waited for a core, as a share of the time it ran."""
+    known = [w for w in workers if w.run_delay_s is not None and w.cpu_s > 0]
+    return max(((w.run_delay_s or 0.0) / w.cpu_s for w in known), default=0.0)
 
 
 def _limit_ms(metrics: Mapping[str, Metric], name: str) -> float | None:

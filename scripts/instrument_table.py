@@ -1,0 +1,219 @@
+"""The load generator against a server of known timing, beside vLLM's own benchmark.
+
+    python scripts/instrument_table.py [ROW ...]
+
+The built-in truth server has the first core, the client the second, as on a machine that has no
+more. Each row: what the server says it did, what each client says it saw. The last row starves the
+client (other processes keep its core busy): it has to be found out. Exit code 1 when a promise of
+docs/instrument.md is not kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.calibration import cpu_us_per_token
+from bench.checks.client import client_bound
+from bench.engines.truth import serve_truth
+from bench.load import vllm_generator
+from bench.load.workers import drive
+from bench.metrics import measure_all, steady_parts, whole_parts
+from bench.record import LoadPoint, PointData
+from bench.server import Server
+from bench.spec import SloSpec, TruthSpec, WorkloadSpec
+from bench.workload import generate
+
+TINY = Path(__file__).parents[1] / "bench" / "assets" / "models" / "tiny"
+CORES = sorted(os.sched_getaffinity(0))
+SLO = SloSpec(ttft_ms=1e9, tpot_ms=1e9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One load, and what is promised of it (None: nothing)."""
+
+    name: str
+    streams: int
+    requests: int
+    ttft_ms: float
+    itl_ms: float
+    ttft_p50_within_ms: float | None = None
+    ttft_p99_within_ms: float | None = None
+    itl_p50_within_ms: float | None = None
+    cpu_us_per_token: float | None = None
+    tokens_per_s: float | None = None
+    starved: bool = False
+
+
+ROWS = (
+    Row(name="100 streams", streams=100, requests=400, ttft_ms=50, itl_ms=10,
+        ttft_p50_within_ms=1, ttft_p99_within_ms=5, itl_p50_within_ms=0.2, cpu_us_per_token=20),
+    Row(name="500 streams", streams=500, requests=1500, ttft_ms=50, itl_ms=10,
+        ttft_p50_within_ms=6),
+    Row(name="64 streams, no pace", streams=64, requests=2000, ttft_ms=0, itl_ms=0,
+        tokens_per_s=150_000),
+    Row(name="100 streams, starved", streams=100, requests=400, ttft_ms=50, itl_ms=10,
+        starved=True),
+)  # fmt: skip
+OUTPUT_TOKENS = 200
+HOGS = 4
+WORKLOAD = WorkloadSpec(name="table", input_tokens=64, output_tokens=OUTPUT_TOKENS, slo=SLO)
+
+
+def main() -> int:
+    """Run the rows that are named (all by default) with both clients, count broken promises."""
+    if len(CORES) < 2:
+        print("two cores are needed: one for the server, one for the client", file=sys.stderr)
+        return 2
+    print(f"{'':22}{'client':>16}{'TTFT p50 ms':>18}{'p99':>16}{'ITL p50 ms':>18}"
+          f"{'tokens/s':>12}{'CPU µs/token':>14}")  # fmt: skip
+    wanted = [row for row in ROWS if not sys.argv[1:] or row.name in sys.argv[1:]]
+    broken = [text for row in wanted for text in compare(row)]
+    for text in broken:
+        print(f"PROMISE BROKEN: {text}")
+    return 1 if broken else 0
+
+
+def compare(row: Row) -> list[str]:
+    """Print the row's lines; the promises that bench's client did not keep."""
+    with truth(row) as server, busy(row.starved):
+        ours = with_bench(server, row)
+        log = what_it_did(server)
+    show(row, "bench", ours, log)
+    broken = kept(row, ours, log)
+    with truth(row) as server, busy(row.starved):
+        point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=row.streams)
+        asked = replace(server, model_path=str(TINY))
+        theirs = vllm_generator.drive(asked, point, WORKLOAD, row.requests, seed=0, timeout_s=300)
+        # Its first request is a trial of its own that its result leaves out.
+        log = what_it_did(server)[-row.requests :]
+    show(row, "vllm benchmark", theirs, log)
+    return broken
+
+
+@contextlib.contextmanager
+def truth(row: Row) -> Iterator[Server]:
+    """The truth server on the first core; what follows in this process has the second."""
+    spec = TruthSpec(ttft_ms=row.ttft_ms, itl_ms=row.itl_ms)
+    os.sched_setaffinity(0, {CORES[0]})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve_truth(spec, Path(folder), lambda _: None) as server,
+    ):
+        os.sched_setaffinity(0, {CORES[1]})
+        yield server
+
+
+@contextlib.contextmanager
+def busy(wanted: bool) -> Iterator[None]:
+    """Other processes that want the client's core all the time."""
+    if not wanted:
+        yield
+        return
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(HOGS)]
+    try:
+        yield
+    finally:
+        for process in hogs:
+            process.kill()
+            process.wait()
+
+
+def with_bench(server: Server, row: Row) -> PointData:
+    """The row's load with bench's own client, one worker."""
+    requests = tuple(generate(WORKLOAD, row.requests, seed=(0,), vocab_size=None))
+    point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=row.streams)
+    return drive(server, point, requests, timeout_s=300, workers=1)
+
+
+def what_it_did(server: Server) -> list[dict[str, Any]]:
+    """The server's own account of every request, oldest first."""
+    url = server.base_url.removesuffix("/v1") + "/truth/log"
+    with urllib.request.urlopen(url, timeout=60) as reply:
+        log: list[dict[str, Any]] = json.load(reply)
+    return sorted(log, key=lambda entry: entry["received_ns"])
+
+
+def seen(data: PointData) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """TTFT of each request and every gap, in ms, as the client saw them."""
+    r = data.requests
+    some = r["chunks"] > 0
+    ttft = (data.chunk_ns[r["first_chunk"][some]] - r["sent_ns"][some]) / 1e6
+    pairs = zip(r["first_chunk"], r["chunks"], strict=True)
+    gaps = [np.diff(data.chunk_ns[a : a + n]) / 1e6 for a, n in pairs if n > 1]
+    return ttft, np.concatenate(gaps) if gaps else np.zeros(1)
+
+
+def did(log: list[dict[str, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The same as the server did it."""
+    ttft = np.array([(e["stamps_ns"][0] - e["received_ns"]) / 1e6 for e in log if e["stamps_ns"]])
+    gaps = np.concatenate([np.diff(e["stamps_ns"]) / 1e6 for e in log])
+    return ttft, gaps
+
+
+def rate(data: PointData) -> float:
+    """Tokens per second from the first request sent to the last byte."""
+    span_ns = int(data.requests["end_ns"].max() - data.requests["sent_ns"].min())
+    return float(data.chunk_tokens.sum()) / span_ns * 1e9
+
+
+def show(row: Row, client: str, data: PointData, log: list[dict[str, Any]]) -> None:
+    """One line: what the client saw, and in brackets what the server did."""
+    (ttft, gaps), (true_ttft, true_gaps) = seen(data), did(log)
+    p = np.percentile
+    cpu = cpu_us_per_token(data) if data.workers else None
+    print(
+        f"{row.name:22}{client:>16}"
+        f"{p(ttft, 50):>9.2f} ({p(true_ttft, 50):>6.2f})"
+        f"{p(ttft, 99):>8.2f} ({p(true_ttft, 99):>5.1f})"
+        f"{p(gaps, 50):>9.3f} ({p(true_gaps, 50):>6.3f})"
+        f"{rate(data):>12,.0f}" + (f"{cpu:>14.1f}" if cpu is not None else f"{'–':>14}"),
+        flush=True,
+    )
+
+
+def kept(row: Row, data: PointData, log: list[dict[str, Any]]) -> list[str]:
+    """What was promised of this row and not kept."""
+    (ttft, gaps), (true_ttft, true_gaps) = seen(data), did(log)
+    errors = {
+        "ttft_p50_within_ms": abs(np.percentile(ttft, 50) - np.percentile(true_ttft, 50)),
+        "ttft_p99_within_ms": abs(np.percentile(ttft, 99) - np.percentile(true_ttft, 99)),
+        "itl_p50_within_ms": abs(np.percentile(gaps, 50) - np.percentile(true_gaps, 50)),
+        "cpu_us_per_token": cpu_us_per_token(data) or 0.0,
+    }
+    broken = [
+        f"{row.name}: {name} is {value:.2f}, promised {getattr(row, name)}"
+        for name, value in errors.items()
+        if getattr(row, name) is not None and value > getattr(row, name)
+    ]
+    if row.tokens_per_s is not None and rate(data) < row.tokens_per_s:
+        broken.append(f"{row.name}: {rate(data):,.0f} tokens/s, promised {row.tokens_per_s:,.0f}")
+    if row.starved and not found_out(data):
+        broken.append(f"{row.name}: not marked client-bound")
+    return broken
+
+
+def found_out(data: PointData) -> bool:
+    """Whether the certificate withholds this load point's headline as client-bound."""
+    metrics = measure_all(steady_parts([data], SLO, 0), whole_parts([data], SLO, 0))
+    findings = list(client_bound([data], metrics, None, wanted=True))
+    for finding in findings:
+        if finding.severity in ("fail", "warn"):
+            print(f"{'':22}{finding.severity}: {finding.text}")
+    return any(finding.severity == "fail" for finding in findings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
