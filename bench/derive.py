@@ -6,7 +6,7 @@ from itertools import groupby
 
 from bench.checks import certificate
 from bench.codec import decode
-from bench.finding import Finding
+from bench.finding import Finding, is_valid
 from bench.fit_compare import FitError, MeasuredMemory, compare_fit
 from bench.fit_report import FitReport
 from bench.metrics import (
@@ -17,6 +17,8 @@ from bench.metrics import (
     whole_parts,
     withhold,
 )
+from bench.power import of_run as power
+from bench.power.measure import Metered
 from bench.record import PointData, Run
 from bench.utilised import against_hardware
 
@@ -24,8 +26,9 @@ from bench.utilised import against_hardware
 def derive(run: Run) -> Measurement:
     """Every number of a run, with the findings that go with it."""
     ordered = sorted(run.points, key=lambda d: (d.point.index, d.point.repeat))
+    how = power.metered_run(run)
     points = tuple(
-        measure_point(run, list(group))
+        measure_point(run, list(group), how)
         for _, group in groupby(ordered, key=lambda d: d.point.index)
     )
     return Measurement(
@@ -33,6 +36,7 @@ def derive(run: Run) -> Measurement:
         findings=run_findings(run),
         calibration=dict(run.calibration or {}),
         fit_errors=fit_errors(run),
+        power=power.run_document(run, how),
     )
 
 
@@ -51,7 +55,9 @@ def fit_errors(run: Run) -> tuple[FitError, ...]:
     return compare_fit(decode(FitReport, run.fit, "fit"), measured)
 
 
-def measure_point(run: Run, repeats: list[PointData]) -> PointMeasurement:
+def measure_point(
+    run: Run, repeats: list[PointData], how: Metered | None = None
+) -> PointMeasurement:
     """All metrics and checks of one load point; headline figures withheld when a check failed."""
     spec = run.spec
     parts = steady_parts(repeats, spec.workload.slo, spec.gpus)
@@ -59,6 +65,9 @@ def measure_point(run: Run, repeats: list[PointData]) -> PointMeasurement:
     server = run.server or {}
     shares, below_ceiling = against_hardware(spec, parts, metrics)
     metrics |= shares
+    how = how or power.metered_run(run)
+    drawn = power.point_power(run, how, parts)
+    metrics |= drawn.metrics
     checks = certificate(
         repeats,
         parts,
@@ -68,22 +77,15 @@ def measure_point(run: Run, repeats: list[PointData]) -> PointMeasurement:
         exact_lengths=bool(server.get("ignore_eos")),
         calibration=run.calibration,
     )
-    findings = (*checks, below_ceiling)
-    point = PointMeasurement(
+    findings = (*checks, below_ceiling, *drawn.findings)
+    shown = metrics if is_valid(findings) else withhold(metrics)
+    return PointMeasurement(
         point=repeats[0].point,
         requests=sum(d.count for d in repeats),
         window_s=tuple(p.window.seconds for p in parts),
-        metrics=metrics,
+        metrics=shown | power.point_memory(run, how, repeats),
         findings=findings,
-    )
-    if point.valid:
-        return point
-    return PointMeasurement(
-        point=point.point,
-        requests=point.requests,
-        window_s=point.window_s,
-        metrics=withhold(metrics),
-        findings=findings,
+        power=drawn.details,
     )
 
 

@@ -7,8 +7,8 @@ inside each run does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from bench.spec import SloSpec
 from bench.stats import Floats, Reduce, block_interval, mean, percentile, t_interval
 from bench.window import Window, steady_window
 
-Arose = Literal["measured", "allocated", "modelled", "quoted", "assumed"]
+Arose = Literal["measured", "allocated", "modelled", "quoted", "assumed", "replay", "synthetic"]
 
 ENOUGH_REPEATS = 3
 
@@ -31,7 +31,8 @@ class Metric:
     """A number with what is needed to trust it. `value` is None when not measured.
 
     `n` counts the observations (requests, gaps or time bins) behind it, `repeats` the independent
-    runs; `withheld_value` holds the number of a result that failed its certificate.
+    runs; `withheld_value` holds the number of a result that failed its certificate. `reason` says
+    why there is no value; `scope` what a power or an energy is of.
     """
 
     value: float | None
@@ -42,6 +43,8 @@ class Metric:
     repeats: int = 0
     arose: Arose = "measured"
     withheld_value: float | None = None
+    reason: str | None = None
+    scope: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,6 +288,8 @@ class PointMeasurement:
     window_s: tuple[float, ...]
     metrics: dict[str, Metric]
     findings: tuple[Finding, ...] = ()
+    power: Mapping[str, Any] | None = None
+    """What every device did in every window, as plain data."""
 
     @property
     def valid(self) -> bool:
@@ -300,6 +305,8 @@ class Measurement:
     findings: tuple[Finding, ...] = ()
     calibration: dict[str, Any] = field(default_factory=dict)
     fit_errors: tuple[FitError, ...] = ()
+    power: Mapping[str, Any] | None = None
+    """Source, devices and idle baselines of the run's power, as plain data."""
 
     @property
     def valid(self) -> bool:
@@ -362,8 +369,8 @@ def withhold(metrics: dict[str, Metric]) -> dict[str, Metric]:
     """The same metrics with every headline figure moved to `withheld_value`."""
     kept = {d.name for d in METRICS if d.whole_run}
     return {
-        name: Metric(value=None, unit=m.unit, n=m.n, repeats=m.repeats, withheld_value=m.value)
-        if name not in kept
-        else m
+        name: m
+        if name in kept or m.value is None
+        else replace(m, value=None, ci_low=None, ci_high=None, withheld_value=m.value)
         for name, m in metrics.items()
     }

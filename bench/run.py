@@ -24,6 +24,8 @@ from bench.evaluators import lm_eval
 from bench.load import vllm_generator
 from bench.load.workers import LoadProgress, drive
 from bench.meters import engine_stats
+from bench.meters.engine_watch import watch_engine, with_gauges
+from bench.meters.watch import Watch, watch
 from bench.metrics import PointMeasurement
 from bench.plan import WARM_UP_INDEX, Plan, load_points, plan, warm_ups
 from bench.preflight import preflight
@@ -50,13 +52,18 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
     path = create_run_dir(spec)
     run = Run(spec=spec, anchor=provenance.anchor(), path=str(path), fit=fit)
     with _recorded(run, path) as recorder:
-        with load_engine(spec.engine.kind).serve(spec, path, progress) as server:
+        with (
+            watch(spec, path) as meter,
+            _served(spec, path, meter, progress) as server,
+            watch_engine(server.metrics_url, path) as engine,
+        ):
             recorder.note(
                 server=describe(server),
                 provenance=provenance.collect(server.model_path),
                 engine_facts=_engine_facts(server),
+                marks=meter.marks,
             )
-            for data in measure_load(spec, server, progress):
+            for data in measure_load(spec, server, with_gauges(progress, meter, engine)):
                 save_point(path, data)
             if spec.quality.tasks:
                 recorder.note(quality=score_quality(spec, server, path, progress))
@@ -64,6 +71,17 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
         if spec.load.calibrate and ours and spec.engine.kind not in ("truth", "none"):
             recorder.note(calibration=_calibration(path, progress))
     return load_run(path)
+
+
+@contextlib.contextmanager
+def _served(
+    spec: RunSpec, path: Path, meter: Watch, progress: ProgressCallback
+) -> Iterator[Server]:
+    """The server between its two idle baselines: before it is launched, and before any load."""
+    meter.idle("before_launch", progress)
+    with load_engine(spec.engine.kind).serve(spec, path, progress) as server:
+        meter.idle("resident", progress)
+        yield server
 
 
 class _Recorder:

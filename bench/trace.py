@@ -1,8 +1,8 @@
 """A trace: what the meters read, in time order, with the reason of everything they could not read.
 
 One JSON object a line: a header, then readings `{"k": kind, "d": device, "t": ns, "h": ns, "v":
-{...}}`. `t` is the middle of the read on CLOCK_MONOTONIC and `h` half its length. A value that could
-not be read is null and `why` says so; it is never 0. Repeated values are kept.
+{...}}`. `t` is the middle of the read on CLOCK_MONOTONIC and `h` half its length. A value that
+could not be read is null and `why` says so; it is never 0. Repeated values are kept.
 """
 
 from __future__ import annotations

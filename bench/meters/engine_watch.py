@@ -7,11 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench.clock import now_ns
-from bench.meters.watch import FOLDER
-from bench.server import Gauges
+from bench.meters.watch import FOLDER, Watch
+from bench.server import Gauges, Progress, ProgressCallback
 from bench.trace import ENGINE, Reading, reading_line
 
 ENGINE_FILE = "engine.jsonl"
@@ -83,6 +84,22 @@ def watch_engine(
     finally:
         over.set()
         thread.join(_TIMEOUT_S + period_s)
+
+
+def with_gauges(progress: ProgressCallback, meter: Watch, engine: EngineWatch) -> ProgressCallback:
+    """The same callback, told besides what the engine and the meters show at that moment."""
+
+    def show(state: Progress) -> None:
+        shown, power = engine.gauges(), meter.gauges()
+        gauges = replace(
+            shown,
+            power_w=power.power_w,
+            temperature_c=power.temperature_c,
+            memory_gib=power.memory_gib,
+        )
+        progress(replace(state, gauges=gauges))
+
+    return show
 
 
 def read(metrics_url: str) -> Reading | None:

@@ -44,7 +44,9 @@ class NvmlSource:
         proc: Path = Path("/proc"),
     ) -> None:
         if binding is None:
-            import pynvml as binding  # loads no driver until nvmlInit
+            import pynvml  # loads no driver until nvmlInit
+
+            binding = pynvml
         self._nvml = binding
         self._clock = clock or MonotonicClock()
         self._proc = proc
@@ -91,9 +93,7 @@ class NvmlSource:
                 "memory_total_bytes": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
             }
         )
-        mig, persistence, memory = (
-            values[k] for k in ("mig", "persistence", "memory_total_bytes")
-        )
+        mig, persistence, memory = (values[k] for k in ("mig", "persistence", "memory_total_bytes"))
         # A board without MIG answers "not supported", which is as good as a no.
         off = "mig" in why and why["mig"] == "Not Supported"
         return Device(
@@ -110,16 +110,16 @@ class NvmlSource:
 
     def header(self) -> Header:
         """Driver and CUDA versions, and the devices."""
-        values: dict[str, str | None] = {}
-        for name, call in (
-            ("driver", lambda: _text(self._nvml.nvmlSystemGetDriverVersion())),
-            ("cuda", lambda: _cuda(int(self._nvml.nvmlSystemGetCudaDriverVersion_v2()))),
-        ):
-            try:
-                values[name] = call()
-            except self._nvml.NVMLError:
-                values[name] = None
-        return Header(source="nvml", devices=self._devices, **values)  # type: ignore[arg-type]
+        nvml = self._nvml
+        values, _ = self._tried(
+            {
+                "driver": lambda: _text(nvml.nvmlSystemGetDriverVersion()),
+                "cuda": lambda: _cuda(int(nvml.nvmlSystemGetCudaDriverVersion_v2())),
+            }
+        )
+        return Header(
+            source="nvml", devices=self._devices, driver=values["driver"], cuda=values["cuda"]
+        )
 
     def devices(self) -> tuple[Device, ...]:
         """The boards, in CUDA_VISIBLE_DEVICES' order, else NVML's."""

@@ -26,8 +26,8 @@ POWER_FILE = "power.jsonl"
 IDLE_S = {"nvml": 10.0, "rapl": 5.0, "replay": 1.0, "synthetic": 1.0, "none": 0.0}
 """How long an idle baseline is watched; a board's counter undercounts below 5 s."""
 
+_SHOW_EVERY_S = 0.5
 _STOP_S = 5.0
-_START_S = 30.0
 _TAIL_BYTES = 65536
 _LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 
@@ -40,6 +40,8 @@ class Watch:
         self.header = header
         self.marks: dict[str, int] = {}
         self._idle_s = IDLE_S[header.source] if idle_s is None else idle_s
+        self._shown = Gauges()
+        self._shown_at_s = 0.0
 
     def mark(self, name: str) -> None:
         """Remember that `name` is now."""
@@ -66,8 +68,12 @@ class Watch:
 
     def gauges(self) -> Gauges:
         """Power, temperature and memory as last written; all None when nothing is metered."""
-        if not self.header.devices:
-            return Gauges()
+        now_s = time.monotonic()
+        if self.header.devices and now_s - self._shown_at_s >= _SHOW_EVERY_S:
+            self._shown, self._shown_at_s = self._read(), now_s
+        return self._shown
+
+    def _read(self) -> Gauges:
         latest: dict[tuple[str, int], dict[str, Any]] = {}
         for line in _tail(self.path):
             latest[line["k"], line["d"]] = line.get("v") or {}

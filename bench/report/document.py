@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.codec import encode
 from bench.metrics import METRICS, Measurement, PointMeasurement
+from bench.power.table import POWER_METRICS
 from bench.record import Run
 
 
@@ -17,12 +18,14 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "valid": measurement.valid,
         "findings": encode(measurement.findings),
         "load_points": [point_document(p) for p in measurement.points],
-        "formulas": {d.name: d.formula for d in METRICS},
+        "formulas": {d.name: d.formula for d in METRICS}
+        | {d.name: d.formula for d in POWER_METRICS},
         "calibration": encode(run.calibration),
         "engine": encode(run.server),
         "engine_facts": encode(run.engine_facts),
         "fit": encode(run.fit),
         "fit_errors": encode(measurement.fit_errors),
+        "power": measurement.power,
         "provenance": encode(run.provenance),
         "spec": encode(run.spec),
     }
@@ -40,6 +43,7 @@ def point_document(point: PointMeasurement) -> dict[str, Any]:
         **{name: encode(metric) for name, metric in point.metrics.items()},
         "valid": point.valid,
         "findings": encode(point.findings),
+        "power": point.power,
     }
 
 

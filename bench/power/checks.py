@@ -1,0 +1,340 @@
+"""The rules for a figure of energy: one function a pitfall, one finding with a reason code each.
+
+A failure here withholds the energy and leaves the speed, except where another's process shared
+the board: that is somebody else's speed too. Limits stand beside the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from bench.finding import Finding, Severity, finding
+from bench.power.window import DeviceWindow
+
+RESIDUAL_PASS, RESIDUAL_FAIL = 0.03, 0.05
+HALVES_LIMIT = 0.03
+FAST_GAP_S, SLOW_GAP_S = 0.25, 1.5
+STUCK_S = 2.0
+ENOUGH_REPEATS = 3
+P95_MULTIPLE = 3
+FLAT_C = 3.0
+IDLE_SHARE, LIMIT_SHARE = 0.5, 1.2
+INTEGRATED = "integrated_instant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLimits:
+    """How long a window must be: below `least_s` no energy, below `enough_s` flagged short."""
+
+    least_s: float
+    enough_s: float
+
+
+# A board's counter steps every 100 ms and undercounts short windows (-3.7 % at 2 s on one board);
+# RAPL counts every millisecond, so only the load itself has to be long enough.
+WINDOW_LIMITS = {"rapl": WindowLimits(least_s=5.0, enough_s=15.0)}
+DEFAULT_LIMITS = WindowLimits(least_s=30.0, enough_s=60.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadWindow:
+    """What the load did in one window: tokens of successful requests, however failed ones cost.
+
+    `half_tokens` are output tokens per half, `half_energy_j` the deployment's energy per half.
+    """
+
+    repeat: int
+    start_ns: int
+    end_ns: int
+    output_tokens: float
+    input_tokens: float
+    requests: int
+    failed_share: float
+    p95_latency_s: float | None
+    half_tokens: tuple[float, float] = (0.0, 0.0)
+    half_energy_j: tuple[float | None, float | None] = (None, None)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+Windows = Sequence[DeviceWindow]
+
+
+def energy(code: str, severity: Severity, text: str, figure: float | None = None) -> Finding:
+    """A finding whose failure withholds energy alone."""
+    return replace(finding(code, severity, text, figure), withholds="energy")
+
+
+def counter(windows: Windows) -> Finding:
+    """The counter is there; without it the integral stands in, and says so."""
+    missing = [w for w in windows if w.counter_j is None and w.counter_bracketed]
+    if not missing:
+        return energy("energy_counter", "pass", "energy is the rise of the board's own counter")
+    why = missing[0].counter_why or "not read"
+    if all(w.integral_j is not None for w in missing):
+        text = (
+            f"{missing[0].label} has no energy counter ({why}): method={INTEGRATED}, not to be "
+            "ranked against counters"
+        )
+        return energy("energy_counter", "warn", text)
+    return energy("energy_counter", "fail", f"{missing[0].label} gives no energy: {why}")
+
+
+def one_method(windows: Windows) -> Finding:
+    """Boards of one deployment are all measured in one way, or their sum is of neither."""
+    methods = sorted({str(w.method) for w in windows})
+    if len(methods) > 1:
+        text = f"energy was had in unlike ways: {', '.join(methods)}"
+        return energy("energy_method", "fail", text)
+    return energy("energy_method", "pass", f"method={methods[0] if methods else 'none'}")
+
+
+def plausible(windows: Windows) -> Finding:
+    """No reset: the counter rose, to a mean power between half of idle and 1.2 x the limit."""
+    for w in windows:
+        if w.counter_j is not None and w.counter_j <= 0:
+            text = f"the counter of {w.label} did not rise: the driver was reloaded or reset"
+            return energy("energy_reset", "fail", text, w.counter_j)
+        if w.mean_w is None:
+            continue
+        low = None if w.idle_w is None else IDLE_SHARE * w.idle_w
+        high = None if w.limit_w is None else LIMIT_SHARE * w.limit_w
+        if (low is not None and w.mean_w < low) or (high is not None and w.mean_w > high):
+            text = (
+                f"{w.label} would have drawn {w.mean_w:.0f} W, outside half of idle to "
+                f"{LIMIT_SHARE} x its limit: the counter jumped"
+            )
+            return energy("energy_reset", "fail", text, w.mean_w)
+    return energy("energy_reset", "pass", "mean power is between idle and the limit")
+
+
+def mig(windows: Windows) -> Finding:
+    """No MIG: every instance would repeat the whole board's counter."""
+    on = [w for w in windows if w.device.mig]
+    if on:
+        text = f"{on[0].label} is split (MIG): its instances repeat the whole board's energy"
+        return energy("mig", "fail", text)
+    return energy("mig", "pass", "no board is split (MIG)")
+
+
+def shared(windows: Windows) -> Finding:
+    """Nobody else was on the boards at any sample; speed and energy would be theirs too."""
+    if not any(w.device.scope == "GPU board" for w in windows):
+        return finding("gpu_shared", "info", "a processor is shared with whatever the host runs")
+    foreign = [w for w in windows if w.sharing.foreign]
+    if foreign:
+        pids = ", ".join(map(str, foreign[0].sharing.foreign))
+        text = f"processes that are not this run's used {foreign[0].label}: {pids}"
+        return finding("gpu_shared", "fail", text)
+    unverified = next((w.sharing.unverified for w in windows if w.sharing.unverified), None)
+    if unverified:
+        text = f"exclusivity unverified: {unverified}"
+        return finding("gpu_shared", "warn", text)
+    return finding("gpu_shared", "pass", "no other process was on the boards at any sample")
+
+
+def gaps(windows: Windows) -> Finding:
+    """Readings without a hole: 250 ms for power, 1.5 s for the counter."""
+    for name, limit in (("fast_gap_s", FAST_GAP_S), ("slow_gap_s", SLOW_GAP_S)):
+        known = [(g, w) for w in windows if (g := getattr(w, name)) is not None]
+        worst, at = max(known, key=lambda pair: pair[0], default=(0.0, None))
+        if at is not None and worst > limit:
+            text = f"no reading of {at.label} for {worst:.2f} s; at most {limit} s may pass"
+            return energy("sampling_gap", "fail", text, worst)
+    return energy("sampling_gap", "pass", "the readings have no gap")
+
+
+def bracketed(windows: Windows) -> Finding:
+    """Readings on both sides of every window."""
+    cut = [w for w in windows if not (w.counter_bracketed and w.power_bracketed)]
+    if cut:
+        text = f"the readings of {cut[0].label} do not reach both ends of the window"
+        return energy("window_bracketed", "fail", text)
+    return energy("window_bracketed", "pass", "every window lies between readings")
+
+
+def cross_check(windows: Windows) -> Finding:
+    """Counter and integrated field 186 agree: ≤ 3 % passes, above 5 % there is no figure.
+
+    Agreement shows consistency, not accuracy: one sensor may feed both.
+    """
+    known = [w for w in windows if w.residual is not None]
+    if not known:
+        return energy("energy_cross_check", "warn", "no second sensor to check the energy against")
+    worst = max(known, key=lambda w: abs(w.residual or 0.0))
+    share = worst.residual or 0.0
+    text = (
+        f"integrated power of {worst.label} is {worst.integral_j:.1f} J, its counter says "
+        f"{worst.counter_j:.1f} J ({share:+.1%})"
+    )
+    if abs(share) > RESIDUAL_FAIL:
+        return energy("energy_cross_check", "fail", text, share)
+    return energy(
+        "energy_cross_check", "warn" if abs(share) > RESIDUAL_PASS else "pass", text, share
+    )
+
+
+def throttling(windows: Windows) -> Iterator[Finding]:
+    """Heat or the power brake slowed a board (flag); the share under its power cap (report)."""
+    hot = [(w.throttled["thermal"], w) for w in windows if w.throttled.get("thermal", 0.0) > 0]
+    braked = [(w.brake_share, w) for w in windows if w.brake_share]
+    known = any("thermal" in w.throttled for w in windows)
+    if hot or braked:
+        share, w = max(hot or braked, key=lambda pair: pair[0] or 0.0)
+        cause = "heat" if hot else "the power brake"
+        text = f"{cause} slowed {w.label} for {share:.1%} of the window"
+        yield finding("throttling", "warn", text, share, "1")
+    elif known:
+        yield finding("throttling", "pass", "neither heat nor the power brake slowed a board", 0.0)
+    else:
+        yield finding("throttling", "info", "the boards do not say whether they throttled")
+    capped = [s for w in windows if (s := w.throttled.get("power cap")) is not None]
+    if capped:
+        share = max(capped)
+        text = f"under the power cap for {share:.1%} of the window"
+        yield finding("power_cap", "info", text, share, "1")
+
+
+def settings(windows: Windows) -> Iterator[Finding]:
+    """Power limits below the default and clocks set by somebody: another board than the usual."""
+    for w in windows:
+        default = w.device.power_limit_default_w
+        if w.limit_w is not None and default is not None and w.limit_w < default - 0.5:
+            text = (
+                f"{w.label} is limited to {w.limit_w:.0f} W of {default:.0f} W: compare like limits"
+            )
+            yield finding("power_limit", "warn", text, w.limit_w, "W")
+            break
+    locked = [w for w in windows if w.user_clock_share]
+    if locked:
+        text = f"somebody set the clocks of {locked[0].label} ({locked[0].sm_mhz or 0:.0f} MHz)"
+        yield finding("user_clocks", "warn", text, locked[0].sm_mhz, "MHz")
+
+
+def stuck(windows: Windows) -> Finding:
+    """Field 186 moves under load."""
+    known = [(w.stuck_s, w) for w in windows if w.stuck_s is not None]
+    worst, at = max(known, key=lambda pair: pair[0] or 0.0, default=(None, None))
+    if at is not None and worst is not None and worst > STUCK_S:
+        text = f"the power reading of {at.label} stood still for {worst:.1f} s under load"
+        return finding("stuck_sensor", "warn", text, worst, "s")
+    return finding("stuck_sensor", "pass", "no power reading stood still", worst, "s")
+
+
+def flat_temperature(windows: Windows) -> Finding:
+    """Boards were warm before the window began."""
+    known = [(abs(w.temperature_rise_c), w) for w in windows if w.temperature_rise_c is not None]
+    if not known:
+        return finding("temperature", "info", "no temperature was read")
+    worst, at = max(known, key=lambda pair: pair[0])
+    if worst > FLAT_C:
+        text = f"{at.label} changed by {at.temperature_rise_c:+.0f} °C in a window: warm up longer"
+        return finding("temperature", "warn", text, worst, "°C")
+    return finding("temperature", "pass", f"temperatures moved by {worst:.0f} °C", worst, "°C")
+
+
+def failed_requests(loads: Sequence[LoadWindow], limit: float) -> Finding:
+    """Failed requests burn energy and give no tokens: few, or the figure is of the failures."""
+    worst = max((w.failed_share for w in loads), default=0.0)
+    if worst > limit:
+        text = f"{worst:.1%} of requests failed: their energy counts, their tokens do not"
+        return energy("energy_failures", "fail", text, worst)
+    return energy("energy_failures", "pass", f"{worst:.1%} of requests failed", worst)
+
+
+def long_enough(loads: Sequence[LoadWindow], limits: WindowLimits) -> Finding:
+    """A window of 60 s and three times the p95 latency; below 30 s there is no figure."""
+    if not loads:
+        return energy("energy_window", "fail", "there is no steady window")
+    shortest = min(loads, key=lambda w: w.seconds)
+    remedy = "load=energy, or raise load.duration_s"
+    if shortest.seconds < limits.least_s:
+        text = (
+            f"windows of {shortest.seconds:.1f} s give no energy, {limits.least_s:g} s do: {remedy}"
+        )
+        return energy("energy_window", "fail", text, shortest.seconds)
+    p95 = [(w.p95_latency_s, w) for w in loads if w.p95_latency_s is not None]
+    hurried = [w for p, w in p95 if p is not None and w.seconds < P95_MULTIPLE * p]
+    if shortest.seconds < limits.enough_s or hurried:
+        text = (
+            f"short windows ({shortest.seconds:.1f} s; {limits.enough_s:g} s and {P95_MULTIPLE}x "
+            f"the p95 latency are enough): {remedy}"
+        )
+        return energy("energy_window", "warn", text, shortest.seconds)
+    return energy("energy_window", "pass", f"windows of {shortest.seconds:.1f} s", shortest.seconds)
+
+
+def halves(loads: Sequence[LoadWindow]) -> Finding:
+    """J/token of the two halves of every window agree within 3 %."""
+    worst: float | None = None
+    for w in loads:
+        (a_j, b_j), (a_tokens, b_tokens) = w.half_energy_j, w.half_tokens
+        if a_j is None or b_j is None or not a_tokens or not b_tokens:
+            continue
+        a, b = a_j / a_tokens, b_j / b_tokens
+        difference = 2 * (b - a) / (a + b)
+        if worst is None or abs(difference) > abs(worst):
+            worst = difference
+    if worst is None:
+        return energy("energy_halves", "info", "the halves of the windows cannot be compared")
+    text = f"J/token of the halves of a window differ by {worst:+.1%}"
+    severity: Severity = "fail" if abs(worst) > HALVES_LIMIT else "pass"
+    return energy("energy_halves", severity, text, worst)
+
+
+def enough_repeats(loads: Sequence[LoadWindow]) -> Finding:
+    """Three repeats, or nothing is known of how well the figure repeats."""
+    n = len({w.repeat for w in loads})
+    if n < ENOUGH_REPEATS:
+        return energy(
+            "energy_repeats", "warn", f"{n} repeat(s): how well it repeats is not known", n
+        )
+    return energy("energy_repeats", "pass", f"{n} repeats", n)
+
+
+DEVICE_CHECKS: tuple[Callable[[Windows], Finding], ...] = (
+    counter,
+    one_method,
+    plausible,
+    mig,
+    shared,
+    gaps,
+    bracketed,
+    cross_check,
+    stuck,
+    flat_temperature,
+)
+
+
+def all_checks(
+    windows: Windows, loads: Sequence[LoadWindow], *, source: str, max_error_rate: float
+) -> tuple[Finding, ...]:
+    """Every rule over all devices and repeats of one load point."""
+    return (
+        *(check(windows) for check in DEVICE_CHECKS),
+        *throttling(windows),
+        *settings(windows),
+        failed_requests(loads, max_error_rate),
+        long_enough(loads, WINDOW_LIMITS.get(source, DEFAULT_LIMITS)),
+        halves(loads),
+        enough_repeats(loads),
+    )
+
+
+def sampler_effect(without_a: float, with_sampler: float, without_b: float) -> Finding:
+    """Throughput with the sampler against the mean of before and after without it (A/B/A).
+
+    A change within the two runs without it, or below 1 %, is no effect.
+    """
+    base = (without_a + without_b) / 2
+    change = with_sampler / base - 1
+    noise = abs(without_a - without_b) / base
+    if change < -max(noise, 0.01):
+        text = f"the sampler slows the load by {-change:.1%} (A and A differ by {noise:.1%})"
+        return finding("sampler_effect", "warn", text, change, "1")
+    text = f"with the sampler {change:+.1%}; A and A differ by {noise:.1%}"
+    return finding("sampler_effect", "pass", text, change, "1")

@@ -1,0 +1,95 @@
+"""Which of the metered devices are the deployment: by UUID, those that it was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.finding import Finding
+from bench.power.checks import energy
+from bench.power.sharing import sharing
+from bench.trace import Device, Scope, Trace
+
+USED_BYTES = 256 * 2**20
+"""A board whose used memory rose by this since before the launch holds a part of the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """The devices whose power is the deployment's; `reason` says why there is none."""
+
+    devices: tuple[Device, ...] = ()
+    scope: Scope | None = None
+    reason: str | None = None
+    finding: Finding | None = None
+
+
+def deployment(
+    trace: Trace, gpus: int, start_ns: int, end_ns: int, own_pids: tuple[int, ...] | None
+) -> Deployment:
+    """The boards of a run on `gpus` of them, else the processors; seen from start to end.
+
+    Boards given to the run but left idle are the deployment's all the same.
+    """
+    source = trace.header.source
+    boards = tuple(d for d in trace.header.devices if d.scope == "GPU board")
+    if len({d.uuid for d in boards}) < len(boards):
+        text = "a board is listed twice: its power would count double"
+        return Deployment(reason=text, finding=energy("gpu_set", "fail", text))
+    if boards and source in ("replay", "synthetic"):
+        expected = gpus or len(boards)
+        return _all_of(boards, expected)
+    if boards and gpus:
+        if len(boards) <= gpus:
+            return _all_of(boards, gpus)
+        return _chosen(trace, boards, gpus, start_ns, end_ns, own_pids)
+    packages = tuple(d for d in trace.header.devices if d.scope == "CPU package")
+    if packages and not gpus:
+        text = f"{len(packages)} processor packages, with everything else that ran on them"
+        return Deployment(
+            devices=packages, scope="CPU package", finding=energy("gpu_set", "info", text)
+        )
+    reason = trace.header.reason or ("the run uses no GPU" if boards else "no device is metered")
+    return Deployment(reason=reason)
+
+
+def _all_of(boards: tuple[Device, ...], expected: int) -> Deployment:
+    if len(boards) != expected:
+        text = f"{len(boards)} boards are metered, the run has {expected}"
+        return Deployment(reason=text, finding=energy("gpu_set", "fail", text))
+    uuids = ", ".join(d.uuid for d in boards)
+    found = energy("gpu_set", "pass", f"all {expected} boards are metered: {uuids}")
+    return Deployment(devices=boards, scope="GPU board", finding=found)
+
+
+def _chosen(
+    trace: Trace,
+    boards: tuple[Device, ...],
+    gpus: int,
+    start_ns: int,
+    end_ns: int,
+    own_pids: tuple[int, ...] | None,
+) -> Deployment:
+    """More boards than the run was given: those it used, then the first of the visible ones."""
+    used = [d for d in boards if _used(trace, d, start_ns, end_ns, own_pids)]
+    if len(used) > gpus:
+        text = f"the run used {len(used)} boards, {gpus} were asked for"
+        return Deployment(reason=text, finding=energy("gpu_set", "fail", text))
+    chosen = (used + [d for d in boards if d not in used])[:gpus]
+    uuids = ", ".join(d.uuid for d in chosen)
+    if len(used) == gpus:
+        found = energy("gpu_set", "pass", f"the boards that the run used: {uuids}")
+    else:
+        text = f"seen in use: {len(used)} of {gpus} boards; the first of the visible ones are taken"
+        found = energy("gpu_set", "warn", f"{text}: {uuids}")
+    return Deployment(devices=tuple(chosen), scope="GPU board", finding=found)
+
+
+def _used(
+    trace: Trace, device: Device, start_ns: int, end_ns: int, own_pids: tuple[int, ...] | None
+) -> bool:
+    """The run's own processes were seen on it, or its memory filled after the trace began."""
+    if sharing(trace, device, start_ns, end_ns, own_pids).own:
+        return True
+    t_ns, used = trace.of(device.index, "memory").read("used_bytes")
+    during = used[(t_ns >= start_ns) & (t_ns <= end_ns)]
+    return bool(len(during)) and float(during.max() - used[0]) > USED_BYTES

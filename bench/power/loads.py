@@ -1,0 +1,63 @@
+"""What a load point did in its steady windows, as the energy needs it: tokens, requests, halves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.metrics import Steady
+from bench.power.checks import LoadWindow
+from bench.power.window import DeviceWindow, device_window
+from bench.record import OK
+from bench.trace import Device, Trace
+from bench.window import Window
+
+
+def load_window(part: Steady, trace: Trace, devices: Sequence[Device]) -> LoadWindow:
+    """One repeat's window: tokens of successful requests that arrived in it, and its halves."""
+    r, window = part.data.requests, part.window
+    ended = window.holds(r["end_ns"])
+    failed = int((r["outcome"][ended] != OK).sum())
+    middle = (window.start_ns + window.end_ns) // 2
+    parts = (
+        Window(start_ns=window.start_ns, end_ns=middle),
+        Window(start_ns=middle, end_ns=window.end_ns),
+    )
+    latencies = (r["end_ns"] - r["sent_ns"])[part.ok]
+    return LoadWindow(
+        repeat=part.data.point.repeat,
+        start_ns=window.start_ns,
+        end_ns=window.end_ns,
+        output_tokens=_output_tokens(part, window),
+        input_tokens=_input_tokens(part),
+        requests=int(part.ok.sum()),
+        failed_share=failed / int(ended.sum()) if ended.any() else 0.0,
+        p95_latency_s=float(np.percentile(latencies, 95)) / 1e9 if len(latencies) else None,
+        half_tokens=(_output_tokens(part, parts[0]), _output_tokens(part, parts[1])),
+        half_energy_j=(_energy_j(trace, devices, parts[0]), _energy_j(trace, devices, parts[1])),
+    )
+
+
+def _output_tokens(part: Steady, window: Window) -> float:
+    d = part.data
+    good = d.requests["outcome"][part.chunk_owner] == OK
+    return float(d.chunk_tokens[good & window.holds(d.chunk_ns)].sum())
+
+
+def _input_tokens(part: Steady) -> float:
+    """Prompt tokens of successful requests whose first token arrived in the window."""
+    r = part.data.requests
+    good = (r["outcome"] == OK) & part.window.holds(part.first_token_ns)
+    prompt = np.where(r["usage_prompt_tokens"] >= 0, r["usage_prompt_tokens"], r["input_tokens"])
+    return float(prompt[good].sum())
+
+
+def _energy_j(trace: Trace, devices: Sequence[Device], window: Window) -> float | None:
+    found: list[DeviceWindow] = [
+        device_window(trace, d, window.start_ns, window.end_ns) for d in devices
+    ]
+    energies = [w.energy_j for w in found]
+    if not energies or any(e is None for e in energies):
+        return None
+    return float(sum(e for e in energies if e is not None))

@@ -1,0 +1,79 @@
+"""A stored Run and its power: what `bench.derive` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.codec import encode
+from bench.metrics import Metric, Steady
+from bench.power.measure import Metered, PointPower, measure, metered
+from bench.power.memory import memory_metrics
+from bench.power.table import VERIFIED_ON_HARDWARE
+from bench.record import PointData, Run
+
+
+def metered_run(run: Run) -> Metered:
+    """The run's devices and idle baselines."""
+    start, end = _load_span(run.points)
+    return metered(
+        run.trace,
+        gpus=run.spec.gpus,
+        marks=run.marks,
+        own_pids=_own_pids(run),
+        start_ns=start,
+        end_ns=end,
+    )
+
+
+def point_power(run: Run, how: Metered, parts: Sequence[Steady]) -> PointPower:
+    """Power and energy of one load point."""
+    return measure(how, parts, max_error_rate=run.spec.load.max_error_rate)
+
+
+def point_memory(run: Run, how: Metered, repeats: Sequence[PointData]) -> dict[str, Metric]:
+    """Memory of the deployment, with the KV cache's peak at one load point."""
+    start, end = _load_span(repeats)
+    return memory_metrics(
+        run.trace,
+        how.deployment.devices,
+        run.marks,
+        run.engine_facts,
+        gpus=run.spec.gpus,
+        arose=how.arose,
+        start_ns=start,
+        end_ns=end,
+    )
+
+
+def run_document(run: Run, how: Metered) -> Mapping[str, Any]:
+    """Source, devices, baselines and labels of a run's power, as plain data."""
+    header = None if run.trace is None else run.trace.header
+    return {
+        "power_source": how.source,
+        "reason": how.deployment.reason,
+        "host_reason": None if header is None else header.host_reason,
+        "note": None if header is None else header.note,
+        "scope": how.deployment.scope,
+        "verified_on_hardware": VERIFIED_ON_HARDWARE and how.source == "nvml",
+        "driver": None if header is None else header.driver,
+        "cuda": None if header is None else header.cuda,
+        "devices": encode(how.deployment.devices),
+        "idle": {name: encode(found) for name, found in how.idle.items()},
+        "engine_log_lines": (run.engine_facts or {}).get("lines"),
+    }
+
+
+def _load_span(points: Sequence[PointData]) -> tuple[int, int]:
+    starts = [p.start_ns for p in points if p.count]
+    ends = [int(p.requests["end_ns"].max()) for p in points if p.count]
+    return (min(starts), max(ends)) if starts else (0, 0)
+
+
+def _own_pids(run: Run) -> tuple[int, ...] | None:
+    """The run's own process and its server's; None for a server that somebody else started."""
+    if run.spec.engine.kind == "endpoint":
+        return None
+    owner = None if run.trace is None else run.trace.header.owner_pid
+    server = (run.server or {}).get("pid")
+    return tuple(p for p in (owner, server) if isinstance(p, int))
