@@ -195,7 +195,7 @@ def _run(arguments: Arguments) -> int:
 def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any] | None, int]:
     """Execute one composed run and show it; its JSON document and exit code."""
     from bench.derive import derive
-    from bench.report.progress import shown
+    from bench.report.live import shown
     from bench.run import execute
 
     with shown() as progress:
@@ -379,7 +379,7 @@ def _claim(arguments: Arguments) -> int:
     )
 
     def measure(overrides: Sequence[str]) -> Any:
-        from bench.report.progress import shown
+        from bench.report.live import shown
         from bench.run import execute
 
         place = f"results_dir={request.results_dir}"
@@ -400,7 +400,7 @@ def _claim(arguments: Arguments) -> int:
 def _quantize(arguments: Arguments) -> int:
     from bench.codec import decode
     from bench.quantizers.spec import QuantizeSpec
-    from bench.report.progress import shown
+    from bench.report.live import shown
     from bench.verbs import quantize
 
     _no_words(arguments)
@@ -450,7 +450,7 @@ def _interleave(arguments: Arguments, overrides: Sequence[str], rounds: int, req
     """Run quant=A,B in turn, `rounds` times over; quality is scored in the last round alone."""
     from dataclasses import replace
 
-    from bench.report.progress import shown
+    from bench.report.live import shown
     from bench.run import execute
     from bench.verbs import compare
 

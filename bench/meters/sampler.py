@@ -204,16 +204,26 @@ def main() -> int:
         fast_period_s=config["fast_s"],
         slow_period_s=config["slow_s"],
     )
+    try:
+        _write(path, sources, header)
+    except OSError as error:  # a full disk: what stands is kept, and the trace has a gap
+        print(f"failed power cannot be recorded ({error.strerror}).", flush=True)
+        return 1
+    finally:
+        for source in sources:
+            source.close()
+    return 0
+
+
+def _write(path: Path, sources: Sequence[Source], header: Header) -> None:
+    """The whole trace, line by line, until the owner is gone."""
     with path.open("w", buffering=1) as file:
         print(header_line(header), file=file)
         print("ready", flush=True)
         if sources:
             clock = _PipeClock()
-            rates = Rates(fast_s=config["fast_s"], slow_s=config["slow_s"])
+            rates = Rates(fast_s=header.fast_period_s, slow_s=header.slow_period_s)
             Sampling(sources, lambda line: print(line, file=file), clock, rates).run(clock.stopped)
-    for source in sources:
-        source.close()
-    return 0
 
 
 if __name__ == "__main__":

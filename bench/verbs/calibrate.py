@@ -9,7 +9,7 @@ from bench.calibrate import calibrate
 from bench.calibration import Shape
 from bench.codec import encode
 from bench.load.workers import STREAMS_PER_WORKER
-from bench.report.progress import shown
+from bench.report.live import shown
 from bench.report.terminal import print_calibration
 from bench.spec import RunSpec, TruthSpec
 
