@@ -13,8 +13,10 @@ from bench.evaluators.lm_eval import check as check_quality
 from bench.fit import fit, suggested_max_model_len, with_alternatives
 from bench.fit_report import FitReport
 from bench.headroom import is_cpu
+from bench.meters.cpu import cpu_flags
 from bench.meters.gpus import host_memory_bytes, list_gpus
 from bench.model_config import hub_config, read_config
+from bench.plan import check_workload
 from bench.spec import GpuSpec, ModelSpec, RunSpec, VllmSpec
 from bench.weights import resolve_weights
 
@@ -26,9 +28,11 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     are missing or the model does not fit (unless fit.force).
     """
     check_quality(spec.quality)
+    check_workload(spec)
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
+    check_kernels(spec, cpu_flags())
     missing = _missing_gpus(spec)
     if spec.gpu.kind == "auto" and not missing:
         spec = resolve(spec, frozenset({"gpus"}), catalogue)
@@ -46,6 +50,22 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def check_kernels(spec: RunSpec, flags: frozenset[str]) -> None:
+    """Refuse a quantisation whose kernel this CPU lacks.
+
+    vLLM would load it, answer /health with 200, and die at the first request (vllm#55613). No
+    flags at all mean that the system does not list them: then the engine decides.
+    """
+    four_bit = spec.quant.weight_bits == 4 and spec.quant.activation_bits == 16
+    if spec.gpus > 0 or not four_bit or not flags or "avx512f" in flags:
+        return
+    raise InputError(
+        f"quant={spec.quant.name}: vLLM's CPU kernel for 4-bit weights needs AVX-512, which this "
+        "CPU lacks. Score its quality in-process (engine=none quality=NAME), serve quant=int8, or "
+        "use a GPU."
+    )
 
 
 def _as_planned(spec: RunSpec, report: FitReport) -> RunSpec:

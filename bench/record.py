@@ -40,18 +40,28 @@ class PlannedRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPoint:
-    """One setting of the load: closed loop (`concurrency`) or open loop (`rate_per_s`)."""
+    """One setting of the load: closed loop (`concurrency`) or open loop (`rate_per_s`).
+
+    A ramp rises from `rate_per_s` to `rate_to_per_s`; an open loop without a rate follows a trace
+    at its own pace.
+    """
 
     index: int
     repeat: int
-    mode: Literal["closed", "open"]
+    mode: Literal["closed", "open", "ramp"]
     concurrency: int | None = None
     rate_per_s: float | None = None
+    rate_to_per_s: float | None = None
 
     @property
     def label(self) -> str:
-        """Short name, unique within a run apart from the repeat: `c16` or `r2.5`."""
-        return f"c{self.concurrency}" if self.mode == "closed" else f"r{self.rate_per_s:g}"
+        """Short name, unique within a run apart from the repeat: `c16`, `r2.5`, `r1-8`, `trace`."""
+        if self.mode == "closed":
+            return f"c{self.concurrency}"
+        if self.rate_per_s is None:
+            return "trace"
+        to = "" if self.rate_to_per_s is None else f"-{self.rate_to_per_s:g}"
+        return f"r{self.rate_per_s:g}{to}"
 
     @property
     def key(self) -> str:
@@ -159,6 +169,22 @@ class QualityItem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerStats:
+    """The generations of one task: how many tokens an answer takes, and how many were cut.
+
+    Means over `n` generations as the server counted them, thinking included; None where it did
+    not count. `truncated` are those that ended by length, None where no reason was given.
+    """
+
+    task: str
+    n: int
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    reasoning_tokens: float | None = None
+    truncated: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class QualityResult:
     """What lm-eval said of the served artefact; the items are in quality/items.parquet.
 
@@ -172,6 +198,7 @@ class QualityResult:
     status: Literal["complete", "failed"] = "complete"
     failure: str | None = None
     scores: tuple[TaskScore, ...] = ()
+    answers: tuple[AnswerStats, ...] = ()
     samples: int = 1
     took_s: float | None = None
     lm_eval_version: str | None = None
@@ -194,6 +221,7 @@ class Run:
     fit: Mapping[str, Any] | None = None
     engine_facts: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
+    load_search: Mapping[str, Any] | None = None
     quality: QualityResult | None = None
     status: Literal["running", "complete", "failed"] = "running"
     failure: str | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.cost import TcoRun, ThroughputPoint
+from bench.cost import MeasuredQuality, TcoRun, ThroughputPoint
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.spec import SloSpec
+
+NORMAL_95 = 1.96  # standard errors to either side of a 95 % interval
 
 Word = Literal["invalid", "dummy", "replay", "synthetic"]
 
@@ -25,7 +27,34 @@ def tco_run(run: Run, measurement: Measurement) -> TcoRun:
         as_of=run.anchor.wall_iso[:10],
         words=_words(run, measurement),
         licence=spec.model.licence,
+        quality=measured_quality(run),
     )
+
+
+def measured_quality(run: Run) -> MeasuredQuality | None:
+    """The pass rate of the first task whose answers' tokens were counted, with its 95 % interval.
+
+    Tokens are those really spent per answer, thinking included. None without such a task: scores
+    of choices (log-likelihoods) generate nothing and have no cost per answer.
+    """
+    result = run.quality
+    if result is None or result.status != "complete":
+        return None
+    for answers in result.answers:
+        if answers.input_tokens is None or answers.output_tokens is None:
+            continue
+        score = next((s for s in result.scores if s.task == answers.task and not s.group), None)
+        if score is None or not 0 < score.value <= 1:
+            continue
+        half = None if score.stderr is None else NORMAL_95 * score.stderr
+        return MeasuredQuality(
+            pass_rate=score.value,
+            low=None if half is None else max(0.0, score.value - half),
+            high=None if half is None else min(1.0, score.value + half),
+            input_tokens_per_task=answers.input_tokens,
+            output_tokens_per_task=answers.output_tokens,
+        )
+    return None
 
 
 def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:

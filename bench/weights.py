@@ -53,7 +53,8 @@ def _no_checkpoint(model: ModelSpec, quant: str) -> str:
     pairs = ", ".join(f"model={model.name} quant={name}" for name in names) or "none"
     return (
         f"quant: no checkpoint of {model.name} is listed for {quant!r}; pairs that exist: {pairs}. "
-        "Choose one, make it (bench quantize), or set model.weights to a local directory or to dummy."
+        "Choose one, make it with bench quantize, or set model.weights to a local directory or to "
+        "dummy."
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import bench.assets
 from bench.errors import BenchError, InputError
+from bench.evaluators.samples import answer_stats
 from bench.evaluators.samples import items as read_items
 from bench.evaluators.samples import scores as read_scores
 from bench.record import QualityItem, QualityResult, TaskScore
@@ -83,6 +84,7 @@ def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallba
             preset=quality.name,
             backend=backend,
             scores=mean_over_samples(scores),
+            answers=answer_stats(items),
             samples=quality.samples,
             took_s=time.monotonic() - began_s,
             lm_eval_version=facts.get("lm_eval_version"),

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.record import QualityItem, TaskScore
+from bench.record import AnswerStats, QualityItem, TaskScore
 
 
 def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[TaskScore, ...]:
@@ -118,3 +118,31 @@ def _item_hash(row: Mapping[str, Any]) -> str:
     """One digest of the three that lm-eval gives."""
     joined = "".join(str(row[f"{part}_hash"]) for part in ("doc", "prompt", "target"))
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+def answer_stats(items: Sequence[QualityItem]) -> tuple[AnswerStats, ...]:
+    """Tokens and cut answers of every generation task; each answer counts once, whatever the
+    number of metrics that score it."""
+    tasks: dict[str, dict[tuple[int, int], QualityItem]] = {}
+    for item in items:
+        if item.truncated is not None or item.output_tokens is not None:
+            tasks.setdefault(item.task, {})[item.doc_id, item.sample] = item
+    return tuple(_answer_stats(task, list(found.values())) for task, found in tasks.items())
+
+
+def _answer_stats(task: str, items: Sequence[QualityItem]) -> AnswerStats:
+    cut = [item.truncated for item in items if item.truncated is not None]
+    return AnswerStats(
+        task=task,
+        n=len(items),
+        input_tokens=_mean([item.input_tokens for item in items]),
+        output_tokens=_mean([item.output_tokens for item in items]),
+        reasoning_tokens=_mean([item.reasoning_tokens for item in items]),
+        truncated=sum(cut) if cut else None,
+    )
+
+
+def _mean(values: Sequence[int | None]) -> float | None:
+    """The mean; None unless every answer was counted."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

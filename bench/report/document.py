@@ -26,6 +26,7 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "fit": encode(run.fit),
         "fit_errors": encode(measurement.fit_errors),
         "power": measurement.power,
+        "quality": encode(run.quality),
         "provenance": encode(run.provenance),
         "spec": encode(run.spec),
     }

@@ -15,6 +15,8 @@ from bench.fit_compare import FitError
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.report.numbers import quantity, with_interval
+from bench.report.power_table import print_power
+from bench.report.quality_table import print_quality
 
 _COLUMNS = (
     ("output tok/s", "output_tokens_per_s"),
@@ -48,8 +50,11 @@ def print_run(run: Run, measurement: Measurement) -> None:
             style="dim",
             highlight=False,
         )
+        print_power(out, measurement)
     for error in measurement.fit_errors:
         out.print(_predicted(error), style="dim", highlight=False)
+    if run.quality is not None:
+        print_quality(out, run.quality)
     _print_findings(out, measurement)
     verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)

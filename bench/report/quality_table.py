@@ -1,0 +1,47 @@
+"""Quality of one run in the terminal: a row per score, and what its answers cost in tokens."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.record import QualityResult
+
+
+def print_quality(out: Console, quality: QualityResult) -> None:
+    """The scores, how they were made, and answers that were cut; or why there are none."""
+    if quality.status == "failed":
+        text = f"quality ({quality.preset}) FAILED: {quality.failure}"
+        out.print(escape(text), style="red", highlight=False, soft_wrap=True)
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("task", "metric", "filter"):
+        table.add_column(title)
+    for title in ("score", "std. error", "n", "shots", "chance"):
+        table.add_column(title, justify="right")
+    for s in quality.scores:
+        shown = (f"{s.value:.4f}", *(("–" if v is None else f"{v:.4f}") for v in (s.stderr,)))
+        chance = "–" if s.chance is None else f"{s.chance:.2f}"
+        shots = "–" if s.num_fewshot is None else str(s.num_fewshot)
+        table.add_row(s.task, s.metric, s.filter, *shown, str(s.n), shots, chance)
+    out.print(table)
+    out.print(escape(_made(quality)), style="dim", highlight=False)
+    for a in quality.answers:
+        if a.truncated:
+            text = f"WARN  {a.task}: {a.truncated} of {a.n} answers were cut by length"
+            out.print(escape(text), style="yellow", highlight=False)
+
+
+def _made(quality: QualityResult) -> str:
+    parts = [f"lm-eval {quality.lm_eval_version}, {quality.backend}"]
+    parity = quality.parity or {}
+    if parity.get("checked"):
+        bos = "with BOS" if parity.get("starts_with_bos") else "without BOS"
+        difference = parity.get("max_difference_nats") or 0.0
+        parts.append(f"tokens as in-process, {bos} (differ by at most {difference:.1g} nats)")
+    for a in quality.answers:
+        if a.output_tokens is not None:
+            parts.append(f"{a.task}: {a.output_tokens:.1f} tokens per answer")
+    return " · ".join(parts)
