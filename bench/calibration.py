@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.record import OK, PointData
+from bench.metrics import PointMeasurement
+from bench.record import OK, PointData, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +92,27 @@ def cpu_us_per_token(data: PointData) -> float | None:
     if not tokens:
         return None
     return sum(w.cpu_s + w.parse_cpu_s for w in data.workers) / tokens * 1e6
+
+
+def shape_of(run: Run, point: PointMeasurement) -> Shape | None:
+    """The load of a measured point as the calibration needs it; None without successful ones."""
+    data = next(d for d in run.points if d.point.index == point.point.index)
+    ttft, itl = known(point, "ttft_p50_ms"), known(point, "itl_p50_ms")
+    if ttft is None or not len(data.chunk_tokens):
+        return None
+    tpot = known(point, "tpot_p50_ms") or 0.0
+    e2e_s = (known(point, "e2e_p50_ms") or 0.0) / 1e3
+    rate = known(point, "requests_per_s") or point.point.rate_per_s or 0.0
+    return Shape(
+        concurrency=point.point.concurrency or max(1, round(rate * e2e_s)),
+        ttft_ms=min(ttft, 500.0),
+        itl_ms=itl if itl is not None else tpot,
+        tokens_per_chunk=max(1, round(float(np.mean(data.chunk_tokens)))),
+        workers=len(data.workers),
+    )
+
+
+def known(point: PointMeasurement, name: str) -> float | None:
+    """A metric's value, also when it was withheld; None when it was not measured."""
+    metric = point.metrics[name]
+    return metric.withheld_value if metric.value is None else metric.value

@@ -31,6 +31,20 @@ def arrivals_ns(
     return np.cumsum(gaps).astype(np.int64)
 
 
+def ramp_ns(rate_from_per_s: float, rate_to_per_s: float, count: int) -> npt.NDArray[np.int64]:
+    """Offsets in ns of `count` arrivals; their rate rises linearly from the first to the second.
+
+    The k-th arrival solves r0·t + (r1−r0)·t²/2T = k with T = 2·count/(r0+r1). Shape: (count,).
+    """
+    k = np.arange(count, dtype=np.float64)
+    total_s = 2 * count / (rate_from_per_s + rate_to_per_s)
+    slope = (rate_to_per_s - rate_from_per_s) / total_s
+    if slope == 0:
+        return (k / rate_from_per_s * 1e9).astype(np.int64)
+    t = (np.sqrt(rate_from_per_s**2 + 2 * slope * k) - rate_from_per_s) / slope
+    return (t * 1e9).astype(np.int64)
+
+
 def sessions(requests: tuple[PlannedRequest, ...]) -> list[list[PlannedRequest]]:
     """Group requests that must follow each other; a request without a session stands alone."""
     grouped: dict[int, list[PlannedRequest]] = {}

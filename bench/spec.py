@@ -219,7 +219,11 @@ class SloSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadSpec:
-    """What the requests look like. Lengths are token counts or distributions of them."""
+    """What the requests look like. Lengths are token counts or distributions of them.
+
+    `file` takes the requests from a JSONL file instead (see `bench.workload_file`); the lengths
+    given here then stand in for those that the file leaves open, and for what is typical.
+    """
 
     name: str
     input_tokens: int | LengthSpec
@@ -239,6 +243,11 @@ class WorkloadSpec:
             _require(not isinstance(value, int) or value >= 1, f"{key} must be at least 1")
         _require(self.shared_prefix_tokens >= 0, "shared_prefix_tokens must be at least 0")
         _require(self.turns >= 1, "turns must be at least 1")
+        _require(self.turn_gap_s >= 0, "turn_gap_s must be at least 0")
+        _require(self.shared_prefix_count >= 1, "shared_prefix_count must be at least 1")
+        _require(
+            self.file is not None or self.file_format is None, "file_format needs a file beside it"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +257,11 @@ class LoadSpec:
     `requests` counts per load point and repeat. None: an open loop sends rate times `duration_s`; a
     closed loop goes on for `duration_s` (None: see `bench.plan`) and for at least `min_requests`
     and `requests_per_slot` times the concurrency.
+
+    `ramp` rises from the first of two rates to the second. `slo` and `saturate` search `over` rates
+    or concurrencies for the highest load that holds, `resolution` apart; two values given bound the
+    search, one starts it. `max_in_flight` makes an open loop wait, as a pool of connections does.
+    With `arrival: trace`, rates rescale the trace's time; without any it keeps its own pace.
     """
 
     mode: Literal["closed", "open", "ramp", "slo", "saturate"] = "closed"
@@ -284,8 +298,26 @@ class LoadSpec:
         _require(0 <= self.max_error_rate <= 1, "max_error_rate must be in [0, 1]")
         if self.mode == "closed":
             _require(bool(self.concurrency), "concurrency needs at least one value")
-        if self.mode == "open":
-            _require(bool(self.rate_per_s), "rate_per_s needs at least one value in an open loop")
+        rates = self.rate_per_s
+        if self.mode == "open" and self.arrival != "trace":
+            _require(bool(rates), "rate_per_s needs at least one value in an open loop")
+        if self.mode == "ramp":
+            _require(len(rates) == 2, "rate_per_s needs two values in a ramp: from and to")
+        if self.mode in ("slo", "saturate"):
+            self._check_search()
+        most = self.max_in_flight
+        _require(most is None or most >= 1, "max_in_flight must be at least 1")
+
+    def _check_search(self) -> None:
+        _require(0.005 <= self.resolution <= 1, "resolution must be in [0.005, 1]")
+        _require(self.arrival != "trace", "arrival must not be trace in a search over rates")
+        _require(self.generator == "bench", "generator must be bench in a search")
+        if self.mode == "saturate":
+            _require(self.over == "rate", "over must be rate when mode is saturate")
+        name = "rate_per_s" if self.over == "rate" else "concurrency"
+        bounds: tuple[float, ...] = getattr(self, name)
+        _require(len(bounds) <= 2, f"{name} takes two bounds or one start in a search")
+        _require(len(bounds) < 2 or bounds[0] < bounds[1], f"{name} must rise: low, high")
 
 
 @dataclass(frozen=True, kw_only=True)

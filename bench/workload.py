@@ -6,6 +6,7 @@ so that two variants are sent exactly the same prompts and can be compared in pa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,16 @@ import numpy.typing as npt
 
 from bench.record import PlannedRequest
 from bench.spec import LengthSpec, WorkloadSpec
+from bench.workload_file import (
+    CHARS_PER_TOKEN,
+    Conversation,
+    Exchange,
+    Message,
+    TraceRow,
+    conversations,
+    resolved_format,
+    trace_rows,
+)
 
 DEFAULT_VOCAB = 1000
 """Token ids below this exist in every vocabulary met so far; used when the size is unknown."""
@@ -58,14 +69,18 @@ def generate(
     as_text: bool = False,
     chat: bool = False,
 ) -> Iterator[PlannedRequest]:
-    """Yield `count` requests of a synthetic workload (arrival times are added by the schedule).
+    """Yield `count` requests of a workload (arrival times are added by the schedule).
 
     With `turns` > 1, `count` counts turns: a turn's prompt is the whole conversation so far, whose
     assistant part is drawn in advance, so every byte is known before the run.
     """
+    if spec.file is not None:
+        yield from itertools.islice(
+            _from_file(spec, seed, vocab_size, as_text=as_text, chat=chat), count
+        )
+        return
     rng = np.random.default_rng(seed)
-    vocab = vocab_size or DEFAULT_VOCAB
-    first, last = max(3, vocab // 50), max(8, vocab - vocab // 20)
+    first, last = _token_range(vocab_size)
     prefixes = [
         rng.integers(first, last, spec.shared_prefix_tokens).tolist()
         for _ in range(spec.shared_prefix_count if spec.shared_prefix_tokens else 0)
@@ -100,6 +115,100 @@ def _shape(
         return tokens
     text = " ".join(_WORDS[t % len(_WORDS)] + ("" if t % 7 else ".") for t in tokens)
     return [{"role": "user", "content": text}] if chat else text
+
+
+def _from_file(
+    spec: WorkloadSpec, seed: tuple[int, ...], vocab_size: int | None, *, as_text: bool, chat: bool
+) -> Iterator[PlannedRequest]:
+    """Requests from the workload's file, over and over again; every pass has prompts of its own."""
+    assert spec.file is not None
+    rng = np.random.default_rng(seed)
+    index = 0
+    for number in itertools.count():
+        if resolved_format(spec.file, spec.file_format) == "trace":
+            for row in trace_rows(spec.file):
+                yield from_trace(row, index, rng, vocab_size, as_text=as_text, chat=chat)
+                index += 1
+            continue
+        # The same conversations in every repeat, told apart by a few characters at the start of
+        # the first question: the prefix cache must not know them from the repeat before.
+        nonce = ".".join(map(str, (*seed, number)))
+        for conversation in conversations(spec.file, spec.file_format):
+            for request in _session(conversation, spec, index, nonce, rng, chat=chat):
+                yield request
+                index += 1
+
+
+def from_trace(
+    row: TraceRow,
+    index: int,
+    rng: np.random.Generator,
+    vocab_size: int | None,
+    *,
+    as_text: bool,
+    chat: bool,
+) -> PlannedRequest:
+    """The request of one row of a trace: random tokens of the recorded lengths."""
+    first, last = _token_range(vocab_size)
+    tokens = rng.integers(first, last, row.input_tokens).tolist()
+    return PlannedRequest(
+        index=index,
+        prompt=_shape(tokens, as_text=as_text, chat=chat),
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        arrival_ns=round(row.arrival_s * _NS),
+    )
+
+
+def _session(
+    conversation: Conversation,
+    spec: WorkloadSpec,
+    index: int,
+    nonce: str,
+    rng: np.random.Generator,
+    *,
+    chat: bool,
+) -> Iterator[PlannedRequest]:
+    """The first `turns` exchanges of a conversation, each with the recorded history before it."""
+    history: list[Message] = []
+    exchanges = conversation.exchanges[: spec.turns]
+    for turn, exchange in enumerate(exchanges):
+        history += exchange.messages if turn else _marked(exchange.messages, nonce)
+        text = "\n\n".join(m["content"] for m in history)
+        yield PlannedRequest(
+            index=index + turn,
+            prompt=[dict(m) for m in history] if chat else text,
+            input_tokens=_assumed_tokens(text),
+            output_tokens=_reply_tokens(exchange, spec, rng),
+            session=index if len(exchanges) > 1 else -1,
+            gap_ns=int(spec.turn_gap_s * _NS) if turn else 0,
+        )
+        history.append({"role": "assistant", "content": exchange.reply or ""})
+
+
+def _marked(messages: tuple[Message, ...], nonce: str) -> list[Message]:
+    """`nonce` before the first user's text; what stands before it, a system prompt, stays shared"""
+    first = next(i for i, m in enumerate(messages) if m["role"] == "user")
+    question = {"role": "user", "content": f"({nonce}) {messages[first]['content']}"}
+    return [*messages[:first], question, *messages[first + 1 :]]
+
+
+def _reply_tokens(exchange: Exchange, spec: WorkloadSpec, rng: np.random.Generator) -> int:
+    if exchange.output_tokens is not None:
+        return exchange.output_tokens
+    if exchange.reply:
+        return _assumed_tokens(exchange.reply)
+    return int(lengths(spec.output_tokens, 1, rng)[0])
+
+
+def _assumed_tokens(text: str) -> int:
+    return max(1, round(len(text) / CHARS_PER_TOKEN))
+
+
+def _token_range(vocab_size: int | None) -> tuple[int, int]:
+    """Ordinary tokens: special ones stand at the ends of most vocabularies."""
+    vocab = vocab_size or DEFAULT_VOCAB
+    return max(3, vocab // 50), max(8, vocab - vocab // 20)
 
 
 def shared_prefix_rate(spec: WorkloadSpec) -> float | None:

@@ -16,8 +16,10 @@ VALUES = {
 }  # fmt: skip
 # Pure modules that adapters may use, because they know nothing but values.
 SHARED = {"schedule", "weights"}
-ADAPTERS = {"engines", "evaluators", "load", "meters", "provenance", "quantizers", "store"} | {"checkpoints"}
-RUN = {"calibrate", "preflight", "run"}  # the modules that put adapters and pure modules together
+ADAPTERS = {"engines", "evaluators", "load", "meters", "provenance", "quantizers", "store"} | {
+    "checkpoints"
+}
+RUN = {"calibrate", "drive", "preflight", "run"}  # put adapters and pure modules together
 LEVELS = {"cli": 0, "verbs": 1, "run": 2, "adapter": 3, "report": 3, "pure": 3, "shared": 4}
 
 

@@ -183,6 +183,8 @@ class Client:
         self._streams: set[Stream] = set()
         self._idle: deque[Stream] = deque()
         self._queue: deque[Shot] = deque()
+        self._held: deque[Shot] = deque()
+        self._max_in_flight = 0
         self._later: list[tuple[int, Shot]] = []
         self._pending = 0
         self._closed_loop = False
@@ -221,8 +223,12 @@ class Client:
             self._take_next()
         await self._drain()
 
-    async def open(self, shots: list[Shot]) -> None:
-        """Send each of `shots` (session heads) at its `arrival_ns`, however busy the server is."""
+    async def open(self, shots: list[Shot], *, max_in_flight: int = 0) -> None:
+        """Send each of `shots` (session heads) at its `arrival_ns`, however busy the server is.
+
+        `max_in_flight` above 0 holds back what would exceed it; its scheduled time stands.
+        """
+        self._max_in_flight = max_in_flight
         self._pending = _count(shots)
         self._queue.extend(shots)
         timer = AbsoluteTimer(self._loop, lambda: self._dispatch(timer))
@@ -241,6 +247,8 @@ class Client:
             self._idle.append(stream)
         else:
             self._streams.discard(stream)
+        if self._held:
+            self._send(self._held.popleft())
         if shot.next is not None:
             self._after(shot, shot.next)
         elif self._closed_loop:
@@ -288,6 +296,12 @@ class Client:
 
     def _launch(self, shot: Shot, scheduled_ns: int) -> None:
         shot.scheduled_ns = scheduled_ns
+        if self._max_in_flight and self.in_flight >= self._max_in_flight:
+            self._held.append(shot)
+        else:
+            self._send(shot)
+
+    def _send(self, shot: Shot) -> None:
         self.in_flight += 1
         while self._idle:
             stream = self._idle.pop()

@@ -56,6 +56,7 @@ class WorkerPlan:
     timeout_s: float
     duration_ns: int = 0
     at_least: int = 0
+    max_in_flight: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
     else:
         for shot in shots:
             shot.arrival_ns += start_ns
-        await client.open(shots)
+        await client.open(shots, max_in_flight=plan.max_in_flight)
     wall_s = (now_ns() - start_ns) / 1e9
     cpu_s = _cpu_s() - cpu
     delay = tuple(b - a for a, b in zip(waited, _schedstat(), strict=True))

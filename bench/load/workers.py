@@ -47,6 +47,7 @@ def drive(
     connections: int | None = None,
     duration_s: float | None = None,
     at_least: int = 0,
+    max_in_flight: int | None = None,
     on_progress: Callable[[LoadProgress], None] | None = None,
 ) -> PointData:
     """Send `requests` at `point` and return all that was observed.
@@ -54,15 +55,17 @@ def drive(
     In a closed loop `duration_s` ends the sending then, once `at_least` requests were sent; those
     left over were never part of the load.
     `connections` are opened beforehand (default: the slots of a closed loop, else none).
+    `max_in_flight` holds an open loop's requests back beyond that many.
     Raises BenchError when a worker cannot connect or dies; InputError when the machine's limits
     forbid that many streams.
     """
     slots = point.concurrency if point.mode == "closed" else None
-    streams = slots or connections or min(len(requests), STREAMS_PER_WORKER)
+    most = min(len(requests), STREAMS_PER_WORKER, max_in_flight or len(requests))
+    streams = slots or max(connections or 0, most)
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, -(-streams // STREAMS_PER_WORKER)))
     work = sessions(requests)
-    shares = split(work, slots, workers)
+    shares = split(work, slots, min(workers, max_in_flight or workers))
     least_sessions = -(-at_least * len(work) // len(requests))
     ensure_streams(streams, -(-streams // len(shares)))
     # Imports once, forks in milliseconds, and forks from a process without threads or event loops.
@@ -82,6 +85,7 @@ def drive(
                 timeout_s=timeout_s,
                 duration_ns=int((duration_s or 0.0) * 1e9),
                 at_least=-(-least_sessions // len(shares)),
+                max_in_flight=((max_in_flight or 0) + number) // len(shares),
             )
             ours, theirs = context.Pipe()
             process = context.Process(target=serve_pipe, args=(theirs, plan, counters), daemon=True)
