@@ -109,7 +109,10 @@ def test_json_has_every_promised_metric(truth_run: tuple[Path, dict[str, Any]]) 
 
 
 def test_the_truth_is_measured(truth_run: tuple[Path, dict[str, Any]]) -> None:
-    """One stream: 5 ms to the first of 64 tokens, then 63 gaps of 0.5 ms: 36.5 ms a request."""
+    """One stream: 5 ms to the first of 64 tokens, then 63 gaps of 0.5 ms: 36.5 ms a request.
+
+    Never faster than the schedule; slower only as far as a busy machine makes it.
+    """
     _, document = truth_run
     alone = document["load_points"][0]
 
@@ -117,10 +120,10 @@ def test_the_truth_is_measured(truth_run: tuple[Path, dict[str, Any]]) -> None:
         metric = alone[name]
         return float(metric["withheld_value"] if metric["value"] is None else metric["value"])
 
-    assert known("ttft_p50_ms") == pytest.approx(5.0, abs=2.5)
-    assert known("itl_p50_ms") == pytest.approx(0.5, abs=0.2)
-    assert known("e2e_p50_ms") == pytest.approx(36.5, abs=8)
-    assert known("output_tokens_per_s") == pytest.approx(64 / 0.0365, rel=0.25)
+    assert 5.0 <= known("ttft_p50_ms") < 15
+    assert known("itl_p50_ms") < 2
+    assert 36.5 <= known("e2e_p50_ms") < 110
+    assert 64 / 0.110 < known("output_tokens_per_s") < 1.02 * 64 / 0.0365
 
 
 def test_show_derives_the_same_document_again(truth_run: tuple[Path, dict[str, Any]]) -> None:
@@ -152,7 +155,7 @@ def test_runs_lists_it_in_a_table_and_as_json(truth_run: tuple[Path, dict[str, A
 
 def test_a_sweep_goes_on_after_a_failure_and_exits_1(tmp_path: Path) -> None:
     done = bench(
-        "-m", "engine=endpoint,truth", "seed=1,2", "engine.start_timeout_s=1",
+        "-m", "engine=endpoint,truth", "seed=1,2", "engine.start_timeout_s=15",
         "load.concurrency=[1]", "load.requests=4", "load.repeats=1", "load.warmup_requests=1",
         "load.calibrate=false", f"results_dir={tmp_path}", "--json",
     )  # fmt: skip

@@ -24,7 +24,12 @@ from bench.server import Progress, ProgressCallback, Server
 from bench.spec import RunSpec
 
 Spec = Callable[..., RunSpec]
-KINDS = [pytest.param(kind, marks=pytest.mark.vllm if kind == "vllm" else ()) for kind in ENGINES]
+# `none` serves nothing: it stands for quality scored in-process.
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.vllm if kind == "vllm" else ())
+    for kind in ENGINES
+    if kind != "none"
+]
 _TOKENS = 12
 
 
