@@ -16,7 +16,8 @@ CLIENT_ERROR_SHARE = 0.05
 CLIENT_ERROR_FLOOR_MS = 0.25
 """Errors below this decide nothing: they are under 5 % of any latency a user can feel."""
 _CPU_SHARE_LIMIT = 0.9
-_WAITING_SHARE = 0.5
+_WAITING_SHARE = 2.0
+_WAITING_MS = 0.1
 
 
 def client_bound(
@@ -68,7 +69,7 @@ def _client_delay(workers: Sequence[WorkerReport], metrics: Mapping[str, Metric]
         )
         return finding("client_bound", "fail", text, delay_ms, "ms")
     share = _waited_share(workers)
-    if share > _WAITING_SHARE:
+    if share > _WAITING_SHARE and delay_ms > _WAITING_MS:
         text += f", {share:.0%} as long as it ran: something else wants its core"
         return finding("client_bound", "warn", text, delay_ms, "ms")
     return finding("client_bound", "pass", text, delay_ms, "ms")
