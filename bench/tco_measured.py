@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from bench.cost import MeasuredQuality, TcoRun, ThroughputPoint
 from bench.metrics import Measurement, Metric, PointMeasurement
@@ -28,7 +28,28 @@ def tco_run(run: Run, measurement: Measurement) -> TcoRun:
         words=_words(run, measurement),
         licence=spec.model.licence,
         quality=measured_quality(run),
+        **_power(measurement),
     )
+
+
+def _power(measurement: Measurement) -> dict[str, Any]:
+    """W under load, at the load point with the highest output rate, and idle with the model
+    resident; nothing where no board was metered. A processor alone is not the server's W."""
+    drawn = [
+        (rate, p)
+        for p in measurement.points
+        if p.metrics["power_mean_w"].value is not None
+        and p.metrics["power_mean_w"].scope == "GPU board"
+        and (rate := p.metrics["output_tokens_per_s"].value) is not None
+    ]
+    if not drawn:
+        return {}
+    _, best = max(drawn, key=lambda pair: pair[0])
+    load, idle = best.metrics["power_mean_w"], best.metrics["idle_resident_w"]
+    relative_ci = None
+    if load.value and load.ci_low is not None and load.ci_high is not None:
+        relative_ci = (load.ci_high - load.ci_low) / 2 / load.value
+    return {"load_w": load.value, "idle_w": idle.value, "power_relative_ci": relative_ci}
 
 
 def measured_quality(run: Run) -> MeasuredQuality | None:
@@ -63,7 +84,10 @@ def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
         found.append("invalid")
     if run.spec.model.weights == "dummy":
         found.append("dummy")
-    if run.spec.engine.kind == "truth":
+    source = None if run.trace is None else run.trace.header.source
+    if source == "replay":
+        found.append("replay")
+    if run.spec.engine.kind == "truth" or source == "synthetic":
         found.append("synthetic")
     return tuple(found)
 

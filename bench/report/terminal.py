@@ -121,14 +121,16 @@ def _print_findings(out: Console, measurement: Measurement) -> None:
     for point in measurement.points:
         for finding in point.findings:
             if finding.severity in ("fail", "warn"):
-                key = (finding.severity, finding.code, finding.text)
+                only_energy = finding.severity == "fail" and finding.withholds == "energy"
+                word = "no energy" if only_energy else finding.severity
+                key = (word, finding.code, finding.text)
                 where.setdefault(key, []).append(point.point.label)
             passed += finding.severity == "pass"
     for finding in measurement.findings:
         where.setdefault((finding.severity, finding.code, finding.text), []).append("run")
-    order = {"fail": 0, "warn": 1, "info": 2, "pass": 3}
+    order = {"fail": 0, "no energy": 1, "warn": 2, "info": 3, "pass": 4}
     for (severity, code, text), labels in sorted(where.items(), key=lambda i: order[i[0][0]]):
-        style = {"fail": "red", "warn": "yellow"}.get(severity, "dim")
+        style = {"fail": "red", "no energy": "yellow", "warn": "yellow"}.get(severity, "dim")
         line = f"{severity.upper():<4}  {code} ({', '.join(labels)}): {text}"
         out.print(escape(line), style=style, highlight=False, soft_wrap=True)
     total = sum(len(p.findings) for p in measurement.points)

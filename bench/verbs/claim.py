@@ -159,6 +159,7 @@ def points_of(run: Run) -> list[Point]:
             metrics={
                 name: (m.value if whole else None, m.ci_low, m.ci_high, m.unit)
                 for name, m in p.metrics.items()
+                if m.arose not in ("replay", "synthetic")  # no measurement, so no evidence
             },
             words=words,
             failures=tuple(
