@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Literal
 
 from bench.compare import speed
 from bench.compare.kernels import Kernel, kernel_of
@@ -15,7 +15,7 @@ from bench.compare.tasks import compare_tasks
 from bench.compare.variant import Variant, figure
 from bench.compare.words import words_of
 from bench.errors import InputError
-from bench.finding import Finding
+from bench.finding import Finding, Severity
 from bench.metrics import Metric
 from bench.quality import verdict as quality_verdict
 from bench.quality.verdict import TaskComparison
@@ -31,9 +31,10 @@ _AXES: tuple[tuple[str, Better], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One variant. `figures` are measured at the comparison's `load`; memory is the engine log's
-    word. `usd_per_mtok` is [low, high] for the GPU's quoted hourly prices at this rate, all hours
-    used; `cost_ratio` is cost per output token ÷ the baseline's on the same hardware."""
+    """One variant. `figures` are measured at the comparison's `load`; memory is quoted from the
+    engine's log, weights that it does not name are the fit's model. `usd_per_mtok` is [low, high]
+    for the GPU's quoted hourly prices at this rate, all hours used; `cost_ratio` is cost per output
+    token ÷ the baseline's on the same hardware."""
 
     name: str
     runs: tuple[str, ...]
@@ -41,6 +42,7 @@ class Row:
     valid: bool
     figures: Mapping[str, Metric]
     weights_gib: float | None
+    weights_arose: Literal["quoted", "modelled"] | None
     kv_cache_gib: float | None
     max_concurrency: float | None
     max_concurrency_tokens: int | None
@@ -95,7 +97,7 @@ def compare(
     load = load or best_load(base)
     rows = [_row(v, base, load, usd_per_hour) for v in variants]
     changed = speed.corrected(
-        [speed.changes(speed.repeat_values(base.runs), speed.repeat_values(v.runs))
+        [speed.changes(speed.repeat_values(base.measured), speed.repeat_values(v.measured))
          for v in variants[1:]]
     )  # fmt: skip
     scored = _quality(base, variants[1:], margin)
@@ -143,13 +145,17 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         name: metric for name in SHOWN if (metric := figure(variant, load, name)) is not None
     }
     quality = variant.quality
+    weights, modelled = facts.get("weights_gib"), False
+    if weights is None and run.fit is not None:
+        weights, modelled = run.fit.get("weights_gib_per_gpu"), True
     return Row(
         name=variant.name,
         runs=tuple(r.path for r in variant.runs),
         baseline=variant is base,
         valid=all(m.measurement.valid for m in variant.rounds),
         figures=figures,
-        weights_gib=facts.get("weights_gib"),
+        weights_gib=weights,
+        weights_arose="modelled" if modelled else "quoted",
         kv_cache_gib=facts.get("kv_cache_gib"),
         max_concurrency=facts.get("max_concurrency"),
         max_concurrency_tokens=facts.get("max_concurrency_tokens"),
@@ -197,7 +203,7 @@ def _judged(row: Row) -> Row:
     rate = overall.get("output_tokens_per_s")
     ratio = None if rate is None or rate.ratio is None else 1 / rate.ratio.value
     row = replace(row, cost_ratio=ratio)
-    verdict, codes = words_of(row.speed, row.quality)
+    verdict, codes = words_of(row.speed, row.quality, measured=bool(row.figures))
     return replace(row, verdict=verdict, codes=codes)
 
 
@@ -225,17 +231,17 @@ def _placed(rows: Sequence[Row]) -> tuple[Row, ...]:
 def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding, ...]:
     found: list[Finding] = []
 
-    def add(code: str, severity: Any, text: str) -> None:
+    def add(code: str, severity: Severity, text: str) -> None:
         found.append(Finding(code=code, severity=severity, text=text))
 
     for row, variant in zip(result.rows, variants, strict=True):
         if row.kernel.note is not None:
-            severity = "warn" if row.kernel.fallback else "info"
+            severity: Severity = "warn" if row.kernel.fallback else "info"
             add("kernel_fallback" if row.kernel.fallback else "kernel", severity,
                 f"{row.name}: {row.kernel.note}")  # fmt: skip
         if not row.valid and variant.first.points:
-            add("invalid_run", "warn", f"{row.name}: its run failed its certificate; the changes "
-                "of speed below rest on withheld figures (bench show says why)")  # fmt: skip
+            text = "load points that failed their certificate enter no comparison of speed"
+            add("invalid_run", "warn", f"{row.name}: {text}; bench show says why they failed")
         for d in row.differences:
             if d.kind != "variant":
                 kind = "allowed" if d.allowed else "noted"
@@ -243,9 +249,8 @@ def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding,
         result_quality = variant.rounds[-1].run.quality
         if result_quality is not None and result_quality.status == "failed":
             add("quality_failed", "warn", f"{row.name}: {result_quality.failure}")
-        cut = [i for m in variant.rounds for i in m.items if i.truncated]
-        if cut:
-            total = sum(i.truncated is not None for m in variant.rounds for i in m.items)
-            add("truncated", "warn", f"{row.name}: {len(cut)} of {total} generations were cut by "
-                "length and are scored as they are; raise max_gen_toks")  # fmt: skip
+        for a in () if result_quality is None else result_quality.answers:
+            if a.truncated:
+                text = f"{a.truncated} of {a.n} answers of {a.task} were cut by length"
+                add("truncated", "warn", f"{row.name}: {text}; raise max_gen_toks")
     return tuple(found)

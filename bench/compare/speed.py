@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.metrics import METRICS, steady_parts
+from bench.metrics import METRICS, Measurement, steady_parts
 from bench.quality.paired import Interval, holm
 from bench.record import Run
 from bench.stats import t_interval
@@ -51,12 +51,18 @@ class SpeedChange:
     verdict: Verdict
 
 
-def repeat_values(runs: Sequence[Run], metrics: Sequence[str] = COMPARED) -> Values:
-    """Each metric's value in every repeat of every load point; runs are rounds, in order."""
+def repeat_values(
+    rounds: Sequence[tuple[Run, Measurement]], metrics: Sequence[str] = COMPARED
+) -> Values:
+    """Each metric's value in every repeat of every load point that passed its certificate.
+
+    `rounds` are the runs of one variant with their measurements, oldest first.
+    """
     definitions = {d.name: d for d in METRICS if d.name in metrics}
     found: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
-    for number, run in enumerate(runs):
-        for data in run.points:
+    for number, (run, measurement) in enumerate(rounds):
+        valid = {p.point.label for p in measurement.points if p.valid}
+        for data in (d for d in run.points if d.point.label in valid):
             for part in steady_parts([data], run.spec.workload.slo, run.spec.gpus):
                 for name, definition in definitions.items():
                     series = definition.series(part)

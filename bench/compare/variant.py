@@ -36,6 +36,11 @@ class Variant:
         return tuple(m.run for m in self.rounds)
 
     @property
+    def measured(self) -> tuple[tuple[Run, Measurement], ...]:
+        """The runs with their measurements, oldest first."""
+        return tuple((m.run, m.measurement) for m in self.rounds)
+
+    @property
     def quality(self) -> tuple[QualityResult, tuple[QualityItem, ...]] | None:
         """The newest complete quality result with its items; None when none was scored."""
         for measured in reversed(self.rounds):

@@ -9,17 +9,20 @@ from bench.quality.verdict import TaskComparison
 
 
 def words_of(
-    speed: Sequence[SpeedChange], quality: Sequence[TaskComparison]
+    speed: Sequence[SpeedChange], quality: Sequence[TaskComparison], *, measured: bool
 ) -> tuple[str, tuple[str, ...]]:
-    """(one sentence, codes) for a variant against its baseline."""
-    parts = [_speed(speed), _quality(quality)]
+    """(one sentence, codes) for a variant against its baseline; `measured` says that a load was
+    put on it, so that no comparable speed means withheld figures."""
+    parts = [_speed(speed, measured), _quality(quality)]
     return "; ".join(text for text, _ in parts), tuple(code for _, codes in parts for code in codes)
 
 
-def _speed(changes: Sequence[SpeedChange]) -> tuple[str, tuple[str, ...]]:
+def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[str, ...]]:
     rate = next(
         (c for c in changes if c.metric == "output_tokens_per_s" and c.load == EVERYWHERE), None
     )
+    if rate is None and measured:
+        return "speed withheld: no load point is valid in both", ("speed_withheld",)
     if rate is None:
         return "speed not measured", ("speed_not_measured",)
     if rate.ratio is None or rate.p_holm is None:

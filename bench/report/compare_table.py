@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.compare.compare import Comparison
+from bench.compare.compare import Comparison, Row
 from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.words import p_text, percent
 from bench.metrics import Metric
@@ -53,7 +51,7 @@ def _figures(c: Comparison) -> Table:
     table.add_column("trust")
     for row in c.rows:
         cells = [_figure(row.figures.get(name)) for _, name in used]
-        memory = [_number(row.weights_gib), _number(row.kv_cache_gib), _number(row.max_concurrency)]
+        memory = [_weights(row), _number(row.kv_cache_gib), _number(row.max_concurrency)]
         kernel = ", ".join(row.kernel.names) or "–"
         trust = "ok" if row.valid else ("FAILED" if row.figures else "–")
         table.add_row(
@@ -68,6 +66,11 @@ def _figure(metric: Metric | None) -> str:
     if metric.value is None:
         return "withheld" if metric.withheld_value is not None else "–"
     return with_interval(metric.value, metric.ci_low, metric.ci_high)
+
+
+def _weights(row: Row) -> str:
+    mark = "~" if row.weights_arose == "modelled" and row.weights_gib is not None else ""
+    return mark + _number(row.weights_gib)
 
 
 def _number(value: float | None) -> str:
@@ -108,40 +111,38 @@ def _speed_cells(change: SpeedChange) -> tuple[str, ...]:
 def _quality(c: Comparison) -> Table:
     title = f"quality on the same items; equivalent above {c.margin:.0%} recovery"
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title)
-    for name in ("variant", "task", "metric"):
-        table.add_column(name)
-    for name in ("n", "baseline", "variant", "recovery", "95 % interval", "above chance",
-                 "lost/won", "p", "p (Holm)", "mean |ΔLL|"):  # fmt: skip
+    chance = any(t.recovery_above_chance for row in c.rows for t in row.quality)
+    table.add_column("variant", no_wrap=True)
+    table.add_column("task", no_wrap=True)
+    titles = ["n", "score ± std. error", "recovery", "95 % interval"]
+    titles += ["above chance"] if chance else []
+    for name in (*titles, "lost/won", "p (Holm)", "|ΔLL|"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict")
-    scores = {(s.task, s.metric, s.filter): s.stderr for s in c.rows[0].scores}
+    table.add_column("verdict", min_width=10)
     for row in c.rows:
-        own = {(s.task, s.metric, s.filter): s.stderr for s in row.scores}
+        errors = {(s.task, s.metric, s.filter): s.stderr for s in row.scores}
         for task in row.quality:
             if task.primary:
-                key = (task.task, task.metric, task.filter)
-                errors = scores.get(key), own.get(key)
-                table.add_row(escape(row.name), *_task_cells(task, errors))
+                error = errors.get((task.task, task.metric, task.filter))
+                table.add_row(escape(row.name), *_task_cells(task, error, chance=chance))
     return table
 
 
-def _task_cells(t: TaskComparison, stderr: Sequence[float | None]) -> tuple[str, ...]:
-    base, variant = (
-        f"{v:.4f}" + ("" if e is None else f" ± {e:.4f}")
-        for v, e in zip((t.baseline, t.variant), stderr, strict=True)
-    )
+def _task_cells(t: TaskComparison, stderr: float | None, *, chance: bool) -> tuple[str, ...]:
+    score = f"{t.baseline:.4f} to {t.variant:.4f}" + ("" if stderr is None else f" ± {stderr:.4f}")
     recovery, interval = "–", "–"
     if t.recovery is not None:
         recovery = f"{t.recovery.value:.2%}"
         interval = f"{t.recovery.low:.2%} to {t.recovery.high:.2%}"
-    chance = "–" if t.recovery_above_chance is None else f"{t.recovery_above_chance.value:.2%}"
+    above = t.recovery_above_chance
+    extra = ("–" if above is None else f"{above.value:.2%}",) if chance else ()
     flips = "–" if t.lost is None else f"{t.lost}/{t.won}"
     dll = "–" if t.mean_abs_dll_nats is None else f"{t.mean_abs_dll_nats:.3f}"
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
-    return (t.task, t.metric, str(t.n), base, variant, recovery, interval, chance, flips,
-            p_text(t.p), p_text(t.p_holm), dll, verdict)  # fmt: skip
+    return (t.task, str(t.n), score, recovery, interval, *extra, flips, p_text(t.p_holm), dll,
+            verdict)  # fmt: skip
 
 
 def _notes(out: Console, c: Comparison) -> None:
@@ -149,5 +150,5 @@ def _notes(out: Console, c: Comparison) -> None:
         style = {"warn": "yellow", "fail": "red"}.get(finding.severity, "dim")
         line = f"{finding.severity.upper():<4}  {finding.code}: {finding.text}"
         out.print(escape(line), style=style, highlight=False, soft_wrap=True)
-    out.print("± is lm-eval's standard error of each score; intervals and p are paired.",
+    out.print("± of a speed is its 95 % interval; ~ is modelled; intervals of changes are paired.",
               style="dim", highlight=False)  # fmt: skip

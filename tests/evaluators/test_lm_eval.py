@@ -1,0 +1,125 @@
+"""The adapter without a server: what is called, what is refused, what fails and how it is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import bench.assets
+from bench.compose import compose, conf_dir, run_spec
+from bench.errors import InputError
+from bench.evaluators import lm_eval
+from bench.record import TaskScore
+from bench.server import Server
+from bench.spec import QualitySpec, RunSpec
+
+PRESETS = sorted((conf_dir() / "quality").glob("*.yaml"))
+
+
+def spec(*overrides: str) -> RunSpec:
+    made: RunSpec = run_spec(compose(["quality=tiny", "gpus=0", *overrides]))
+    return made
+
+
+def server(**changes: Any) -> Server:
+    given = {"engine": "vllm", "base_url": "http://127.0.0.1:1/v1", "served_model": "tiny"}
+    return Server(**{**given, **changes})
+
+
+def test_tasks_are_called_together_by_their_examples() -> None:
+    quality = QualitySpec(tasks=("a", "b", "c"), num_fewshot=None, fewshot={"b": 5})
+    assert list(lm_eval.calls(quality)) == [(None, ("a", "c")), (5, ("b",))]
+
+
+def test_endpoint_configuration(tmp_path: Path) -> None:
+    made = lm_eval.call_config(
+        spec(), server(model_path="/m", max_model_len=2048), "endpoint", ["t"], None, 3, tmp_path
+    )
+    arguments = made["model_args"]
+    assert made["model"] == "bench-completions"
+    assert arguments["base_url"] == "http://127.0.0.1:1/v1/completions"
+    assert (arguments["tokenizer"], arguments["seed"]) == ("/m", 3)
+    assert arguments["max_length"] == 2049  # lm-eval takes one off
+    assert made["seed"][0] == 3
+    assert "num_fewshot" not in made
+    json.dumps(made)
+
+
+def test_a_key_goes_by_way_of_the_environment(tmp_path: Path) -> None:
+    secret = server(headers={"Authorization": "Bearer s3cret"})
+    made = lm_eval.call_config(spec(), secret, "endpoint", ["t"], None, 0, tmp_path)
+    assert "s3cret" not in json.dumps(made)
+    assert lm_eval.environment(tmp_path, secret)["OPENAI_API_KEY"] == "s3cret"
+
+
+def test_in_process_reads_the_served_checkpoint(tmp_path: Path) -> None:
+    made = lm_eval.call_config(spec(), server(model_path="/m"), "hf", ["t"], 5, 0, tmp_path)
+    assert made["model_args"] == {"pretrained": "/m", "dtype": "float32"}
+    assert (made["device"], made["num_fewshot"]) == ("cpu", 5)
+
+
+def test_backends_chosen_without_asking() -> None:
+    auto = QualitySpec(tasks=("t",))
+    assert lm_eval.choose_backend(auto, server(engine="none", model_path="/m")) == "hf"
+    assert lm_eval.choose_backend(auto, server(api="chat")) == "chat"
+    with pytest.raises(InputError, match=r"quality\.backend"):
+        lm_eval.choose_backend(replace(auto, backend="hf"), server())
+
+
+def test_a_server_without_prompt_log_probabilities_is_scored_in_process(serve_http: Any) -> None:
+    def refuses(path: str, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, Any]]:
+        return 400, {"error": "logprobs are not supported"}
+
+    def gives(path: str, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, Any]]:
+        assert body["echo"] is True
+        return 200, {"choices": [{"logprobs": {"token_logprobs": [None, -1.0, -2.0, -3.0]}}]}
+
+    auto = QualitySpec(tasks=("t",))
+    no = server(base_url=serve_http(refuses) + "/v1", model_path="/m")
+    assert lm_eval.choose_backend(auto, no) == "hf"
+    yes = server(base_url=serve_http(gives) + "/v1", model_path="/m")
+    assert lm_eval.choose_backend(auto, yes) == "endpoint"
+
+
+def test_a_folder_of_tasks_that_is_none_is_refused_before_anything_starts() -> None:
+    with pytest.raises(InputError, match=r"quality\.task_dir"):
+        lm_eval.check(QualitySpec(tasks=("t",), task_dir="/nowhere"))
+
+
+def test_the_cause_of_a_failure_is_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("INFO fine\rmore\nKeyError: 'task nope not found'\n")
+    assert lm_eval.cause(log, 1) == "lm-eval failed (exit 1): KeyError: 'task nope not found'."
+    log.write_text("bench: BOS parity: the server does not …\n")
+    assert lm_eval.cause(log, 65) == "BOS parity: the server does not …"
+
+
+def test_repeats_are_averaged_but_no_new_items() -> None:
+    one = TaskScore(task="t", metric="acc", filter="none", value=0.5, stderr=0.1, n=25,
+                    higher_is_better=True)  # fmt: skip
+    (mean,) = lm_eval.mean_over_samples([one, replace(one, value=0.7)])
+    assert mean.value == pytest.approx(0.6)
+    assert (mean.stderr, mean.n) == (0.1, 25)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
+def test_every_preset_is_a_specification(path: Path) -> None:
+    preset: QualitySpec = run_spec(compose([f"quality={path.stem}", "gpus=0"])).quality
+    assert preset.name == path.stem
+    assert set(preset.fewshot) <= set(preset.tasks)
+    assert not preset.run_generated_code, "executing generated code is for the user to allow"
+
+
+def test_preset_tasks_exist_in_lm_eval() -> None:
+    from lm_eval.tasks import TaskManager
+
+    bundled = Path(bench.assets.__file__).parent / "tasks"
+    known = set(TaskManager(include_path=str(bundled)).all_tasks)
+    for path in PRESETS:
+        tasks = yaml.safe_load(path.read_text())["tasks"]
+        assert set(tasks) <= known, path.stem
