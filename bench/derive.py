@@ -49,6 +49,8 @@ def fit_errors(run: Run) -> tuple[FitError, ...]:
     measured = MeasuredMemory(
         weights_gib=facts.get("weights_gib"),
         kv_tokens=facts.get("kv_cache_tokens"),
+        peak_gib=facts.get("private_memory_gib"),
+        peak_source="private memory of the engine's processes, after the load",
         weights_source=source,
         kv_source=source,
     )

@@ -19,6 +19,7 @@ from bench.engine_log import parse_engine_log
 from bench.engines import load_engine
 from bench.errors import BenchError, StoreError
 from bench.evaluators import lm_eval
+from bench.meters import process_memory
 from bench.meters.engine_watch import watch_engine, with_gauges
 from bench.meters.watch import Watch, watch
 from bench.preflight import preflight
@@ -60,6 +61,10 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
                 spec, server, with_gauges(progress, meter, engine), recorder.note
             ):
                 save_point(path, data)
+            if server.pid is not None and spec.gpus == 0 and spec.engine.kind == "vllm":
+                used_gib = process_memory.private_gib(server.pid)
+                facts = {**(recorder.run.engine_facts or {}), "private_memory_gib": used_gib}
+                recorder.note(engine_facts=facts)
             if spec.quality.tasks:
                 recorder.note(quality=score_quality(spec, server, path, progress))
         ours = spec.load.generator == "bench"

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.engines.vllm import VllmEngine
 from bench.fit import fit
 from bench.fit_compare import FitError, MeasuredMemory, compare_fit
+from bench.meters.process_memory import GIB, private_gib
 from bench.model_config import read_config
 from bench.server import Progress, Server
 from bench.spec import (
@@ -30,7 +31,6 @@ from bench.spec import (
 )
 
 TOLERANCES = {"weights": 0.02, "KV cache": 0.05}
-GIB = 1024**3
 # The shape of Llama-3.2-1B: 1.24 B parameters, grouped-query attention, tied embeddings.
 LLAMA_1B = {
     "architectures": ["LlamaForCausalLM"],
@@ -107,29 +107,14 @@ def measure(server: Server) -> MeasuredMemory:
     tokens = {int(m.group(1).replace(",", "")) for m in (info, logged) if m}
     if len(tokens) != 1:
         raise SystemExit(f"log and /metrics do not agree on the cache: {sorted(tokens)}")
-    peak = sum(private_bytes(pid) for pid in tree(server.pid or 0))
     return MeasuredMemory(
         weights_gib=loaded["bytes"] / GIB,
         kv_tokens=tokens.pop(),
-        peak_gib=peak / GIB,
+        peak_gib=private_gib(server.pid or 0),
         weights_source="parameters in the worker, before repacking",
         kv_source="log and vllm:cache_config_info",
         peak_source="private memory of the engine's processes, now",
     )
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    found = [pid]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            found += tree(int(child))
-    return found
-
-
-def private_bytes(pid: int) -> int:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return 1024 * sum(int(kib) for kib in re.findall(r"^Private_\w+:\s+(\d+) kB", text, re.M))
 
 
 def show(name: str, errors: tuple[FitError, ...]) -> bool:
