@@ -29,7 +29,7 @@ def bench(*words: str, limit_bytes: int | None = None) -> subprocess.CompletedPr
         [sys.executable, "-m", "bench.cli", *words],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         preexec_fn=bound,
         check=False,
     )
