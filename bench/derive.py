@@ -20,6 +20,7 @@ from bench.metrics import (
 from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.record import PointData, Run
+from bench.search import search_findings
 from bench.utilised import against_hardware
 
 
@@ -37,6 +38,7 @@ def derive(run: Run) -> Measurement:
         calibration=dict(run.calibration or {}),
         fit_errors=fit_errors(run),
         power=power.run_document(run, how),
+        found_index=(run.load_search or {}).get("found_index"),
     )
 
 
@@ -97,6 +99,7 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     if run.status != "complete":
         text = run.failure or "the run did not finish"
         found.append(Finding(code="incomplete", severity="fail", text=text))
+    found += search_findings(run.load_search)
     if run.spec.model.weights == "dummy":
         text = "random weights: speed, memory and power are real, there is no quality"
         found.append(Finding(code="dummy_weights", severity="info", text=text))

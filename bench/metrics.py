@@ -307,11 +307,22 @@ class Measurement:
     fit_errors: tuple[FitError, ...] = ()
     power: Mapping[str, Any] | None = None
     """Source, devices and idle baselines of the run's power, as plain data."""
+    found_index: int | None = None
+    """The load point that a search found: it speaks for the run, the others were on its way."""
+
+    @property
+    def headline(self) -> tuple[PointMeasurement, ...]:
+        """The load points that speak for the run: all, or the one that a search found."""
+        if self.found_index is None:
+            return self.points
+        return tuple(p for p in self.points if p.point.index == self.found_index)
 
     @property
     def valid(self) -> bool:
-        """Whether the run and every one of its load points can be trusted."""
-        return bool(self.points) and is_valid(self.findings) and all(p.valid for p in self.points)
+        """Whether the run and every load point that speaks for it can be trusted."""
+        return (
+            bool(self.headline) and is_valid(self.findings) and all(p.valid for p in self.headline)
+        )
 
 
 def steady_parts(repeats: Sequence[PointData], slo: SloSpec, gpus: int) -> list[Steady]:

@@ -194,6 +194,8 @@ def check_workload(spec: RunSpec) -> None:
     w = spec.workload
     if w.file is not None:
         check(w.file, w.file_format)
+    elif w.file_format is not None:
+        raise InputError(f"workload={w.name} needs requests of yours: set workload.file=FILE.jsonl")
     if spec.load.arrival != "trace" or spec.load.mode != "open":
         return
     if w.file is None or resolved_format(w.file, w.file_format) != "trace":

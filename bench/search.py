@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from bench.finding import Finding, finding
 from bench.metrics import ENOUGH_REPEATS
 from bench.stats import t_quantile
 
@@ -259,3 +260,23 @@ def result(
         requests=sum(t.requests for t in trials),
         grid_requests=repeats * sum(requests_at[min(rungs) : max(rungs) + 1]) if rungs else 0,
     )
+
+
+def search_findings(found: Mapping[str, Any] | None) -> list[Finding]:
+    """What is to be said of a stored search: nothing held, no end was reached, or it wavered."""
+    if found is None or not found["complete"]:
+        return []
+    unit = "req/s" if found["over"] == "rate" else "in flight"
+    if found["found"] is None:
+        text = f"no load tried holds ({found['criteria']}), down to {found['not_holding']:g} {unit}"
+        return [finding("search", "fail", text)]
+    share = found["requests"] / found["grid_requests"]
+    text = f"{found['requests']} requests sent, {share:.0%} of a full grid's"
+    said = [finding("search", "pass", text, share, "1")]
+    if found["not_holding"] is None:
+        text = f"even the highest load allowed, {found['found']:g} {unit}, holds"
+        said.append(finding("search_end", "warn", text))
+    if not found["monotone"]:
+        text = "a higher load held where a lower one did not: the server or the machine wavers"
+        said.append(finding("search_order", "warn", text))
+    return said

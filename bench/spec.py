@@ -245,9 +245,6 @@ class WorkloadSpec:
         _require(self.turns >= 1, "turns must be at least 1")
         _require(self.turn_gap_s >= 0, "turn_gap_s must be at least 0")
         _require(self.shared_prefix_count >= 1, "shared_prefix_count must be at least 1")
-        _require(
-            self.file is not None or self.file_format is None, "file_format needs a file beside it"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

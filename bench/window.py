@@ -52,7 +52,8 @@ def steady_window(data: PointData) -> Window | None:
     Closed loop: from the moment every slot has completed one request (all of the first `slots`
     requests sent have ended) until the first completion after the last request was sent, when
     in-flight first falls below the target. Open loop: from one tenth of the schedule, or one
-    median request duration if that is longer, until the last scheduled arrival.
+    median request duration if that is longer, until the last scheduled arrival; later turns of a
+    session do not count as arrivals. Ramp: all of the schedule, for none of it is steady.
     """
     sent, end = data.requests["sent_ns"], data.requests["end_ns"]
     if len(sent) == 0:
@@ -65,12 +66,24 @@ def steady_window(data: PointData) -> Window | None:
         after = end[end > sent.max()]
         stop = int(after.min()) if len(after) else int(end.max())
     else:
-        scheduled = data.requests["scheduled_ns"]
+        scheduled = data.requests["scheduled_ns"][_heads(data)]
         ok = data.requests["outcome"] == OK
         first, stop = int(scheduled.min()), int(scheduled.max())
+        if data.point.mode == "ramp":
+            return Window(start_ns=first, end_ns=stop) if stop > first else None
         typical = float(np.median((end - sent)[ok])) if ok.any() else 0.0
         start = first + int(max(0.1 * (stop - first), min(typical, 0.5 * (stop - first))))
     return Window(start_ns=start, end_ns=stop) if stop > start else None
+
+
+def _heads(data: PointData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Mask of the requests that arrive by themselves: all but the later turns of a session."""
+    session, index = data.requests["session"], data.requests["index"]
+    order = np.lexsort((index, session))
+    later = np.zeros(len(session), dtype=bool)
+    later[order[1:]] = (session[order[1:]] == session[order[:-1]]) & (session[order[1:]] >= 0)
+    heads: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~later
+    return heads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ so that two variants are sent exactly the same prompts and can be compared in pa
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.record import PlannedRequest
+from bench.record import Int64, PlannedRequest
 from bench.spec import LengthSpec, WorkloadSpec
 from bench.workload_file import (
     CHARS_PER_TOKEN,
@@ -211,10 +211,19 @@ def _token_range(vocab_size: int | None) -> tuple[int, int]:
     return max(3, vocab // 50), max(8, vocab - vocab // 20)
 
 
-def shared_prefix_rate(spec: WorkloadSpec) -> float | None:
-    """Declared share of input tokens that repeat an earlier prompt; None for drawn lengths."""
-    if not spec.shared_prefix_tokens:
-        return 0.0
-    if isinstance(spec.input_tokens, int):
-        return min(1.0, spec.shared_prefix_tokens / spec.input_tokens)
-    return None
+def shared_prompt_tokens(spec: WorkloadSpec, requests: Mapping[str, Int64]) -> int:
+    """Prompt tokens of one repeat that repeat an earlier prompt of it, by the workload's design.
+
+    The first prompt with each shared prefix repeats nothing. A later turn repeats the prompt of the
+    turn before, not its reply: what the server answered is not what the conversation goes on with.
+    """
+    if spec.file is not None:
+        return 0
+    order = np.argsort(requests["index"], kind="stable")
+    inputs, session = requests["input_tokens"][order], requests["session"][order]
+    later = np.zeros(len(order), dtype=bool)
+    later[1:] = (session[1:] >= 0) & (session[1:] == session[:-1])
+    opening = np.cumsum(~later)  # numbers the sessions from 1
+    shared = np.where(opening > spec.shared_prefix_count, spec.shared_prefix_tokens, 0)
+    shared[later] = inputs[np.flatnonzero(later) - 1]
+    return int(np.minimum(shared, inputs).sum())

@@ -34,17 +34,17 @@ def certificate(
     found = [
         clock_sanity(repeats),
         error_rate(repeats, load.max_error_rate),
-        steady_state(repeats, parts),
+        steady_state(repeats, parts, moving=load.mode == "ramp" or load.arrival == "trace"),
         *client_bound(repeats, metrics, calibration, wanted=load.calibrate),
         *token_counts(repeats),
         output_length(repeats, exact=exact_lengths),
         chunk_truth(repeats),
         preemptions(repeats),
-        prefix_cache(repeats, declared=bool(workload.shared_prefix_tokens or workload.turns > 1)),
+        prefix_cache(repeats, workload),
         enough_repeats(parts),
         precision(metrics),
         enough_samples(metrics),
     ]
     if repeats and repeats[0].point.mode != "closed":
-        found += [achieved_rate(repeats), overload(parts)]
+        found += [achieved_rate(repeats, load.max_in_flight), overload(parts)]
     return tuple(found)

@@ -16,21 +16,27 @@ _P99_SAMPLES = 100
 _WIDE_SHARE = 0.1
 
 
-def steady_state(repeats: Sequence[PointData], parts: Sequence[Steady]) -> Finding:
-    """A steady window exists in every repeat, and the halves of its output rate agree."""
+def steady_state(
+    repeats: Sequence[PointData], parts: Sequence[Steady], *, moving: bool = False
+) -> Finding:
+    """A steady window exists in every repeat, and the halves of its output rate agree.
+
+    A load that is `moving` by design, a ramp or a trace, is not held to the second part.
+    """
     missing = len(repeats) - len(parts)
     if missing or not parts:
-        return finding(
-            "steady_state",
-            "fail",
-            f"{missing} of {len(repeats)} repeats never had every slot busy after its first "
-            "request: raise load.requests to at least 3x the concurrency",
-        )
+        return finding("steady_state", "fail", _no_window(repeats, missing))
     tests = [steadiness(p.window.binned(p.data.chunk_ns, p.data.chunk_tokens)) for p in parts]
     known = [t for t in tests if t is not None]
     if len(known) < len(tests):
         return finding("steady_state", "fail", "no token arrived in the steady window")
     drifts = [t.relative_difference for t in known]
+    if moving:
+        text = (
+            "the load itself changes with time (a ramp or a trace): figures are means over all of "
+            f"it; the halves differ by {max(drifts, key=abs):+.0%}"
+        )
+        return finding("steady_state", "info", text, max(drifts, key=abs), "1")
     unsteady = [t for t in known if not t.steady]
     drift = _common_drift(drifts)
     if drift is not None:
@@ -58,6 +64,16 @@ def steady_state(repeats: Sequence[PointData], parts: Sequence[Steady]) -> Findi
         return finding("steady_state", "warn", text, short, "s")
     text = f"the halves of every window agree within {abs(worst):.1%}; shortest {short:.2f} s"
     return finding("steady_state", "pass", text, worst, "1")
+
+
+def _no_window(repeats: Sequence[PointData], missing: int) -> str:
+    count = f"{missing} of {len(repeats)} repeats"
+    if repeats and repeats[0].point.mode != "closed":
+        return f"{count} ended before they could be steady: raise load.duration_s or load.requests"
+    return (
+        f"{count} never had every slot busy after its first request: raise load.requests to at "
+        "least 3x the concurrency"
+    )
 
 
 def _common_drift(drifts: Sequence[float]) -> float | None:

@@ -30,7 +30,7 @@ def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[s
     interval = (
         f"{percent(rate.ratio.value)} [{percent(rate.ratio.low)}, {percent(rate.ratio.high)}]"
     )
-    said = f"output tokens/s {interval}, p = {p_text(rate.p_holm)}"
+    said = f"output tokens/s {interval}, {p_is(rate.p_holm)}"
     if rate.verdict == "faster":
         return f"faster and, on the same hardware, cheaper per token: {said}", ("faster", "cheaper")
     if rate.verdict == "slower":
@@ -63,12 +63,17 @@ def _task(task: TaskComparison) -> str:
         r = task.recovery
         text += f", recovery {r.value:.1%} [{r.low:.1%}, {r.high:.1%}]"
     flips = "" if task.lost is None else f", {task.lost} lost and {task.won} won"
-    return f"{text}{flips}, p = {p_text(task.p_holm)}"
+    return f"{text}{flips}, {p_is(task.p_holm)}"
 
 
 def percent(ratio: float) -> str:
     """A ratio as a signed change."""
     return f"{ratio - 1:+.1%}"
+
+
+def p_is(p: float) -> str:
+    """`p = 0.03` or `p < 0.0001`."""
+    return f"p {p_text(p)}" if p < 1e-4 else f"p = {p_text(p)}"
 
 
 def p_text(p: float) -> str:

@@ -34,7 +34,8 @@ class TaskComparison:
     `recovery_above_chance` the same after taking what guessing scores from both. `lost` and `won`
     count items that flipped (0/1 metrics). `p` is exact McNemar's or a sign-flip test's, `p_holm`
     the same corrected for the tests beside it. `mean_abs_dll_nats` is the mean absolute change of
-    the choices' log-likelihoods: it ranks variants even where accuracy cannot.
+    the choices' log-likelihoods: it ranks variants even where accuracy cannot. `item_variance` is
+    that of one item's paired difference, relative to the baseline; `more_items` rests on it.
     """
 
     task: str
@@ -55,6 +56,7 @@ class TaskComparison:
     p_holm: float
     mean_abs_dll_nats: float | None
     same_choice: float | None
+    item_variance: float
     margin: float
     primary: bool
     verdict: Verdict
@@ -118,11 +120,14 @@ def compare_task(
         p_holm=p,
         mean_abs_dll_nats=dll,
         same_choice=same,
+        item_variance=float(
+            np.var((scores.variant - scores.base) / (np.average(scores.base) or 1.0))
+        ),
         margin=margin,
         primary=primary,
         verdict="not_enough_evidence",
     )
-    return judged(result, scores)
+    return judged(result)
 
 
 def matched(
@@ -230,7 +235,7 @@ def _loglik_change(
     return float(np.mean(changes)), float(np.mean(same))
 
 
-def judged(c: TaskComparison, scores: _Paired | None = None) -> TaskComparison:
+def judged(c: TaskComparison) -> TaskComparison:
     """The comparison with its verdict, from the interval, the margin and the corrected p.
 
     Worse or better needs a difference that is real (p_holm < 5 %) and not shown to lie within the
@@ -244,19 +249,32 @@ def judged(c: TaskComparison, scores: _Paired | None = None) -> TaskComparison:
     if c.p_holm < ALPHA:
         gain = c.difference.value > 0 if c.higher_is_better else c.difference.value < 0
         return replace(c, verdict="better" if gain else "worse", more_items=None)
-    return replace(c, verdict="not_enough_evidence", more_items=c.more_items or _more(c, scores))
+    return replace(c, verdict="not_enough_evidence", more_items=_more(c))
 
 
-def _more(c: TaskComparison, scores: _Paired | None) -> int | None:
+def _more(c: TaskComparison) -> int | None:
     """Items still needed: to show equivalence where the estimate is inside the margin, to show the
     loss where it is outside; None where that cannot be said."""
-    if scores is None or c.recovery is None:
+    if c.recovery is None:
         return None
-    relative = (scores.variant - scores.base) / (np.average(scores.base) or 1.0)
-    variance = float(np.var(relative))
     inside = c.recovery.value >= c.margin
+    if not inside and c.lost is not None and c.won is not None:
+        return flips_needed(c.lost, c.won, c.n, ALPHA * (c.p / c.p_holm))
     bound = c.margin - 1 if inside else 0.0
-    return items_needed(c.recovery.value - 1, variance, c.n, bound)
+    return items_needed(c.recovery.value - 1, c.item_variance, c.n, bound)
+
+
+def flips_needed(lost: int, won: int, n: int, level: float) -> int | None:
+    """How many more items until McNemar's test reaches `level`, if items go on flipping as seen;
+    None when they flip as often each way, or beyond a million items."""
+    if lost == won:
+        return None
+    factor = 1.0
+    while mcnemar_p(round(lost * factor), round(won * factor)) >= level:
+        factor *= 1.02
+        if n * factor > 1e6:
+            return None
+    return max(1, round(n * (factor - 1)))
 
 
 def corrected(comparisons: Sequence[TaskComparison]) -> tuple[TaskComparison, ...]:

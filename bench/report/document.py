@@ -27,6 +27,7 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "fit_errors": encode(measurement.fit_errors),
         "power": measurement.power,
         "quality": encode(run.quality),
+        "load_search": encode(run.load_search),
         "provenance": encode(run.provenance),
         "spec": encode(run.spec),
     }
@@ -39,6 +40,7 @@ def point_document(point: PointMeasurement) -> dict[str, Any]:
         "mode": point.point.mode,
         "concurrency": point.point.concurrency,
         "rate_per_s": point.point.rate_per_s,
+        "rate_to_per_s": point.point.rate_to_per_s,
         "requests": point.requests,
         "window_s": list(point.window_s),
         **{name: encode(metric) for name, metric in point.metrics.items()},
@@ -52,7 +54,7 @@ def summary(run: Run, measurement: Measurement) -> dict[str, Any]:
     """One row of `bench runs`: the load point with the highest output rate stands for the run."""
     rates = [
         (m.value, p)
-        for p in measurement.points
+        for p in measurement.headline
         if (m := p.metrics["output_tokens_per_s"]).value is not None
     ]
     best = max(rates, key=lambda pair: pair[0] or 0.0)[1] if rates else None

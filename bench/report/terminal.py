@@ -17,6 +17,7 @@ from bench.record import Run
 from bench.report.numbers import quantity, with_interval
 from bench.report.power_table import print_power
 from bench.report.quality_table import print_quality
+from bench.report.search_table import print_search
 
 _COLUMNS = (
     ("output tok/s", "output_tokens_per_s"),
@@ -28,6 +29,17 @@ _COLUMNS = (
     ("ITL p99", "itl_p99_ms"),
     ("E2E p50", "e2e_p50_ms"),
     ("errors", "error_rate"),
+)
+
+# In an open loop, what users wait counts from when they wanted to be served.
+_OPEN_COLUMNS = (
+    *_COLUMNS[:4],
+    ("from scheduled", "ttft_sched_p50_ms"),
+    ("TTFT p99", "ttft_p99_ms"),
+    ("from scheduled", "ttft_sched_p99_ms"),
+    ("sent late p99", "dispatch_lag_p99_ms"),
+    *_COLUMNS[5:7],
+    _COLUMNS[-1],
 )
 
 
@@ -50,6 +62,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
             style="dim",
             highlight=False,
         )
+        if run.load_search is not None:
+            print_search(out, run.load_search, measurement)
         print_power(out, measurement)
     for error in measurement.fit_errors:
         out.print(_predicted(error), style="dim", highlight=False)
@@ -57,6 +71,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         print_quality(out, run.quality)
     _print_findings(out, measurement)
     verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
+    if run.spec.engine.kind == "none" and run.status == "complete":
+        verdict = "QUALITY ALONE: no engine ran, no speed was measured"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
 
 
@@ -83,11 +99,13 @@ def _conditions(run: Run) -> str:
 def _points_table(points: Sequence[PointMeasurement]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("load")
-    for title, _ in _COLUMNS:
+    open_loop = any(p.point.mode != "closed" for p in points)
+    columns = _OPEN_COLUMNS if open_loop else _COLUMNS
+    for title, _ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("trust")
     for point in points:
-        cells = [_cell(point.metrics[name]) for _, name in _COLUMNS]
+        cells = [_cell(point.metrics[name]) for _, name in columns]
         table.add_row(_load(point), *cells, "ok" if point.valid else "FAILED")
     return table
 
@@ -101,9 +119,13 @@ def _predicted(error: FitError) -> str:
 
 
 def _load(point: PointMeasurement) -> str:
-    if point.point.mode == "closed":
-        return f"{point.point.concurrency} in flight"
-    return f"{point.point.rate_per_s:g} req/s"
+    p = point.point
+    if p.mode == "closed":
+        return f"{p.concurrency} in flight"
+    if p.rate_per_s is None:
+        return "as traced"
+    to = "" if p.rate_to_per_s is None else f" to {p.rate_to_per_s:g}"
+    return f"{p.rate_per_s:g}{to} req/s"
 
 
 def _cell(metric: Metric) -> str:

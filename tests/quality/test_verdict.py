@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from bench.quality.verdict import compare_task, corrected
+from bench.quality.verdict import compare_task, corrected, flips_needed
 from bench.record import QualityItem
 
 
@@ -135,3 +135,12 @@ def test_other_questions_are_refused() -> None:
                      chance=None, margin=0.99, primary=True)  # fmt: skip
     with pytest.raises(InputError, match="1 items were scored in one run only"):
         compare_task(base, base[:1], higher_is_better=True, chance=None, margin=0.99, primary=True)
+
+
+def test_flips_needed_by_hand() -> None:
+    """5 lost and none won: p = 2 / 2^5 = .0625; with 6 lost it is .031. 5 · f rounds to 6 from
+    f = 1.1, which steps of 2 % reach at 1.02^5 = 1.104: a tenth more items."""
+    assert flips_needed(5, 0, 480, 0.05) == round(480 * (1.02**5 - 1))
+    assert flips_needed(3, 3, 480, 0.05) is None
+    found = compared(*flipped(480, 453, 5, 0))
+    assert (found.verdict, found.more_items) == ("not_enough_evidence", 50)

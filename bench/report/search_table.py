@@ -1,0 +1,88 @@
+"""What a search tried and what it found, in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench.metrics import Measurement, Metric
+from bench.report.numbers import quantity, with_interval
+
+
+def print_search(out: Console, found: Mapping[str, Any], measurement: Measurement) -> None:
+    """Every load tried, the answer in one line, and what it cost."""
+    unit = "req/s" if found["over"] == "rate" else "in flight"
+    out.print(_tried(found, unit))
+    out.print(f"[bold]{answer(found, measurement, unit)}[/]", highlight=False, soft_wrap=True)
+    order = ", ".join(f"{_load_of(found, rung):g}" for rung in found["order"])
+    grid, spent = found["grid_requests"], found["requests"]
+    share = f"{spent / grid:.0%}" if grid else "–"
+    out.print(
+        f"tried in this order: {order}. {spent} requests, {share} of the {grid} of a full grid "
+        f"in steps of {found['resolution']:.1%}.",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def answer(found: Mapping[str, Any], measurement: Measurement, unit: str) -> str:
+    """The search in one sentence."""
+    if not found["complete"]:
+        return "the search was cut short"
+    if found["found"] is None:
+        return (
+            f"nothing holds: {found['criteria']} is missed even at {found['not_holding']:g} {unit}"
+        )
+    goodput = next(
+        (p.metrics["goodput_requests_per_s"] for p in measurement.headline),
+        Metric(value=None, unit=""),
+    )
+    what = "the SLO holds" if found["objective"] == "slo" else "the knee: the server keeps up"
+    text = f"{what} up to {found['found']:g} {unit}"
+    if goodput.value is not None and found["objective"] == "slo":
+        text += f", goodput {with_interval(goodput.value, goodput.ci_low, goodput.ci_high)} req/s"
+    if found["not_holding"] is None:
+        return text + "; no higher load was allowed"
+    return f"{text}; not at {found['not_holding']:g} {unit}{_beyond(found)}"
+
+
+def _beyond(found: Mapping[str, Any]) -> str:
+    """What the lowest load that fails does: how the queue grows, or which limit it misses."""
+    first = next(s for s in found["tried"] if s["load"] == found["not_holding"])
+    last, seen = found["tried"][-1]["seen"], first["seen"]
+    if found["objective"] == "slo":
+        value = seen.get(first["criterion"])
+        return f" ({first['criterion']} {'' if value is None else quantity(value)})"
+    if "queue_growth_per_s" not in seen:
+        return ""
+    top = found["tried"][-1]["load"]
+    return (
+        f", over-saturated: the queue grows by {quantity(seen['queue_growth_per_s'])} a second; at "
+        f"{top:g} req/s it completes {quantity(last.get('completed_per_s', float('nan')))} req/s"
+    )
+
+
+def _tried(found: Mapping[str, Any], unit: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"search: {found['criteria']}")
+    names = sorted({name for s in found["tried"] for name in s["seen"]})
+    table.add_column(unit, justify="right")
+    table.add_column("verdict")
+    for title in ("repeats", "requests", *(n.replace("_", " ") for n in names)):
+        table.add_column(title, justify="right")
+    table.add_column("nearest to its limit")
+    for s in found["tried"]:
+        cells = [quantity(s["seen"][n]) if n in s["seen"] else "–" for n in names]
+        table.add_row(
+            f"{s['load']:g}", s["verdict"], str(s["repeats"]), str(s["requests"]), *cells,
+            s["criterion"].replace("_", " "),
+        )  # fmt: skip
+    return table
+
+
+def _load_of(found: Mapping[str, Any], rung: int) -> float:
+    return float(next(s["load"] for s in found["tried"] if s["rung"] == rung))
