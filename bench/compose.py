@@ -12,6 +12,9 @@ from typing import Any
 
 from bench.errors import InputError, nearest
 
+GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "quality")
+"""The groups that a run is composed of."""
+
 
 def conf_dir() -> Path:
     """conf/ inside an installed package, or beside the package in a checkout."""

@@ -1,0 +1,300 @@
+"""The verbs: what each takes from the command line, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.arguments import Arguments, number
+from bench.compose import (
+    catalogue,
+    claim_costs,
+    compose,
+    conf_dir,
+    options,
+    run_spec,
+    split_results_dir,
+)
+from bench.errors import InputError
+from bench.launch import asked, run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb: what it does in a line, how it is called, and its function."""
+
+    summary: str
+    usage: str
+    call: Callable[[Arguments], int]
+    flags: tuple[str, ...] = ()
+    """Flags of this verb alone; those given are in `Arguments.flags`."""
+    takes_words: bool = False
+    """Whether plain words (runs, files, names) may follow."""
+    options: tuple[str, ...] = ()
+    """Flags of this verb that take a value, the next word or after `=`: `Arguments.options`."""
+
+
+def _fit(arguments: Arguments) -> int:
+    from bench.verbs import fit
+
+    spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
+    return fit.run(
+        spec,
+        explicit=arguments.typed_keys,
+        catalogue=catalogue(arguments.config_dirs),
+        as_json=arguments.as_json,
+    )
+
+
+def _results_dir(arguments: Arguments) -> str:
+    """`results_dir=…` for the verbs that only read; they take no other override."""
+    chosen, others = split_results_dir(arguments.overrides)
+    if others:
+        key = others[0].partition("=")[0]
+        raise InputError(f"{key!r}: this verb takes results_dir=FOLDER only.")
+    return chosen
+
+
+def _runs(arguments: Arguments) -> int:
+    from bench.verbs import runs
+
+    return runs.list_all(_results_dir(arguments), as_json=arguments.as_json)
+
+
+def _show(arguments: Arguments) -> int:
+    from bench.verbs import runs
+
+    names = arguments.words or ("latest",)
+    return runs.show(names, _results_dir(arguments), as_json=arguments.as_json)
+
+
+def _tco(arguments: Arguments) -> int:
+    from bench.codec import decode
+    from bench.tco_spec import TcoRequest
+    from bench.verbs import tco
+
+    results_dir, overrides = split_results_dir(arguments.overrides)
+    data = compose(overrides, arguments.config_dirs, "cost")
+    known = tuple(options("gpu", arguments.config_dirs))
+    request = decode(TcoRequest, {**data, "known_gpus": known})
+    return tco.run(request, tco.stored(arguments.words, results_dir), as_json=arguments.as_json)
+
+
+def _prices(arguments: Arguments) -> int:
+    from bench.codec import decode
+    from bench.price_book import PricesSpec
+    from bench.verbs import prices
+
+    own: dict[str, str | None] = {"provider": None, "as_of": None}
+    overrides = []
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            overrides.append(override)
+    path = None
+    if arguments.words:
+        if arguments.words[0] != "import" or len(arguments.words) != 2:
+            raise InputError("bench prices takes nothing, or: import FILE.")
+        path = arguments.words[1]
+    spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
+    return prices.run(spec, import_path=path, **own)
+
+
+def _calibrate(arguments: Arguments) -> int:
+    from bench.verbs import calibrate
+
+    spec = run_spec(
+        compose(["engine=truth", *arguments.overrides], arguments.config_dirs), detect_gpus=False
+    )
+    return calibrate.run(spec, as_json=arguments.as_json)
+
+
+def _claim(arguments: Arguments) -> int:
+    from bench.verbs import claim
+
+    flags = arguments.flags
+    if "--new" in flags:
+        name = arguments.words[0] if arguments.words else "new-claim"
+        here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
+        return claim.write_new(name, here[0])
+    results_dir, more = split_results_dir(arguments.overrides)
+    for key in (override.partition("=")[0] for override in more):
+        if "--measure" not in flags or key not in claim.MEASURE_KEYS:
+            names = ", ".join(claim.MEASURE_KEYS)
+            raise InputError(f"{key!r}: a claim sets its own conditions; results_dir=FOLDER may be "
+                             f"given, and with --measure {names}.")  # fmt: skip
+    roots = [conf_dir(), *map(Path, arguments.config_dirs)]
+    request = claim.Request(
+        names=arguments.words,
+        everything="--all" in flags,
+        folders=tuple(root / "claims" for root in roots),
+        results_dir=results_dir,
+        as_json=arguments.as_json,
+    )
+
+    def measure(overrides: Sequence[str]) -> Any:
+        from bench.report.live import shown
+        from bench.run import execute
+
+        place = f"results_dir={request.results_dir}"
+        spec = run_spec(compose([*overrides, *more, place], arguments.config_dirs))
+        with shown() as progress:
+            return execute(spec, catalogue(arguments.config_dirs), progress)
+
+    book, cost_model = claim_costs(arguments.config_dirs)
+    return claim.run(
+        request,
+        catalogue(arguments.config_dirs),
+        book,
+        cost_model,
+        measure if "--measure" in flags else None,
+    )
+
+
+def _quantize(arguments: Arguments) -> int:
+    from bench.codec import decode
+    from bench.quantizers.spec import QuantizeSpec
+    from bench.report.live import shown
+    from bench.verbs import quantize
+
+    data = compose(arguments.overrides, arguments.config_dirs, "quantize")
+    spec = decode(QuantizeSpec, data)
+    with shown() as progress:
+        return quantize.run(spec, progress, as_json=arguments.as_json)
+
+
+def _compare(arguments: Arguments) -> int:
+    from bench.verbs import compare
+
+    results_dir, more = split_results_dir(arguments.overrides)
+    allow = [key for value in arguments.options.get("--allow", ()) for key in value.split(",")]
+    request = compare.Request(
+        names=arguments.words,
+        baseline=arguments.option("--baseline"),
+        allow=tuple(allow),
+        margin=number(arguments, "--margin"),
+        load=arguments.option("--load"),
+        usd_per_hour=number(arguments, "--usd-per-hour"),
+        rounds="--rounds" in arguments.flags,
+        results_dir=results_dir,
+        as_json=arguments.as_json,
+    )
+    rounds = number(arguments, "--interleave")
+    if rounds is not None:
+        return _interleave(arguments, more, round(rounds), request)
+    if more:
+        key = more[0].partition("=")[0]
+        raise InputError(
+            f"{key!r}: bench compare reads stored runs and takes results_dir=FOLDER; with "
+            "--interleave N it measures, and takes what bench run takes."
+        )
+    return compare.run(request)
+
+
+def _interleave(arguments: Arguments, overrides: Sequence[str], rounds: int, request: Any) -> int:
+    """Run quant=A,B in turn, `rounds` times over; quality is scored in the last round alone."""
+    from dataclasses import replace
+
+    from bench.report.live import shown
+    from bench.run import execute
+    from bench.verbs import compare
+
+    swept = [o for o in overrides if o.startswith("quant=")]
+    rest = [o for o in overrides if o not in swept]
+    variants = swept[-1].partition("=")[2].split(",") if swept else []
+
+    def one(quant: str, number: int) -> Any:
+        scored = [] if number == rounds - 1 else ["quality=none"]
+        words = [*rest, *scored, f"quant={quant}", f"results_dir={request.results_dir}"]
+        if scored:
+            words = [w for w in words if not w.startswith("quality") or w == "quality=none"]
+        spec = asked(compose(words, arguments.config_dirs), arguments)
+        with shown() as progress:
+            return execute(spec, catalogue(arguments.config_dirs), progress)
+
+    allowed = (*request.allow, "quality")  # the last round alone scores it
+    request = replace(request, rounds=True, allow=allowed)
+    return compare.interleave(variants, rounds, one, request)
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb(
+        summary="launch the engine, drive it, print a measurement one can trust",
+        usage="bench [run] [model=NAME] [quant=NAME] [gpus=N] [engine=…] [workload=…] [load=…] "
+        "[KEY=VALUE ...] [-m] [--json]",
+        call=run,
+    ),
+    "fit": Verb(
+        summary="say what fits and how fast it could physically be, before anything is started",
+        usage="bench fit [model=NAME] [quant=NAME] [gpu=NAME] [gpus=N] [--json]",
+        call=_fit,
+    ),
+    "calibrate": Verb(
+        summary="measure the load generator's own error on this machine",
+        usage="bench calibrate [load.concurrency=[N]] [engine.ttft_ms=X] [engine.itl_ms=X] "
+        "[engine.tokens_per_chunk=N] [--json]",
+        call=_calibrate,
+    ),
+    "tco": Verb(
+        summary="what a token costs on your own servers, and whether buying is cheaper",
+        usage="bench tco [RUN | latest ...] [tco=NAME] [prices=NAME] [power=NAME] [KEY=VALUE ...] "
+        "[--json]",
+        call=_tco,
+        takes_words=True,
+    ),
+    "prices": Verb(
+        summary="the price book of APIs and GPUs, and importing public price tables into it",
+        usage="bench prices [import FILE] [provider=NAME] [as_of=DATE] [prices.book=FILE]",
+        call=_prices,
+        takes_words=True,
+    ),
+    "runs": Verb(
+        summary="list the stored runs",
+        usage="bench runs [results_dir=FOLDER] [--json]",
+        call=_runs,
+    ),
+    "show": Verb(
+        summary="derive a stored run's numbers again and print them",
+        usage="bench show [RUN | latest ...] [results_dir=FOLDER] [--json]",
+        call=_show,
+        takes_words=True,
+    ),
+    "compare": Verb(
+        summary="variants of a model in one table, each with a test behind its verdict",
+        usage="bench compare RUN RUN ... [--baseline RUN] [--allow KEY[,KEY]] [--margin 0.99]\n"
+        "                     [--load c16] [--usd-per-hour X] [--rounds] [results_dir=FOLDER] "
+        "[--json]\n"
+        "       bench compare --interleave N quant=A,B [KEY=VALUE ...]   measure in turn\n\n"
+        "The first run is the baseline. --rounds: runs of one variant are repeats of it.",
+        call=_compare,
+        takes_words=True,
+        flags=("--rounds",),
+        options=(
+            "--baseline",
+            "--allow",
+            "--margin",
+            "--load",
+            "--usd-per-hour",
+            "--interleave",
+        ),
+    ),
+    "quantize": Verb(
+        summary="make a quantised checkpoint where none is published",
+        usage="bench quantize model=NAME quant=awq|gptq|int8|fp8 [calibration=NAME] [seed=N] "
+        "[force=true] [--json]",
+        call=_quantize,
+    ),
+    "claim": Verb(
+        summary="say whether a published number is true, with the evidence",
+        usage="bench claim NAME ... | --all [--measure] [results_dir=FOLDER] [--json]\n"
+        "       bench claim FILE.yaml      a claim of your own\n"
+        "       bench claim --new NAME     write its skeleton, every field explained",
+        call=_claim,
+        takes_words=True,
+        flags=("--all", "--new", "--measure"),
+    ),
+}
