@@ -108,7 +108,7 @@ def test_the_command_works_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "import bench.cli, bench.compose; print(bench.compose.conf_dir()); bench.cli.main(['--help'])"
+        "import bench.cli, bench.compose as c; print(c.conf_dir()); bench.cli.main(['--help'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
