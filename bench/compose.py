@@ -6,7 +6,7 @@ something is to be composed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,22 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         local = detect_gpus and isinstance(data.get("engine"), dict)
         wants_gpu = local and data["engine"].get("kind") == "vllm"
         data["gpus"] = _gpus_here() if wants_gpu else 0
+    for group in ("workload", "load"):
+        data[group] = _for_machine(data[group], data)
     return with_local_checkpoints(decode(RunSpec, data))
+
+
+def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
+    """A group set to `auto` as what suits the machine that serves, typed keys on top."""
+    from omegaconf import OmegaConf
+
+    if not isinstance(group, dict) or "on_gpu" not in group:
+        return group
+    gpu = data.get("gpu")
+    on_gpu = bool(data["gpus"]) or (isinstance(gpu, dict) and gpu.get("kind") == "gpu")
+    chosen = group["on_gpu" if on_gpu else "on_cpu"]
+    typed = {k: v for k, v in group.items() if k not in ("on_gpu", "on_cpu")}
+    return OmegaConf.to_container(OmegaConf.merge(chosen, typed))
 
 
 OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration")
