@@ -7,8 +7,9 @@ from itertools import groupby
 from bench.checks import certificate
 from bench.codec import decode
 from bench.finding import Finding, is_valid
-from bench.fit_compare import FitError, MeasuredMemory, compare_fit
-from bench.fit_report import FitReport
+from bench.fit.compare import FitError, MeasuredMemory, compare_fit
+from bench.fit.report import FitReport
+from bench.fit.utilised import against_hardware
 from bench.metrics import (
     Measurement,
     PointMeasurement,
@@ -21,7 +22,6 @@ from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.record import PointData, Run
 from bench.search import search_findings
-from bench.utilised import against_hardware
 
 
 def derive(run: Run) -> Measurement:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.finding import Finding, is_valid
-from bench.fit_compare import FitError
+from bench.fit.compare import FitError
 from bench.record import OK, Int64, LoadPoint, PointData
 from bench.spec import SloSpec
 from bench.stats import Floats, Reduce, block_interval, mean, percentile, t_interval

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.alternatives import alternatives
-from bench.architecture import from_config
 from bench.catalogue import Catalogue, match_gpu
 from bench.errors import InputError
 from bench.evaluators.lm_eval import check as check_quality
-from bench.fit import fit, suggested_max_model_len, with_alternatives
-from bench.fit_report import FitReport
-from bench.headroom import is_cpu
+from bench.fit.alternatives import alternatives
+from bench.fit.architecture import from_config
+from bench.fit.fit import fit, suggested_max_model_len, with_alternatives
+from bench.fit.headroom import is_cpu
+from bench.fit.report import FitReport
 from bench.meters.cpu import cpu_flags
 from bench.meters.gpus import host_memory_bytes, list_gpus
 from bench.model_config import hub_config, read_config

@@ -13,8 +13,8 @@ import urllib.request
 from pathlib import Path
 
 from bench.engines.vllm import VllmEngine
-from bench.fit import fit
-from bench.fit_compare import FitError, MeasuredMemory, compare_fit
+from bench.fit.compare import FitError, MeasuredMemory, compare_fit
+from bench.fit.fit import fit
 from bench.meters.process_memory import GIB, private_gib
 from bench.model_config import read_config
 from bench.server import Progress, Server

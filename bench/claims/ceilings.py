@@ -9,8 +9,8 @@ from bench.claims.quantity import Unit, parse_unit, quantity
 from bench.claims.spec import Conditions, Serving
 from bench.claims.variants import Variant, model_of, quants_of, spec_for, variants
 from bench.claims.verdict import Check, number, say
-from bench.headroom import served
-from bench.roofline import decode_ceiling, decode_flops, peak_flops
+from bench.fit.headroom import served
+from bench.fit.roofline import decode_ceiling, decode_flops, peak_flops
 from bench.units import UnitError
 
 # No CPU core yet shipped does more per cycle (AMX, 8 bits: 16 × 16 × 64 multiply-adds in 16

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.alternatives import alternatives
-from bench.architecture import from_config
 from bench.catalogue import Catalogue
 from bench.claims.spec import Conditions
 from bench.claims.variants import Variant, gpu_names, model_of, variants
 from bench.claims.verdict import Check, CheckVerdict
 from bench.errors import InputError
-from bench.fit import fit
-from bench.fit_report import FitReport
-from bench.geometry import Geometry
-from bench.overheads import GIB
+from bench.fit.alternatives import alternatives
+from bench.fit.architecture import from_config
+from bench.fit.fit import fit
+from bench.fit.geometry import Geometry
+from bench.fit.overheads import GIB
+from bench.fit.report import FitReport
 
 Outcome = Literal["bytes", "overheads", "fits"]
 SHOWN_ALTERNATIVES = 4

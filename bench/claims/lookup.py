@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.architecture import from_config
 from bench.claims.arithmetic import LATER, price_row
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
 from bench.claims.verdict import Check, agrees, number, say, worst
 from bench.errors import InputError, nearest
+from bench.fit.architecture import from_config
 from bench.price_book import RENT_KINDS, select
 
 _COUNTED = ("total_params", "active_params")

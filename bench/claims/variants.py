@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from bench.catalogue import Catalogue
 from bench.claims.spec import Conditions
-from bench.headroom import gpu_memory_gib, has_checkpoint
-from bench.overheads import GIB
+from bench.fit.headroom import gpu_memory_gib, has_checkpoint
+from bench.fit.overheads import GIB
 from bench.spec import (
     GpuSpec,
     LoadSpec,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.fit_report import FitReport
+from bench.fit.report import FitReport
 
 
 @dataclass(frozen=True)

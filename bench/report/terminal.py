@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.calibration import Calibration
-from bench.fit_compare import FitError
+from bench.fit.compare import FitError
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.report.numbers import quantity, with_interval

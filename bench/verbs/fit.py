@@ -6,12 +6,12 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
-from bench.alternatives import GPU_COUNTS
-from bench.architecture import from_config
 from bench.catalogue import Catalogue
-from bench.fit import fit
-from bench.fit_report import FitReport
-from bench.headroom import has_checkpoint, is_cpu
+from bench.fit.alternatives import GPU_COUNTS
+from bench.fit.architecture import from_config
+from bench.fit.fit import fit
+from bench.fit.headroom import has_checkpoint, is_cpu
+from bench.fit.report import FitReport
 from bench.preflight import checked, resolve
 from bench.report.terminal import console
 from bench.spec import QuantSpec, RunSpec

@@ -13,10 +13,10 @@ import numpy as np
 
 from bench.errors import InputError
 from bench.finding import Finding, finding
-from bench.formats import Served
-from bench.headroom import served
+from bench.fit.formats import Served
+from bench.fit.headroom import served
+from bench.fit.roofline import decode_ceiling, utilisation
 from bench.metrics import Metric, Steady
-from bench.roofline import decode_ceiling, utilisation
 from bench.spec import RunSpec
 from bench.window import in_flight
 

@@ -1,6 +1,6 @@
 """The shape of a model as exact matrices: parameter counts and KV bytes follow by sums.
 
-A Geometry is built from a Hugging Face config.json by `bench.architecture.from_config`; nothing
+A Geometry is built from a Hugging Face config.json by `bench.fit.architecture.from_config`; nothing
 here guesses. Counts are exact integers, sizes are bytes.
 """
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.errors import InputError
-from bench.formats import Served, WeightFormat
-from bench.geometry import Geometry, Matrix
+from bench.fit.formats import Served, WeightFormat
+from bench.fit.geometry import Geometry, Matrix
 from bench.spec import VllmSpec
 
 # vLLM pads the vocabulary to a multiple of this (VocabParallelEmbedding).

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fit_support import catalogue
 
-from bench.architecture import from_config
 from bench.errors import InputError
+from bench.fit.architecture import from_config
 from bench.model_config import hub_config, read_config
 
 LLAMA = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-from bench.architecture import from_config
 from bench.catalogue import Catalogue
 from bench.errors import InputError
-from bench.fit import fit
-from bench.fit_report import Alternative, FitReport
-from bench.geometry import Geometry
-from bench.headroom import has_checkpoint, is_cpu
+from bench.fit.architecture import from_config
+from bench.fit.fit import fit
+from bench.fit.geometry import Geometry
+from bench.fit.headroom import has_checkpoint, is_cpu
+from bench.fit.report import Alternative, FitReport
 from bench.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
 
 GPU_COUNTS = (1, 2, 4, 8, 16)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.codec import encode
-from bench.formats import WeightFormat
-from bench.overheads import Overhead
-from bench.roofline import Ceiling
-from bench.sharding import Layout
+from bench.fit.formats import WeightFormat
+from bench.fit.overheads import Overhead
+from bench.fit.roofline import Ceiling
+from bench.fit.sharding import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class FitReport:
     `kv_needed_gib_per_gpu` what one request of `context_needed_tokens` takes. With several
     pipeline stages the fullest one is shown. `kv_bytes_per_token` is for one token over all GPUs
     while every layer keeps it, and `kv_gb_if_no_layer_forgets` the needed context without windows.
-    Ceilings are physical bounds (`bench.roofline`), also given for what does not fit. None means
-    not known. `arose` is modelled: nothing here was measured.
+    Ceilings are physical bounds (`bench.fit.roofline`), also given for what does not fit. None
+    means not known. `arose` is modelled: nothing here was measured.
     """
 
     model: str

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.architecture import from_config
 from bench.errors import InputError
-from bench.formats import Served, weight_format
-from bench.geometry import Geometry
-from bench.overheads import GIB, Overhead, batch_limits, cpu_overheads, gpu_overheads
-from bench.sharding import Layout, checkpoint_bytes, option
+from bench.fit.architecture import from_config
+from bench.fit.formats import Served, weight_format
+from bench.fit.geometry import Geometry
+from bench.fit.overheads import GIB, Overhead, batch_limits, cpu_overheads, gpu_overheads
+from bench.fit.sharding import Layout, checkpoint_bytes, option
 from bench.spec import GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
 
 # Tokens per KV block: vLLM's default on GPUs, on a CPU, and its CPU kernel for MLA.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import InputError
-from bench.geometry import Matrix, Role, Split
+from bench.fit.geometry import Matrix, Role, Split
 
 
 class Config:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.geometry import Geometry
+from bench.fit.geometry import Geometry
 
 GIB = 1024**3
 _PLANNER = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.fit_report import FitReport
+from bench.fit.report import FitReport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import InputError
-from bench.geometry import Geometry, Matrix
+from bench.fit.geometry import Geometry, Matrix
 from bench.spec import ModelSpec, QuantSpec
 
 # Sizes of scale entries as vLLM allocates them: group scales in the activations' data type,

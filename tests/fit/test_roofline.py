@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fit_support import catalogue, run_of
 
-from bench.fit import fit
-from bench.headroom import served
-from bench.roofline import (
+from bench.fit.fit import fit
+from bench.fit.headroom import served
+from bench.fit.roofline import (
     decode_ceiling,
     decode_flops,
     expert_coverage,

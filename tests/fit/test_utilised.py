@@ -10,11 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 from point_support import even, point
 
+from bench.fit.utilised import against_hardware
 from bench.metrics import Metric, measure_all, steady_parts, whole_parts
 from bench.spec import RunSpec
-from bench.utilised import against_hardware
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def conf(group: str, name: str) -> Any:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.errors import InputError
-from bench.geometry import Block, Geometry, KvCache, Matrix
-from bench.layers import (
+from bench.fit.geometry import Block, Geometry, KvCache, Matrix
+from bench.fit.layers import (
     Config,
     dense_intermediate,
     expert_intermediate,
@@ -24,7 +24,7 @@ from bench.layers import (
     matrix,
     vector,
 )
-from bench.vision import vision_matrices
+from bench.fit.vision import vision_matrices
 
 # Model types whose layers were compared with their published implementation.
 KNOWN_TYPES = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.geometry import Matrix
+from bench.fit.geometry import Matrix
 
 
 def _matrix(name: str, rows: int, cols: int = 1, *, quantisable: bool = False) -> Matrix:

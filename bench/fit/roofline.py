@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.formats import Served, WeightFormat
-from bench.geometry import Matrix
+from bench.fit.formats import Served, WeightFormat
+from bench.fit.geometry import Matrix
 from bench.spec import GpuSpec
 
 

@@ -8,16 +8,16 @@ import json
 import pytest
 from fit_support import catalogue, run_of
 
-from bench.alternatives import alternatives
 from bench.errors import InputError
-from bench.fit import fit, suggested_max_model_len
-from bench.fit_compare import MeasuredMemory, compare_fit
-from bench.fit_report import FitReport
-from bench.formats import from_hf
-from bench.geometry import Matrix
-from bench.overheads import batch_limits
+from bench.fit.alternatives import alternatives
+from bench.fit.compare import MeasuredMemory, compare_fit
+from bench.fit.fit import fit, suggested_max_model_len
+from bench.fit.formats import from_hf
+from bench.fit.geometry import Matrix
+from bench.fit.overheads import batch_limits
+from bench.fit.report import FitReport
+from bench.fit.sharding import Layout, layout
 from bench.preflight import checked
-from bench.sharding import Layout, layout
 from bench.spec import VllmSpec
 
 GIB = 1024**3

@@ -1,7 +1,7 @@
 """Whether a model fits, by arithmetic alone: memory per GPU against what the GPU has.
 
 Weights and KV cache are counted from the architecture and the quantisation's layout; activations
-and engine overheads are the sourced constants of `bench.overheads`. Pure: no IO, no torch.
+and engine overheads are the sourced constants of `bench.fit.overheads`. Pure: no IO, no torch.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import math
 from typing import Any
 
 from bench.errors import InputError
-from bench.fit_report import Alternative, FitReport
-from bench.formats import Served
-from bench.geometry import Geometry
-from bench.headroom import (
+from bench.fit.formats import Served
+from bench.fit.geometry import Geometry
+from bench.fit.headroom import (
     Room,
     context_needed,
     has_checkpoint,
@@ -24,16 +23,17 @@ from bench.headroom import (
     typical,
     vllm_of,
 )
-from bench.overheads import GIB
-from bench.roofline import decode_ceiling, prefill_ceiling
-from bench.sharding import Layout, Stage, layout, option, stages, undivided
+from bench.fit.overheads import GIB
+from bench.fit.report import Alternative, FitReport
+from bench.fit.roofline import decode_ceiling, prefill_ceiling
+from bench.fit.sharding import Layout, Stage, layout, option, stages, undivided
 from bench.spec import RunSpec, VllmSpec
 
 
 def fit(
     spec: RunSpec, *, host_memory_bytes: int | None = None, geometry: Geometry | None = None
 ) -> FitReport:
-    """The FitReport of a run, without alternatives (`bench.alternatives` looks for those).
+    """The FitReport of a run, without alternatives (`bench.fit.alternatives` looks for those).
 
     `host_memory_bytes` bounds a host without GPUs; None leaves its memory unchecked. For engines
     other than vLLM the numbers are what vLLM would need.
