@@ -72,7 +72,7 @@ def _show(arguments: Arguments) -> int:
 
 def _tco(arguments: Arguments) -> int:
     from bench.codec import decode
-    from bench.tco_spec import TcoRequest
+    from bench.tco.spec import TcoRequest
     from bench.verbs import tco
 
     results_dir, overrides = split_results_dir(arguments.overrides)
@@ -84,7 +84,7 @@ def _tco(arguments: Arguments) -> int:
 
 def _prices(arguments: Arguments) -> int:
     from bench.codec import decode
-    from bench.price_book import PricesSpec
+    from bench.prices.book import PricesSpec
     from bench.verbs import prices
 
     own: dict[str, str | None] = {"provider": None, "as_of": None}

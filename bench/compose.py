@@ -181,10 +181,10 @@ def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
     import yaml
 
     from bench.codec import decode
-    from bench.price_book import PricesSpec
-    from bench.tco_answer import answer
-    from bench.tco_json import to_json
-    from bench.tco_spec import TcoRequest
+    from bench.prices.book import PricesSpec
+    from bench.tco.answer import answer
+    from bench.tco.document import to_json
+    from bench.tco.spec import TcoRequest
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with (conf_dir() / "prices" / "default.yaml").open(encoding="utf-8") as file:

@@ -11,11 +11,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from bench.codec import decode
-from bench.cost import TcoRun, ThroughputPoint
-from bench.demand import Demand
-from bench.tco_answer import TcoAnswer, answer
-from bench.tco_json import to_json
-from bench.tco_spec import TcoRequest
+from bench.tco.answer import TcoAnswer, answer
+from bench.tco.cost import TcoRun, ThroughputPoint
+from bench.tco.demand import Demand
+from bench.tco.document import to_json
+from bench.tco.spec import TcoRequest
 
 CONF = Path(__file__).parents[1] / "conf"
 TODAY = date(2026, 11, 23)

@@ -100,4 +100,4 @@ def test_the_rule_forbids_what_it_should() -> None:
     assert not allowed("spec", "catalogue")
     assert allowed("run", "engines")
     assert allowed("load", "schedule")
-    assert allowed("tco", "cost")
+    assert allowed("tco", "prices")

@@ -11,7 +11,7 @@ from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Calculation, Claim, Stated, Term
 from bench.claims.verdict import Check, CheckVerdict, agrees, number, say
 from bench.errors import InputError
-from bench.price_book import PriceRow, select
+from bench.prices.book import PriceRow, select
 from bench.units import UnitError
 
 _BASIS = {

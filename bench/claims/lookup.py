@@ -11,7 +11,7 @@ from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
 from bench.claims.verdict import Check, agrees, number, say, worst
 from bench.errors import InputError, nearest
 from bench.fit.architecture import from_config
-from bench.price_book import RENT_KINDS, select
+from bench.prices.book import RENT_KINDS, select
 
 _COUNTED = ("total_params", "active_params")
 

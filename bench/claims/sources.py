@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.catalogue import Catalogue
 from bench.errors import InputError
-from bench.price_book import PriceRow
+from bench.prices.book import PriceRow
 
 CostModel = Callable[[str, tuple[str, ...]], Mapping[str, Any]]
 """From a question of conf/tco and overrides to the answer, as `bench tco --json` gives it."""

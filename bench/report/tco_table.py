@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import units as u
-from bench.tco_answer import Option, TcoAnswer
-from bench.tco_apis import ApiAnswer
+from bench.tco.answer import Option, TcoAnswer
+from bench.tco.apis import ApiAnswer
 
 Money = u.Rate[u.Usd, u.Mtok] | None
 

@@ -25,7 +25,7 @@ from bench.derive import derive
 from bench.engines import ENGINES
 from bench.errors import InputError, StoreError
 from bench.metrics import PointMeasurement
-from bench.price_book import PriceRow
+from bench.prices.book import PriceRow
 from bench.record import Run
 from bench.store import list_runs, load_run
 

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from bench.errors import InputError, StoreError
 from bench.figure import age_days, first_day
-from bench.price_book import Key, PriceRow, PricesSpec, decline, select
-from bench.price_import import Change, book_lines, changes, read_prices
+from bench.prices.book import Key, PriceRow, PricesSpec, decline, select
+from bench.prices.tables import Change, book_lines, changes, read_prices
 from bench.report.terminal import console
 
 DEFAULT_BOOK = "prices.csv"

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.cost import TcoRun
-from bench.demand import Demand, trace_demand
 from bench.derive import derive
 from bench.errors import InputError
 from bench.report.tco_table import print_answer
 from bench.report.terminal import console
 from bench.store import find_run, load_run
-from bench.tco_answer import answer
-from bench.tco_json import to_json
-from bench.tco_measured import tco_run
-from bench.tco_spec import TcoRequest
+from bench.tco.answer import answer
+from bench.tco.cost import TcoRun
+from bench.tco.demand import Demand, trace_demand
+from bench.tco.document import to_json
+from bench.tco.of_run import tco_run
+from bench.tco.spec import TcoRequest
 from bench.verbs.prices import book_rows
 
 

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 from tco_support import ask, cpu_run
 
-from bench.demand import trace_demand
 from bench.errors import InputError
 from bench.figure import Figure
-from bench.tco_spec import UncertaintySpec
-from bench.uncertainty import quantile, sample, tornado
+from bench.tco.demand import trace_demand
+from bench.tco.spec import UncertaintySpec
+from bench.tco.uncertainty import quantile, sample, tornado
 
 
 def _figure(low: float, value: float, high: float, dist: str = "uniform") -> Figure:

@@ -12,21 +12,21 @@ from datetime import date
 import numpy as np
 
 from bench import units as u
-from bench.cost import Split, TcoRun, TokenCost, marginal_cost, spread_cost
-from bench.demand import Demand
 from bench.errors import InputError, nearest
 from bench.figure import Figure, figures, first_day
-from bench.price_book import RENT_KINDS, Key, PriceRow, comparable_apis, not_yet_priced, select
-from bench.tco import Bill, Costs, Work, monthly_bill
-from bench.tco_apis import ApiAnswer, compare_apis
-from bench.tco_caveats import (
+from bench.prices.book import RENT_KINDS, Key, PriceRow, comparable_apis, not_yet_priced, select
+from bench.tco.apis import ApiAnswer, compare_apis
+from bench.tco.caveats import (
     Assumed,
     assumed_inputs,
     hit_rate_caveats,
     licence_notes,
     stale_caveats,
 )
-from bench.tco_inputs import (
+from bench.tco.cost import Split, TcoRun, TokenCost, marginal_cost, spread_cost
+from bench.tco.demand import Demand
+from bench.tco.fleet import Bill, Costs, Work, monthly_bill
+from bench.tco.inputs import (
     LOAD_POWER,
     THROUGHPUT,
     Measured,
@@ -38,9 +38,9 @@ from bench.tco_inputs import (
     rent_costs,
     with_demand,
 )
-from bench.tco_quality import CorrectAnswer, correct_answers
-from bench.tco_spec import PowerSpec, TcoRequest, TcoSpec
-from bench.uncertainty import Bar, percentiles, sample, tornado
+from bench.tco.quality import CorrectAnswer, correct_answers
+from bench.tco.spec import PowerSpec, TcoRequest, TcoSpec
+from bench.tco.uncertainty import Bar, percentiles, sample, tornado
 
 TIERS = ("on_demand", "reserved", "spot")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench import units as u
-from bench.api_price import api_blend
-from bench.cost import MeasuredQuality, TcoRun, TokenCost, usd_per_correct_answer
 from bench.errors import InputError, nearest
 from bench.figure import Figure, figure
-from bench.price_book import PriceRow
-from bench.tco_apis import terms
-from bench.tco_spec import TaskQuality, TcoSpec
+from bench.prices.book import PriceRow
+from bench.tco.api_price import api_blend
+from bench.tco.apis import terms
+from bench.tco.cost import MeasuredQuality, TcoRun, TokenCost, usd_per_correct_answer
+from bench.tco.spec import TaskQuality, TcoSpec
 
 SELF = "self-hosted"
 

@@ -10,11 +10,11 @@ import pytest
 from tco_support import ask, ask_json, request
 
 from bench import units as u
-from bench.api_price import Terms, api_blend
-from bench.price_book import PriceRow, TokenKind
-from bench.tco import Work, monthly_bill
-from bench.tco_answer import TcoAnswer
-from bench.tco_inputs import build_work, own_costs
+from bench.prices.book import PriceRow, TokenKind
+from bench.tco.answer import TcoAnswer
+from bench.tco.api_price import Terms, api_blend
+from bench.tco.fleet import Work, monthly_bill
+from bench.tco.inputs import build_work, own_costs
 
 APIS = {
     "anthropic/claude-sonnet-4.5": (6.00, 180_000, 6.345, 5_335_354, 5_667, 2),

@@ -13,15 +13,15 @@ from rich.console import Console
 from tco_support import TODAY, ask, ask_json, cpu_run, request
 
 from bench.codec import decode
-from bench.cost import (
-    MeasuredQuality,
-    ThroughputPoint,
-)
 from bench.errors import InputError
 from bench.report.tco_table import print_answer
 from bench.spec import Licence, ModelSpec
-from bench.tco_answer import answer
-from bench.tco_spec import PowerSpec
+from bench.tco.answer import answer
+from bench.tco.cost import (
+    MeasuredQuality,
+    ThroughputPoint,
+)
+from bench.tco.spec import PowerSpec
 from bench.verbs import tco as verb
 
 # --- refusals: named, never $0 ---

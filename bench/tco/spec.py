@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.figure import Arose, Input, figure, limit
-from bench.price_book import PricesSpec
+from bench.prices.book import PricesSpec
 from bench.spec import ModelSpec
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench import units as u
-from bench.cost import Split, TcoRun, ThroughputPoint, fit_split, saturated_point
-from bench.demand import Demand
 from bench.errors import InputError
 from bench.figure import Arose, Figure, Input, figure
-from bench.price_book import Key, PriceRow, rent_row
-from bench.tco import Capital, Costs, Work, monthly_rate, spot_rate
-from bench.tco_spec import PowerSpec, TcoSpec
+from bench.prices.book import Key, PriceRow, rent_row
+from bench.tco.cost import Split, TcoRun, ThroughputPoint, fit_split, saturated_point
+from bench.tco.demand import Demand
+from bench.tco.fleet import Capital, Costs, Work, monthly_rate, spot_rate
+from bench.tco.spec import PowerSpec, TcoSpec
 
 THROUGHPUT = "throughput.factor"
 LOAD_POWER = "power.load_w"

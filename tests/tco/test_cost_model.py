@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import units as u
-from bench.breakeven import breakeven
-from bench.cost import (
+from bench.errors import InputError
+from bench.figure import Figure
+from bench.tco.breakeven import breakeven
+from bench.tco.cost import (
     Split,
     ThroughputPoint,
     fit_split,
     spread_cost,
     usd_per_correct_answer,
 )
-from bench.errors import InputError
-from bench.figure import Figure
-from bench.tco import Capital, Costs, Work, monthly_bill, npv, spot_rate
-from bench.tco_quality import equivalent
+from bench.tco.fleet import Capital, Costs, Work, monthly_bill, npv, spot_rate
+from bench.tco.quality import equivalent
 
 positive = st.floats(0.01, 1e4)
 

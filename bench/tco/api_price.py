@@ -9,7 +9,7 @@ import numpy as np
 
 from bench import units as u
 from bench.errors import InputError
-from bench.price_book import PriceRow
+from bench.prices.book import PriceRow
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 from bench import units as u
 from bench.codec import encode
-from bench.cost import TokenCost
-from bench.tco import Bill
-from bench.tco_answer import Levels, Option, TcoAnswer
-from bench.tco_apis import ApiAnswer
+from bench.tco.answer import Levels, Option, TcoAnswer
+from bench.tco.apis import ApiAnswer
+from bench.tco.cost import TokenCost
+from bench.tco.fleet import Bill
 
 
 def to_json(answer: TcoAnswer) -> dict[str, Any]:

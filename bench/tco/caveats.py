@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from bench.cost import TcoRun
 from bench.figure import Figure, age_days, figures
-from bench.price_book import PriceRow
+from bench.prices.book import PriceRow
 from bench.spec import Licence
-from bench.tco_inputs import SAME_HIT_RATE, THROUGHPUT, Measured
-from bench.tco_spec import TcoRequest, TcoSpec
+from bench.tco.cost import TcoRun
+from bench.tco.inputs import SAME_HIT_RATE, THROUGHPUT, Measured
+from bench.tco.spec import TcoRequest, TcoSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from typing import Any, cast
 from bench.codec import decode
 from bench.errors import InputError
 from bench.figure import first_day
-from bench.price_book import Key, PriceRow, select
+from bench.prices.book import Key, PriceRow, select
 from bench.units import TOKENS_PER_MTOK
 
 BOOK_COLUMNS = ("provider", "model", "kind", "usd", "as_of", "source", "verified")

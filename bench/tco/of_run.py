@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from bench.cost import MeasuredQuality, TcoRun, ThroughputPoint
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.spec import SloSpec
+from bench.tco.cost import MeasuredQuality, TcoRun, ThroughputPoint
 
 NORMAL_95 = 1.96  # standard errors to either side of a 95 % interval
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from bench import units as u
-from bench.tco import ROUNDING, Costs, Work
+from bench.tco.fleet import ROUNDING, Costs, Work
 
 MAX_LISTED = 200
 """Crossings listed; just above the floor they would run into the thousands."""

@@ -11,12 +11,12 @@ from tco_support import TODAY, ask, ask_json, request
 
 from bench.errors import InputError
 from bench.figure import age_days, first_day
-from bench.price_book import PriceRow, PricesSpec, TokenKind, decline, select
-from bench.price_import import changes, read_prices
-from bench.tco_answer import answer
+from bench.prices.book import PriceRow, PricesSpec, TokenKind, decline, select
+from bench.prices.tables import changes, read_prices
+from bench.tco.answer import answer
 from bench.verbs import prices as verb
 
-DATA = Path(__file__).parent / "data" / "prices"
+DATA = Path(__file__).parents[1] / "data" / "prices"
 
 
 def _row(usd: float, as_of: str, kind: Any = "input", model: str = "m") -> PriceRow:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench import units as u
-from bench.api_price import Terms, api_blend
-from bench.breakeven import Breakeven, breakeven
 from bench.errors import InputError
 from bench.figure import figure
-from bench.price_book import Decline, PriceRow, decline
-from bench.tco import Bill, Costs, Work, monthly_bill, npv, payback_months
-from bench.tco_inputs import Values, lookup
-from bench.tco_spec import TcoSpec
+from bench.prices.book import Decline, PriceRow, decline
+from bench.tco.api_price import Terms, api_blend
+from bench.tco.breakeven import Breakeven, breakeven
+from bench.tco.fleet import Bill, Costs, Work, monthly_bill, npv, payback_months
+from bench.tco.inputs import Values, lookup
+from bench.tco.spec import TcoSpec
 
 
 @dataclass(frozen=True, kw_only=True)

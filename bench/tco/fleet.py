@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench import units as u
-from bench.cost import Split, seconds_per_mtok
 from bench.errors import InputError
+from bench.tco.cost import Split, seconds_per_mtok
 
 ROUNDING = 1e-9
 """Slack below which a share of a server is rounding noise and not another server."""

@@ -14,7 +14,7 @@ from scipy import stats
 from scipy.stats import qmc
 
 from bench.figure import Figure
-from bench.tco_spec import UncertaintySpec
+from bench.tco.spec import UncertaintySpec
 from bench.units import FloatArray
 
 Z95 = 1.6448536269514722

@@ -1,0 +1,1 @@
+"""The price book: dated prices with their history, and the public tables they come from."""

@@ -1,0 +1,1 @@
+"""Cost per token and total cost of ownership: `answer.answer` puts the other modules together."""
