@@ -104,6 +104,13 @@ def _prices(arguments: Arguments) -> int:
     return prices.run(spec, import_path=path, **own)
 
 
+def _doctor(arguments: Arguments) -> int:
+    from bench.verbs import doctor
+
+    spec = asked(compose(arguments.overrides, arguments.config_dirs), arguments)
+    return doctor.run(spec, catalogue(arguments.config_dirs), as_json=arguments.as_json)
+
+
 def _calibrate(arguments: Arguments) -> int:
     from bench.verbs import calibrate
 
@@ -232,6 +239,13 @@ VERBS: dict[str, Verb] = {
         summary="say what fits and how fast it could physically be, before anything is started",
         usage="bench fit [model=NAME] [quant=NAME] [gpu=NAME] [gpus=N] [--json]",
         call=_fit,
+    ),
+    "doctor": Verb(
+        summary="what this machine can serve and measure, and what is wrong with it",
+        usage="bench doctor [model=NAME] [quant=NAME] [gpus=N] [--json]\n\n"
+        "Nothing is started and no setting is changed. Exit code 0: that run can start and its\n"
+        "numbers will count (warnings say what is lost); 1: a FAIL line says what stops it.",
+        call=_doctor,
     ),
     "calibrate": Verb(
         summary="measure the load generator's own error on this machine",

@@ -31,12 +31,17 @@ ENGINE = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One thing whose power is metered, as it was when the trace began. None: not reported."""
+    """One thing whose power is metered, as it was when the trace began. None: not reported.
+
+    `index` is its place in the trace, for boards CUDA's; `nvml_index` its place in NVML's list.
+    """
 
     index: int
     uuid: str
     name: str
     scope: Scope = "GPU board"
+    nvml_index: int | None = None
+    pci_bus_id: str | None = None
     power_limit_w: float | None = None
     power_limit_default_w: float | None = None
     mig: bool | None = None

@@ -59,6 +59,9 @@ class FakeNvml:
     def _nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802
         return f"GPU-{'abcdefgh'[handle]}000"
 
+    def _nvmlDeviceGetPciInfo(self, handle: int) -> Any:  # noqa: N802
+        return SimpleNamespace(busId=f"00000000:{handle + 1:02X}:00.0")
+
     def _nvmlDeviceGetName(self, handle: int) -> bytes:  # noqa: N802
         return b"NVIDIA Nothing"
 

@@ -12,7 +12,7 @@ BENCH = ROOT / "bench"
 
 VALUES = {
     "__init__", "assets", "clock", "codec", "errors",
-    "finding", "record", "server", "spec", "trace", "units",
+    "finding", "machine", "record", "server", "spec", "trace", "units",
 }  # fmt: skip
 # Pure modules that adapters may use, because they know nothing but values.
 SHARED = {"schedule", "weights"}

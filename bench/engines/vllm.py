@@ -66,6 +66,9 @@ def environment(spec: RunSpec, weights: Weights) -> dict[str, str]:
         env["VLLM_CPU_KVCACHE_SPACE"] = str(_engine(spec).cpu_kv_cache_gib)
         # Binding takes the first cores for itself, whoever else runs on them.
         env["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+    else:
+        # NVML's order: CUDA's own puts the fastest first, and the meters would watch other boards.
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     if weights.is_local:
         env["HF_HUB_OFFLINE"] = "1"
     return {**env, **_engine(spec).env}

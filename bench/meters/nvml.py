@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,10 @@ class NvmlSource:
         uuids = [_text(nvml.nvmlDeviceGetUUID(h)) for h in handles]
         chosen = visible_indices(uuids, env.get("CUDA_VISIBLE_DEVICES"))
         kept = [handles[i] for i in chosen]
-        return kept, tuple(self._device(i, uuids[n], handles[n]) for i, n in enumerate(chosen))
+        return kept, tuple(
+            replace(self._device(i, uuids[n], handles[n]), nvml_index=n)
+            for i, n in enumerate(chosen)
+        )
 
     def _device(self, index: int, uuid: str, handle: Any) -> Device:
         nvml = self._nvml
@@ -91,6 +95,7 @@ class NvmlSource:
                 "mig": lambda: int(nvml.nvmlDeviceGetMigMode(handle)[0]),
                 "persistence": lambda: int(nvml.nvmlDeviceGetPersistenceMode(handle)),
                 "memory_total_bytes": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+                "pci_bus_id": lambda: _text(nvml.nvmlDeviceGetPciInfo(handle).busId),
             }
         )
         mig, persistence, memory = (values[k] for k in ("mig", "persistence", "memory_total_bytes"))
@@ -105,6 +110,7 @@ class NvmlSource:
             mig=False if off else None if mig is None else bool(mig),
             persistence=None if persistence is None else bool(persistence),
             memory_total_bytes=None if memory is None else int(memory),
+            pci_bus_id=values["pci_bus_id"],
             why=why,
         )
 
@@ -274,20 +280,3 @@ def _cuda(version: int) -> str:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def fields_supported(source: NvmlSource, device: int) -> dict[str, str | None]:
-    """Every reading by name: None where it works, else the reason."""
-    found: dict[str, str | None] = {}
-    readings: Sequence[Reading | None] = (
-        source.power(device),
-        source.energy(device),
-        source.state(device),
-        source.memory(device),
-    )
-    for reading in readings:
-        if reading is not None:
-            found |= {name: reading.why.get(name) for name in reading.values}
-    listed = source.processes(device)
-    found["processes"] = listed if isinstance(listed, str) else None
-    return found

@@ -61,11 +61,12 @@ class Source(Protocol):
         ...
 
     def energy(self, device: int) -> Reading | None:
-        """`energy_mj` since the driver was loaded (field 83), `average_mw` over 1 s (185)."""
+        """`energy_mj` since the driver was loaded (field 83)."""
         ...
 
     def state(self, device: int) -> Reading | None:
-        """Clocks, temperatures, power limit, event reasons, violation counters, utilisation."""
+        """Clocks, temperatures, limit, event reasons, violation counters, utilisation; `average_mw`
+        over the last second (field 185)."""
         ...
 
     def memory(self, device: int) -> Reading | None:

@@ -72,7 +72,7 @@ def test_dummy_weights_are_asked_for(run_spec: Spec) -> None:
 
 def test_the_environment(run_spec: Spec) -> None:
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    assert environment(run_spec(gpus=1), HUB) == quiet
+    assert environment(run_spec(gpus=1), HUB) == {**quiet, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     keys = {"cpu_kv_cache_gib": 3, "env": {"OMP_NUM_THREADS": "2"}}
     assert environment(run_spec(engine_keys=keys), LOCAL) == {
         **quiet,

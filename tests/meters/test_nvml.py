@@ -11,7 +11,8 @@ import pytest
 from fake_nvml import FakeNvml
 from power_support import TurnedClock
 
-from bench.meters.nvml import NvmlSource, ancestors, decode_field, fields_supported
+from bench.meters.nvml import NvmlSource, ancestors, decode_field
+from bench.meters.sensors import survey
 from bench.meters.source import MeterUnavailableError
 
 
@@ -97,10 +98,10 @@ def test_what_is_not_supported_is_null_with_a_reason() -> None:
     source = NvmlSource(TurnedClock(), {}, FakeNvml(unsupported=[83, 186, *names]))
     assert source.devices()[0].mig is False  # a board without MIG is not split
     assert source.devices()[0].memory_total_bytes is None
-    supported = fields_supported(source, 0)
+    sensors = {s.name: s for s in survey(source, TurnedClock(), 0.5)}
     for name in ("instant_mw", "energy_mj", "temperature_c", "used_bytes"):
-        assert supported[name] == "Not Supported"
-    assert supported["sm_mhz"] is None
+        assert (sensors[name].why, sensors[name].last) == ("Not Supported", None)
+    assert (sensors["sm_mhz"].why, sensors["sm_mhz"].last) == (None, 1980)
 
 
 def test_a_process_list_that_is_refused() -> None:
