@@ -20,6 +20,7 @@ from bench.metrics import (
 )
 from bench.power import of_run as power
 from bench.power.measure import Metered
+from bench.quality.trust import quality_findings
 from bench.record import PointData, Run
 from bench.search import search_findings
 
@@ -100,6 +101,7 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
         text = run.failure or "the run did not finish"
         found.append(Finding(code="incomplete", severity="fail", text=text))
     found += search_findings(run.load_search)
+    found += quality_findings(run)
     if run.spec.model.weights == "dummy":
         text = "random weights: speed, memory and power are real, there is no quality"
         found.append(Finding(code="dummy_weights", severity="info", text=text))

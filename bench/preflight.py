@@ -27,7 +27,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     Only an engine that this program launches needs hardware. InputError, in a few lines, when GPUs
     are missing or the model does not fit (unless fit.force).
     """
-    check_quality(spec.quality)
+    check_quality(spec)
     check_workload(spec)
     if not isinstance(spec.engine, VllmSpec):
         return spec, None

@@ -190,7 +190,8 @@ class QualityResult:
 
     `backend` is `endpoint`, `chat` (over HTTP) or `hf` (in-process, from the same checkpoint).
     `weights_sha256` are the hashes of the checkpoint's files when quality was scored, None where
-    they are not on this machine. `parity` says what the BOS check found.
+    they are not on this machine. `parity` says what the BOS check found; `cut_prompts` counts
+    prompts that lost their beginning to fit into the context, None where nobody counted.
     """
 
     preset: str
@@ -203,6 +204,7 @@ class QualityResult:
     took_s: float | None = None
     lm_eval_version: str | None = None
     parity: Mapping[str, Any] | None = None
+    cut_prompts: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] | None = None
 

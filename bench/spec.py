@@ -332,6 +332,7 @@ class QualitySpec:
     whole evaluation with seeds 0, 1, …: for sampled generations. `backend` auto asks the server and
     takes `hf` (in-process, from the served checkpoint) where it gives no prompt log-probabilities.
     `margin` is the recovery (variant ÷ baseline) above which quality counts as equivalent.
+    `think_end` is the tag that closes a reasoning model's thinking: what follows it is scored.
     """
 
     name: str = "none"
@@ -343,6 +344,7 @@ class QualitySpec:
     tokenizer: str | None = None
     chat_template: bool = False
     system_instruction: str | None = None
+    think_end: str | None = None
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 1
     concurrency: int = 16

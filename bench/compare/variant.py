@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.metrics import Measurement, Metric, PointMeasurement
+from bench.quality.trust import changed_files
 from bench.record import QualityItem, QualityResult, Run
 
 
@@ -45,7 +46,11 @@ class Variant:
         """The newest complete quality result with its items; None when none was scored."""
         for measured in reversed(self.rounds):
             result = measured.run.quality
-            if result is not None and result.status == "complete" and measured.items:
+            if result is None or result.status != "complete" or not measured.items:
+                continue
+            # Scores of files that changed after the speed was measured are another artefact's.
+            before = measured.run.provenance.get("weights_sha256")
+            if not changed_files(before, result.weights_sha256):
                 return result, measured.items
         return None
 

@@ -7,7 +7,10 @@ own (start-up takes seconds, and a crash of it must not touch the harness). Beyo
   never twice; lm-eval's endpoint backends leave it out unless they are told otherwise;
 - before the first request of a run a few real items are sent to the server both as token ids and
   as text: other tokens or log-probabilities stop the evaluation (`parity.json`);
-- token counts and the reason each generation ended go to `answers.jsonl`.
+- token counts and the reason each generation ended go to `answers.jsonl`; with BENCH_THINK_END set,
+  what a reasoning model thinks up to that tag is counted, kept there, and not scored;
+- answers longer than the context stop the evaluation, prompts that were cut for it are counted
+  (`cut.jsonl`): lm-eval only warns of either in its log.
 
 When whoever started it dies, stdin ends, and so does this process.
 """
@@ -20,6 +23,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +37,72 @@ from bench.evaluators.parity import ITEMS, Item, judge
 BATCH = 16
 """Prompts in one request for log-likelihoods."""
 
-PARITY_EXIT = 65
-"""Exit status when the server does not see what the in-process backend would."""
+STOPPED = 65
+"""Exit status when the scores would not mean what they seem to; the last line says why."""
+
+_PROMPTS: ContextVar[tuple[str, ...]] = ContextVar("_PROMPTS", default=())
+"""Prompts of the request whose answer is being read, in its task alone."""
 
 
 class _Recorded:
     """Writes the token counts and the end of every generation to `answers.jsonl`."""
 
-    def parse_generations(self, outputs: Any, **kwargs: Any) -> list[str]:
+    tokenizer: Any
+
+    async def amodel_call(self, *args: Any, cache_keys: Any = None, **kwargs: Any) -> Any:
+        """As the backend it is mixed into, the prompts kept for the answers that come."""
+        if kwargs.get("generate", True):
+            _PROMPTS.set(tuple(_text(key[0]) for key in cache_keys or ()))
+        return await super().amodel_call(*args, cache_keys=cache_keys, **kwargs)  # type: ignore[misc]
+
+    def parse_generations(self, outputs: Any, contexts: Any = None, **kwargs: Any) -> list[str]:
         """As the backend it is mixed into, after noting usage and finish reason."""
-        texts: list[str] = super().parse_generations(outputs=outputs, **kwargs)  # type: ignore[misc]
+        texts: list[Any] = super().parse_generations(outputs=outputs, **kwargs)  # type: ignore[misc]
+        prompts = _PROMPTS.get() if contexts is None else tuple(map(_text, contexts))
         bodies = outputs if isinstance(outputs, list) else [outputs]
-        position = 0
-        with Path(os.environ["BENCH_QUALITY_DIR"], "answers.jsonl").open("a") as file:
-            for body in bodies:
-                for choice in sorted(body["choices"], key=lambda c: c["index"]):
-                    row = _answer(texts[position], choice, body)
-                    file.write(json.dumps(row) + "\n")
-                    position += 1
-        return texts
+        choices = [
+            (choice, body)
+            for body in bodies
+            for choice in sorted(body["choices"], key=lambda c: c["index"])
+        ]
+        tag = os.environ.get("BENCH_THINK_END")
+        scored: list[str] = []
+        rows = []
+        for prompt, text, (choice, body) in zip(prompts, texts, choices, strict=True):
+            thought, answer = split_thinking(text or "", tag)
+            row = answer_row(prompt, answer, choice, body)
+            if tag is not None:
+                row |= {"thinking": thought, "thinking_ended": bool(thought)}
+                if row["reasoning_tokens"] is None and getattr(self, "tokenizer", None):
+                    count = len(self.tokenizer.encode(thought, add_special_tokens=False))
+                    # Nothing but thinking: an answer never came.
+                    whole = row["finish_reason"] == "length" and not thought
+                    row["reasoning_tokens"] = row["output_tokens"] if whole else count
+            rows.append(row)
+            scored.append(answer)
+        _append("answers.jsonl", rows)
+        return scored
 
 
-def _answer(text: str | None, choice: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """One generation: its text's digest, tokens as the server counts them, and why it ended."""
+def split_thinking(text: str, tag: str | None) -> tuple[str, str]:
+    """(thinking with its closing tag, answer); without the tag everything is the answer."""
+    if tag is None or tag not in text:
+        return "", text
+    thought, _, answer = text.rpartition(tag)
+    return thought + tag, answer.lstrip()
+
+
+def answer_row(
+    prompt: str, text: str, choice: dict[str, Any], body: dict[str, Any]
+) -> dict[str, Any]:
+    """One generation: digests of its prompt and of the text that is scored, tokens as the server
+    counts them (thinking included), and why it ended."""
     usage = body.get("usage") or {}
     alone = len(body["choices"]) == 1  # usage covers all choices of a body together
     details = usage.get("completion_tokens_details") or {}
     return {
-        "text_sha256": hashlib.sha256((text or "").encode()).hexdigest(),
+        "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
+        "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "input_tokens": usage.get("prompt_tokens") if alone else None,
         "output_tokens": usage.get("completion_tokens") if alone else None,
         "reasoning_tokens": details.get("reasoning_tokens") if alone else None,
@@ -68,11 +110,29 @@ def _answer(text: str | None, choice: dict[str, Any], body: dict[str, Any]) -> d
     }
 
 
+def _text(context: Any) -> str:
+    """A prompt as lm-eval digests it: chat messages come wrapped round their JSON."""
+    return str(getattr(context, "prompt", context))
+
+
+def _append(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    with Path(os.environ["BENCH_QUALITY_DIR"], name).open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def stop(problem: str) -> None:
+    """End the process with the reason in its last line: lm-eval catches SystemExit here."""
+    print(f"bench: {problem}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(STOPPED)
+
+
 @register_model("bench-completions")
 class Completions(_Recorded, LocalCompletionsAPI):  # type: ignore[misc]
     """lm-eval's local-completions; takes log-likelihood and generation tasks."""
 
     _batch_size: int
+    _max_gen_toks: int
     _proven = False
 
     def tok_encode(
@@ -115,6 +175,7 @@ class Completions(_Recorded, LocalCompletionsAPI):  # type: ignore[misc]
 
     def _loglikelihood_tokens(self, requests: Any, **kwargs: Any) -> list[tuple[float, bool]]:
         """Several prompts per HTTP request: nothing about one of them has to be recorded."""
+        self._note_cut([len(r[1]) + len(r[2]) for r in requests], int(self.max_length))
         single, self._batch_size = self._batch_size, BATCH
         try:
             scored: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, **kwargs)
@@ -125,7 +186,22 @@ class Completions(_Recorded, LocalCompletionsAPI):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Any], **kwargs: Any) -> Any:
         """Generations, once parity has been shown."""
         self._prove([r.args[0] for r in requests[:ITEMS]])
+        for request in requests:
+            answer = int(request.args[1].get("max_gen_toks", self._max_gen_toks))
+            room = int(self.max_length) - answer
+            if room < 1:
+                stop(
+                    f"answers of up to {answer} tokens leave no room for a prompt in a context of "
+                    f"{self.max_length}: raise engine.max_model_len or lower max_gen_toks."
+                )
+            self._note_cut([len(self.tok_encode(request.args[0]))], room)
         return super().generate_until(requests, **kwargs)
+
+    def _note_cut(self, lengths: Sequence[int], room: int) -> None:
+        """Count the prompts that lose their beginning because they do not fit."""
+        cut = sum(length > room for length in lengths)
+        if cut:
+            _append("cut.jsonl", [{"prompts": cut, "room_tokens": room}])
 
     def _prove(self, texts: Sequence[str]) -> None:
         """Stop here unless the server sees a text as the tokens that will be sent for it."""
@@ -135,9 +211,7 @@ class Completions(_Recorded, LocalCompletionsAPI):  # type: ignore[misc]
         found = judge(items, bos_token_id=self.tokenizer.bos_token_id)
         Path(os.environ["BENCH_QUALITY_DIR"], "parity.json").write_text(json.dumps(found))
         if found["problem"]:
-            print(f"bench: {found['problem']}", file=sys.stderr, flush=True)
-            sys.stdout.flush()
-            os._exit(PARITY_EXIT)  # lm-eval catches SystemExit of some of its callers
+            stop(str(found["problem"]))
         self._proven = True
 
     def _seen(self, text: str) -> Item:

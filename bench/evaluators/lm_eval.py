@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import bench.assets
 from bench.errors import BenchError, InputError
+from bench.evaluators.process import run_lm_eval
 from bench.evaluators.samples import answer_stats
 from bench.evaluators.samples import items as read_items
 from bench.evaluators.samples import scores as read_scores
+from bench.evaluators.tasks import check_tasks, folders
 from bench.record import QualityItem, QualityResult, TaskScore
-from bench.server import Progress, ProgressCallback, Server
+from bench.server import ProgressCallback, Server
 from bench.spec import QualitySpec, RunSpec
 
 Backend = Literal["endpoint", "chat", "hf"]
 
 _MODELS: dict[Backend, str] = {"endpoint": "bench-completions", "chat": "bench-chat", "hf": "hf"}
-_ENDS_S = 10.0  # how long lm-eval may take to end when it is told to
-_PARITY_EXIT = 65  # harness.PARITY_EXIT; that module imports lm-eval
+_APART = ("lm_eval_version", "parity", "cut_prompts")  # fields of their own in the result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +38,28 @@ class Scored:
     items: tuple[QualityItem, ...]
 
 
-def check(spec: QualitySpec) -> None:
+def check(spec: RunSpec) -> None:
     """Refuse, before an engine is started, what could not be scored later."""
-    if not spec.tasks:
+    quality = spec.quality
+    if not quality.tasks:
         return
     missing = [name for name in ("lm_eval", "datasets") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"quality={spec.name} needs lm-eval, which is not installed here: run make quality, or "
-            "pip install with the extra [quality]; quality=none goes without."
+            f"quality={quality.name} needs lm-eval, which is not installed here: run make quality, "
+            "or pip install with the extra [quality]; quality=none goes without."
         )
-    if spec.task_dir is not None and not Path(spec.task_dir).is_dir():
-        raise InputError(f"quality.task_dir: {spec.task_dir!r} is not a folder of lm-eval tasks.")
-    if spec.backend == "hf" and importlib.util.find_spec("torch") is None:
+    if spec.engine.kind == "truth":
+        raise InputError("engine=truth emits a schedule, no answers: choose quality=none with it.")
+    if spec.model.weights == "dummy":
+        raise InputError("model.weights=dummy has no quality to score: choose quality=none.")
+    if quality.task_dir is not None and not Path(quality.task_dir).is_dir():
+        raise InputError(
+            f"quality.task_dir: {quality.task_dir!r} is not a folder of lm-eval tasks."
+        )
+    if quality.backend == "hf" and importlib.util.find_spec("torch") is None:
         raise InputError("quality.backend: hf needs torch; use endpoint.")
+    check_tasks(quality)
 
 
 def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallback) -> Scored:
@@ -70,15 +74,16 @@ def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallba
     began_s = time.monotonic()
     scores: list[TaskScore] = []
     items: list[QualityItem] = []
-    facts: dict[str, Any] = {}
+    facts: list[dict[str, Any]] = []
     for sample in range(quality.samples):
         for number, (shots, tasks) in enumerate(calls(quality)):
             where = folder / f"seed-{sample}" / f"call-{number}"
             config = call_config(spec, server, backend, tasks, shots, sample, where)
-            _run_lm_eval(config, where, server, quality.timeout_s, progress)
-            found, rows, facts = collect(where, sample)
+            run_lm_eval(config, where, server, quality, progress)
+            found, rows, said = collect(where, sample)
             scores += found
             items += rows
+            facts.append(said)
     return Scored(
         result=QualityResult(
             preset=quality.name,
@@ -87,11 +92,20 @@ def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallba
             answers=answer_stats(items),
             samples=quality.samples,
             took_s=time.monotonic() - began_s,
-            lm_eval_version=facts.get("lm_eval_version"),
-            parity=facts.get("parity"),
-            settings={k: v for k, v in facts.items() if k not in ("lm_eval_version", "parity")},
+            lm_eval_version=facts[-1]["lm_eval_version"],
+            parity=worst_parity([f["parity"] for f in facts if f["parity"]]),
+            cut_prompts=sum(f["cut_prompts"] for f in facts),
+            settings={k: v for k, v in facts[-1].items() if k not in _APART},
         ),
         items=tuple(items),
+    )
+
+
+def worst_parity(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The parity check that showed least, of all calls: fewest items compared, then the largest
+    difference; None without any."""
+    return min(
+        found, key=lambda p: (p["checked"], -(p["max_difference_nats"] or 0.0)), default=None
     )
 
 
@@ -156,14 +170,11 @@ def call_config(
 ) -> dict[str, Any]:
     """lm-eval's configuration file for one call; nothing in it is secret."""
     quality = spec.quality
-    folders = [str(Path(bench.assets.__file__).parent / "tasks")]
-    if quality.task_dir is not None:
-        folders.append(str(Path(quality.task_dir).absolute()))
     config: dict[str, Any] = {
         "model": _MODELS[backend],
         "model_args": _model_args(spec, server, backend, sample),
         "tasks": list(tasks),
-        "include_path": folders,
+        "include_path": folders(quality),
         "log_samples": True,
         "output_path": str(where / "out"),
         "seed": [sample, 1234 + sample, 1234 + sample, 1234],
@@ -205,90 +216,6 @@ def _model_args(spec: RunSpec, server: Server, backend: Backend, sample: int) ->
     }
 
 
-def _run_lm_eval(
-    config: Mapping[str, Any],
-    where: Path,
-    server: Server,
-    timeout_s: float,
-    progress: ProgressCallback,
-) -> None:
-    """One call to its end; its output goes to lm_eval.log."""
-    shutil.rmtree(where, ignore_errors=True)
-    where.mkdir(parents=True)
-    (where / "config.yaml").write_text(json.dumps(config, indent=1))
-    log_path = where / "lm_eval.log"
-    command = [sys.executable, "-m", "bench.evaluators.harness", "run"]
-    command += ["--config", str(where / "config.yaml")]
-    began_s = time.monotonic()
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # closed when this process dies: then lm-eval ends too
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment(where, server),
-        )
-        try:
-            while process.poll() is None:
-                elapsed_s = time.monotonic() - began_s
-                if elapsed_s > timeout_s:
-                    raise BenchError(
-                        f"quality took longer than {timeout_s:g} s: raise quality.timeout_s or "
-                        f"set quality.limit. Log: {log_path}"
-                    )
-                said = last_line(log_path)
-                progress(Progress(phase="scoring quality", elapsed_s=elapsed_s, detail=said))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.5)
-        finally:
-            _end(process)
-    if process.returncode != 0:
-        raise BenchError(f"{cause(log_path, process.returncode)} Log: {log_path}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_ENDS_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def environment(where: Path, server: Server) -> dict[str, str]:
-    """What lm-eval's process is given beyond this one's environment."""
-    env = {**os.environ, "BENCH_QUALITY_DIR": str(where), "TOKENIZERS_PARALLELISM": "false"}
-    bearer = server.headers.get("Authorization", "").removeprefix("Bearer ")
-    if bearer:
-        env["OPENAI_API_KEY"] = bearer  # by way of the environment: never written down
-    return env
-
-
-def last_line(log_path: Path) -> str:
-    """The last thing that lm-eval said, a progress bar's newest state included."""
-    with log_path.open("rb") as log:
-        log.seek(0, os.SEEK_END)
-        log.seek(max(0, log.tell() - 2048))
-        text = log.read().decode("utf-8", "replace").replace("\r", "\n")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:160] if lines else ""
-
-
-def cause(log_path: Path, returncode: int) -> str:
-    """Why lm-eval failed, in one line."""
-    text = log_path.read_text(errors="replace").replace("\r", "\n")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    own = [line.removeprefix("bench: ") for line in lines if line.startswith("bench: ")]
-    if returncode == _PARITY_EXIT and own:
-        return own[-1]
-    errors = [line for line in lines if "Error" in line.split(":")[0] or "Error:" in line]
-    said = (errors or lines or ["it said nothing"])[-1]
-    return f"lm-eval failed (exit {returncode}): {said[:300]}."
-
-
 def collect(
     where: Path, sample: int
 ) -> tuple[tuple[TaskScore, ...], tuple[QualityItem, ...], dict[str, Any]]:
@@ -312,6 +239,7 @@ def collect(
     facts = {
         "lm_eval_version": results.get("lm_eval_version"),
         "parity": json.loads(parity.read_text()) if parity.exists() else None,
+        "cut_prompts": _cut_prompts(where / "cut.jsonl"),
         "model_args": results["config"].get("model_args"),
         "gen_kwargs": results["config"].get("gen_kwargs"),
         "limit": results["config"].get("limit"),
@@ -325,12 +253,19 @@ def collect(
     return read_scores(results, items), tuple(items), facts
 
 
-def _answers(path: Path) -> dict[str, dict[str, Any]]:
-    """What was recorded of generations, by the digest of their text."""
+def _answers(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """What was recorded of generations, by the digests of prompt and scored text."""
     if not path.exists():
         return {}
     rows = map(json.loads, path.read_text().splitlines())
-    return {row["text_sha256"]: row for row in rows}
+    return {(row["prompt_sha256"], row["text_sha256"]): row for row in rows}
+
+
+def _cut_prompts(path: Path) -> int:
+    """How many prompts lost their beginning because they did not fit into the context."""
+    if not path.exists():
+        return 0
+    return sum(json.loads(line)["prompts"] for line in path.read_text().splitlines())
 
 
 def _compress(path: Path) -> None:

@@ -63,11 +63,16 @@ def items(
     task: str,
     output_type: str | None,
     sample: int,
-    answers: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> Iterator[QualityItem]:
-    """The items of one sample log. `answers` are what was recorded of generations, by digest."""
+    """The items of one sample log. `answers` are what was recorded of generations, by the digests
+    of prompt and text: many prompts get the same answer."""
     for row in rows:
-        answer = answers.get(_digest(row), {}) if output_type == "generate_until" else {}
+        answer = (
+            answers.get((row["prompt_hash"], _digest(row)), {})
+            if output_type == "generate_until"
+            else {}
+        )
         for metric in row["metrics"]:
             scored = _score(row.get(metric))
             if scored is None:

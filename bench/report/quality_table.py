@@ -11,11 +11,9 @@ from bench.record import QualityResult
 
 
 def print_quality(out: Console, quality: QualityResult) -> None:
-    """The scores, how they were made, and answers that were cut; or why there are none."""
+    """The scores and how they were made; what is wrong with them is among the run's findings."""
     if quality.status == "failed":
-        text = f"quality ({quality.preset}) FAILED: {quality.failure}"
-        out.print(escape(text), style="red", highlight=False, soft_wrap=True)
-        return
+        return  # a finding says why
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("task", "metric", "filter"):
         table.add_column(title)
@@ -28,10 +26,6 @@ def print_quality(out: Console, quality: QualityResult) -> None:
         table.add_row(s.task, s.metric, s.filter, *shown, str(s.n), shots, chance)
     out.print(table)
     out.print(escape(_made(quality)), style="dim", highlight=False)
-    for a in quality.answers:
-        if a.truncated:
-            text = f"WARN  {a.task}: {a.truncated} of {a.n} answers were cut by length"
-            out.print(escape(text), style="yellow", highlight=False)
 
 
 def _made(quality: QualityResult) -> str:
@@ -43,5 +37,8 @@ def _made(quality: QualityResult) -> str:
         parts.append(f"tokens as in-process, {bos} (differ by at most {difference:.1g} nats)")
     for a in quality.answers:
         if a.output_tokens is not None:
-            parts.append(f"{a.task}: {a.output_tokens:.1f} tokens per answer")
+            thought = ""
+            if a.reasoning_tokens is not None:
+                thought = f", {a.reasoning_tokens:.1f} of them thinking"
+            parts.append(f"{a.task}: {a.output_tokens:.1f} tokens per answer{thought}")
     return " · ".join(parts)

@@ -13,7 +13,7 @@ import yaml
 import bench.assets
 from bench.compose import compose, conf_dir, run_spec
 from bench.errors import InputError
-from bench.evaluators import lm_eval
+from bench.evaluators import lm_eval, process
 from bench.record import TaskScore
 from bench.server import Server
 from bench.spec import QualitySpec, RunSpec
@@ -54,7 +54,7 @@ def test_a_key_goes_by_way_of_the_environment(tmp_path: Path) -> None:
     secret = server(headers={"Authorization": "Bearer s3cret"})
     made = lm_eval.call_config(spec(), secret, "endpoint", ["t"], None, 0, tmp_path)
     assert "s3cret" not in json.dumps(made)
-    assert lm_eval.environment(tmp_path, secret)["OPENAI_API_KEY"] == "s3cret"
+    assert process.environment(tmp_path, secret, spec().quality)["OPENAI_API_KEY"] == "s3cret"
 
 
 def test_in_process_reads_the_served_checkpoint(tmp_path: Path) -> None:
@@ -88,15 +88,55 @@ def test_a_server_without_prompt_log_probabilities_is_scored_in_process(serve_ht
 
 def test_a_folder_of_tasks_that_is_none_is_refused_before_anything_starts() -> None:
     with pytest.raises(InputError, match=r"quality\.task_dir"):
-        lm_eval.check(QualitySpec(tasks=("t",), task_dir="/nowhere"))
+        lm_eval.check(spec("quality.task_dir=/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["quality.tasks=[tiny_fact_mc]"], "no task 'tiny_fact_mc'. Did you mean 'tiny_facts_mc'"),
+        (["quality.tasks=[zzzzzzzz]"], "ls tasks lists them"),
+        (["quality.tasks=[mbp*]"], "mbp* executes what the model writes"),
+        (["quality=code"], "quality.run_generated_code=true"),
+        (["engine=truth"], "no answers"),
+        (["model.weights=dummy"], "no quality to score"),
+    ],
+)
+def test_what_could_not_be_scored_is_refused_in_one_line(overrides: list[str], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        lm_eval.check(spec(*overrides))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_groups_and_patterns_of_tasks_are_known() -> None:
+    for overrides in (["quality=leaderboard"], ["quality=quick"], ["quality.tasks=['tiny_*']"]):
+        lm_eval.check(spec(*overrides))
+    lm_eval.check(spec("quality=code", "quality.run_generated_code=true"))
+
+
+def test_generated_code_runs_by_both_of_lm_evals_confirmations(tmp_path: Path) -> None:
+    allowed = spec("quality=code", "quality.run_generated_code=true")
+    made = lm_eval.call_config(allowed, server(), "endpoint", ["humaneval"], None, 0, tmp_path)
+    assert made["confirm_run_unsafe_code"] is True
+    env = process.environment(tmp_path, server(), allowed.quality)
+    assert env["HF_ALLOW_CODE_EVAL"] == "1"
+
+
+def test_own_tasks_come_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("task: mine\noutput_type: generate_until\n")
+    own = spec("quality.tasks=[mine]", f"quality.task_dir={tmp_path}")
+    lm_eval.check(own)
+    made = lm_eval.call_config(own, server(), "endpoint", ["mine"], None, 0, tmp_path)
+    assert str(tmp_path) in made["include_path"]
 
 
 def test_the_cause_of_a_failure_is_one_line(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("INFO fine\rmore\nKeyError: 'task nope not found'\n")
-    assert lm_eval.cause(log, 1) == "lm-eval failed (exit 1): KeyError: 'task nope not found'."
+    assert process.cause(log, 1) == "lm-eval failed (exit 1): KeyError: 'task nope not found'."
     log.write_text("bench: BOS parity: the server does not …\n")
-    assert lm_eval.cause(log, 65) == "BOS parity: the server does not …"
+    assert process.cause(log, 65) == "BOS parity: the server does not …"
 
 
 def test_repeats_are_averaged_but_no_new_items() -> None:

@@ -52,14 +52,25 @@ def test_lists_of_verdicts_are_their_share() -> None:
     assert (prompt.value, prompt.weight) == (0.0, 1.0)
 
 
-def test_answers_are_joined_by_their_text() -> None:
+def test_answers_are_joined_by_prompt_and_text() -> None:
     digest = hashlib.sha256(b" red").hexdigest()
     answer = {"input_tokens": 12, "output_tokens": 7, "reasoning_tokens": 5,
               "finish_reason": "length"}  # fmt: skip
     rows = [row(0, {"exact_match": 0.0}, [[" red"]], ["red"])]
-    (found,) = read(rows, "generate_until", {digest: answer})
+    (found,) = read(rows, "generate_until", {("prompt0", digest): answer})
     assert (found.input_tokens, found.output_tokens, found.reasoning_tokens) == (12, 7, 5)
     assert found.truncated is True
+
+
+def test_one_answer_to_two_prompts_keeps_the_tokens_of_each() -> None:
+    """Both prompts are answered " red": 12 and 20 tokens went in, not twice the later one's."""
+    digest = hashlib.sha256(b" red").hexdigest()
+    answers = {
+        (f"prompt{doc}", digest): {"input_tokens": tokens, "finish_reason": "stop"}
+        for doc, tokens in enumerate([12, 20])
+    }
+    rows = [row(doc, {"exact_match": 1.0}, [[" red"]], ["red"]) for doc in (0, 1)]
+    assert [i.input_tokens for i in read(rows, "generate_until", answers)] == [12, 20]
 
 
 def test_answer_stats_count_an_answer_once() -> None:
@@ -68,7 +79,7 @@ def test_answer_stats_count_an_answer_once() -> None:
     rows = []
     for doc, (tokens, reason) in enumerate([(2, "stop"), (4, "length")]):
         text = f" {doc}"
-        answers[hashlib.sha256(text.encode()).hexdigest()] = {
+        answers[f"prompt{doc}", hashlib.sha256(text.encode()).hexdigest()] = {
             "input_tokens": 10, "output_tokens": tokens, "finish_reason": reason,
         }  # fmt: skip
         rows.append(row(doc, {"a": 1.0, "b": 0.0}, [[text]], [text]))
