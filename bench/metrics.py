@@ -31,8 +31,9 @@ class Metric:
     """A number with what is needed to trust it. `value` is None when not measured.
 
     `n` counts the observations (requests, gaps or time bins) behind it, `repeats` the independent
-    runs; `withheld_value` holds the number of a result that failed its certificate. `reason` says
-    why there is no value; `scope` what a power or an energy is of.
+    runs and `by_repeat` the figure of each, which comparisons pair; `withheld_value` holds the
+    number of a result that failed its certificate. `reason` says why there is no value; `scope`
+    what a power or an energy is of.
     """
 
     value: float | None
@@ -45,6 +46,7 @@ class Metric:
     withheld_value: float | None = None
     reason: str | None = None
     scope: str | None = None
+    by_repeat: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,9 @@ class Steady:
     window: Window
     slo: SloSpec
     gpus: int
+    in_time_order: bool = True
+    """Whether series come in the order of their events: sorting millions of gaps takes seconds, and
+    only an interval from inside one series needs it."""
 
     @cached_property
     def ok(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -100,8 +105,11 @@ class Steady:
 
     def by_end(self, values: Floats, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
         """`values` of the kept requests in the order in which they ended."""
+        kept: Floats = values[keep]
+        if not self.in_time_order:
+            return kept
         ends = self.data.requests["end_ns"][keep]
-        ordered: Floats = values[keep][np.argsort(ends, kind="stable")]
+        ordered: Floats = kept[np.argsort(ends, kind="stable")]
         return ordered
 
 
@@ -130,7 +138,7 @@ def itl_ms(s: Steady) -> Floats:
     keep = later & (d.requests["outcome"][s.chunk_owner] == OK) & s.window.holds(d.chunk_ns)
     at = np.flatnonzero(keep)
     gaps = (d.chunk_ns[at] - d.chunk_ns[at - 1]) / 1e6 / d.chunk_tokens[at]
-    ordered: Floats = gaps[np.argsort(d.chunk_ns[at], kind="stable")]
+    ordered: Floats = gaps[np.argsort(d.chunk_ns[at], kind="stable")] if s.in_time_order else gaps
     return ordered
 
 
@@ -348,15 +356,19 @@ def whole_parts(repeats: Sequence[PointData], slo: SloSpec, gpus: int) -> list[S
 
 def measure(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
     """One metric over the repeats of a load point; None where no repeat has an observation."""
-    series = [definition.series(part) for part in parts]
-    series = [s for s in series if len(s)]
-    if not series:
+    return _reduced(definition, parts, [definition.series(part) for part in parts])
+
+
+def _reduced(definition: MetricDef, parts: Sequence[Steady], series: Sequence[Floats]) -> Metric:
+    """The metric from its series in each part, with the interval over repeats or inside them."""
+    some = [(part, s) for part, s in zip(parts, series, strict=True) if len(s)]
+    if not some:
         return Metric(value=None, unit=definition.unit)
-    values = [definition.reduce(s) for s in series]
+    values = [definition.reduce(s) for _, s in some]
     centre = float(np.mean(values))
     interval = t_interval(values) if len(values) >= ENOUGH_REPEATS else None
     if interval is None:
-        inside = [block_interval(s, definition.reduce) for s in series]
+        inside = [block_interval(_in_order(definition, *one), definition.reduce) for one in some]
         if all(i is not None for i in inside):
             halves = [(high - low) / 2 for low, high in inside if inside]  # type: ignore[misc]
             half = float(np.sqrt(np.sum(np.square(halves)))) / len(halves)
@@ -366,14 +378,32 @@ def measure(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
         unit=definition.unit,
         ci_low=None if interval is None else interval[0],
         ci_high=None if interval is None else interval[1],
-        n=sum(len(s) for s in series),
-        repeats=len(series),
+        n=sum(len(s) for _, s in some),
+        repeats=len(some),
+        by_repeat={p.data.point.repeat: v for (p, _), v in zip(some, values, strict=True)},
     )
 
 
+def _in_order(definition: MetricDef, part: Steady, series: Floats) -> Floats:
+    return series if part.in_time_order else definition.series(replace(part, in_time_order=True))
+
+
 def measure_all(parts: Sequence[Steady], whole: Sequence[Steady]) -> dict[str, Metric]:
-    """Every metric of the table: over the steady `parts`, a few over the `whole` load points."""
-    return {d.name: measure(d, whole if d.whole_run else parts) for d in METRICS}
+    """Every metric of the table: over the steady `parts`, a few over the `whole` load points.
+
+    Each series is made once for all the figures that are read from it (p50, p90, p99).
+    """
+    found: dict[str, Metric] = {}
+    unordered = len(parts) >= ENOUGH_REPEATS
+    parts = [replace(p, in_time_order=False) for p in parts] if unordered else parts
+    for function in dict.fromkeys(d.series for d in METRICS):
+        series: dict[bool, list[Floats]] = {}
+        for d in (d for d in METRICS if d.series is function):
+            these = whole if d.whole_run else parts
+            if d.whole_run not in series:
+                series[d.whole_run] = [function(part) for part in these]
+            found[d.name] = _reduced(d, these, series[d.whole_run])
+    return {d.name: found[d.name] for d in METRICS}
 
 
 def withhold(metrics: dict[str, Metric]) -> dict[str, Metric]:
@@ -382,6 +412,6 @@ def withhold(metrics: dict[str, Metric]) -> dict[str, Metric]:
     return {
         name: m
         if name in kept or m.value is None
-        else replace(m, value=None, ci_low=None, ci_high=None, withheld_value=m.value)
+        else replace(m, value=None, ci_low=None, ci_high=None, withheld_value=m.value, by_repeat={})
         for name, m in metrics.items()
     }

@@ -155,7 +155,8 @@ def _metrics(
             "power_mean_w": _ratio(joules, load.seconds),
         }.items():
             per_repeat[name].append(value)
-    metrics = {name: _over_repeats(run, name, values) for name, values in per_repeat.items()}
+    repeats = [load.repeat for load in loads]
+    metrics = {n: _over_repeats(run, n, values, repeats) for n, values in per_repeat.items()}
     flat = [w for of_devices in windows for w in of_devices]
     residuals = [w.residual for w in flat if w.residual is not None]
     shortest_s = min((load.seconds for load in loads), default=None)
@@ -199,7 +200,9 @@ def _metrics(
     return metrics
 
 
-def _over_repeats(run: Metered, name: str, values: Sequence[float | None]) -> Metric:
+def _over_repeats(
+    run: Metered, name: str, values: Sequence[float | None], repeats: Sequence[int]
+) -> Metric:
     """The mean over repeats and its t interval; None when any repeat has no figure."""
     known = [v for v in values if v is not None]
     metric = Metric(
@@ -214,6 +217,7 @@ def _over_repeats(run: Metered, name: str, values: Sequence[float | None]) -> Me
         value=float(np.mean(known)),
         ci_low=None if interval is None else interval[0],
         ci_high=None if interval is None else interval[1],
+        by_repeat=dict(zip(repeats, known, strict=True)),
     )
 
 
@@ -237,7 +241,9 @@ def _host(run: Metered, trace: Trace, loads: Sequence[LoadWindow]) -> dict[str, 
             )
             for w in loads
         ]
-        metrics[name] = replace(_over_repeats(run, name, values), scope=scope)
+        metrics[name] = replace(
+            _over_repeats(run, name, values, [w.repeat for w in loads]), scope=scope
+        )
     return metrics
 
 
@@ -262,6 +268,7 @@ def _withheld(metric: Metric, failed: Finding) -> Metric:
         ci_low=None,
         ci_high=None,
         withheld_value=metric.value,
+        by_repeat={},
         reason=f"{failed.code}: {failed.text}",
     )
 
