@@ -181,7 +181,9 @@ def _compare(arguments: Arguments) -> int:
     allow = [key for value in arguments.options.get("--allow", ()) for key in value.split(",")]
     request = compare.Request(
         names=arguments.words,
-        baseline=arguments.option("--baseline"),
+        baselines=arguments.options.get("--baseline", ()),
+        fail_if=arguments.options.get("--fail-if", ()),
+        junit=arguments.option("--junit"),
         allow=tuple(allow),
         margin=number(arguments, "--margin"),
         load=arguments.option("--load"),
@@ -283,12 +285,22 @@ VERBS: dict[str, Verb] = {
         "                     [--load c16] [--usd-per-hour X] [--rounds] [results_dir=FOLDER] "
         "[--json]\n"
         "       bench compare --interleave N quant=A,B [KEY=VALUE ...]   measure in turn\n\n"
-        "The first run is the baseline. --rounds: runs of one variant are repeats of it.",
+        "The first run is the baseline. --rounds: runs of one variant are repeats of it.\n\n"
+        "a gate: bench compare --baseline RUN [RUN ... | latest] --fail-if 'CONDITION' ... "
+        "[--junit FILE]\n"
+        "       'output_tokens_per_s < -3%'    a change, relative to the baseline\n"
+        "       'ttft_p99_ms@c16 > +20'        a change in the metric's unit, at one load point\n"
+        "       'error_rate > 0.01'            the run's own figure\n"
+        "       'quality.TASK < -1%'           a task's score\n"
+        "exits 3 when the change is real and beyond the limit, 0 when it is not, 4 when the\n"
+        "evidence is not enough to say (too few repeats, a run that is not valid).",
         call=_compare,
         takes_words=True,
         flags=("--rounds",),
         options=(
             "--baseline",
+            "--fail-if",
+            "--junit",
             "--allow",
             "--margin",
             "--load",

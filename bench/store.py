@@ -75,14 +75,15 @@ def save_run(path: Path, run: Run) -> None:
     """Write run.json; readers see the old or the new one, never half of one."""
     record = {"schema_version": SCHEMA_VERSION, **encode(replace(run, points=(), trace=None))}
     del record["points"], record["path"], record["trace"]
-    _write_text(path / "run.json", json.dumps(record, indent=1) + "\n")
+    write_file(path / "run.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
-def _write_text(target: Path, text: str) -> None:
-    part = target.with_suffix(".part")
+def write_file(target: Path, content: bytes) -> None:
+    """Write a file whole or not at all; StoreError in one line when that cannot be done."""
+    part = target.with_name(f"{target.name}.part")
     with _writing(target):
-        with part.open("w") as file:
-            file.write(text)
+        with part.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)

@@ -98,9 +98,13 @@ def compare(
     load = load or best_load(base)
     rows = [_row(v, base, load, usd_per_hour) for v in variants]
     changed = speed.corrected(
-        [speed.changes(speed.repeat_values(base.measured), speed.repeat_values(v.measured))
-         for v in variants[1:]]
-    )  # fmt: skip
+        [
+            speed.changes(
+                speed.repeat_values(base.measurements), speed.repeat_values(v.measurements)
+            )
+            for v in variants[1:]
+        ]
+    )
     scored = _quality(base, variants[1:], margin)
     rows[1:] = [
         _judged(replace(row, speed=s, quality=q, differences=d))
@@ -119,7 +123,7 @@ def compare(
 
 def _alike(base: Variant, other: Variant, allow: Sequence[str]) -> tuple[Difference, ...]:
     """What differs from the baseline's first run, in every run of a variant."""
-    with_speed = bool(base.first.points) and any(run.points for run in other.runs)
+    with_speed = base.loaded and other.loaded
     result: dict[str, Difference] = {}
     _one_checkpoint(other)
     for run in (*base.runs[1:], *other.runs) if other is not base else base.runs[1:]:
@@ -253,7 +257,7 @@ def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding,
             severity: Severity = "warn" if row.kernel.fallback else "info"
             add("kernel_fallback" if row.kernel.fallback else "kernel", severity,
                 f"{row.name}: {row.kernel.note}")  # fmt: skip
-        if not row.valid and variant.first.points:
+        if not row.valid and variant.loaded:
             text = "load points that failed their certificate enter no comparison of speed"
             add("invalid_run", "warn", f"{row.name}: {text}; bench show says why they failed")
         for d in row.differences:

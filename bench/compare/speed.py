@@ -2,8 +2,8 @@
 
 Ratios, since load points differ by orders of magnitude: each pair gives the logarithm of variant ÷
 baseline. Every repeat has its own prompts, the same for both variants; its mean over the load
-points is one observation, and the observations of all repeats (or interleaved rounds) give a t
-interval.
+points is one observation, and the observations give a t interval: repeats, or the means of rounds
+where there are three or more.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.metrics import METRICS, Measurement, steady_parts
+from bench.metrics import ENOUGH_REPEATS, METRICS, Measurement
 from bench.quality.paired import Interval, holm
-from bench.record import Run
 from bench.stats import t_interval
 
 ALPHA = 0.05
@@ -34,7 +33,7 @@ Verdict = Literal["faster", "slower", "no_difference_shown", "not_measured"]
 class SpeedChange:
     """Variant ÷ baseline of one metric at one load, or over all of them.
 
-    `ratio` and `p` (paired t test) are None with fewer than two pairs; `pairs` counts repeats.
+    `ratio` and `p` (paired t test) are None with fewer than two pairs; `pairs` counts observations.
     `p_holm` is corrected for the variants beside it (overall rows) or left as `p`.
     """
 
@@ -51,26 +50,31 @@ class SpeedChange:
     verdict: Verdict
 
 
-def repeat_values(
-    rounds: Sequence[tuple[Run, Measurement]], metrics: Sequence[str] = COMPARED
-) -> Values:
+def repeat_values(rounds: Sequence[Measurement], metrics: Sequence[str] = COMPARED) -> Values:
     """Each metric's value in every repeat of every load point that passed its certificate.
 
-    `rounds` are the runs of one variant with their measurements, oldest first.
+    `rounds` are the measurements of one variant's runs, oldest first.
     """
-    definitions = {d.name: d for d in METRICS if d.name in metrics}
     found: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
-    for number, (run, measurement) in enumerate(rounds):
-        valid = {p.point.label for p in measurement.points if p.valid}
-        for data in (d for d in run.points if d.point.label in valid):
-            for part in steady_parts([data], run.spec.workload.slo, run.spec.gpus):
-                for name, definition in definitions.items():
-                    series = definition.series(part)
-                    if len(series):
-                        key = (number, data.point.repeat)
-                        value = definition.reduce(series)
-                        found.setdefault((name, data.point.label), {})[key] = value
+    for number, measurement in enumerate(rounds):
+        for point in (p for p in measurement.points if p.valid):
+            for name in metrics:
+                for repeat, value in point.metrics[name].by_repeat.items():
+                    found.setdefault((name, point.point.label), {})[number, repeat] = value
     return found
+
+
+def independent(values: Mapping[tuple[int, int], float]) -> list[float]:
+    """Observations that owe nothing to each other: repeats, or from three rounds on their means.
+
+    Repeats of one run share its engine start and its hour; a mean per round does not.
+    """
+    rounds: dict[int, list[float]] = {}
+    for (number, _), value in sorted(values.items()):
+        rounds.setdefault(number, []).append(value)
+    if len(rounds) >= ENOUGH_REPEATS:
+        return [float(np.mean(of_round)) for of_round in rounds.values()]
+    return [value for of_round in rounds.values() for value in of_round]
 
 
 def changes(
@@ -89,7 +93,7 @@ def changes(
             _change(
                 name,
                 load,
-                list(logs[load].values()),
+                independent(logs[load]),
                 float(np.mean(list(baseline[name, load].values()))),
                 float(np.mean(list(variant[name, load].values()))),
             )
@@ -106,11 +110,11 @@ def _logs(
 
 
 def _mean_per_pair(logs: Sequence[Mapping[tuple[int, int], float]]) -> list[float]:
-    """One observation per repeat that every load point has: the mean over the load points."""
+    """The observations over all load points: a repeat that each of them has gives their mean."""
     if not logs:
         return []
     keys = set(logs[0]).intersection(*logs[1:])
-    return [float(np.mean([log[key] for log in logs])) for key in sorted(keys)]
+    return independent({key: float(np.mean([log[key] for log in logs])) for key in keys})
 
 
 def _change(

@@ -12,7 +12,7 @@ from bench.record import QualityItem, QualityResult, Run
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A stored run with what is derived from it."""
+    """A stored run with what is derived from it; its raw points are not needed any more."""
 
     run: Run
     measurement: Measurement
@@ -37,9 +37,14 @@ class Variant:
         return tuple(m.run for m in self.rounds)
 
     @property
-    def measured(self) -> tuple[tuple[Run, Measurement], ...]:
-        """The runs with their measurements, oldest first."""
-        return tuple((m.run, m.measurement) for m in self.rounds)
+    def measurements(self) -> tuple[Measurement, ...]:
+        """What the runs measured, oldest first."""
+        return tuple(m.measurement for m in self.rounds)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a load was put on any of the runs."""
+        return any(m.points for m in self.measurements)
 
     @property
     def quality(self) -> tuple[QualityResult, tuple[QualityItem, ...]] | None:

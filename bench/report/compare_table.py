@@ -8,10 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.compare.compare import Comparison, Row
+from bench.compare.gate import Gate
 from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.words import p_text, percent
 from bench.metrics import Metric
 from bench.quality.verdict import TaskComparison
+from bench.report.gate_table import print_gate
 from bench.report.numbers import quantity, with_interval
 from bench.report.terminal import console
 
@@ -23,8 +25,8 @@ _FIGURES = (
 )
 
 
-def print_comparison(c: Comparison) -> None:
-    """Figures, changes of speed, quality task by task, findings, and a verdict per variant."""
+def print_comparison(c: Comparison, gate: Gate | None = None) -> None:
+    """Figures, changes of speed, quality by task, findings, a verdict per variant, the gate."""
     out = console()
     load = f" at {c.load}" if c.load else ""
     out.print(f"[bold]{escape(c.model)}[/]: variants against {escape(c.baseline)}{load}")
@@ -38,6 +40,8 @@ def print_comparison(c: Comparison) -> None:
         front = " · on the Pareto front" if row.on_front else ""
         out.print(f"[bold]{escape(row.name)}[/]: {escape(row.verdict)}{front}", soft_wrap=True,
                   highlight=False)  # fmt: skip
+    if gate is not None:
+        print_gate(out, gate)
 
 
 def _figures(c: Comparison) -> Table:

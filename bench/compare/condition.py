@@ -1,0 +1,140 @@
+"""What a regression gate is told: `ttft_p99_ms@c16 > 5%`, taken apart or refused in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import InputError, nearest
+from bench.metrics import METRICS
+from bench.power.table import POWER_METRICS
+
+Kind = Literal["ratio", "change", "value"]
+
+MEMORY_GIB = (
+    "engine_reserved_gib", "weights_gib", "kv_pool_gib", "other_gib", "kv_peak_gib",
+    "need_estimate_gib",
+)  # fmt: skip
+UNITS = (
+    {d.name: d.unit for d in METRICS}
+    | {d.name: d.unit for d in POWER_METRICS}
+    | dict.fromkeys(MEMORY_GIB, "GiB")
+)
+"""Every figure of a load point and its unit."""
+
+QUALITY = "quality."
+ALL_LOADS = "all"
+
+_SHAPE = re.compile(
+    r"\s*(?P<metric>[A-Za-z_][\w.:/-]*)\s*(?:@\s*(?P<load>[\w.-]+))?\s*(?P<op>[<>]=?|=+)"
+    r"\s*(?P<sign>[+-]?)(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?|\.\d+)\s*(?P<unit>\S.*)?"
+)
+_HOW = (
+    "write METRIC[@LOAD] < NUMBER, with %: 'output_tokens_per_s < -3%'; with a sign: a change in "
+    "the metric's unit, 'ttft_p50_ms > +20'; with neither: the value itself, 'error_rate > 0.01'"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """The gate fails when `metric` lies below (`<`) or above (`>`) `limit`.
+
+    `ratio`: variant ÷ baseline - 1 (limit -0.03 for -3%); `change`: variant - baseline in `unit`;
+    `value`: the variant's own figure. `load` None means each load point, `all` their mean. For a
+    task of quality, `metric` is `quality.TASK` or `quality.TASK:METRIC`.
+    """
+
+    text: str
+    metric: str
+    op: Literal["<", ">"]
+    limit: float
+    kind: Kind
+    unit: str
+    load: str | None = None
+
+    @property
+    def task(self) -> tuple[str, str | None] | None:
+        """(task, its metric or None for the one that it is judged by); None for a load's figure."""
+        if not self.metric.startswith(QUALITY):
+            return None
+        task, _, metric = self.metric.removeprefix(QUALITY).partition(":")
+        return task, metric or None
+
+    @property
+    def read_as(self) -> str:
+        """The condition in words, as it was understood."""
+        side = "below" if self.op == "<" else "above"
+        if self.kind == "ratio":
+            return f"relative change of {self.metric} {side} {self.limit * 100:+.10g}%"
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        if self.kind == "change":
+            return f"change of {self.metric} {side} {self.limit:+.10g}{unit}"
+        return f"value of {self.metric} {side} {self.limit:.10g}{unit}"
+
+
+def parse(text: str) -> Condition:
+    """The condition that `text` states; InputError says what is wrong and names the nearest."""
+    found = _SHAPE.fullmatch(text)
+    if found is None:
+        raise InputError(f"--fail-if {text!r} is no condition: {_HOW}.")
+    metric, load, op = found["metric"], found["load"], found["op"]
+    if op not in ("<", ">"):
+        raise InputError(f"--fail-if {text!r}: {op!r} is not < or >; {_HOW}.")
+    unit = _unit_of(metric, text)
+    if load is not None and metric.startswith(QUALITY):
+        raise InputError(f"--fail-if {text!r}: quality is scored once per run, not at {load!r}.")
+    number = float(f"{found['sign']}{found['number']}")
+    said = (found["unit"] or "").strip()
+    if said == "%":
+        return _ratio(text, metric, op, number, unit, load)
+    if said and said != unit:
+        raise InputError(f"--fail-if {text!r}: {metric} is in {unit}, not in {said}.")
+    return Condition(
+        text=text.strip(),
+        metric=metric,
+        op="<" if op == "<" else ">",
+        limit=number,
+        kind="change" if found["sign"] else "value",
+        unit=unit,
+        load=load,
+    )
+
+
+def _ratio(
+    text: str, metric: str, op: str, percent: float, unit: str, load: str | None
+) -> Condition:
+    if unit == "1" and not metric.startswith(QUALITY):
+        raise InputError(
+            f"--fail-if {text!r}: {metric} is a share, so a percentage can be read in two ways: "
+            f"write '{metric} {op} {abs(percent) / 100:g}' for the share itself or "
+            f"'{metric} {op} {percent / 100:+g}' for its change."
+        )
+    if percent <= -100:
+        raise InputError(f"--fail-if {text!r}: nothing falls by {-percent:g}% or more.")
+    return Condition(
+        text=text.strip(), metric=metric, op="<" if op == "<" else ">", limit=percent / 100,
+        kind="ratio", unit=unit, load=load,
+    )  # fmt: skip
+
+
+def _unit_of(metric: str, text: str) -> str:
+    if metric.startswith(QUALITY) and len(metric) > len(QUALITY):
+        return "1"
+    if metric not in UNITS:
+        raise InputError(f"--fail-if {text!r}: {metric!r} is no metric.{closest(metric, UNITS)}")
+    return UNITS[metric]
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """The nearest name; where none is near, a few to choose from."""
+    known = sorted(names)
+    hint = nearest(name, known)
+    if "Did you mean" in hint or len(known) <= 6:
+        return hint
+    return f" For example: {', '.join(n for n in EXAMPLES if n in known)}, quality.TASK."
+
+
+EXAMPLES = ("output_tokens_per_s", "ttft_p99_ms", "tpot_p50_ms", "energy_per_output_token_j",
+            "error_rate")  # fmt: skip

@@ -1,0 +1,105 @@
+"""A table of texts, once: for a terminal of any width, for a pipe, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_GAP, _EDGES = 3, 2
+_WRAPPED = 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column's title; numbers stand at the right, and only a text that `wraps` may be broken."""
+
+    title: str
+    right: bool = True
+    wraps: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Rows of texts below their columns; the first `keys` columns say what a row is about."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str | None = None
+    keys: int = 1
+
+
+def column(title: str, *, wraps: bool = False) -> Column:
+    """A column of words."""
+    return Column(title=title, right=False, wraps=wraps)
+
+
+def numbers(*titles: str) -> tuple[Column, ...]:
+    """Columns of figures."""
+    return tuple(Column(title=title) for title in titles)
+
+
+def print_grid(out: Console, grid: Grid) -> None:
+    """Print the grid; one that is wider than the terminal goes on below itself, keys repeated.
+
+    Nothing is cut: a figure that is half shown is a wrong figure.
+    """
+    if grid.title:
+        out.print(escape(grid.title), style="bold", highlight=False, soft_wrap=True)
+    for block in blocks(grid, out.width):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for i in block:
+            c = grid.columns[i]
+            table.add_column(
+                escape(c.title), justify="right" if c.right else "left", no_wrap=not c.wraps,
+                overflow="fold",
+            )  # fmt: skip
+        for row in grid.rows:
+            table.add_row(*(escape(row[i]) for i in block))
+        out.print(table, highlight=False)
+
+
+def blocks(grid: Grid, width: int) -> list[list[int]]:
+    """The columns by number, as many beside each other as `width` holds, keys in each block."""
+    keys = list(range(min(grid.keys, len(grid.columns))))
+    found = [list(keys)]
+    for i in range(len(keys), len(grid.columns)):
+        if _wide(grid, [*found[-1], i]) > width and len(found[-1]) > len(keys):
+            found.append(list(keys))
+        found[-1].append(i)
+    return found
+
+
+def _wide(grid: Grid, chosen: Sequence[int]) -> int:
+    return _EDGES + sum(_width(grid, i) for i in chosen) + _GAP * (len(chosen) - 1)
+
+
+def _width(grid: Grid, i: int) -> int:
+    c = grid.columns[i]
+    natural = max(cell_len(text) for text in (c.title, *(row[i] for row in grid.rows)))
+    return min(natural, max(_WRAPPED, cell_len(c.title))) if c.wraps else natural
+
+
+def markdown(grid: Grid) -> str:
+    """The grid as a Markdown table (GitHub's dialect), its title in bold above it."""
+    lines = [f"**{_md(grid.title)}**", ""] if grid.title else []
+    lines.append(_line([c.title for c in grid.columns]))
+    lines.append("| " + " | ".join("---:" if c.right else "---" for c in grid.columns) + " |")
+    lines += [_line(row) for row in grid.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_md, cells)) + " |"
+
+
+def _md(text: str) -> str:
+    """Nothing that came from outside becomes markup."""
+    for char in "\\`*_|<>[]":
+        text = text.replace(char, f"\\{char}")
+    return " ".join(text.split())
