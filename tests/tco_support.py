@@ -12,10 +12,13 @@ from omegaconf import OmegaConf
 
 from bench.codec import decode
 from bench.tco.answer import TcoAnswer, answer
-from bench.tco.cost import TcoRun, ThroughputPoint
 from bench.tco.demand import Demand
 from bench.tco.document import to_json
 from bench.tco.spec import TcoRequest
+from bench.tco.throughput import (
+    TcoRun,
+    ThroughputPoint,
+)
 
 CONF = Path(__file__).parents[1] / "conf"
 TODAY = date(2026, 11, 23)

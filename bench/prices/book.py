@@ -30,6 +30,8 @@ TOKEN_KINDS = frozenset(
 )
 RENT_KINDS = frozenset("rent_on_demand rent_reserved rent_spot".split())
 DAYS_PER_YEAR = 365.25
+USD_PER_MTOK = (1e-4, 1e4)
+"""No list price per million tokens lies outside: such a row has another unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,10 @@ class PriceRow:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.usd) and self.usd > 0):
             raise ValueError(f"usd must be above 0, not {self.usd:g} (leave unknown prices out)")
+        least, most = USD_PER_MTOK
+        if self.kind in TOKEN_KINDS and not least <= self.usd <= most:
+            raise ValueError(f"usd is {self.usd:g} per million tokens, which no one asks: is it "
+                             "a price per token, or per thousand?")  # fmt: skip
         if not self.source.strip():
             raise ValueError("source must say where the price comes from")
         first_day(self.as_of)

@@ -20,7 +20,7 @@ from typing import Any, cast
 from bench.codec import decode
 from bench.errors import InputError
 from bench.figure import first_day
-from bench.prices.book import Key, PriceRow, select
+from bench.prices.book import USD_PER_MTOK, Key, PriceRow, select
 from bench.units import TOKENS_PER_MTOK
 
 BOOK_COLUMNS = ("provider", "model", "kind", "usd", "as_of", "source", "verified")
@@ -113,10 +113,13 @@ def _token_prices(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for field, value in entry.items():
         long = LONG.match(field)
         kind = LONG_KINDS.get(long["base"]) if long else TOKEN_PRICE_KINDS.get(field)
-        usd = _price(value)
-        if kind is not None and usd is not None and kind not in seen:
+        price = _price(value)
+        if kind is None or price is None or kind in seen:
+            continue
+        usd = round(price * TOKENS_PER_MTOK, 9)
+        if USD_PER_MTOK[0] <= usd <= USD_PER_MTOK[1]:
             seen.add(kind)
-            yield kind, round(usd * TOKENS_PER_MTOK, 9)
+            yield kind, usd
 
 
 def _price(value: object) -> float | None:

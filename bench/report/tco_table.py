@@ -78,7 +78,7 @@ def _option(option: Option) -> tuple[str, ...]:
     name = option.basis.replace("_", " ")
     if option.bill is None or option.levels is None:
         return (name, "–", "–", "–", option.why_not or "")
-    row = option.price
+    row = option.prices[0] if option.prices else None
     rent = "" if row is None else f"{row.usd:g} {row.provider} ({row.as_of})"
     rent += " unverified" if row is not None and not row.verified else ""
     return (name, f"{float(option.bill.servers):.0f}", f"{float(option.bill.total):,.2f}",

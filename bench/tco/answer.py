@@ -5,7 +5,7 @@ Pure: prices, demand trace and Runs come in as values, and `today` as a date.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -18,12 +18,18 @@ from bench.prices.book import RENT_KINDS, Key, PriceRow, comparable_apis, not_ye
 from bench.tco.apis import ApiAnswer, compare_apis
 from bench.tco.caveats import (
     Assumed,
+    absent_caveats,
     assumed_inputs,
+    demand_caveats,
     hit_rate_caveats,
     licence_notes,
     stale_caveats,
 )
-from bench.tco.cost import Split, TcoRun, TokenCost, marginal_cost, spread_cost
+from bench.tco.cost import (
+    TokenCost,
+    marginal_cost,
+    spread_cost,
+)
 from bench.tco.demand import Demand
 from bench.tco.fleet import Bill, Costs, Work, monthly_bill
 from bench.tco.inputs import (
@@ -39,10 +45,17 @@ from bench.tco.inputs import (
     with_demand,
 )
 from bench.tco.quality import CorrectAnswer, correct_answers
+from bench.tco.series import Curve, Step, bill_curve, cost_steps
 from bench.tco.spec import PowerSpec, TcoRequest, TcoSpec
-from bench.tco.uncertainty import Bar, percentiles, sample, tornado
+from bench.tco.throughput import (
+    Split,
+    TcoRun,
+)
+from bench.tco.uncertainty import Z95, Bar, percentiles, sample, tornado
 
 TIERS = ("on_demand", "reserved", "spot")
+NORMAL_95 = 1.959963984540054
+"""Standard errors to either side of a 95 % interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +74,7 @@ class Option:
     basis: str
     levels: Levels | None = None
     bill: Bill | None = None
-    price: PriceRow | None = None
+    prices: tuple[PriceRow, ...] = ()
     why_not: str | None = None
 
 
@@ -75,12 +88,15 @@ class TcoAnswer:
     words: tuple[str, ...]
     split: Split
     throughput_source: str
+    throughput_ci: float | None
     work: Work
     costs: Costs
     bill: Bill
     levels: Levels
     gpus: int
     options: tuple[Option, ...]
+    steps: tuple[Step, ...]
+    curve: Curve
     apis: tuple[ApiAnswer, ...]
     correct: tuple[CorrectAnswer, ...]
     uncertain: Mapping[str, Mapping[str, float]]
@@ -104,52 +120,76 @@ def answer(
     costs = basis_costs(spec, power, held, {})
     work = build_work(spec, measured.split, {})
     bill = monthly_bill(costs, work)
-    inputs = {**figures(spec, "tco"), **figures(power, "power"), **throughput_figure(measured)}
+    ci = measured.split.interval(float(work.w_in))
+    inputs = {**figures(spec, "tco"), **figures(power, "power"),
+              THROUGHPUT: throughput_figure(measured, ci)}  # fmt: skip
     moving = drawable(inputs, spec.basis)
     draws = sample(moving, spec.uncertainty, (THROUGHPUT, LOAD_POWER))
-    drawn = monthly_bill(
-        basis_costs(spec, power, held, draws), build_work(spec, measured.split, draws)
-    )
+    drawn = drawn_inputs(spec, power, held, measured.split, draws)
     future = not_yet_priced(rows, held, spec.api.compare)
     chosen, left_out = comparable_apis(
         held, tuple(key for key in spec.api.compare if key not in future)
     )
-    apis, api_caveats = compare_apis(
-        spec, chosen, rows, costs, work, draws, drawn if draws else None
-    )
+    drawn_bill = None if drawn is None else monthly_bill(*drawn)
+    apis, api_caveats = compare_apis(spec, chosen, rows, costs, work, draws, drawn_bill)
     levels = cost_levels(costs, work, bill)
 
     def moved(values: Values) -> u.FloatArray:
         return loaded_blend(spec, power, held, measured.split, values)
 
     reference = first_day(request.prices.as_of) if request.prices.as_of else today
-    speed = u.TOKENS_PER_MTOK / float(work.seconds)
     ways = options(spec, power, held, work)
-    priced = {f"prices.{a.key}.{kind}": row for a in apis for kind, row in a.rows.items()}
-    priced |= {f"prices.{o.price.key}.{o.price.kind}": o.price for o in ways if o.price}
-    stale_days = request.prices.stale_days
-    assumed = assumed_inputs(inputs, measured, speed, priced, reference, stale_days)
-    caveats = [*measured.caveats, *api_caveats, *hit_rate_caveats(spec, runs)]
+    assumed = assumed_inputs(
+        entering(inputs, ways, power is not request.power), measured,
+        u.TOKENS_PER_MTOK / float(work.seconds), priced(apis, ways), reference,
+        request.prices.stale_days,
+    )  # fmt: skip
+    caveats = [*measured.caveats, *demand_caveats(work, bill), *api_caveats,
+               *hit_rate_caveats(spec, runs)]  # fmt: skip
     if measured.split.kind == "blend":
         caveats.append(f"one blended price per token: {measured.split.why}")
-    if left_out:
-        caveats.append(f"not compared, input or output price unknown: {', '.join(left_out)}")
-    if future:
-        caveats.append(f"not compared, no price yet on {request.prices.as_of}: {', '.join(future)}")
+    caveats += absent_caveats(left_out, future, request.prices.as_of)
     if not draws:
         caveats.append("no input has a range, so nothing is said about uncertainty")
-    caveats += stale_caveats(assumed, stale_days)
+    caveats += stale_caveats(assumed, request.prices.stale_days)
     return TcoAnswer(
         name=spec.name, note=spec.note, basis=spec.basis, words=measured.words,
-        split=measured.split, throughput_source=measured.source, work=work, costs=costs,
-        bill=bill, levels=levels, gpus=int(float(bill.servers)) * spec.server.gpus,
-        options=ways, apis=apis,
+        split=measured.split, throughput_source=measured.source, throughput_ci=ci, work=work,
+        costs=costs, bill=bill, levels=levels, gpus=int(float(bill.servers)) * spec.server.gpus,
+        options=ways, steps=cost_steps(costs, work, bill),
+        curve=bill_curve(costs, work, drawn, [a.breakeven for a in apis]), apis=apis,
         correct=correct_answers(spec, runs, levels.loaded, chosen),
-        uncertain=spread(drawn, build_work(spec, measured.split, draws)) if draws else {},
+        uncertain={} if drawn is None else spread(monthly_bill(*drawn), drawn[1]),
         draws=spec.uncertainty.draws if draws else 0,
         bars=tornado(moving, moved),
         licence=licence_notes(request, runs), assumed=assumed, caveats=tuple(caveats),
     )  # fmt: skip
+
+
+def drawn_inputs(
+    spec: TcoSpec, power: PowerSpec, held: Mapping[Key, PriceRow], split: Split, draws: Values
+) -> tuple[Costs, Work] | None:
+    """Costs and work as vectors of draws; None when nothing is drawn."""
+    if not draws:
+        return None
+    return basis_costs(spec, power, held, draws), build_work(spec, split, draws)
+
+
+def priced(apis: Iterable[ApiAnswer], ways: Iterable[Option]) -> dict[str, PriceRow]:
+    """Every price row that entered the answer, by key."""
+    rows = [row for a in apis for row in a.rows.values()] + [r for o in ways for r in o.prices]
+    return {f"prices.{row.key}.{row.kind}": row for row in rows}
+
+
+def entering(
+    inputs: Mapping[str, Figure], ways: Iterable[Option], boards_measured: bool
+) -> dict[str, Figure]:
+    """The inputs that some number of the answer rests on: not those of a way that was not priced,
+    nor a host adder that was added to nothing."""
+    apart = [f"tco.rent.{o.basis}_" for o in ways if o.bill is None]
+    apart += ["tco.own."] if any(o.basis == "own" and o.bill is None for o in ways) else []
+    apart += [] if boards_measured else ["power.host_adder_w"]
+    return {k: f for k, f in inputs.items() if not k.startswith(tuple(apart))}
 
 
 def known_gpu(request: TcoRequest, rows: tuple[PriceRow, ...]) -> None:
@@ -202,18 +242,18 @@ def options(
     """Owning beside renting at every tier, each fully loaded, or why it cannot be told."""
     found = []
     for basis in ("own", *TIERS):
-        price = None
+        prices: tuple[PriceRow, ...] = ()
         try:
             if basis == "own":
                 costs = own_costs(spec, power, {})
             else:
-                costs, price = rent_costs(spec, held, basis, {})
+                costs, prices = rent_costs(spec, held, basis, {})
         except InputError as error:
             found.append(Option(basis=basis, why_not=str(error)))
             continue
         bill = monthly_bill(costs, work)
         levels = cost_levels(costs, work, bill)
-        found.append(Option(basis=basis, levels=levels, bill=bill, price=price))
+        found.append(Option(basis=basis, levels=levels, bill=bill, prices=prices))
     return tuple(found)
 
 
@@ -227,16 +267,13 @@ def drawable(inputs: Mapping[str, Figure], basis: str) -> dict[str, Figure]:
     return {k: f for k, f in inputs.items() if not k.startswith(tuple(apart))}
 
 
-def throughput_figure(measured: Measured) -> dict[str, Figure]:
+def throughput_figure(measured: Measured, ci: float | None) -> Figure:
     """The throughput as a factor around 1 with its own 95 % interval, as P5 to P95 lognormal."""
-    ci = measured.split.relative_ci
     ends: tuple[float | None, float | None] = (None, None)
-    if ci is not None and 0 < ci < 1:
-        reach = float(np.exp(np.log1p(ci) * 1.6448536269514722 / 1.959963984540054))
+    if ci:
+        reach = float(np.exp(np.log1p(ci) * Z95 / NORMAL_95))
         ends = (1 / reach, reach)
-    return {
-        THROUGHPUT: Figure(
-            value=1.0, source=measured.source, as_of=measured.as_of, low=ends[0], high=ends[1],
-            dist="lognormal", arose=measured.arose,
-        )
-    }  # fmt: skip
+    return Figure(
+        value=1.0, source=measured.source, as_of=measured.as_of, low=ends[0], high=ends[1],
+        dist="lognormal", arose=measured.arose,
+    )  # fmt: skip

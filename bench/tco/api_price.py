@@ -60,6 +60,9 @@ def api_blend(key: str, rows: Mapping[str, PriceRow], terms: Terms) -> Blend:
             instead = f"{tier}input" if f"{tier}input" in rows else "input"
             hit = price(f"{tier}cached_input", instead)
             fresh = fresh * (1 - eta) + hit * eta
+            if "cache_write" in rows:
+                caveats.append(f"{key}: tokens written to its cache are charged as plain input, "
+                               f"its list says {rows['cache_write'].usd:g} $/M")  # fmt: skip
         return fresh * terms.w_in + out * (1 - terms.w_in)
 
     total = mix("")

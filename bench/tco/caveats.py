@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from bench.figure import Figure, age_days, figures
+from bench.figure import Figure, age_days, figure
 from bench.prices.book import PriceRow
 from bench.spec import Licence
-from bench.tco.cost import TcoRun
+from bench.tco.fleet import Bill, Work
 from bench.tco.inputs import SAME_HIT_RATE, THROUGHPUT, Measured
 from bench.tco.spec import TcoRequest, TcoSpec
+from bench.tco.throughput import TcoRun, saturated_point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +35,39 @@ def stale_caveats(assumed: tuple[Assumed, ...], stale_days: int) -> list[str]:
     return [f"stale, older than {stale_days} days: {listed}"] if oldest else []
 
 
+def demand_caveats(work: Work, bill: Bill) -> list[str]:
+    """Said when a fixed number of servers cannot do what is asked of them."""
+    if work.claimed_servers is None or float(bill.active_exact) <= work.claimed_servers:
+        return []
+    most = work.claimed_servers * float(work.capacity())
+    return [f"{work.claimed_servers} claimed server(s) can do {most:,.1f} M tokens a month, not "
+            f"{float(work.demand):,.6g}: no such cost exists"]  # fmt: skip
+
+
+def absent_caveats(
+    left_out: tuple[str, ...], future: tuple[str, ...], as_of: str | None
+) -> list[str]:
+    """The APIs that could not be compared with, and why."""
+    found = []
+    if left_out:
+        found.append(f"not compared, input or output price unknown: {', '.join(left_out)}")
+    if future:
+        found.append(f"not compared, no price yet on {as_of}: {', '.join(future)}")
+    return found
+
+
 def hit_rate_caveats(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> list[str]:
     """The same prefix-cache hit rate must hold on both sides of the comparison."""
-    wanted = figures(spec.demand, "")["cache_hit_rate"].value
-    return [
-        f"{run.path} had a cache hit rate of {run.cache_hit_rate:.2f}, the API is priced at "
-        f"{wanted:.2f}: the two sides are not alike"
-        for run in runs
-        if run.cache_hit_rate is not None and abs(run.cache_hit_rate - wanted) > SAME_HIT_RATE
-    ]
+    wanted = figure(spec.demand.cache_hit_rate).value
+    said = f"the API is priced at {wanted:.2f}: the two sides are not alike"
+    found = []
+    for run in runs:
+        rate = saturated_point(run)[0].cache_hit_rate
+        if rate is None and wanted > 0:
+            found.append(f"{run.path}: the cache hit rate was not measured; {said}")
+        elif rate is not None and abs(rate - wanted) > SAME_HIT_RATE:
+            found.append(f"{run.path} had a cache hit rate of {rate:.2f}; {said}")
+    return found
 
 
 def licence_notes(request: TcoRequest, runs: tuple[TcoRun, ...]) -> tuple[str, ...]:

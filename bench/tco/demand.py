@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bench import units as u
 from bench.errors import InputError, nearest
+from bench.tco.throughput import Split
 
 HOURS_PER_WEEK = 168
 COLUMNS = ("hour", "input_tokens", "output_tokens")
@@ -16,19 +17,39 @@ COLUMNS = ("hour", "input_tokens", "output_tokens")
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What is asked for in a month, and how much more the busiest hour asks than the mean one."""
+    """A typical week, hour by hour, in tokens."""
 
-    mtok_per_month: float
-    input_share: float
-    peak_to_mean: float
+    input_tokens: tuple[float, ...]
+    output_tokens: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """Tokens of the week."""
+        return sum(self.input_tokens) + sum(self.output_tokens)
+
+    @property
+    def mtok_per_month(self) -> float:
+        """M tokens a month, which is 730/168 of the week."""
+        return self.total / u.TOKENS_PER_MTOK * u.HOURS_PER_MONTH / HOURS_PER_WEEK
+
+    @property
+    def input_share(self) -> float:
+        """Input tokens as a share of all."""
+        return sum(self.input_tokens) / self.total
+
+    def peak_to_mean(self, split: Split) -> float:
+        """Server time that the busiest hour takes over that of the mean one: an hour of many
+        output tokens is busier than its tokens tell. A peak shorter than an hour is not in the
+        trace, so that the headroom must cover it."""
+        a, b = float(split.a), float(split.b)
+        busy = [a * i + b * o for i, o in zip(self.input_tokens, self.output_tokens, strict=True)]
+        return max(busy) * len(busy) / sum(busy)
 
 
 def trace_demand(lines: Iterable[str], path: str) -> Demand:
     """Demand of a CSV with the columns hour (0 to 167), input_tokens, output_tokens.
 
-    A month is 730/168 of the week. Peak to mean is by tokens of the busiest hour; a peak shorter
-    than an hour is not in the trace, so that FleetSpec.headroom must cover it. InputError names
-    the line that is wrong; an hour may not be missing or given twice.
+    InputError names the line that is wrong; an hour may not be missing or given twice.
     """
     reader = csv.DictReader(lines)
     have = tuple(reader.fieldnames or ())
@@ -51,13 +72,8 @@ def trace_demand(lines: Iterable[str], path: str) -> Demand:
     missing = sorted(set(range(HOURS_PER_WEEK)) - set(hours))
     if missing:
         raise InputError(f"{path}: hour {missing[0]} is missing ({len(missing)} of 168 hours).")
-    tokens_in = sum(t[0] for t in hours.values())
-    total = tokens_in + sum(t[1] for t in hours.values())
-    if total <= 0:
+    inputs, outputs = zip(*(hours[h] for h in range(HOURS_PER_WEEK)), strict=True)
+    found = Demand(input_tokens=inputs, output_tokens=outputs)
+    if found.total <= 0:
         raise InputError(f"{path}: the trace holds no tokens.")
-    peak = max(sum(t) for t in hours.values())
-    return Demand(
-        mtok_per_month=total / u.TOKENS_PER_MTOK * u.HOURS_PER_MONTH / HOURS_PER_WEEK,
-        input_share=tokens_in / total,
-        peak_to_mean=peak * HOURS_PER_WEEK / total,
-    )
+    return found

@@ -8,7 +8,9 @@ from bench import units as u
 from bench.codec import encode
 from bench.tco.answer import Levels, Option, TcoAnswer
 from bench.tco.apis import ApiAnswer
-from bench.tco.cost import TokenCost
+from bench.tco.cost import (
+    TokenCost,
+)
 from bench.tco.fleet import Bill
 
 
@@ -33,6 +35,12 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
         "payback_months": {a.key: a.payback_months for a in apis},
         "npv_usd": {a.key: None if a.npv is None else float(a.npv) for a in apis},
         "p_self_host_cheaper": {a.key: a.p_self_host_cheaper for a in apis},
+        "waterfall": [
+            {"what": s.what, "level": s.level, "usd_per_mtok": float(s.cost),
+             "monthly_usd": float(s.monthly)}
+            for s in answer.steps
+        ],
+        "curve": _curve(answer),
         "apis": {a.key: _api(a) for a in apis},
         "options": {o.basis: _option(o) for o in answer.options},
         "split": {
@@ -45,7 +53,7 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
             "residual": split.residual,
             "mixes": split.mixes,
             "throughput_source": answer.throughput_source,
-            "throughput_relative_ci": split.relative_ci,
+            "throughput_relative_ci": answer.throughput_ci,
         },
         "model": _model(answer),
         "uncertainty": {"draws": answer.draws, **answer.uncertain},
@@ -89,6 +97,22 @@ def _parts(bill: Bill) -> dict[str, float]:
     }
 
 
+def _curve(answer: TcoAnswer) -> dict[str, Any]:
+    """The bill over demand, with its band (null without ranges), and what each API would bill."""
+    curve = answer.curve
+    bands = {f"monthly_usd_{name}": curve.bands.get(name) for name in ("p5", "p50", "p95")}
+    return {
+        "mtok_per_month": curve.mtok_per_month.tolist(),
+        "servers": curve.servers.tolist(),
+        "monthly_usd": curve.monthly_usd.tolist(),
+        **{name: None if band is None else band.tolist() for name, band in bands.items()},
+        "apis": {
+            a.key: {"monthly_usd": (float(a.price) * curve.mtok_per_month).tolist()}
+            for a in answer.apis
+        },
+    }
+
+
 def _option(option: Option) -> dict[str, Any]:
     if option.bill is None or option.levels is None:
         return {"why_not": option.why_not}
@@ -97,7 +121,7 @@ def _option(option: Option) -> dict[str, Any]:
         "servers": int(float(option.bill.servers)),
         "utilisation": float(option.bill.utilisation),
         "monthly_usd": float(option.bill.total),
-        "price": None if option.price is None else encode(option.price),
+        "prices": [encode(price) for price in option.prices],
     }
 
 

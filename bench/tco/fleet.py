@@ -13,7 +13,12 @@ import numpy as np
 
 from bench import units as u
 from bench.errors import InputError
-from bench.tco.cost import Split, seconds_per_mtok
+from bench.tco.cost import (
+    seconds_per_mtok,
+)
+from bench.tco.throughput import (
+    Split,
+)
 
 ROUNDING = 1e-9
 """Slack below which a share of a server is rounding noise and not another server."""
@@ -131,7 +136,8 @@ def monthly_bill(costs: Costs, work: Work) -> Bill:
         servers = np.full_like(exact, float(work.claimed_servers))
     fleet = u.Rate(servers, u.ServerMonth, u.Month)
     utilisation = busy.ratio(u.server_seconds(fleet))
-    mean_kw = utilisation * costs.load_kw + (1 - utilisation) * costs.idle_kw
+    working = np.minimum(utilisation, 1.0)  # above 1 only where a claim fixed the servers
+    mean_kw = working * costs.load_kw + (1 - working) * costs.idle_kw
     return Bill(
         servers=np.asarray(servers),
         active_exact=np.asarray(exact),

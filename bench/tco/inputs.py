@@ -14,10 +14,16 @@ from bench import units as u
 from bench.errors import InputError
 from bench.figure import Arose, Figure, Input, figure
 from bench.prices.book import Key, PriceRow, rent_row
-from bench.tco.cost import Split, TcoRun, ThroughputPoint, fit_split, saturated_point
 from bench.tco.demand import Demand
 from bench.tco.fleet import Capital, Costs, Work, monthly_rate, spot_rate
 from bench.tco.spec import PowerSpec, TcoSpec
+from bench.tco.throughput import (
+    Split,
+    TcoRun,
+    ThroughputPoint,
+    fit_split,
+    saturated_point,
+)
 
 THROUGHPUT = "throughput.factor"
 LOAD_POWER = "power.load_w"
@@ -75,32 +81,21 @@ def replicas(run: TcoRun, spec: TcoSpec) -> int:
 def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
     """Throughput per server from Runs, else from `tco.throughput`; InputError without either."""
     if not runs:
-        given = spec.throughput
-        if given is None:
-            raise InputError("tco.throughput is null and no Run was given: name a Run, or give "
-                             "throughput points with their source.")  # fmt: skip
-        points = [
-            ThroughputPoint(
-                input_tokens_per_s=p.input_tokens_per_s,
-                output_tokens_per_s=p.output_tokens_per_s,
-                relative_ci=given.relative_ci,
-            )
-            for p in given.points
-        ]
-        return Measured(split=fit_split(points), source=given.source, arose=given.arose,
-                        as_of=given.as_of)  # fmt: skip
-    words, points, caveats = check_runs(runs, spec), [], []
+        return _given(spec)
+    words = check_runs(runs, spec)
+    points: list[ThroughputPoint] = []
+    caveats: list[str] = []
     for run in runs:
         copies = replicas(run, spec)
-        point, caveat = saturated_point(run)
-        caveats += [caveat] if caveat else []
+        point, found = saturated_point(run)
+        caveats += found
         points.append(replace(point, input_tokens_per_s=point.input_tokens_per_s * copies,
                               output_tokens_per_s=point.output_tokens_per_s * copies))  # fmt: skip
         if copies > 1:
             caveats.append(f"{copies} copies of {run.path} on one server are assumed to run as "
                            "fast as one alone")  # fmt: skip
     split = fit_split(points)
-    if split.relative_ci is None:
+    if split.relative_ci is None and split.spread is None:
         caveats.append("throughput has no interval (not repeated): it counts as certain")
     source = "measured: " + ", ".join(run.path for run in runs)
     as_of = min(run.as_of for run in runs)
@@ -108,14 +103,33 @@ def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
                     caveats=tuple(caveats), words=words)  # fmt: skip
 
 
+def _given(spec: TcoSpec) -> Measured:
+    given = spec.throughput
+    if given is None:
+        raise InputError("tco.throughput is null and no Run was given: name a Run, or give "
+                         "throughput points with their source.")  # fmt: skip
+    points = [
+        ThroughputPoint(
+            input_tokens_per_s=p.input_tokens_per_s,
+            output_tokens_per_s=p.output_tokens_per_s,
+            relative_ci=given.relative_ci,
+        )
+        for p in given.points
+    ]
+    return Measured(split=fit_split(points), source=given.source, arose=given.arose,
+                    as_of=given.as_of)  # fmt: skip
+
+
 def measured_power(power: PowerSpec, runs: tuple[TcoRun, ...], spec: TcoSpec) -> PowerSpec:
-    """The power group with a Run's measured W in place of its own, when a Run measured any.
+    """The power group with measured W in place of its own, at the load whose throughput counts;
+    of several Runs the one that drew most. Unchanged when no Run measured any.
 
     GPU boards get `host_adder_w` on top: without it InputError, for a server is not its GPUs.
     """
-    run = next((r for r in runs if r.load_w is not None), None)
-    if run is None or run.load_w is None:
+    metered = [(p, run) for run in runs if (p := saturated_point(run)[0]).load_w is not None]
+    if not metered:
         return power
+    point, run = max(metered, key=lambda pair: pair[0].load_w or 0.0)
     copies, adder = replicas(run, spec), Figure(value=0.0, source="none")
     note = f"measured ({run.power_scope}): {run.path}"
     if run.power_scope == "gpu board":
@@ -124,7 +138,7 @@ def measured_power(power: PowerSpec, runs: tuple[TcoRun, ...], spec: TcoSpec) ->
                              "so the W of the rest of the server must be assumed.")  # fmt: skip
         adder = figure(power.host_adder_w)
         note += f" plus host adder of {adder.value:g} W (assumed)"
-    ci = run.power_relative_ci or 0.0
+    ci = point.power_relative_ci or 0.0
 
     def total(watts: float) -> Figure:
         boards, value = watts * copies, watts * copies + adder.value
@@ -139,7 +153,7 @@ def measured_power(power: PowerSpec, runs: tuple[TcoRun, ...], spec: TcoSpec) ->
 
     idle = power.idle_w if run.idle_w is None else total(run.idle_w)
     try:
-        return replace(power, load_w=total(run.load_w), idle_w=idle)
+        return replace(power, load_w=total(point.load_w or 0.0), idle_w=idle)
     except ValueError as error:
         raise InputError(f"power.{error}, as measured by {run.path}.") from error
 
@@ -155,9 +169,9 @@ def with_demand(spec: TcoSpec, split: Split, trace: Demand | None) -> TcoSpec:
         demand = replace(
             demand,
             trace=None,
-            mtok_per_month=Figure(value=trace.mtok_per_month, source=source),
-            peak_to_mean=Figure(value=trace.peak_to_mean, source=source),
-            input_share=demand.input_share or Figure(value=trace.input_share, source=source),
+            mtok_per_month=Figure(value=trace.mtok_per_month, source=source, arose="quoted"),
+            peak_to_mean=Figure(value=trace.peak_to_mean(split), source=source, arose="quoted"),
+            input_share=Figure(value=trace.input_share, source=source, arose="quoted"),
         )
     if demand.input_share is None:
         if split.kind == "split":
@@ -245,15 +259,16 @@ def own_costs(spec: TcoSpec, power: PowerSpec, values: Values) -> Costs:
 
 def rent_costs(
     spec: TcoSpec, held: Mapping[Key, PriceRow], tier: str, values: Values
-) -> tuple[Costs, PriceRow]:
-    """Costs of renting at a tier, and the price row used; InputError names what is missing."""
+) -> tuple[Costs, tuple[PriceRow, ...]]:
+    """Costs of renting at a tier, and the price rows used, the tier's own first; InputError names
+    what is missing."""
     rent, get, gpu = spec.rent, lookup(values), spec.server.gpu
     row = rent_row(held, gpu, tier, rent.provider)
     if row is None:
         raise InputError(f"prices: {gpu} has no 'rent_{tier}' price"
                          f"{'' if rent.provider is None else ' of ' + rent.provider}; add a dated "
                          "row for it.")  # fmt: skip
-    rate = u.Rate(row.usd, u.Usd, u.GpuHour)
+    rate, rows = u.Rate(row.usd, u.Usd, u.GpuHour), [row]
     if tier == "spot":
         for key in ("spot_interruptions_per_h", "spot_recovery_h"):
             if getattr(rent, key) is None:
@@ -269,6 +284,7 @@ def rent_costs(
             if full is None:
                 raise InputError(f"prices: {gpu} has no 'rent_on_demand' price, which "
                                  "tco.rent.spot_on_demand_share needs.")  # fmt: skip
+            rows.append(full)
             rate = rate * (1 - kept) + u.Rate(full.usd, u.Usd, u.GpuHour) * kept
     none = np.asarray(0.0)
     costs = Costs(
@@ -276,4 +292,4 @@ def rent_costs(
         site=u.Rate(0.0, u.Usd, u.ServerMonth), load_kw=none, idle_kw=none,
         energy=u.Rate(0.0, u.Usd, u.Kwh), staff=build_staff(spec, values),
     )  # fmt: skip
-    return costs, row
+    return costs, tuple(rows)

@@ -7,49 +7,57 @@ from typing import Any, Literal
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.spec import SloSpec
-from bench.tco.cost import MeasuredQuality, TcoRun, ThroughputPoint
+from bench.tco.throughput import (
+    MeasuredQuality,
+    TcoRun,
+    ThroughputPoint,
+)
 
 NORMAL_95 = 1.96  # standard errors to either side of a 95 % interval
+
+BOARD = "GPU board"
 
 Word = Literal["invalid", "dummy", "replay", "synthetic"]
 
 
 def tco_run(run: Run, measurement: Measurement) -> TcoRun:
     """The cost model's view of a Run; withheld figures go along under the word `invalid`."""
-    spec = run.spec
+    spec, server = run.spec, run.server or {}
+    boards = [p.metrics["idle_resident_w"] for p in measurement.headline]
+    idle = [m.value for m in boards if m.scope == BOARD and m.value is not None]
+    on_cpu = spec.gpu.name == "cpu"
     return TcoRun(
         path=run.path,
         model=spec.model.name,
         quant=spec.quant.name,
         gpu=spec.gpu.name,
         gpus=spec.gpus,
-        points=tuple(_point(p, spec.workload.slo) for p in measurement.points),
+        engine=f"{spec.engine.kind} {server.get('engine_version') or ''}".strip(),
+        host=str(run.provenance.get("host_cpu") or "") if on_cpu else "",
+        points=tuple(_point(p, spec.workload.slo) for p in measurement.headline),
         as_of=run.anchor.wall_iso[:10],
         words=_words(run, measurement),
+        idle_w=max(idle, default=None),
+        searched=measurement.found_index is not None,
         licence=spec.model.licence,
         quality=measured_quality(run),
-        **_power(measurement),
     )
 
 
-def _power(measurement: Measurement) -> dict[str, Any]:
-    """W under load, at the load point with the highest output rate, and idle with the model
-    resident; nothing where no board was metered. A processor alone is not the server's W."""
-    drawn = [
-        (rate, p)
-        for p in measurement.points
-        if p.metrics["power_mean_w"].value is not None
-        and p.metrics["power_mean_w"].scope == "GPU board"
-        and (rate := p.metrics["output_tokens_per_s"].value) is not None
-    ]
-    if not drawn:
+def _power(point: PointMeasurement) -> dict[str, Any]:
+    """W under this load and its interval; nothing where no board was metered. A processor alone
+    is not the server's W."""
+    load = point.metrics["power_mean_w"]
+    if load.value is None or load.scope != BOARD:
         return {}
-    _, best = max(drawn, key=lambda pair: pair[0])
-    load, idle = best.metrics["power_mean_w"], best.metrics["idle_resident_w"]
-    relative_ci = None
-    if load.value and load.ci_low is not None and load.ci_high is not None:
-        relative_ci = (load.ci_high - load.ci_low) / 2 / load.value
-    return {"load_w": load.value, "idle_w": idle.value, "power_relative_ci": relative_ci}
+    return {"load_w": load.value, "power_relative_ci": _relative_ci(load)}
+
+
+def _relative_ci(metric: Metric) -> float | None:
+    """Half-width of the 95 % interval as a share of the value."""
+    if not metric.value or metric.ci_low is None or metric.ci_high is None:
+        return None
+    return (metric.ci_high - metric.ci_low) / 2 / metric.value
 
 
 def measured_quality(run: Run) -> MeasuredQuality | None:
@@ -80,7 +88,7 @@ def measured_quality(run: Run) -> MeasuredQuality | None:
 
 def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
     found: list[Word] = []
-    if not measurement.valid:
+    if not measurement.valid or run.status != "complete":
         found.append("invalid")
     if run.spec.model.weights == "dummy":
         found.append("dummy")
@@ -95,29 +103,37 @@ def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
 def _point(point: PointMeasurement, slo: SloSpec) -> ThroughputPoint:
     rate = point.metrics["output_tokens_per_s"]
     output, prompt = _known(rate), _known(point.metrics["input_tokens_per_s"])
-    relative_ci = None
-    if rate.value and rate.ci_low is not None and rate.ci_high is not None:
-        relative_ci = (rate.ci_high - rate.ci_low) / 2 / rate.value
+    cached = next((f.figure for f in point.findings if f.code == "prefix_cache"), None)
     return ThroughputPoint(
         input_tokens_per_s=prompt or 0.0,
         output_tokens_per_s=output or 0.0,
-        relative_ci=relative_ci,
+        relative_ci=_relative_ci(rate),
         slo_met=slo_met(point, slo),
         valid=point.valid,
         label=point.point.label,
+        cache_hit_rate=cached,
+        **_power(point),
     )
 
 
 def slo_met(point: PointMeasurement, slo: SloSpec) -> bool | None:
-    """Whether the SLO's percentile of TTFT and of TPOT held; None where it was not measured."""
+    """Whether the SLO's percentile of TTFT and of TPOT held; None where it was not measured.
+
+    TTFT counts from the scheduled time where requests arrive by a schedule. Percentiles that are
+    not measured are judged by the share of requests that met both limits.
+    """
+    ttft = "ttft" if point.point.mode == "closed" else "ttft_sched"
     limits = {
-        f"ttft_p{slo.percentile:g}_ms": slo.ttft_ms,
+        f"{ttft}_p{slo.percentile:g}_ms": slo.ttft_ms,
         f"tpot_p{slo.percentile:g}_ms": slo.tpot_ms,
     }
-    values = [
-        (_known(point.metrics[n]), limit) for n, limit in limits.items() if n in point.metrics
-    ]
-    if len(values) < len(limits) or any(value is None for value, _ in values):
+    if not limits.keys() <= point.metrics.keys():
+        good, every = (
+            _known(point.metrics[n]) for n in ("goodput_requests_per_s", "requests_per_s")
+        )
+        return None if good is None or not every else good / every >= slo.percentile / 100
+    values = [(_known(point.metrics[name]), limit) for name, limit in limits.items()]
+    if any(value is None for value, _ in values):
         return None
     return all(value is not None and value <= limit for value, limit in values)
 

@@ -14,8 +14,15 @@ from bench.figure import Figure, figure
 from bench.prices.book import PriceRow
 from bench.tco.api_price import api_blend
 from bench.tco.apis import terms
-from bench.tco.cost import MeasuredQuality, TcoRun, TokenCost, usd_per_correct_answer
+from bench.tco.cost import (
+    TokenCost,
+    usd_per_correct_answer,
+)
 from bench.tco.spec import TaskQuality, TcoSpec
+from bench.tco.throughput import (
+    MeasuredQuality,
+    TcoRun,
+)
 
 SELF = "self-hosted"
 

@@ -106,8 +106,8 @@ class PeopleSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DemandSpec:
-    """What is asked for. Either volume and peak, or `trace`: a CSV of 168 hours of a week.
-    `input_share` None takes the mix of the trace or, failing that, of the measured Runs."""
+    """What is asked for. Either volume, peak and mix, or `trace`: a CSV of 168 hours of a week.
+    `input_share` None without a trace takes the mix of the measured Runs."""
 
     mtok_per_month: Input | None = None
     input_share: Input | None = None
@@ -121,8 +121,11 @@ class DemandSpec:
         limit(self, "input_share cache_hit_rate", high=1)
         limit(self, "peak_to_mean", low=1)
         limit(self, "growth_per_year", low=-1, above=True)
-        if self.trace is not None and not (self.mtok_per_month is self.peak_to_mean is None):
-            raise ValueError("trace gives volume and peak itself: leave them null")
+        from_trace = ("mtok_per_month", "peak_to_mean", "input_share")
+        given = [key for key in from_trace if getattr(self, key) is not None]
+        if self.trace is not None and given:
+            nulls = " ".join(f"tco.demand.{key}=null" for key in given)
+            raise ValueError(f"trace gives {', '.join(given)} itself: add {nulls}")
         if self.trace is None and self.mtok_per_month is None:
             raise ValueError("mtok_per_month is missing (or give a trace)")
         if self.trace is None and self.peak_to_mean is None:

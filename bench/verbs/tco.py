@@ -13,11 +13,13 @@ from bench.report.tco_table import print_answer
 from bench.report.terminal import console
 from bench.store import find_run, load_run
 from bench.tco.answer import answer
-from bench.tco.cost import TcoRun
 from bench.tco.demand import Demand, trace_demand
 from bench.tco.document import to_json
 from bench.tco.of_run import tco_run
 from bench.tco.spec import TcoRequest
+from bench.tco.throughput import (
+    TcoRun,
+)
 from bench.verbs.prices import book_rows
 
 

@@ -15,14 +15,16 @@ from bench.errors import InputError
 from bench.figure import Figure
 from bench.tco.breakeven import breakeven
 from bench.tco.cost import (
-    Split,
-    ThroughputPoint,
-    fit_split,
     spread_cost,
     usd_per_correct_answer,
 )
 from bench.tco.fleet import Capital, Costs, Work, monthly_bill, npv, spot_rate
 from bench.tco.quality import equivalent
+from bench.tco.throughput import (
+    Split,
+    ThroughputPoint,
+    fit_split,
+)
 
 positive = st.floats(0.01, 1e4)
 

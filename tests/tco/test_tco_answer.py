@@ -17,11 +17,11 @@ from bench.errors import InputError
 from bench.report.tco_table import print_answer
 from bench.spec import Licence, ModelSpec
 from bench.tco.answer import answer
-from bench.tco.cost import (
+from bench.tco.spec import PowerSpec
+from bench.tco.throughput import (
     MeasuredQuality,
     ThroughputPoint,
 )
-from bench.tco.spec import PowerSpec
 from bench.verbs import tco as verb
 
 # --- refusals: named, never $0 ---
@@ -52,6 +52,10 @@ BAD = [
     (["tco.api.decline_per_year=null"], "fewer than two dated"),
     (["tco.own.capex_usd.low=310000"], "between low and high"),
     (["prices.as_of=2026-13-01"], "is not a date"),
+    (["tco.demand.trace=week.csv"], r"input_share itself: add tco.demand.mtok_per_month=null"),
+    (["prices.more_rows=[{provider: p, model: m, kind: input, usd: 3e-6, as_of: 2026-01, "
+      "source: s}]"],
+     "usd is 3e-06 per million tokens, which no one asks"),
 ]  # fmt: skip
 
 
@@ -140,10 +144,46 @@ def test_a_cpu_host_from_run_to_answer() -> None:
     assert any(a["key"] == "prices.cloud/cpu.rent_on_demand" for a in data["assumed"])
 
 
+def test_another_engine_or_processor_is_not_pooled() -> None:
+    run = cpu_run(engine="vllm 0.32.0", host="EPYC")
+    for other in (replace(run, engine="vllm 0.11.0"), replace(run, host="Xeon")):
+        with pytest.raises(InputError, match="unlike and cannot be pooled"):
+            ask("tco=cpu-host", runs=(run, replace(other, path="b")))
+
+
+def test_the_fastest_load_tried_may_not_be_the_limit() -> None:
+    """Said where nothing slower or overloaded lies beyond, unless a search found the limit."""
+    said = "heavier load may cost less"
+    assert any(said in line for line in ask("tco=cpu-host", runs=(cpu_run(),)).caveats)
+    searched = ask("tco=cpu-host", runs=(cpu_run(searched=True),))
+    assert not any(said in line for line in searched.caveats)
+
+
+def test_only_what_enters_is_listed_as_assumed() -> None:
+    """Spot is not priced in the book for this GPU, and no boards were measured."""
+    keys = {a.key for a in ask("tco=worked-example").assumed}
+    assert "tco.rent.spot_on_demand_share" not in keys
+    assert "power.host_adder_w" not in keys
+    assert {"tco.own.capex_usd", "power.load_w"} <= keys
+
+
+def test_a_share_kept_on_demand_brings_its_price_along() -> None:
+    """Spot at (0.8 x 1 / (1 - 0.02 x 0.25) + 0.2 x 2) $/GPU-h on 3 servers of 8."""
+    row = "{provider: x, model: h100-sxm, kind: rent_spot, usd: 1, as_of: 2026-11, source: t}"
+    data = ask_json("tco=worked-example", "tco.basis=spot", f"prices.more_rows=[{row}]",
+                    "tco.rent.spot_interruptions_per_h=0.02", "tco.rent.spot_recovery_h=0.25",
+                    "tco.rent.spot_on_demand_share=0.2")  # fmt: skip
+    rate = 0.8 / (1 - 0.02 * 0.25) + 0.2 * 2
+    assert data["monthly_usd_parts"]["hardware"] == pytest.approx(3 * 8 * 730 * rate)
+    kinds = [p["kind"] for p in data["options"]["spot"]["prices"]]
+    assert kinds == ["rent_spot", "rent_on_demand"]
+    assert any(a["key"] == "prices.cloud-low/h100-sxm.rent_on_demand" for a in data["assumed"])
+
+
 def test_measured_boards_need_the_rest_of_the_server() -> None:
-    point = ThroughputPoint(input_tokens_per_s=4000, output_tokens_per_s=1000, slo_met=True)
-    run = cpu_run(gpu="h100-sxm", gpus=4, points=(point,), load_w=2000.0, idle_w=400.0,
-                  power_relative_ci=0.05)  # fmt: skip
+    point = ThroughputPoint(input_tokens_per_s=4000, output_tokens_per_s=1000, slo_met=True,
+                            load_w=2000.0, power_relative_ci=0.05)  # fmt: skip
+    run = cpu_run(gpu="h100-sxm", gpus=4, points=(point,), idle_w=400.0)
     with pytest.raises(InputError, match=r"power\.host_adder_w is missing"):
         ask("tco=default", "power.host_adder_w=null", runs=(run,))
     found = ask("tco=default", "power.host_adder_w=1000", runs=(run,))
@@ -154,8 +194,20 @@ def test_measured_boards_need_the_rest_of_the_server() -> None:
     assert "power.load_w" not in {a.key for a in found.assumed}
 
 
+def test_power_is_that_of_the_load_whose_throughput_counts() -> None:
+    """The overloaded point draws 3 kW, the one within the SLO 2 kW; of two Runs the dearer."""
+    good = ThroughputPoint(input_tokens_per_s=4000, output_tokens_per_s=1000, slo_met=True,
+                           load_w=2000.0)  # fmt: skip
+    over = replace(good, output_tokens_per_s=1500, slo_met=False, load_w=3000.0)
+    run = cpu_run(gpu="h100-sxm", gpus=8, points=(good, over), idle_w=400.0)
+    assert float(ask("tco=default", runs=(run,)).costs.load_kw) == pytest.approx(2.0 + 1.4)
+    other = replace(run, path="run-2", points=(replace(good, load_w=2500.0),))
+    assert float(ask("tco=default", runs=(run, other)).costs.load_kw) == pytest.approx(2.5 + 1.4)
+
+
 def test_idle_above_load_as_measured_is_refused() -> None:
-    run = cpu_run(load_w=10.0, power_scope="node")
+    point = ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, load_w=10.0)
+    run = cpu_run(points=(point,), power_scope="node")
     with pytest.raises(InputError, match="idle_w must not exceed load_w, as measured by"):
         ask("tco=cpu-host", runs=(run,))
 
@@ -188,8 +240,20 @@ def test_a_quality_that_is_never_right_has_no_cost() -> None:
 
 
 def test_unlike_cache_hit_rates_are_said() -> None:
-    found = ask("tco=cpu-host", runs=(cpu_run(cache_hit_rate=0.4),))
-    assert any("cache hit rate of 0.40" in line for line in found.caveats)
+    def points(rate: float | None) -> tuple[ThroughputPoint, ...]:
+        return (ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, slo_met=True,
+                                cache_hit_rate=rate),)  # fmt: skip
+
+    def said(rate: float | None, *overrides: str) -> str:
+        return " ".join(ask("tco=cpu-host", *overrides, runs=(cpu_run(points=points(rate)),))
+                        .caveats)  # fmt: skip
+
+    assert "cache hit rate of 0.40; the API is priced at 0.00" in said(0.4)
+    assert "cache hit rate" not in said(0.0)
+    assert "cache hit rate" not in said(None)
+    half = "tco.demand.cache_hit_rate=0.5"
+    assert "hit rate was not measured; the API is priced at 0.50" in said(None, half)
+    assert "cache hit rate" not in said(0.5, half)
 
 
 # --- the verb ---

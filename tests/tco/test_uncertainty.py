@@ -7,11 +7,19 @@ import pytest
 from scipy import stats
 from tco_support import ask, cpu_run
 
+from bench import units as u
 from bench.errors import InputError
 from bench.figure import Figure
 from bench.tco.demand import trace_demand
 from bench.tco.spec import UncertaintySpec
+from bench.tco.throughput import Split, ThroughputPoint, fit_split
 from bench.tco.uncertainty import quantile, sample, tornado
+
+
+def split_of(a: float, b: float) -> Split:
+    return Split(a=u.Rate(a, u.ServerSecond, u.Mtok), b=u.Rate(b, u.ServerSecond, u.Mtok),
+                 kind="split", why="test", mixes=2, measured_input_share=0.5,
+                 relative_ci=None)  # fmt: skip
 
 
 def _figure(low: float, value: float, high: float, dist: str = "uniform") -> Figure:
@@ -85,6 +93,46 @@ def test_the_odds_by_hand() -> None:
     assert found.apis[0].p_self_host_cheaper == pytest.approx(wins, abs=1e-3)
 
 
+def test_the_fits_own_residuals_reach_the_answer() -> None:
+    """Three mixes that no a and b fit exactly, none of them repeated: 1 = a*x_in + b*x_out at
+    (1, 1), (2, 0.5) and (0.5, 2.2) M tokens/s. By hand, X'X = [[5.25, 3.1], [3.1, 6.09]] and
+    X'1 = (3.5, 3.7): a = 0.440246, b = 0.383454; residuals 0.17630, -0.07222, -0.06372 with one
+    degree of freedom and t = 12.7062."""
+    mixes = ((1e6, 1e6), (2e6, 0.5e6), (0.5e6, 2.2e6))
+    split = fit_split([
+        ThroughputPoint(input_tokens_per_s=i, output_tokens_per_s=o) for i, o in mixes
+    ])  # fmt: skip
+    assert (float(split.a), float(split.b)) == pytest.approx((0.440246, 0.383454), abs=1e-6)
+    variance = 0.17630**2 + 0.07222**2 + 0.06372**2
+    inverse = np.linalg.inv(np.array([[5.25, 3.1], [3.1, 6.09]]))
+    half = 12.7062 * np.sqrt(variance * 0.25 * inverse.sum())
+    expected = half / (0.5 * 0.440246 + 0.5 * 0.383454)
+    assert split.interval(0.5) == pytest.approx(expected, rel=1e-3)
+    assert split.a_ci is not None
+    assert split.a_ci[1] - 0.440246 == pytest.approx(12.7062 * np.sqrt(variance * inverse[0, 0]),
+                                                    rel=1e-3)  # fmt: skip
+
+
+def test_an_interval_wider_than_the_value_is_no_certainty() -> None:
+    """± 120 %: the factor runs from 1/1.94 to 1.94 (P5 to P95), not from 1 to 1."""
+    point = ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, relative_ci=1.2,
+                            slo_met=True)  # fmt: skip
+    found = ask("tco=cpu-host", "tco.demand.mtok_per_month=5000", runs=(cpu_run(points=(point,)),))
+    bar = next(bar for bar in found.bars if bar.key == "throughput.factor")
+    assert bar.input_p90 == pytest.approx(2.2 ** (1.2815516 / 1.9599640))
+
+
+def test_points_that_no_price_fits_widen_the_blend() -> None:
+    """More input makes this server no slower, so output alone would cost: a blend of 1.5 and 3 M
+    tokens/s is 0.5 server-seconds per M tokens, 33 % either way."""
+    points = [ThroughputPoint(input_tokens_per_s=i, output_tokens_per_s=1e6)
+              for i in (0.5e6, 2e6)]  # fmt: skip
+    split = fit_split(points)
+    assert split.kind == "blend"
+    assert float(split.a) == pytest.approx(0.5)
+    assert split.relative_ci == pytest.approx(1 / 3)
+
+
 def test_throughput_interval_reaches_the_answer() -> None:
     """±10 % of throughput changes how many servers 5,000 M tokens a month need."""
     found = ask("tco=cpu-host", "tco.demand.mtok_per_month=5000", runs=(cpu_run(),))
@@ -101,7 +149,15 @@ def test_a_trace_gives_volume_mix_and_peak() -> None:
     found = trace_demand(_trace("0,1000,500", hours=range(1, 168)), "t.csv")
     assert found.mtok_per_month == pytest.approx(26_550 / 1e6 * 730 / 168)
     assert found.input_share == pytest.approx(2 / 3)
-    assert found.peak_to_mean == pytest.approx(1_500 / (26_550 / 168))
+    assert found.peak_to_mean(split_of(1, 1)) == pytest.approx(1_500 / (26_550 / 168))
+
+
+def test_the_busiest_hour_is_the_one_of_most_server_time() -> None:
+    """Output takes 4 times the server time of input. Hour 0 has 300 output tokens (1,200), the
+    others 100 in and 50 out (300): the peak is 1,200 over the mean of 305.36, though by tokens
+    it is but 300 over 150.9."""
+    found = trace_demand(_trace("0,0,300", hours=range(1, 168)), "t.csv")
+    assert found.peak_to_mean(split_of(1, 4)) == pytest.approx(1_200 * 168 / (1_200 + 167 * 300))
 
 
 @pytest.mark.parametrize(
