@@ -95,6 +95,8 @@ class PointData:
     first_read_ns, end_ns, status, outcome, input_tokens, requested_tokens, usage_prompt_tokens
     and usage_completion_tokens (-1 = the server did not say), first_chunk, chunks, tokens_arose.
     `chunk_ns` and `chunk_tokens` hold the token-bearing chunks of all requests, in row order.
+    `chunk_delay_ns` is how long after its arrival the client looked at each; arrival is the
+    kernel's stamp then, and the client's own where the kernel gives none (None).
     """
 
     point: LoadPoint
@@ -102,6 +104,7 @@ class PointData:
     requests: dict[str, Int64]
     chunk_ns: Int64
     chunk_tokens: Int64
+    chunk_delay_ns: Int64 | None = None
     errors: dict[int, str] = field(default_factory=dict)
     workers: tuple[WorkerReport, ...] = ()
     engine_before: dict[str, Any] | None = None

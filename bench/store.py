@@ -107,6 +107,8 @@ def save_point(path: Path, data: PointData) -> Path:
         }
         pq.write_table(pa.table(data.requests), part / "requests.parquet", **options)
         chunks = {"stamp_ns": data.chunk_ns, "tokens": data.chunk_tokens}
+        if data.chunk_delay_ns is not None:
+            chunks["delay_ns"] = data.chunk_delay_ns
         pq.write_table(pa.table(chunks), part / "chunks.parquet", **options)
         meta = {
             "point": encode(data.point),
@@ -172,6 +174,9 @@ def load_point(folder: Path) -> PointData:
         },
         chunk_ns=np.asarray(chunks.column("stamp_ns").to_numpy(), dtype=np.int64),
         chunk_tokens=np.asarray(chunks.column("tokens").to_numpy(), dtype=np.int64),
+        chunk_delay_ns=np.asarray(chunks.column("delay_ns").to_numpy(), dtype=np.int64)
+        if "delay_ns" in chunks.column_names
+        else None,
         errors={int(k): v for k, v in meta["errors"].items()},
         workers=decode(tuple[WorkerReport, ...], meta["workers"], str(folder)),
         engine_before=meta["engine_before"],

@@ -207,8 +207,9 @@ def kept(row: Row, data: PointData, log: list[dict[str, Any]]) -> list[str]:
 
 def found_out(data: PointData) -> bool:
     """Whether the certificate withholds this load point's headline as client-bound."""
-    metrics = measure_all(steady_parts([data], SLO, 0), whole_parts([data], SLO, 0))
-    findings = list(client_bound([data], metrics, None, wanted=True))
+    parts = steady_parts([data], SLO, 0)
+    metrics = measure_all(parts, whole_parts([data], SLO, 0))
+    findings = list(client_bound([data], parts, metrics, None, wanted=True))
     for finding in findings:
         if finding.severity in ("fail", "warn"):
             print(f"{'':22}{finding.severity}: {finding.text}")

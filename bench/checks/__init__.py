@@ -35,7 +35,7 @@ def certificate(
         clock_sanity(repeats),
         error_rate(repeats, load.max_error_rate),
         steady_state(repeats, parts, moving=load.mode == "ramp" or load.arrival == "trace"),
-        *client_bound(repeats, metrics, calibration, wanted=load.calibrate),
+        *client_bound(repeats, parts, metrics, calibration, wanted=load.calibrate),
         *token_counts(repeats),
         output_length(repeats, exact=exact_lengths),
         chunk_truth(repeats),

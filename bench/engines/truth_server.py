@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import heapq
 import json
+import resource
 import signal
 from collections import deque
 from dataclasses import dataclass, field
@@ -115,9 +116,13 @@ class TruthServer:
             self._start(self.waiting.popleft(), now_ns())
 
     def _tick(self) -> None:
-        """Send everything that is due. The schedule is absolute: a late tick never shifts it."""
+        """Send everything that is due. The schedule is absolute: a late tick never shifts it.
+
+        What falls due meanwhile waits for the next tick: requests have to be read, too.
+        """
         heap = self._heap
-        while heap and heap[0][0] <= now_ns():
+        until = now_ns()
+        while heap and heap[0][0] <= until:
             job = heap[0][2]
             if job.connection.job is not job:
                 heapq.heappop(heap)
@@ -356,7 +361,10 @@ def main() -> None:
     parser.add_argument("--itl-ms", type=float, default=10.0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
     parser.add_argument("--slots", type=int, default=None)
-    uvloop.run(serve(parser.parse_args()))
+    args = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    uvloop.run(serve(args))
 
 
 if __name__ == "__main__":

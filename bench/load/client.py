@@ -7,12 +7,14 @@ looks for the byte pattern that ends a chunked response. `bench.load.worker` par
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from bench.clock import AbsoluteTimer, now_ns
+from bench.clock import AbsoluteTimer, now_ns, realtime_offset_ns
+from bench.load import wire
 from bench.load.http import CHUNKED_END, Frame, MalformedError, frame
 
 _CONNECTS_AT_ONCE = 128
@@ -21,7 +23,11 @@ _SWEEP_S = 0.1
 
 @dataclass(slots=True)
 class Shot:
-    """One request on its way: prebuilt bytes in, stamped reads out."""
+    """One request on its way: prebuilt bytes in, stamped reads out.
+
+    `stamps` say when the client looked at each read, `arrived` hold the kernel's own stamps of
+    them, raw (see `bench.load.wire`).
+    """
 
     index: int
     session: int
@@ -33,21 +39,23 @@ class Shot:
     sent_ns: int = 0
     end_ns: int = 0
     stamps: list[int] = field(default_factory=list)
+    arrived: list[bytes] = field(default_factory=list)
     reads: list[bytes] = field(default_factory=list)
     outcome: str = ""  # "" = the bytes decide, after the run
     error: str = ""
 
 
 class Stream(asyncio.Protocol):
-    """One connection; carries one request at a time."""
+    """One connection; carries one request at a time. Over TLS it is an asyncio protocol."""
 
-    __slots__ = ("client", "head", "reads", "retried", "shot", "stamps", "transport")
+    __slots__ = ("arrived", "client", "head", "reads", "retried", "shot", "stamps", "transport")
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | wire.Wire | None = None
         self.shot: Shot | None = None
         self.stamps: list[int] = []
+        self.arrived: list[bytes] = []
         self.reads: list[bytes] = []
         self.head: Frame | None = None
         self.retried = False
@@ -61,6 +69,7 @@ class Stream(asyncio.Protocol):
         assert self.transport is not None
         self.shot = shot
         self.stamps = shot.stamps
+        self.arrived = shot.arrived
         self.reads = shot.reads
         self.head = None
         if not shot.sent_ns:
@@ -68,14 +77,20 @@ class Stream(asyncio.Protocol):
         self.transport.write(shot.body)
 
     def data_received(self, data: bytes) -> None:
+        """What TLS has deciphered: when its bytes arrived is not known."""
+        self.received(data, b"")
+
+    def received(self, data: bytes, arrived: bytes) -> None:
         """Stamp, keep, and see whether the response ends here."""
         stamp = now_ns()
         self.stamps.append(stamp)
+        self.arrived.append(arrived)
         self.reads.append(data)
         head = self.head
         if head is None:
             if self.shot is None:
                 self._drop()  # bytes nobody asked for: this connection can't be trusted
+                self.client.lost(self)
                 return
             head = self._parse_head()
             if head is None:
@@ -179,7 +194,9 @@ class Client:
         self.reconnects = 0
         self.in_flight = 0
         self.loop_lag_ns: list[int] = []
+        self.offsets_ns = [realtime_offset_ns()]
         self._loop = asyncio.get_running_loop()
+        self._addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]] = []
         self._streams: set[Stream] = set()
         self._idle: deque[Stream] = deque()
         self._queue: deque[Shot] = deque()
@@ -318,10 +335,12 @@ class Client:
 
     async def _connect_and_fire(self, shot: Shot, *, retried: bool = False) -> None:
         try:
-            async with self._connecting:
+            async with asyncio.timeout(self.timeout_ns / 1e9), self._connecting:
                 stream = await self._connect()
         except OSError as error:
-            shot.outcome, shot.error = "connection", f"connect: {error}"
+            timed_out = isinstance(error, TimeoutError) and not error.errno
+            shot.outcome = "timeout" if timed_out else "connection"
+            shot.error = f"connect: {error.strerror or 'no answer'}"
             shot.end_ns = now_ns()
             shot.sent_ns = shot.sent_ns or shot.end_ns
             self.finished(Stream(self), shot)
@@ -330,11 +349,25 @@ class Client:
         stream.fire(shot)
 
     async def _connect(self) -> Stream:
-        _, stream = await self._loop.create_connection(
-            lambda: Stream(self), self.host, self.port, ssl=True if self.tls else None
-        )
+        if self.tls:
+            _, stream = await self._loop.create_connection(
+                lambda: Stream(self), self.host, self.port, ssl=True
+            )
+        else:
+            stream = Stream(self)
+            sock = await wire.connect(self._loop, await self._resolved())
+            stream.transport = wire.Wire(self._loop, sock, stream)
         self._streams.add(stream)
         return stream
+
+    async def _resolved(self) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+        """The host's addresses, looked up once: no name is resolved while the load runs."""
+        if not self._addresses:
+            found = await self._loop.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
+            self._addresses = [(family, address) for family, _, _, _, address in found]
+        return self._addresses
 
     async def _sleep_until(self, when_ns: int) -> None:
         reached = self._loop.create_future()
@@ -351,9 +384,11 @@ class Client:
             if self._done.done():
                 break
             self.loop_lag_ns.append(max(0, now_ns() - due))
+            self.offsets_ns.append(realtime_offset_ns())
             self._expire()
             if self.on_sweep is not None:
                 self.on_sweep(self)
+        self.offsets_ns.append(realtime_offset_ns())
         for stream in list(self._streams):
             if stream.transport is not None:
                 stream.transport.abort()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 from pathlib import Path
 
@@ -11,22 +13,42 @@ _SPARE_DESCRIPTORS = 64
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
+_REMEDIES = {
+    errno.EMFILE: "raise ulimit -n, or load.workers",
+    errno.ENFILE: "raise sysctl fs.file-max",
+    errno.EADDRNOTAVAIL: (
+        "no local port is free; wait a minute for old ones, or widen "
+        "sysctl net.ipv4.ip_local_port_range"
+    ),
+}
+
+
+def explained(error: OSError) -> str:
+    """What a connection could not be made for, with the remedy where it is this machine's."""
+    text = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return text if remedy is None else f"{text}: {remedy}"
+
+
+def take_descriptors() -> None:
+    """Raise this process's soft limit of open files to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def ensure_streams(streams: int, per_worker: int) -> None:
-    """Raise the soft descriptor limit as far as needed; InputError with the remedy if impossible.
+    """InputError with the remedy when this machine cannot hold so many streams.
 
     `streams` is the number of connections open at once to one server from all workers,
     `per_worker` the most that one process holds.
     """
     need = per_worker + _SPARE_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = hard == resource.RLIM_INFINITY
-    if not unlimited and need > hard:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and need > hard:
         raise InputError(
             f"{per_worker} open streams need {need} file descriptors per worker but the hard limit "
             f"is {hard}: raise it (ulimit -Hn {need}) or use more load.workers."
         )
-    if soft != resource.RLIM_INFINITY and need > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
     ports = ephemeral_ports()
     if ports is not None and streams > ports:
         raise InputError(

@@ -203,7 +203,7 @@ def _fast(body: bytes) -> Columns | None:
     total = [int(row[3] or -1) for row in rows]
     text = [bool(row[0] or row[1]) for row in rows]
     choice = [True] * len(rows)
-    prompt = [int(row[2] or -1) for row in rows[-3:]]
+    prompt = [next((int(row[2]) for row in reversed(rows) if row[2]), -1)]
     others = [i for i, row in enumerate(rows) if row[4]]
     if not others:
         return _columns(last_byte, total, choice, text, prompt, [])

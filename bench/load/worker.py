@@ -24,6 +24,8 @@ import uvloop
 from bench.clock import now_ns
 from bench.load import http, sse
 from bench.load.client import Client, Shot
+from bench.load.limits import take_descriptors
+from bench.load.wire import arrivals_ns
 from bench.record import (
     OK,
     OUTCOMES,
@@ -66,6 +68,7 @@ class WorkerResult:
     requests: dict[str, Int64]
     chunk_ns: Int64
     chunk_tokens: Int64
+    chunk_delay_ns: Int64 | None
     errors: dict[int, str] = field(default_factory=dict)
     report: WorkerReport
 
@@ -74,6 +77,7 @@ def serve_pipe(pipe: Connection, plan: WorkerPlan, counters: Any) -> None:
     """Entry point of the child process; never lives longer than its parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    take_descriptors()
     try:
         pipe.send(uvloop.run(_run(pipe, plan, counters)))
     except OSError as error:
@@ -193,11 +197,14 @@ def collect(
 ) -> WorkerResult:
     """Parse every finished shot into columns; frees the raw bytes as it goes."""
     parse_start_s = _cpu_s()
+    shots = sorted(client.finished_shots, key=lambda s: s.index)
+    delays = date_by_arrival(shots, client.offsets_ns)
     rows: list[tuple[int, ...]] = []
     chunk_ns: list[int] = []
+    chunk_delay_ns: list[int] = []
     chunk_tokens: list[int] = []
     errors: dict[int, str] = {}
-    for shot in sorted(client.finished_shots, key=lambda s: s.index):
+    for shot, delay_ns in zip(shots, delays or [[]] * len(shots), strict=True):
         parsed = parse_shot(shot)
         request = planned[shot.index]
         rows.append(
@@ -216,21 +223,25 @@ def collect(
                 parsed.prompt_tokens,
                 parsed.completion_tokens,
                 len(chunk_ns),
-                len(parsed.chunk_ns),
+                len(parsed.chunk_reads),
                 TOKENS_AROSE.index(parsed.tokens_arose),
             )
         )
-        chunk_ns.extend(parsed.chunk_ns)
+        chunk_ns.extend([shot.stamps[read] for read in parsed.chunk_reads])
+        if delays is not None:
+            chunk_delay_ns.extend([delay_ns[read] for read in parsed.chunk_reads])
         chunk_tokens.extend(parsed.chunk_tokens)
         if parsed.error:
             errors[shot.index] = parsed.error
         shot.reads.clear()
         shot.stamps.clear()
+        shot.arrived.clear()
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(REQUEST_COLUMNS))
     return WorkerResult(
         requests={name: table[:, i].copy() for i, name in enumerate(REQUEST_COLUMNS)},
         chunk_ns=np.array(chunk_ns, dtype=np.int64),
         chunk_tokens=np.array(chunk_tokens, dtype=np.int64),
+        chunk_delay_ns=None if delays is None else np.array(chunk_delay_ns, dtype=np.int64),
         errors=errors,
         report=WorkerReport(
             requests=len(rows),
@@ -243,15 +254,41 @@ def collect(
     )
 
 
+def date_by_arrival(shots: list[Shot], offsets_ns: list[tuple[int, int]]) -> list[list[int]] | None:
+    """Put the kernel's stamps of arrival in the place of the client's; how late those were, in ns.
+
+    One list per shot, one delay per read. None, and nothing changed, where the kernel gives none.
+    """
+    seen = np.array([stamp for shot in shots for stamp in shot.stamps], dtype=np.int64)
+    raw = [stamp for shot in shots for stamp in shot.arrived]
+    found = arrivals_ns(raw, seen, offsets_ns)
+    if found is None:
+        return None
+    delays: list[list[int]] = []
+    at = 0
+    for shot in shots:
+        until = at + len(shot.stamps)
+        arrived = found[at:until].tolist()
+        if shot.stamps and shot.end_ns == shot.stamps[-1]:
+            shot.end_ns = arrived[-1]
+        delays.append((seen[at:until] - found[at:until]).tolist())
+        shot.stamps[:] = arrived
+        at = until
+    return delays
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParsedShot:
-    """One response, parsed. Token counts of -1 were not given by the server."""
+    """One response, parsed: the read that brought each token-bearing chunk, and its tokens.
+
+    Token counts of -1 were not given by the server.
+    """
 
     outcome: str
     status: int = 0
     prompt_tokens: int = -1
     completion_tokens: int = -1
-    chunk_ns: list[int] = field(default_factory=list)
+    chunk_reads: list[int] = field(default_factory=list)
     chunk_tokens: list[int] = field(default_factory=list)
     tokens_arose: str = "unknown"
     error: str = ""
@@ -285,7 +322,7 @@ def parse_shot(shot: Shot) -> ParsedShot:
         status=status,
         prompt_tokens=-1 if tokens.prompt is None else tokens.prompt,
         completion_tokens=-1 if tokens.completion is None else tokens.completion,
-        chunk_ns=[shot.stamps[read] for read in reads.tolist()],
+        chunk_reads=reads.tolist(),
         chunk_tokens=counts,
         tokens_arose=arose,
         error=text,

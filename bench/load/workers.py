@@ -148,6 +148,7 @@ def _gather(
 def merge(point: LoadPoint, start_ns: int, results: list[WorkerResult]) -> PointData:
     """One PointData from the workers' columns, chunk offsets shifted to the common arrays."""
     columns: dict[str, list[Any]] = {name: [] for name in results[0].requests}
+    delays = [r.chunk_delay_ns for r in results if r.chunk_delay_ns is not None]
     shift = 0
     for result in results:
         for name, values in result.requests.items():
@@ -159,6 +160,7 @@ def merge(point: LoadPoint, start_ns: int, results: list[WorkerResult]) -> Point
         requests={name: np.concatenate(parts) for name, parts in columns.items()},
         chunk_ns=np.concatenate([r.chunk_ns for r in results]),
         chunk_tokens=np.concatenate([r.chunk_tokens for r in results]),
+        chunk_delay_ns=np.concatenate(delays) if len(delays) == len(results) else None,
         errors={i: text for r in results for i, text in r.errors.items()},
         workers=tuple(r.report for r in results),
     )

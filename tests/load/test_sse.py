@@ -70,6 +70,7 @@ MESSAGES = st.lists(
 
 @given(MESSAGES, st.booleans())
 @example([completion('a"b\\c'), completion("☃\u2028 ")], True)
+@example([completion("", 0), *[chat({"role": "assistant", "content": ""})] * 3], False)
 def test_the_fast_reader_reads_what_the_slow_one_reads(messages: list[Any], done: bool) -> None:
     body = stream(*messages, done=done)
     fast = _fast(body)

@@ -1,0 +1,157 @@
+"""A TCP connection whose every read says when the kernel received it.
+
+A program that waits for its core stamps late; the kernel stamps on arrival, whoever has the core.
+Linux hands that stamp out with `recvmsg` on sockets that ask for it (SO_TIMESTAMPNS), on
+CLOCK_REALTIME; `arrivals_ns` puts it on CLOCK_MONOTONIC. A read that takes up several packets at
+once has the stamp of the last, so a stamp is never early and never later than the program's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.load.limits import explained
+
+Int64 = npt.NDArray[np.int64]
+
+_SO_TIMESTAMPNS = 35
+_TIMESPEC_BYTES = 16
+_READ_BYTES = 1 << 16
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC_BYTES)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_MOST_MISSING = 0.01
+_MOST_STEP_NS = 1_000_000
+
+
+class Reader(Protocol):
+    """Whom a wire hands its reads to."""
+
+    def received(self, data: bytes, arrived: bytes) -> None:
+        """Bytes, and the kernel's stamp of them as it came: empty where there is none."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The other side closed, or the connection broke."""
+
+
+class Wire:
+    """One connected socket: the part of an asyncio transport that a load client uses."""
+
+    __slots__ = ("_fd", "_loop", "_reader", "_recvmsg", "_sock", "_unsent")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, reader: Reader
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._reader = reader
+        self._recvmsg = sock.recvmsg
+        self._unsent = b""
+        loop.add_reader(self._fd, self._readable)
+
+    def write(self, data: bytes) -> None:
+        """Send now what the socket takes, the rest as soon as it takes more."""
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._loop.call_soon(self._lost, error)
+            return
+        if sent < len(data):
+            self._unsent = data[sent:]
+            self._loop.add_writer(self._fd, self._writable)
+
+    def abort(self) -> None:
+        """Close at once. A reset leaves no port behind that would wait for a minute."""
+        if self._fd < 0:
+            return
+        self._loop.remove_reader(self._fd)
+        if self._unsent:
+            self._loop.remove_writer(self._fd)
+        self._fd = -1
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._sock.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed."""
+        return self._fd < 0
+
+    def _readable(self) -> None:
+        try:
+            data, ancillary, _, _ = self._recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        if data:
+            self._reader.received(data, ancillary[0][2] if ancillary else b"")
+        else:
+            self._lost(None)
+
+    def _writable(self) -> None:
+        self._loop.remove_writer(self._fd)
+        rest, self._unsent = self._unsent, b""
+        self.write(rest)
+
+    def _lost(self, error: Exception | None) -> None:
+        if self._fd >= 0:
+            self.abort()
+            self._reader.connection_lost(error)
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop,
+    addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]],
+) -> socket.socket:
+    """A socket connected to the first of `addresses` that answers; raises the last one's OSError"""
+    problem = OSError("the host has no address")
+    for family, address in addresses:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        try:
+            await loop.sock_connect(sock, address)
+        except OSError as error:
+            sock.close()
+            problem = OSError(error.errno, explained(error))
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise problem
+
+
+def arrivals_ns(
+    arrived: list[bytes], seen_ns: Int64, offsets_ns: list[tuple[int, int]]
+) -> Int64 | None:
+    """When the kernel received each read, on CLOCK_MONOTONIC; None where it did not say.
+
+    `seen_ns` is when the program looked at each, which stands in for the odd one missing and bounds
+    them all. `offsets_ns` are pairs (monotonic, realtime − monotonic) taken now and then: between
+    two of them the offset may slew, but not step. Shape of `seen_ns`.
+    """
+    offsets = np.array(offsets_ns, dtype=np.int64).reshape(-1, 2)
+    missing = sum(len(raw) != _TIMESPEC_BYTES for raw in arrived)
+    stepped = bool((np.abs(np.diff(offsets[:, 1])) > _MOST_STEP_NS).any())
+    if not len(offsets) or stepped or missing > _MOST_MISSING * len(arrived):
+        return None
+    blank = bytes(_TIMESPEC_BYTES)
+    raw = b"".join(r if len(r) == _TIMESPEC_BYTES else blank for r in arrived)
+    seconds = np.frombuffer(raw, dtype=np.int64).reshape(-1, 2)
+    real_ns = seconds[:, 0] * 1_000_000_000 + seconds[:, 1]
+    # Relative to the first offset: a double holds the small differences exactly, not the sum.
+    base = int(offsets[0, 1])
+    slewed = np.interp(seen_ns, offsets[:, 0], (offsets[:, 1] - base).astype(np.float64))
+    kernel_ns = real_ns - base - np.rint(slewed).astype(np.int64)
+    found: Int64 = np.where(real_ns > 0, np.minimum(kernel_ns, seen_ns), seen_ns)
+    return found
