@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from misbehaving import Misbehave, Serve
 from omegaconf import OmegaConf
 
 from bench.codec import decode
@@ -64,6 +67,36 @@ def serve_http() -> Iterator[Callable[[Rule], str]]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def misbehave() -> Iterator[Misbehave]:
+    """Starts a TCP server whose connections are handed to a function, one thread each."""
+    listeners: list[socket.socket] = []
+
+    def start(serve: Serve) -> Server:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        listeners.append(listener)
+
+        def handle(connection: socket.socket, number: int) -> None:
+            with contextlib.suppress(OSError), connection:
+                serve(connection, number)
+
+        def accept() -> None:
+            number = 0
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=handle, args=(connection, number), daemon=True).start()
+                    number += 1
+
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        return Server(engine="endpoint", base_url=url, served_model="m")
+
+    yield start
+    for listener in listeners:
+        listener.close()
 
 
 def _conf(group: str, name: str) -> Any:

@@ -81,6 +81,12 @@ def _drifting() -> list[PointData]:
     return sound(shots)
 
 
+def seen_late(late_ms: float, every: int = 1) -> list[PointData]:
+    """TTFT 100 ms and gaps of 10 ms by the kernel's stamps; the client looked late at some."""
+    late = np.where(np.arange(750) % every == 0, round(late_ms * 1e6), 0)
+    return [replace(d, chunk_delay_ns=late) for d in sound()]
+
+
 FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
     ("clock", "fail", lambda: first(lambda s: replace(s, scheduled=s.sent + 1)), {}),
     ("clock", "fail", lambda: first(lambda s: replace(s, chunks=[*s.chunks[:4], s.chunks[0]])), {}),
@@ -91,7 +97,11 @@ FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
     ("client_cpu", "fail", lambda: sound(worker=BUSY), {}),
     ("client_bound", "fail",
      lambda: sound(worker=replace(BUSY, cpu_s=1, run_delay_s=0.06, wakeups=10)), {}),
+    ("client_bound", "fail", lambda: seen_late(10.0), {}),
+    ("client_bound", "pass", lambda: seen_late(1.0), {}),
+    ("client_bound", "fail", lambda: seen_late(3.0, every=2), {}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p50_ms": 6.0}}),
+    ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p99_ms": 6.0}}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "itl_error_p50_ms": 0.6}}),
     ("calibration", "info", sound, {"calibration": None}),
     ("calibration", "warn", sound, {"calibration": None, "load": LoadSpec(calibrate=False)}),

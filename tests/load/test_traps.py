@@ -2,99 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
+from misbehaving import END, HEAD, Misbehave, event, outcomes, request, shoot, tokens_of
 
 from bench.errors import BenchError
-from bench.load.workers import drive
-from bench.record import OUTCOMES, LoadPoint, PlannedRequest, PointData
 from bench.server import Server
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-Serve = Callable[[socket.socket, int], None]
 
-
-def event(text: str) -> bytes:
-    """One streamed completion chunk, framed as an HTTP chunk."""
-    body = b'data: {"choices":[{"index":0,"text":"%s"}]}\n\n' % text.encode()
-    return b"%x\r\n%s\r\n" % (len(body), body)
-
-
-USAGE = (
-    b'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":4}}\n\ndata: [DONE]\n\n'
-)
-END = b"%x\r\n%s\r\n0\r\n\r\n" % (len(USAGE), USAGE)
-
-
-@pytest.fixture
-def misbehave() -> Iterator[Callable[[Serve], Server]]:
-    """Starts a TCP server whose connections are handed to a function, one thread each."""
-    listeners: list[socket.socket] = []
-
-    def start(serve: Serve) -> Server:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        listeners.append(listener)
-
-        def handle(connection: socket.socket, number: int) -> None:
-            with contextlib.suppress(OSError), connection:
-                serve(connection, number)
-
-        def accept() -> None:
-            number = 0
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    threading.Thread(target=handle, args=(connection, number), daemon=True).start()
-                    number += 1
-
-        threading.Thread(target=accept, daemon=True).start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        return Server(engine="endpoint", base_url=url, served_model="m")
-
-    yield start
-    for listener in listeners:
-        listener.close()
-
-
-def request(connection: socket.socket) -> bytes:
-    """One whole request from the connection; empty when the client has gone."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        part = connection.recv(65536)
-        if not part:
-            return b""
-        data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    wanted = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    while len(body) < wanted:
-        body += connection.recv(65536)
-    return data
-
-
-def shoot(server: Server, count: int = 4, slots: int = 2, timeout_s: float = 5.0) -> PointData:
-    """Send `count` requests of four tokens."""
-    requests = tuple(
-        PlannedRequest(index=i, prompt=[5, 6], input_tokens=2, output_tokens=4)
-        for i in range(count)
-    )
-    point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=slots)
-    return drive(server, point, requests, timeout_s=timeout_s)
-
-
-def outcomes(data: PointData) -> list[str]:
-    return [OUTCOMES[code] for code in data.requests["outcome"]]
-
-
-def tokens_of(data: PointData) -> int:
-    return int(data.chunk_tokens.sum())
-
-
-def test_a_good_server_first(misbehave: Callable[[Serve], Server]) -> None:
+def test_a_good_server_first(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         while request(c):
             c.sendall(HEAD + event("a") + event("b") + event("c") + event("d") + END)
@@ -105,7 +24,7 @@ def test_a_good_server_first(misbehave: Callable[[Serve], Server]) -> None:
     assert data.requests["usage_completion_tokens"].tolist() == [4] * 4
 
 
-def test_a_reset_in_mid_stream_is_a_lost_connection(misbehave: Callable[[Serve], Server]) -> None:
+def test_a_reset_in_mid_stream_is_a_lost_connection(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         request(c)
         c.sendall(HEAD + event("a"))
@@ -115,7 +34,7 @@ def test_a_reset_in_mid_stream_is_a_lost_connection(misbehave: Callable[[Serve],
     assert outcomes(shoot(misbehave(serve))) == ["connection"] * 4
 
 
-def test_a_stream_that_just_stops_is_cut_short(misbehave: Callable[[Serve], Server]) -> None:
+def test_a_stream_that_just_stops_is_cut_short(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         request(c)
         c.sendall(HEAD + event("a"))
@@ -124,7 +43,7 @@ def test_a_stream_that_just_stops_is_cut_short(misbehave: Callable[[Serve], Serv
     assert outcomes(shoot(misbehave(serve))) == ["connection"] * 4
 
 
-def test_a_response_that_never_ends_times_out(misbehave: Callable[[Serve], Server]) -> None:
+def test_a_response_that_never_ends_times_out(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         request(c)
         c.sendall(HEAD)
@@ -136,7 +55,7 @@ def test_a_response_that_never_ends_times_out(misbehave: Callable[[Serve], Serve
     assert outcomes(data) == ["timeout"] * 2
 
 
-def test_silence_times_out(misbehave: Callable[[Serve], Server]) -> None:
+def test_silence_times_out(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         request(c)
         time.sleep(10)
@@ -145,7 +64,7 @@ def test_silence_times_out(misbehave: Callable[[Serve], Server]) -> None:
 
 
 def test_a_connection_closed_while_idle_is_opened_anew(
-    misbehave: Callable[[Serve], Server],
+    misbehave: Misbehave,
 ) -> None:
     """A keep-alive that the server dropped is no error of the server's: one retry."""
 
@@ -161,7 +80,7 @@ def test_a_connection_closed_while_idle_is_opened_anew(
     assert data.workers[0].reconnects == 2
 
 
-def test_an_error_inside_a_stream_is_a_server_error(misbehave: Callable[[Serve], Server]) -> None:
+def test_an_error_inside_a_stream_is_a_server_error(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         body = b'data: {"error":{"message":"out of cache"}}\n\n'
         while request(c):
@@ -172,7 +91,7 @@ def test_an_error_inside_a_stream_is_a_server_error(misbehave: Callable[[Serve],
     assert "out of cache" in data.errors[0]
 
 
-def test_http_errors_are_counted_as_such_and_quoted(misbehave: Callable[[Serve], Server]) -> None:
+def test_http_errors_are_counted_as_such_and_quoted(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         while request(c):
             c.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: 7\r\n\r\non fire")
@@ -183,7 +102,7 @@ def test_http_errors_are_counted_as_such_and_quoted(misbehave: Callable[[Serve],
     assert data.errors[0] == "HTTP 500: on fire"
 
 
-def test_an_empty_answer_carries_no_token(misbehave: Callable[[Serve], Server]) -> None:
+def test_an_empty_answer_carries_no_token(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         while request(c):
             c.sendall(HEAD + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
@@ -191,7 +110,7 @@ def test_an_empty_answer_carries_no_token(misbehave: Callable[[Serve], Server]) 
     assert outcomes(shoot(misbehave(serve))) == ["no_tokens"] * 4
 
 
-def test_what_is_no_http_at_all_is_malformed(misbehave: Callable[[Serve], Server]) -> None:
+def test_what_is_no_http_at_all_is_malformed(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         request(c)
         c.sendall(b"SSH-2.0-OpenSSH\r\n")
@@ -200,7 +119,7 @@ def test_what_is_no_http_at_all_is_malformed(misbehave: Callable[[Serve], Server
     assert outcomes(shoot(misbehave(serve))) == ["malformed"] * 4
 
 
-def test_bundled_tokens_are_spread_and_said_so(misbehave: Callable[[Serve], Server]) -> None:
+def test_bundled_tokens_are_spread_and_said_so(misbehave: Misbehave) -> None:
     """Two pieces of text, usage of four at the end: two tokens each, `allocated`."""
 
     def serve(c: socket.socket, _: int) -> None:
@@ -213,7 +132,7 @@ def test_bundled_tokens_are_spread_and_said_so(misbehave: Callable[[Serve], Serv
     assert set(data.requests["tokens_arose"].tolist()) == {2}
 
 
-def test_the_end_of_a_response_may_come_in_pieces(misbehave: Callable[[Serve], Server]) -> None:
+def test_the_end_of_a_response_may_come_in_pieces(misbehave: Misbehave) -> None:
     def serve(c: socket.socket, _: int) -> None:
         c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while request(c):
@@ -235,7 +154,7 @@ def test_a_server_that_refuses_is_said_before_the_load() -> None:
         shoot(server)
 
 
-def test_a_server_that_goes_away_ends_every_request(misbehave: Callable[[Serve], Server]) -> None:
+def test_a_server_that_goes_away_ends_every_request(misbehave: Misbehave) -> None:
     """It answers once per connection and then listens no more: the rest are lost, none hangs."""
     gone = threading.Event()
 
