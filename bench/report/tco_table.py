@@ -1,97 +1,155 @@
-"""A cost answer for the terminal: one table per question, the three levels in columns apart."""
+"""A cost answer for the terminal: first in words, then a table per question."""
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from rich.console import Console
-from rich.table import Table
 
 from bench import units as u
+from bench.report.grid import Column, Grid, column, numbers, print_grid
 from bench.tco.answer import Option, TcoAnswer
 from bench.tco.apis import ApiAnswer
+from bench.tco.caveats import Assumed
 
 Money = u.Rate[u.Usd, u.Mtok] | None
+
+SURE = 0.95
+"""Share of the draws from which on a comparison counts as settled."""
 
 
 def print_answer(answer: TcoAnswer, console: Console) -> None:
     """Print the answer; the words of doubtful Runs stand in every title."""
     words = "".join(f" [{word.upper()}]" for word in answer.words)
-    console.print(f"{answer.name}{words}: {_headline(answer)}", markup=False)
+    console.print(f"{answer.name}{words}: {verdict(answer)}", markup=False, style="bold")
+    console.print(_fleet(answer), markup=False, highlight=False)
     if answer.note:
-        console.print(answer.note, markup=False)
+        console.print(answer.note, markup=False, highlight=False)
     for line in answer.licence:
-        console.print(f"licence: {line}", markup=False)
-    console.print(_levels(answer, words))
-    console.print(_options(answer, words))
-    console.print(_apis(answer, words))
-    if answer.correct:
-        console.print(_correct(answer, words))
-    if answer.bars:
-        console.print(_tornado(answer, words))
-    console.print(_assumed(answer, words))
+        console.print(f"licence: {line}", markup=False, highlight=False)
+    console.print()
+    grids = [_apis(answer), _levels(answer), _steps(answer), _options(answer)]
+    grids += [_correct(answer)] if answer.correct else []
+    grids += [_tornado(answer)] if answer.bars else []
+    for grid in grids:
+        titled = Grid(columns=grid.columns, rows=grid.rows, title=f"{grid.title}{words}")
+        print_grid(console, titled)
+    print_assumed(answer, words, console)
     for line in answer.caveats:
-        console.print(f"! {line}", markup=False)
+        console.print(f"! {line}", markup=False, highlight=False)
 
 
-def _table(title: str, words: str, *columns: str) -> Table:
-    table = Table(title=(title + words).replace("[", r"\["), title_justify="left")
-    for n, column in enumerate(columns):
-        table.add_column(column, justify="left" if n == 0 else "right")
-    return table
+def verdict(answer: TcoAnswer) -> str:
+    """Whether self-hosting is cheaper, in one sentence."""
+    cost = f"${_usd(float(answer.levels.loaded.blended))} per M tokens"
+    ours = float(answer.levels.loaded.blended)
+    cheaper = [a for a in answer.apis if float(a.price) > ours]
+    dearer = [a for a in answer.apis if float(a.price) <= ours]
+    if not answer.apis:
+        return f"self-hosting costs {cost}; no API to compare with"
+    if not dearer:
+        least = cheaper[-1]
+        many = f"every API compared, the cheapest being {_named(least)}"
+        return f"self-hosting costs {cost}, less than {many}"
+    if not cheaper:
+        many = f"all {len(dearer)} APIs compared, from {_named(dearer[-1])} to {_named(dearer[0])}"
+        many = _named(dearer[0]) if len(dearer) == 1 else many
+        return f"buying is cheaper: self-hosting costs {cost}, more than {many}"
+    return (f"self-hosting costs {cost}: less than {_named(cheaper[-1])}{_more(cheaper)}, more "
+            f"than {_named(dearer[0])}{_more(dearer)}")  # fmt: skip
 
 
-def _headline(answer: TcoAnswer) -> str:
+def _named(api: ApiAnswer) -> str:
+    """The API with its price and, where the draws leave doubt, how likely self-hosting wins."""
+    odds = api.p_self_host_cheaper
+    doubt = ""
+    if odds is not None and 1 - SURE < odds < SURE:
+        doubt = f", self-hosting cheaper in {odds:.0%} of draws"
+    return f"{api.key} (${_usd(float(api.price))}{doubt})"
+
+
+def _more(apis: list[ApiAnswer]) -> str:
+    return f" and {len(apis) - 1} more" if len(apis) > 1 else ""
+
+
+def _fleet(answer: TcoAnswer) -> str:
+    """The servers behind the number, and how sure it is."""
     servers = int(float(answer.bill.servers))
     gpus = f" ({answer.gpus} GPUs)" if answer.gpus else ""
-    return (
-        f"{servers} server{'s' if servers != 1 else ''}{gpus}, "
-        f"{float(answer.bill.utilisation):.1%} used, ${float(answer.bill.total):,.2f} a month "
-        f"for {float(answer.work.demand):,.6g} M tokens ({answer.basis.replace('_', ' ')})"
+    text = (
+        f"${float(answer.bill.total):,.2f} a month for {float(answer.work.demand):,.6g} M tokens "
+        f"on {servers} server{'s' if servers != 1 else ''}{gpus}, "
+        f"{answer.basis.replace('_', ' ')}, {float(answer.bill.utilisation):.1%} used."
     )
+    known = answer.uncertain.get("usd_per_mtok_blended")
+    if known is not None:
+        text += (f" 90 % of {answer.draws:,} draws lie between ${_usd(known['p5'])} and "
+                 f"${_usd(known['p95'])} per M tokens.")  # fmt: skip
+    return text
+
+
+def _usd(value: float) -> str:
+    """A price with the digits that it takes to tell it from others."""
+    return f"{value:,.2f}" if value >= 1 else f"{value:.4g}"
 
 
 def _price(price: Money) -> str:
     return "–" if price is None else f"{float(price):,.4f}"
 
 
-def _levels(answer: TcoAnswer, words: str) -> Table:
-    table = _table("Cost per M tokens, $", words, "", "marginal", "utilised", "fully loaded")
+def _levels(answer: TcoAnswer) -> Grid:
     levels = (answer.levels.marginal, answer.levels.utilised, answer.levels.loaded)
-    table.add_row("input", *(_price(level.input) for level in levels))
-    table.add_row("output", *(_price(level.output) for level in levels))
-    table.add_row("blended", *(_price(level.blended) for level in levels))
+    rows = [
+        ("input", *(_price(level.input) for level in levels)),
+        ("output", *(_price(level.output) for level in levels)),
+        ("blended", *(_price(level.blended) for level in levels)),
+    ]
     known = answer.uncertain.get("usd_per_mtok_blended")
     if known is not None:
-        spread = f"{known['p5']:,.4f} / {known['p50']:,.4f} / {known['p95']:,.4f}"
-        table.add_row(f"blended P5/P50/P95 ({answer.draws:,} draws)", "", "", spread)
-    return table
+        rows += [(name.upper(), "", "", f"{known[name]:,.4f}") for name in ("p5", "p50", "p95")]
+    return Grid(title="Cost per M tokens, $",
+                columns=(column(""), *numbers("marginal", "utilised", "fully loaded")),
+                rows=tuple(rows))  # fmt: skip
 
 
-def _options(answer: TcoAnswer, words: str) -> Table:
-    table = _table("Ways to have the servers, fully loaded", words,
-                   "way", "servers", "$/month", "$/M tokens", "rent $/GPU-h (as of)")  # fmt: skip
-    for option in answer.options:
-        table.add_row(*_option(option))
-    return table
+def _steps(answer: TcoAnswer) -> Grid:
+    total = float(answer.bill.total)
+    rows = [
+        (s.what, s.level, f"{float(s.cost):,.4f}", f"{float(s.monthly):,.2f}",
+         f"{float(s.monthly) / total:.1%}")
+        for s in answer.steps
+    ]  # fmt: skip
+    return Grid(title="What the fully loaded blend is made of", rows=tuple(rows),
+                columns=(column("", wraps=True), column("level"),
+                         *numbers("$/M tokens", "$/month", "share")))  # fmt: skip
+
+
+def _options(answer: TcoAnswer) -> Grid:
+    return Grid(title="Ways to have the servers, fully loaded",
+                columns=(column("way"), *numbers("servers", "$/month", "$/M tokens"),
+                         column("rent, $/GPU-h", wraps=True)),
+                rows=tuple(_option(option) for option in answer.options))  # fmt: skip
 
 
 def _option(option: Option) -> tuple[str, ...]:
     name = option.basis.replace("_", " ")
     if option.bill is None or option.levels is None:
         return (name, "–", "–", "–", option.why_not or "")
-    row = option.prices[0] if option.prices else None
-    rent = "" if row is None else f"{row.usd:g} {row.provider} ({row.as_of})"
-    rent += " unverified" if row is not None and not row.verified else ""
+    rents = [
+        f"{row.usd:g} {row.provider}, {row.as_of}{'' if row.verified else ', unverified'}"
+        for row in option.prices
+    ]
     return (name, f"{float(option.bill.servers):.0f}", f"{float(option.bill.total):,.2f}",
-            _price(option.levels.loaded.blended), rent)  # fmt: skip
+            _price(option.levels.loaded.blended), " and ".join(rents))  # fmt: skip
 
 
-def _apis(answer: TcoAnswer, words: str) -> Table:
-    table = _table("Against each API", words, "API", "$/M tokens", "$/month",
-                   "break-even M tokens/month", "for good above", "payback months", "NPV $",
-                   "P(self-host cheaper)")  # fmt: skip
-    for api in answer.apis:
-        table.add_row(*_api(api))
-    return table
+def _apis(answer: TcoAnswer) -> Grid:
+    columns = (
+        column("API"), *numbers("$/M", "$/month"), column("break-even", wraps=True),
+        *numbers("for good", "payback", "NPV, $", "P(cheaper)"),
+    )  # fmt: skip
+    return Grid(title="Against each API (break-even in M tokens a month, payback in months)",
+                columns=columns, rows=tuple(_api(api) for api in answer.apis))  # fmt: skip
 
 
 def _api(api: ApiAnswer) -> tuple[str, ...]:
@@ -101,41 +159,54 @@ def _api(api: ApiAnswer) -> tuple[str, ...]:
     if even.first is not None and limit is not None and even.first > limit:
         first += f" (real capacity {limit:,.1f})"
     if even.first is None:
-        first += f" (never below {even.floor_usd_per_mtok:,.4f})"
+        first += f" (floor ${even.floor_usd_per_mtok:,.4f})"
     else:
         first += f" (N={even.crossings[0].servers})"
     odds = api.p_self_host_cheaper
     doubt = "" if all(row.verified for row in api.rows.values()) else " (unverified)"
     return (
-        api.key + doubt, f"{float(api.price):,.4f}", f"{float(api.monthly):,.2f}", first,
+        api.key + doubt, f"{float(api.price):,.4f}", f"{float(api.monthly):,.0f}", first,
         "–" if even.for_good_above is None else f"{even.for_good_above:,.0f}",
-        "none" if api.payback_months is None else f"{api.payback_months:,.3f}",
+        "none" if api.payback_months is None else f"{api.payback_months:,.1f}",
         "–" if api.npv is None else f"{float(api.npv):+,.0f}",
         "–" if odds is None else f"{odds:.1%}",
     )  # fmt: skip
 
 
-def _correct(answer: TcoAnswer, words: str) -> Table:
-    table = _table("Cost per correct answer", words, "who", "$", "pass rate", "quality")
+def _correct(answer: TcoAnswer) -> Grid:
     verdicts = {True: "equivalent", False: "not equivalent: not comparable", None: "not known"}
-    for c in answer.correct:
-        table.add_row(c.key, f"{float(c.usd):.6g}", f"{c.pass_rate:.3f}", verdicts[c.equivalent])
-    return table
+    rows = [
+        (c.key, f"{float(c.usd):.6g}", f"{c.pass_rate:.3f}", verdicts[c.equivalent])
+        for c in answer.correct
+    ]
+    return Grid(title="Cost per correct answer", rows=tuple(rows),
+                columns=(column("who"), *numbers("$", "pass rate"),
+                         column("quality", wraps=True)))  # fmt: skip
 
 
-def _tornado(answer: TcoAnswer, words: str) -> Table:
-    table = _table("What moves the fully loaded blend (each at P10 and P90, others fixed)", words,
-                   "input", "P10", "P90", "$/M at P10", "$/M at P90")  # fmt: skip
-    for bar in answer.bars:
-        table.add_row(bar.key, f"{bar.input_p10:,.4g}", f"{bar.input_p90:,.4g}",
-                      f"{bar.result_p10:,.4f}", f"{bar.result_p90:,.4f}")  # fmt: skip
-    return table
+def _tornado(answer: TcoAnswer) -> Grid:
+    rows = [
+        (bar.key, f"{bar.input_p10:,.4g}", f"{bar.input_p90:,.4g}", f"{bar.result_p10:,.4f}",
+         f"{bar.result_p90:,.4f}")
+        for bar in answer.bars
+    ]  # fmt: skip
+    columns: tuple[Column, ...] = (column("input"),
+                                   *numbers("P10", "P90", "$/M at P10", "$/M at P90"))  # fmt: skip
+    return Grid(title="What moves the fully loaded blend, one at a time", columns=columns,
+                rows=tuple(rows))  # fmt: skip
 
 
-def _assumed(answer: TcoAnswer, words: str) -> Table:
-    table = _table("Not measured", words, "input", "value", "how", "as of", "source")
-    for a in answer.assumed:
-        f = a.figure
-        how = f.arose + ("" if f.verified else ", unverified") + (", stale" if a.age_days else "")
-        table.add_row(a.key, f"{f.value:,.6g}", how, f.as_of, f.source)
-    return table
+def print_assumed(answer: TcoAnswer, words: str, console: Console) -> None:
+    """Every input that was not measured, as the override that would replace it, by source."""
+    console.print(f"Not measured: {len(answer.assumed)} inputs{words}", markup=False, style="bold")
+
+    grouped = groupby(sorted(answer.assumed, key=_origin), key=_origin)
+    for (how, as_of, source), group in grouped:
+        listed = "; ".join(f"{a.key} {a.figure.value:,.6g}" for a in group)
+        console.print(f"  {listed}  ({how}, {as_of}: {source})", markup=False, highlight=False)
+
+
+def _origin(a: Assumed) -> tuple[str, str, str]:
+    f = a.figure
+    how = f.arose + ("" if f.verified else ", unverified") + (", stale" if a.age_days else "")
+    return how, f.as_of or "no date", f.source

@@ -148,7 +148,8 @@ def answer(
                *hit_rate_caveats(spec, runs)]  # fmt: skip
     if measured.split.kind == "blend":
         caveats.append(f"one blended price per token: {measured.split.why}")
-    caveats += absent_caveats(left_out, future, request.prices.as_of)
+    correct = correct_answers(spec, runs, levels.loaded, chosen)
+    caveats += absent_caveats(left_out, future, request.prices.as_of, quality=len(correct) > 1)
     if not draws:
         caveats.append("no input has a range, so nothing is said about uncertainty")
     caveats += stale_caveats(assumed, request.prices.stale_days)
@@ -158,7 +159,7 @@ def answer(
         costs=costs, bill=bill, levels=levels, gpus=int(float(bill.servers)) * spec.server.gpus,
         options=ways, steps=cost_steps(costs, work, bill),
         curve=bill_curve(costs, work, drawn, [a.breakeven for a in apis]), apis=apis,
-        correct=correct_answers(spec, runs, levels.loaded, chosen),
+        correct=correct,
         uncertain={} if drawn is None else spread(monthly_bill(*drawn), drawn[1]),
         draws=spec.uncertainty.draws if draws else 0,
         bars=tornado(moving, moved),

@@ -45,10 +45,12 @@ def demand_caveats(work: Work, bill: Bill) -> list[str]:
 
 
 def absent_caveats(
-    left_out: tuple[str, ...], future: tuple[str, ...], as_of: str | None
+    left_out: tuple[str, ...], future: tuple[str, ...], as_of: str | None, *, quality: bool
 ) -> list[str]:
-    """The APIs that could not be compared with, and why."""
+    """The APIs that could not be compared with and why, and that nobody looked at quality."""
     found = []
+    if not quality:
+        found.append("quality is not compared: an API may serve a better or a worse model")
     if left_out:
         found.append(f"not compared, input or output price unknown: {', '.join(left_out)}")
     if future:

@@ -80,8 +80,41 @@ def test_doubtful_runs_are_refused_or_carry_their_word(word: str) -> None:
     assert found.words == (word,)
     screen = io.StringIO()
     print_answer(found, Console(file=screen, width=200))
-    tables = [line for line in screen.getvalue().splitlines() if f"[{word.upper()}]" in line]
-    assert len(tables) == 1 + 5  # the headline and every table
+    marked = [line for line in screen.getvalue().splitlines() if f"[{word.upper()}]" in line]
+    starts = ("cpu-host", "Against", "Cost per", "What the", "Ways", "What moves", "Not measured")
+    assert all(any(line.startswith(s) for line in marked) for s in starts)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ([], "self-hosting costs $1.53 per M tokens: less than google/gemini-3-pro ($4.50) and 1 "
+             "more, more than deepseek/deepseek-r1 ($0.96) and 2 more"),
+        (["tco.api.compare=[openai/gpt-5-mini]"],
+         "buying is cheaper: self-hosting costs $1.53 per M tokens, more than openai/gpt-5-mini "
+         "($0.6875)"),
+        (["tco.api.compare=[openai/gpt-5-mini,deepseek/deepseek-r1]"],
+         "buying is cheaper: self-hosting costs $1.53 per M tokens, more than all 2 APIs compared, "
+         "from openai/gpt-5-mini ($0.6875) to deepseek/deepseek-r1 ($0.96)"),
+        (["tco.api.compare=[google/gemini-3-pro,anthropic/claude-sonnet-4.5]",
+          "tco.api.discount=0.6"],
+         "self-hosting costs $1.53 per M tokens, less than every API compared, the cheapest being "
+         "google/gemini-3-pro ($1.80, self-hosting cheaper in 28% of draws)"),
+    ],
+)  # fmt: skip
+def test_the_first_line_is_the_answer_in_words(overrides: list[str], text: str) -> None:
+    screen = io.StringIO()
+    print_answer(ask("tco=worked-example", *overrides), Console(file=screen, width=400))
+    assert screen.getvalue().splitlines()[0] == f"worked-example: {text}"
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_no_figure_is_cut_in_a_narrow_terminal(width: int) -> None:
+    screen = io.StringIO()
+    print_answer(ask("tco=worked-example"), Console(file=screen, width=width))
+    text = " ".join(screen.getvalue().split())
+    for figure in ("5,667 (N=2)", "+5,335,354", "1.5261", "45,783.38", "none (floor $0.7638)"):
+        assert figure in text
 
 
 def test_unlike_runs_are_not_pooled() -> None:
