@@ -52,15 +52,17 @@ def _check(claim: Claim, stated: Stated, calculation: Calculation, sources: Sour
             f"{calculation.formula} = {_insert(calculation.formula, shown)} "
             f"= {number(computed)} {'' if unit.text == '1' else unit.text}".rstrip()
         )
-    if calculation.basis != "fuller" and unit.dims == parse_unit(stated.unit).dims:
-        per_mtok = any("Mtok" in t.unit for t in calculation.terms.values())
+    figures: dict[str, float | None] = {"computed": computed}
+    if unit.dims == parse_unit(stated.unit).dims:
         in_stated_unit = quantity(computed, unit.text).to(parse_unit(stated.unit))
-        lines.append(_beside(stated, in_stated_unit, per_mtok=per_mtok))
+        figures |= {"stated": stated.value, "ratio": _ratio(stated, in_stated_unit)}
+        if stated.high is not None:
+            figures["stated_high"] = stated.high
+        if calculation.basis != "fuller":
+            per_mtok = any("Mtok" in t.unit for t in calculation.terms.values())
+            lines.append(_beside(stated, in_stated_unit, per_mtok=per_mtok))
     if calculation.note:
         lines.append(calculation.note)
-    figures = {"computed": computed, "stated": stated.value, "ratio": _ratio(stated, computed)}
-    if stated.high is not None:
-        figures["stated_high"] = stated.high
     return Check(kind="cost" if kind == "cost" else "arithmetic", verdict=verdict,
                  evidence=tuple(lines), figures=figures)  # fmt: skip
 
@@ -137,18 +139,23 @@ def _ratio(stated: Stated, computed: float) -> float | None:
 
 def _beside(stated: Stated, computed: float, *, per_mtok: bool) -> str:
     """The computed number beside the stated one, and by how much they differ."""
-    text = f"stated: {say(stated)}"
+    unit = "" if stated.unit == "1" else f" {stated.unit}"
+    text = f"stated {say(stated)}, computed {number(computed)}{unit}"
     if stated.value is None:
         return text
     if agrees(stated, computed):
         return f"{text}: it agrees"
-    ratio = _ratio(stated, computed)
-    if ratio is None or math.isinf(ratio) or ratio == 0:
-        return f"{text}: it does not agree"
+    end = stated.value
+    if stated.high is not None and computed > stated.high:
+        end = stated.high  # a range is as far off as its nearer end
+    known = math.isfinite(end) and math.isfinite(computed) and computed != 0
+    ratio = end / computed if known else 0.0
     if ratio < 0:
         return f"{text}: the sign is the other one"
+    if ratio == 0 or end < 0:
+        return f"{text}: it does not agree"
     if stated.relation != "about":
-        return f"{text}: it is {number(1 / ratio)} times that"
+        return f"{text}: {number(1 / ratio)} times the limit"
     for power, word in _POWERS_OF_1000.items():
         if per_mtok and abs(ratio / power - 1) < 0.02:
             return (f"{text}: {word} times too high; a price per million tokens was multiplied as "

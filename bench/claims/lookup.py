@@ -93,13 +93,18 @@ def _plain(text: str) -> str:
 
 def _lines(item: Item, found: tuple[Reference, ...], outcome: bool | None) -> list[str]:
     said = say(item.stated) if item.stated is not None else f"“{item.text}”"
-    word = {True: "agrees", False: "contradicted", None: "no dated reference at hand"}[outcome]
-    lines = [f"{item.what}: stated {said}: {word}"]
     unit = item.stated.unit if item.stated is not None else ""
+    word = {True: "agrees", False: "contradicted", None: "no dated reference at hand"}[outcome]
+    if outcome is False:
+        word += f", it is {_value(found[0], unit)}"
+    lines = [f"{item.what}: stated {said}: {word}"]
     for reference in found:
-        value = reference.text or f"{number(reference.value or 0.0)} {unit}".rstrip()
-        lines.append(f"  {value} ({reference.source}, {reference.as_of})")
+        lines.append(f"  {_value(reference, unit)} ({reference.source}, {reference.as_of})")
     return [*lines, f"  {item.note}"] if item.note else lines
+
+
+def _value(reference: Reference, unit: str) -> str:
+    return reference.text or f"{number(reference.value or 0.0)} {unit}".rstrip()
 
 
 def check_rent(

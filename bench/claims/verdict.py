@@ -55,11 +55,29 @@ class Assessment:
         found = {c.verdict for c in self.checks}
         return next((v for v in _STRONGEST if v in found), "untested")
 
+    @property
+    def why(self) -> str:
+        """The evidence that carries the verdict, in one line, from the check that decided."""
+        deciding = next((c for c in self.checks if c.verdict == self.verdict), None)
+        if deciding is None:
+            return "nothing at hand bears it out or contradicts it"
+        lines = [" ".join(line.split()) for line in deciding.evidence]
+        if deciding.kind == "fit":
+            worst_of = [line for line in lines if "too much" in line][-1:]
+            return "; ".join([lines[0].partition(" (")[0], *worst_of])
+        if deciding.kind == "lookup":
+            for mark in (": contradicted", ": no dated reference", "has no dated", ": agrees"):
+                found = [line for line in lines if mark in line]
+                if found:
+                    return found[0]
+        return next((line for line in lines if line.startswith("stated ")), lines[0])
+
     def to_json(self) -> dict[str, Any]:
         """The contract of `bench claim --json`; numbers that are not finite become null."""
         return {
             "claim": self.claim,
             "verdict": self.verdict,
+            "why": self.why,
             "who": self.who,
             "quote": self.quote,
             "checks": [
