@@ -27,11 +27,10 @@ from bench.search import search_findings
 
 def derive(run: Run) -> Measurement:
     """Every number of a run, with the findings that go with it."""
-    ordered = sorted(run.points, key=lambda d: (d.point.index, d.point.repeat))
     how = power.metered_run(run)
     points = tuple(
         measure_point(run, list(group), how)
-        for _, group in groupby(ordered, key=lambda d: d.point.index)
+        for _, group in groupby(run.points, key=lambda d: d.point.index)
     )
     return Measurement(
         points=points,

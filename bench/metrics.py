@@ -103,6 +103,17 @@ class Steady:
         order = np.argsort(r["first_chunk"], kind="stable")
         return np.repeat(order, r["chunks"][order])
 
+    @cached_property
+    def chunk_bins(self) -> Int64:
+        """The time bin of each chunk, as Window.bins gives it."""
+        return self.window.bins(self.data.chunk_ns)
+
+    def tokens_per_s(self, of: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
+        """Output tokens per second of those requests, per time bin of the window."""
+        tokens = self.data.chunk_tokens
+        weights = tokens if of.all() else np.where(of[self.chunk_owner], tokens, 0)
+        return self.window.summed(self.chunk_bins, weights)
+
     def by_end(self, values: Floats, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
         """`values` of the kept requests in the order in which they ended."""
         kept: Floats = values[keep]
@@ -135,7 +146,10 @@ def itl_ms(s: Steady) -> Floats:
         return np.empty(0)
     later = np.ones(len(d.chunk_ns), dtype=bool)
     later[d.requests["first_chunk"][d.requests["chunks"] > 0]] = False
-    keep = later & (d.requests["outcome"][s.chunk_owner] == OK) & s.window.holds(d.chunk_ns)
+    keep = later & s.window.holds(d.chunk_ns)
+    succeeded = d.requests["outcome"] == OK
+    if not succeeded.all():
+        keep &= succeeded[s.chunk_owner]
     at = np.flatnonzero(keep)
     gaps = (d.chunk_ns[at] - d.chunk_ns[at - 1]) / 1e6 / d.chunk_tokens[at]
     ordered: Floats = gaps[np.argsort(d.chunk_ns[at], kind="stable")] if s.in_time_order else gaps
@@ -164,8 +178,7 @@ def dispatch_lag_ms(s: Steady) -> Floats:
 
 def output_rate(s: Steady) -> Floats:
     """Output tokens of successful requests per second, per time bin of the window."""
-    good = s.data.requests["outcome"][s.chunk_owner] == OK
-    return s.window.binned(s.data.chunk_ns[good], s.data.chunk_tokens[good])
+    return s.tokens_per_s(s.data.requests["outcome"] == OK)
 
 
 def output_rate_per_gpu(s: Steady) -> Floats:
@@ -204,8 +217,7 @@ def goodput(s: Steady) -> Floats:
 
 def goodput_tokens(s: Steady) -> Floats:
     """Output tokens per second of requests that met the SLO."""
-    good = _meets_slo(s)[s.chunk_owner]
-    return s.window.binned(s.data.chunk_ns[good], s.data.chunk_tokens[good])
+    return s.tokens_per_s(_meets_slo(s))
 
 
 def interactivity(s: Steady) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -216,7 +216,9 @@ class QualityResult:
 class Run:
     """One run, raw. `status` is `running`, `complete`, or `failed` with `failure` saying why.
 
-    `marks` are moments by name on CLOCK_MONOTONIC (ns); `trace` is what the meters read.
+    `marks` are moments by name on CLOCK_MONOTONIC (ns); `trace` is what the meters read. `points`
+    lie in order of load and repeat; those of a stored run are read from disk when one comes to
+    them, so that a sweep of millions of requests needs the memory of one load point.
     """
 
     spec: RunSpec
@@ -232,7 +234,7 @@ class Run:
     failure: str | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
     path: str = ""
-    points: tuple[PointData, ...] = ()
+    points: Sequence[PointData] = ()
     trace: Trace | None = None
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from bench.spec import RunSpec
 from bench.trace import Trace, parse
 
 SCHEMA_VERSION = 1
+_ROWS = 2**26
 
 
 @contextmanager
@@ -99,8 +100,10 @@ def save_point(path: Path, data: PointData) -> Path:
     with _writing(target):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        # Stamps are near-sequences: delta encoding makes them a fifth of their size.
+        # Stamps are near-sequences: delta encoding makes them a fifth of their size. One group of
+        # rows is one array when it is read: nothing is copied.
         options: dict[str, Any] = {
+            "row_group_size": _ROWS,
             "compression": "zstd",
             "use_dictionary": False,
             "column_encoding": "DELTA_BINARY_PACKED",
@@ -124,7 +127,10 @@ def save_point(path: Path, data: PointData) -> Path:
 
 
 def load_run(path: Path) -> Run:
-    """Read a run with all its load points; StoreError when it is not one or cannot be read."""
+    """Read a run; StoreError when it is not one or cannot be read.
+
+    Its load points are read when they are used, and what is wrong with one is said then.
+    """
     try:
         record = json.loads((path / "run.json").read_text())
     except (OSError, ValueError) as error:
@@ -132,10 +138,37 @@ def load_run(path: Path) -> Run:
     version = record.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise StoreError(f"{path}: schema version {version}; this bench reads {SCHEMA_VERSION}.")
-    folders = sorted(p.parent for p in (path / "points").glob("*/point.json"))
-    points = tuple(load_point(p) for p in folders if p.suffix != ".part")
     run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
-    return replace(run, points=points, trace=load_trace(path))
+    return replace(run, points=StoredPoints(path), trace=load_trace(path))
+
+
+class StoredPoints(Sequence[PointData]):
+    """The load points of a stored run, read from disk each time one comes to them."""
+
+    def __init__(self, path: Path) -> None:
+        found = (p for p in (path / "points").glob("*/point.json") if p.parent.suffix != ".part")
+        self._folders = sorted((p.parent for p in found), key=_place)
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    @overload
+    def __getitem__(self, at: int) -> PointData: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[PointData]: ...
+    def __getitem__(self, at: int | slice) -> PointData | Sequence[PointData]:
+        if isinstance(at, slice):
+            return [load_point(folder) for folder in self._folders[at]]
+        return load_point(self._folders[at])
+
+    def __iter__(self) -> Iterator[PointData]:
+        return map(load_point, self._folders)
+
+
+def _place(folder: Path) -> tuple[str, int, str]:
+    """Load and repeat of a point's folder, `003-c16-r2`: r10 comes after r9."""
+    load, _, repeat = folder.name.rpartition("-r")
+    return load, int(repeat) if repeat.isdigit() else 0, folder.name
 
 
 def load_trace(path: Path) -> Trace | None:

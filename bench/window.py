@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.record import OK, Int64, PointData
 from bench.stats import Floats
@@ -37,11 +38,19 @@ class Window:
 
     def binned(self, stamps_ns: Int64, weights: Int64 | None = None) -> Floats:
         """Sum of `weights` (default: counts) per second in each of BINS bins. Shape (BINS,)."""
-        inside = self.holds(stamps_ns)
-        where = (stamps_ns[inside] - self.start_ns - 1) * BINS // (self.end_ns - self.start_ns)
-        sums = np.bincount(
-            where, weights=None if weights is None else weights[inside], minlength=BINS
-        )
+        return self.summed(self.bins(stamps_ns), weights)
+
+    def bins(self, stamps_ns: Int64) -> Int64:
+        """The bin of each stamp, from 1 to BINS; 0 before the window and BINS + 1 after it."""
+        where = (stamps_ns - (self.start_ns + 1)) * BINS
+        where //= self.end_ns - self.start_ns
+        np.clip(where, -1, BINS, out=where)
+        where += 1
+        return where
+
+    def summed(self, bins: Int64, weights: npt.NDArray[np.generic] | None = None) -> Floats:
+        """Sum of `weights` (default: counts) per second in each of BINS bins. Shape (BINS,)."""
+        sums = np.bincount(bins, weights=weights, minlength=BINS + 2)[1:-1]
         rates: Floats = sums.astype(np.float64) / (self.seconds / BINS)
         return rates
 

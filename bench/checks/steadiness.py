@@ -26,7 +26,7 @@ def steady_state(
     missing = len(repeats) - len(parts)
     if missing or not parts:
         return finding("steady_state", "fail", _no_window(repeats, missing))
-    tests = [steadiness(p.window.binned(p.data.chunk_ns, p.data.chunk_tokens)) for p in parts]
+    tests = [steadiness(p.window.summed(p.chunk_bins, p.data.chunk_tokens)) for p in parts]
     known = [t for t in tests if t is not None]
     if len(known) < len(tests):
         return finding("steady_state", "fail", "no token arrived in the steady window")

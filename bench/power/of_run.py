@@ -15,7 +15,7 @@ from bench.record import PointData, Run
 
 def metered_run(run: Run) -> Metered:
     """The run's devices and idle baselines."""
-    start, end = _load_span(run.points)
+    start, end = (0, 0) if run.trace is None else _load_span(run.points)
     return metered(
         run.trace,
         gpus=run.spec.gpus,
@@ -65,9 +65,8 @@ def run_document(run: Run, how: Metered) -> Mapping[str, Any]:
 
 
 def _load_span(points: Sequence[PointData]) -> tuple[int, int]:
-    starts = [p.start_ns for p in points if p.count]
-    ends = [int(p.requests["end_ns"].max()) for p in points if p.count]
-    return (min(starts), max(ends)) if starts else (0, 0)
+    spans = [(p.start_ns, int(p.requests["end_ns"].max())) for p in points if p.count]
+    return (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (0, 0)
 
 
 def _own_pids(run: Run) -> tuple[int, ...] | None:
