@@ -101,7 +101,7 @@ def _prices(arguments: Arguments) -> int:
             raise InputError("bench prices takes nothing, or: import FILE.")
         path = arguments.words[1]
     spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
-    return prices.run(spec, import_path=path, **own)
+    return prices.run(spec, import_path=path, as_json=arguments.as_json, **own)
 
 
 def _doctor(arguments: Arguments) -> int:
@@ -264,7 +264,7 @@ VERBS: dict[str, Verb] = {
     ),
     "prices": Verb(
         summary="the price book of APIs and GPUs, and importing public price tables into it",
-        usage="bench prices [import FILE] [provider=NAME] [as_of=DATE] [prices.book=FILE]",
+        usage="bench prices [import FILE] [provider=NAME] [as_of=DATE] [prices.book=FILE] [--json]",
         call=_prices,
         takes_words=True,
     ),

@@ -69,18 +69,22 @@ def figure(given: Input) -> Figure:
 
 
 def limit(
-    owner: object, names: str, *, low: float = 0.0, high: float = math.inf, above: bool = False
-) -> None:
-    """Refuse values (and range ends) outside [low, high]; `above` refuses `low` itself too."""
+    owner: object, names: str, *, low: float = 0.0, high: float = math.inf, above: bool = False,
+    below: bool = False,
+) -> None:  # fmt: skip
+    """Refuse values (and range ends) outside [low, high]; `above` refuses `low` itself too, and
+    `below` `high`."""
     for name in names.split():
         given = getattr(owner, name)
         if given is None:
             continue
         f = figure(given)
         for value in (v for v in (f.value, f.low, f.high) if v is not None):
-            if value < low or value > high or (above and value == low):
+            edge = (above and value == low) or (below and value == high)
+            if value < low or value > high or edge:
                 bound = "above" if above else "at least"
-                upper = "" if math.isinf(high) else f" and at most {high:g}"
+                most = "below" if below else "at most"
+                upper = "" if math.isinf(high) else f" and {most} {high:g}"
                 raise ValueError(f"{name} must be {bound} {low:g}{upper}, not {value:g}")
 
 

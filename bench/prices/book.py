@@ -98,13 +98,16 @@ class Decline:
 Key = tuple[str, str, str]
 
 
+def until(rows: Iterable[PriceRow], as_of: str | None) -> tuple[PriceRow, ...]:
+    """The rows on or before a date: all that was known then. None takes every row."""
+    limit = None if as_of is None else first_day(as_of)
+    return tuple(row for row in rows if limit is None or first_day(row.as_of) <= limit)
+
+
 def select(rows: Iterable[PriceRow], as_of: str | None) -> dict[Key, PriceRow]:
     """The row that holds on `as_of` per (provider, model, kind); of one day the last listed."""
-    limit = None if as_of is None else first_day(as_of)
     held: dict[Key, PriceRow] = {}
-    for row in rows:
-        if limit is not None and first_day(row.as_of) > limit:
-            continue
+    for row in until(rows, as_of):
         key = (row.provider, row.model, row.kind)
         if key not in held or first_day(row.as_of) >= first_day(held[key].as_of):
             held[key] = row

@@ -89,8 +89,9 @@ def _fleet(answer: TcoAnswer) -> str:
 
 
 def _usd(value: float) -> str:
-    """A price with the digits that it takes to tell it from others."""
-    return f"{value:,.2f}" if value >= 1 else f"{value:.4g}"
+    """A price: cents, and below a dollar the digits that it takes to tell it from others."""
+    short = f"{value:.4g}"
+    return short if value < 1 and len(short.partition(".")[2]) > 2 else f"{value:,.2f}"
 
 
 def _price(price: Money) -> str:

@@ -14,7 +14,15 @@ import numpy as np
 from bench import units as u
 from bench.errors import InputError, nearest
 from bench.figure import Figure, figures, first_day
-from bench.prices.book import RENT_KINDS, Key, PriceRow, comparable_apis, not_yet_priced, select
+from bench.prices.book import (
+    RENT_KINDS,
+    Key,
+    PriceRow,
+    comparable_apis,
+    not_yet_priced,
+    select,
+    until,
+)
 from bench.tco.apis import ApiAnswer, compare_apis
 from bench.tco.caveats import (
     Assumed,
@@ -131,7 +139,8 @@ def answer(
         held, tuple(key for key in spec.api.compare if key not in future)
     )
     drawn_bill = None if drawn is None else monthly_bill(*drawn)
-    apis, api_caveats = compare_apis(spec, chosen, rows, costs, work, draws, drawn_bill)
+    then = until(rows, request.prices.as_of)
+    apis, api_caveats = compare_apis(spec, chosen, then, costs, work, draws, drawn_bill)
     levels = cost_levels(costs, work, bill)
 
     def moved(values: Values) -> u.FloatArray:

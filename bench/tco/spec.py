@@ -15,6 +15,9 @@ from bench.figure import Arose, Input, figure, limit
 from bench.prices.book import PricesSpec
 from bench.spec import ModelSpec
 
+CPU = "cpu"
+"""The gpu group's name for a host without GPU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSpec:
@@ -27,6 +30,9 @@ class ServerSpec:
 
     def __post_init__(self) -> None:
         limit(self, "gpus")
+        if (self.gpu == CPU) != (self.gpus == 0):
+            raise ValueError(f"gpus is {self.gpus} of gpu {self.gpu!r}: a host without GPU is "
+                             f"gpu {CPU!r} with gpus 0, and any other has at least 1")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +174,9 @@ class ThroughputSpec:
     arose: Arose = "quoted"
     relative_ci: float | None = None
 
+    def __post_init__(self) -> None:
+        limit(self, "relative_ci")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSpec:
@@ -182,8 +191,9 @@ class ApiSpec:
     long_context_share: Input = 0.0
 
     def __post_init__(self) -> None:
-        limit(self, "discount batch_share batch_discount long_context_share", high=1)
-        limit(self, "decline_per_year", low=-1, high=1)
+        limit(self, "batch_share long_context_share", high=1)
+        limit(self, "discount batch_discount", high=1, below=True)  # 1 is a price of $0
+        limit(self, "decline_per_year", low=-1, high=1, below=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +216,9 @@ class QualitySpec:
     self_hosted: TaskQuality | None = None
     apis: Mapping[str, TaskQuality] = field(default_factory=dict)
     equivalence_margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        limit(self, "equivalence_margin", high=1)
 
 
 @dataclass(frozen=True, kw_only=True)

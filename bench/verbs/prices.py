@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.table import Table
-
 from bench.errors import InputError, StoreError
-from bench.figure import age_days, first_day
-from bench.prices.book import Key, PriceRow, PricesSpec, decline, select
+from bench.figure import first_day
+from bench.prices.book import PriceRow, PricesSpec, select, until
 from bench.prices.tables import Change, book_lines, changes, read_prices
+from bench.report.prices_table import book_document, import_document, print_book, print_import
 from bench.report.terminal import console
 
 DEFAULT_BOOK = "prices.csv"
-SHOWN = 40
 
 
 def run(
     spec: PricesSpec, *, import_path: str | None = None, provider: str | None = None,
-    as_of: str | None = None,
+    as_of: str | None = None, as_json: bool = False,
 ) -> int:  # fmt: skip
     """List the book as of its date, or import a file into it; returns 0.
 
@@ -29,9 +27,9 @@ def run(
     """
     today = datetime.now(tz=UTC).date().isoformat()
     if import_path is None:
-        _show(spec, today)
+        _show(spec, today, as_json)
     else:
-        _import(spec, import_path, provider, as_of or today)
+        _import(spec, import_path, provider, as_of or today, as_json)
     return 0
 
 
@@ -53,38 +51,17 @@ def _read(name: str, key: str) -> str:
         raise InputError(f"{key}: {name} is not a text file.") from error
 
 
-def _show(spec: PricesSpec, today: str) -> None:
+def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
     rows = book_rows(spec)
-    held = select(rows, spec.as_of)
+    held, known = select(rows, spec.as_of), until(rows, spec.as_of)
     on = first_day(spec.as_of or today)
-    history: dict[Key, list[PriceRow]] = defaultdict(list)
-    for row in rows:
-        history[row.provider, row.model, row.kind].append(row)
-    table = Table(title=f"Prices as of {spec.as_of or today}", title_justify="left")
-    for column in ("provider/model", "kind", "$", "as of", "age, days", "decline/yr", "source"):
-        table.add_column(column)
-    for key, row in sorted(held.items()):
-        age = age_days(row.as_of, on)
-        past = decline(history[key])
-        table.add_row(
-            row.key + ("" if row.verified else " (unverified)"), row.kind, f"{row.usd:g}",
-            row.as_of, f"{age}{' stale' if age > spec.stale_days else ''}",
-            "" if past is None else f"{past.per_year:.0%}", row.source,
-        )  # fmt: skip
-    out = console()
-    out.print(table)
-    pooled = decline(rows)
-    if pooled is None:
-        out.print("No price has two dates yet, so no decline can be estimated.")
-        return
-    interval = "" if pooled.low is None or pooled.high is None else (
-        f" (95 %: {pooled.low:.1%} to {pooled.high:.1%})"
-    )  # fmt: skip
-    out.print(f"All {pooled.series} prices with history: {pooled.per_year:.1%} a year"
-                  f"{interval}, from {pooled.dates} dated prices.")  # fmt: skip
+    if as_json:
+        print(json.dumps(book_document(held, known, on, spec.stale_days), indent=2))
+    else:
+        print_book(console(), held, known, on, spec.stale_days)
 
 
-def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str) -> None:
+def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_json: bool) -> None:
     text = _read(path, "prices import")
     found = read_prices(text, path, as_of=as_of, provider=provider, gpu_names=spec.gpu_names)
     book = Path(spec.book or DEFAULT_BOOK)
@@ -94,45 +71,20 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str) -> No
                              provider=None).rows  # fmt: skip
     new = changes(known, found.rows)
     if new:
-        _append(book, tuple(change.row for change in new))
+        _append(book, new)
+    if as_json:
+        print(json.dumps(import_document(path, str(book), found, new), indent=2))
+        return
     out = console()
-    out.print(_summary(new), markup=False)
-    if any(change.relative for change in new):
-        out.print(_changed(new))
-    out.print(
-        f"{path} ({found.shape}): {len(found.rows)} prices read, {found.skipped} entries without "
-        f"a price skipped, {len(new)} rows appended to {book}.", markup=False,
-    )  # fmt: skip
+    print_import(out, path, str(book), found, new)
     if spec.book is None:
         out.print(f"Use them with prices.book={book}.", markup=False)
 
 
-def _append(book: Path, rows: tuple[PriceRow, ...]) -> None:
+def _append(book: Path, new: tuple[Change, ...]) -> None:
     try:
         fresh = not book.exists() or book.stat().st_size == 0
         with book.open("a", encoding="utf-8") as file:
-            file.write(book_lines(rows, header=fresh))
+            file.write(book_lines((change.row for change in new), header=fresh))
     except OSError as error:
         raise StoreError(f"{book}: {error.strerror}.") from error
-
-
-def _summary(new: tuple[Change, ...]) -> str:
-    first = sum(change.before is None for change in new)
-    moved = sum(bool(change.relative) for change in new)
-    return f"{first} new, {moved} changed, {len(new) - first - moved} confirmed at a later date"
-
-
-def _changed(new: tuple[Change, ...]) -> Table:
-    moved = [change for change in new if change.relative]
-    table = Table(title="Changed prices", title_justify="left")
-    for column in ("provider/model", "kind", "before", "now", "change"):
-        table.add_column(column)
-    for change in sorted(moved, key=lambda c: -abs(c.relative or 0.0))[:SHOWN]:
-        before = change.before
-        table.add_row(change.row.key, change.row.kind,
-                      "" if before is None else f"{before.usd:g} ({before.as_of})",
-                      f"{change.row.usd:g} ({change.row.as_of})",
-                      f"{change.relative or 0.0:+.1%}")  # fmt: skip
-    if len(moved) > SHOWN:
-        table.caption = f"{len(moved) - SHOWN} more in the book"
-    return table

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from bench.figure import age_days, first_day
 from bench.prices.book import PriceRow, PricesSpec, TokenKind, decline, select
 from bench.prices.tables import changes, read_prices
 from bench.tco.answer import answer
+from bench.tco.document import to_json
 from bench.verbs import prices as verb
 
 DATA = Path(__file__).parents[1] / "data" / "prices"
@@ -207,7 +210,60 @@ def test_import_appends_and_keeps_history(
     assert len(rows) == len(spec.rows) + 10
     capsys.readouterr()
     assert verb.run(spec) == 0
-    assert "prices with history" in " ".join(capsys.readouterr().out.split())
+    assert "of them have a history and fell by" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_came_later_changes_nothing_as_of_a_date(tmp_path: Path) -> None:
+    """A price cut of November is neither the price nor part of the history on 17 February."""
+    asked = request("tco=worked-example", "prices.as_of=2026-02-17")
+    rows = asked.prices.rows
+    later = PriceRow(provider="deepseek", model="deepseek-r1", kind="output", usd=0.42,
+                     as_of="2026-11-20", source="test")  # fmt: skip
+    before, after = (to_json(answer(asked, (), r, None, TODAY)) for r in (rows, (*rows, later)))
+    assert before == after
+    assert before["apis"]["deepseek/deepseek-r1"]["price_decline_per_year"] is None
+    now = request("tco=worked-example")
+    found = to_json(answer(now, (), (*rows, later), None, TODAY))["apis"]["deepseek/deepseek-r1"]
+    assert found["usd_per_mtok_blended"] == pytest.approx(0.75 * 0.55 + 0.25 * 0.42)
+    assert found["price_decline_per_year"]["per_year"] > 0.5
+
+
+def test_prices_as_plain_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = PricesSpec(rows=(_row(3.0, "2026-01-01"),), book=str(tmp_path / "book.csv"))
+    new = tmp_path / "new.json"
+    new.write_text('{"m": {"litellm_provider": "p", "input_cost_per_token": 2.4e-06}}')
+    assert verb.run(spec, import_path=str(new), as_of="2026-11-23", as_json=True) == 0
+    imported = json.loads(capsys.readouterr().out)
+    (change,) = imported["appended"]
+    assert (change["usd"], change["before"]["usd"]) == (2.4, 3.0)
+    assert change["relative"] == pytest.approx(-0.2)
+    assert verb.run(replace(spec, as_of="2026-05-01"), as_json=True) == 0
+    (then,) = json.loads(capsys.readouterr().out)["prices"]
+    assert (then["usd"], then["age_days"], then["stale"], then["decline"]) == (3.0, 120, True, None)
+    assert verb.run(spec, as_json=True) == 0
+    book = json.loads(capsys.readouterr().out)
+    assert book["prices"][0]["usd"] == 2.4
+    assert book["decline"]["per_year"] == pytest.approx(1 - 0.8 ** (365.25 / 326))
+
+
+@pytest.mark.parametrize(("per_token", "kept"), [(3e-6, True), (3.0, False), (1e-12, False)])
+def test_a_price_in_another_unit_is_no_price(per_token: float, kept: bool) -> None:
+    """$3 per token would be $3,000,000 per million, 1e-12 would be nothing: units were mixed."""
+    table = {"a": {"litellm_provider": "p", "input_cost_per_token": per_token},
+             "b": {"litellm_provider": "p", "input_cost_per_token": 1e-6}}  # fmt: skip
+    found = read_prices(json.dumps(table), "f", as_of="2026", provider=None)
+    assert ("a" in {row.model for row in found.rows}) is kept
+    assert found.skipped == (0 if kept else 1)
+
+
+def test_written_cache_is_said_where_it_costs_more() -> None:
+    """Hits at 0.30 for half the input: 0.75*(1.5 + 0.15) + 0.25*15; writing costs 3.75."""
+    row = "{provider: anthropic, model: claude-sonnet-4.5, kind: cache_write, usd: 3.75, "
+    found = ask("tco=worked-example", "tco.demand.cache_hit_rate=0.5",
+                f"prices.more_rows=[{row} as_of: 2026-01, source: t}}]",
+                "tco.api.compare=[anthropic/claude-sonnet-4.5]")  # fmt: skip
+    assert float(found.apis[0].price) == pytest.approx(0.75 * 1.65 + 0.25 * 15)
+    assert any("written to its cache are charged as plain input" in c for c in found.caveats)
 
 
 def test_a_missing_book_is_named() -> None:
