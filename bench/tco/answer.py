@@ -43,14 +43,16 @@ from bench.tco.fleet import Bill, Costs, Work, monthly_bill
 from bench.tco.inputs import (
     LOAD_POWER,
     THROUGHPUT,
-    Measured,
     Values,
     build_work,
-    measure,
-    measured_power,
     own_costs,
     rent_costs,
     with_demand,
+)
+from bench.tco.measured import (
+    Measured,
+    measure,
+    measured_power,
 )
 from bench.tco.quality import CorrectAnswer, correct_answers
 from bench.tco.series import Curve, Step, bill_curve, cost_steps

@@ -10,7 +10,13 @@ from bench.figure import Figure, age_days, figure
 from bench.prices.book import PriceRow
 from bench.spec import Licence
 from bench.tco.fleet import Bill, Work
-from bench.tco.inputs import SAME_HIT_RATE, THROUGHPUT, Measured
+from bench.tco.inputs import (
+    SAME_HIT_RATE,
+    THROUGHPUT,
+)
+from bench.tco.measured import (
+    Measured,
+)
 from bench.tco.spec import TcoRequest, TcoSpec
 from bench.tco.throughput import TcoRun, saturated_point
 

@@ -136,6 +136,14 @@ def test_a_run_of_other_hardware_is_refused() -> None:
         ask("tco=default", runs=(cpu_run(),))
 
 
+def test_hardware_nobody_named() -> None:
+    """A server of known timing runs on nothing; an endpoint runs on something untold."""
+    with pytest.raises(InputError, match=r"does not say on which hardware .* gpu=NAME gpus=N"):
+        ask("tco=cpu-host", runs=(cpu_run(gpu="auto"),))
+    synthetic = cpu_run(gpu="auto", words=("synthetic",))
+    assert ask("tco=cpu-host", "tco.allow=[synthetic]", runs=(synthetic,)).words == ("synthetic",)
+
+
 def test_goodput_not_peak() -> None:
     fast = ThroughputPoint(input_tokens_per_s=800, output_tokens_per_s=200, slo_met=False)
     good = ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, slo_met=True)

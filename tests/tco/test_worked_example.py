@@ -14,7 +14,10 @@ from bench.prices.book import PriceRow, TokenKind
 from bench.tco.answer import TcoAnswer
 from bench.tco.api_price import Terms, api_blend
 from bench.tco.fleet import Work, monthly_bill
-from bench.tco.inputs import build_work, own_costs
+from bench.tco.inputs import (
+    build_work,
+    own_costs,
+)
 
 APIS = {
     "anthropic/claude-sonnet-4.5": (6.00, 180_000, 6.345, 5_335_354, 5_667, 2),
