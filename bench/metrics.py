@@ -201,8 +201,9 @@ def request_rate(s: Steady) -> Floats:
 
 
 def _meets_slo(s: Steady) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Both limits kept, waiting from the scheduled time on: nothing late becomes good by it."""
     r = s.data.requests
-    ttft = (s.first_token_ns - r["sent_ns"]) / 1e6
+    ttft = (s.first_token_ns - r["scheduled_ns"]) / 1e6
     tpot = (s.last_token_ns - s.first_token_ns) / 1e6 / np.maximum(s.output_tokens - 1, 1)
     met: np.ndarray[Any, np.dtype[np.bool_]] = (
         (r["outcome"] == OK) & (ttft <= s.slo.ttft_ms) & (tpot <= s.slo.tpot_ms)
@@ -211,7 +212,7 @@ def _meets_slo(s: Steady) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def goodput(s: Steady) -> Floats:
-    """Requests per second that met both limits of the SLO, TTFT and TPOT."""
+    """Requests per second that met both limits of the SLO, TTFT (from scheduled) and TPOT."""
     return s.window.binned(s.data.requests["end_ns"][_meets_slo(s)])
 
 
@@ -388,7 +389,8 @@ def _reduced(definition: MetricDef, parts: Sequence[Steady], series: Sequence[Fl
     return Metric(
         value=centre,
         unit=definition.unit,
-        ci_low=None if interval is None else interval[0],
+        # Times, rates and shares are never negative, whatever a symmetric interval says.
+        ci_low=None if interval is None else max(0.0, interval[0]),
         ci_high=None if interval is None else interval[1],
         n=sum(len(s) for _, s in some),
         repeats=len(some),

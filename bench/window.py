@@ -59,23 +59,23 @@ def steady_window(data: PointData) -> Window | None:
     """The steady window of a load point; None when there is none.
 
     Closed loop: from the moment every slot has completed one request (all of the first `slots`
-    requests sent have ended) until the first completion after the last request was sent, when
-    in-flight first falls below the target. Open loop: from one tenth of the schedule, or one
-    median request duration if that is longer, until the last scheduled arrival; later turns of a
-    session do not count as arrivals. Ramp: all of the schedule, for none of it is steady.
+    requests sent have ended) until a slot first finds nothing more to send. Open loop: from one
+    tenth of the schedule, or one median request duration if that is longer, until the last
+    scheduled arrival; later turns of a session do not count as arrivals. Ramp: all of the schedule,
+    for none of it is steady.
     """
     sent, end = data.requests["sent_ns"], data.requests["end_ns"]
     if len(sent) == 0:
         return None
+    heads = _heads(data)
     if data.point.mode == "closed":
         slots = data.point.concurrency or 1
-        if len(sent) <= slots:
+        if int(heads.sum()) <= slots:
             return None
         start = int(end[np.argsort(sent, kind="stable")[:slots]].max())
-        after = end[end > sent.max()]
-        stop = int(after.min()) if len(after) else int(end.max())
+        stop = _first_idle_ns(data, heads, slots)
     else:
-        scheduled = data.requests["scheduled_ns"][_heads(data)]
+        scheduled = data.requests["scheduled_ns"][heads]
         ok = data.requests["outcome"] == OK
         first, stop = int(scheduled.min()), int(scheduled.max())
         if data.point.mode == "ramp":
@@ -83,6 +83,30 @@ def steady_window(data: PointData) -> Window | None:
         typical = float(np.median((end - sent)[ok])) if ok.any() else 0.0
         start = first + int(max(0.1 * (stop - first), min(typical, 0.5 * (stop - first))))
     return Window(start_ns=start, end_ns=stop) if stop > start else None
+
+
+def _first_idle_ns(
+    data: PointData, heads: np.ndarray[tuple[int], np.dtype[np.bool_]], slots: int
+) -> int:
+    """When a slot of some worker first had nothing more to send.
+
+    Of a worker's H sessions (a request without one is its own), S begin at once in its S slots and
+    each end but the last S makes room for one more: the slot of end number H − S + 1 stays empty.
+    """
+    r = data.requests
+    order = np.flatnonzero(heads)[np.argsort(r["sent_ns"][heads], kind="stable")]
+    began_at_once = r["worker"][order[:slots]]
+    idle = []
+    for worker in np.unique(r["worker"]):
+        ours = r["worker"] == worker
+        # A request without a session is numbered below all sessions, each by itself.
+        names = np.where(r["session"] < 0, -1 - r["index"], r["session"])[ours]
+        sessions, of = np.unique(names, return_inverse=True)
+        ends = np.zeros(len(sessions), dtype=np.int64)
+        np.maximum.at(ends, of, r["end_ns"][ours])
+        began = int((began_at_once == worker).sum())
+        idle.append(int(np.sort(ends)[max(0, len(ends) - max(began, 1))]))
+    return min(idle)
 
 
 def _heads(data: PointData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -10,6 +10,7 @@ from point_support import Shot, even, point
 
 from bench.metrics import METRICS, Metric, measure_all, steady_parts, whole_parts, withhold
 from bench.record import PointData
+from bench.report.numbers import with_interval
 from bench.spec import SloSpec
 from bench.window import in_flight, steadiness, steady_window
 
@@ -152,3 +153,54 @@ def test_steadiness_of_halves() -> None:
     assert not step.steady
     assert step.relative_difference == pytest.approx(0.4, abs=0.05)
     assert steadiness(np.zeros(24)) is None
+
+
+def test_the_window_ends_when_a_slot_of_any_worker_stays_empty() -> None:
+    """Two workers with one slot each. The first has three requests and is done at 300, the second
+    goes on to 500: from 300 on only one is in flight. By hand: H = 3, S = 1, third end."""
+    shots = [Shot(sent=t, chunks=[t + 50], end=t + 100) for t in (0, 100, 200)]
+    shots += [Shot(sent=t, chunks=[t + 50], end=t + 100) for t in (0, 100, 200, 300, 400)]
+    data = point(shots, concurrency=2)
+    data.requests["worker"] = np.array([0] * 3 + [1] * 5)
+    window = steady_window(data)
+    assert window is not None
+    assert (window.start_ns, window.end_ns) == (100_000_000, 300_000_000)
+
+
+def test_the_later_turns_of_a_session_do_not_hide_an_empty_slot() -> None:
+    """Two slots, three sessions of two turns. The slot of session 1 is empty from 250 on, though
+    session 2 sends its second turn at 300."""
+    turns = [(0, 100), (100, 200), (0, 125), (125, 250), (200, 300), (300, 400)]
+    data = point([Shot(sent=a, chunks=[a + 1], end=b) for a, b in turns], concurrency=2)
+    data.requests["session"] = np.array([0, 0, 1, 1, 2, 2])
+    window = steady_window(data)
+    assert window is not None
+    assert (window.start_ns, window.end_ns) == (125_000_000, 250_000_000)
+
+
+def test_ends_that_arrived_before_the_last_was_sent_but_were_seen_after_it() -> None:
+    """Four slots end at once at 100; the client has two left and sends them at 101 and 102. Two
+    slots are empty from 100 on: there is nothing steady, however long the last two take."""
+    shots = [Shot(sent=0, chunks=[50], end=100) for _ in range(4)]
+    shots += [Shot(sent=t, chunks=[150], end=200) for t in (101, 102)]
+    assert steady_window(point(shots, concurrency=4)) is None
+
+
+def test_an_interval_does_not_reach_below_zero() -> None:
+    """TTFT 1, 100, 300: mean 133.7, sd 152.3, half width 378: cut off at 0, printed in full."""
+    repeats = [point(even(4, ttft=t), repeat=i) for i, t in enumerate((1, 100, 300))]
+    metric = measured(*repeats)["ttft_p50_ms"]
+    assert metric.ci_low == 0.0
+    assert metric.ci_high == pytest.approx(133.667 + 378.4, abs=0.5)
+    assert with_interval(metric.value or 0, metric.ci_low, metric.ci_high) == "134 ± 378"
+
+
+def test_goodput_counts_waiting_from_the_scheduled_time() -> None:
+    """Sent 90 ms late, first token 20 ms after that: 110 ms for the user, too late for 100."""
+    shots = [
+        Shot(scheduled=i * 100, sent=i * 100 + 90, chunks=[i * 100 + 110], end=i * 100 + 120)
+        for i in range(20)
+    ]
+    late = measured(point(shots, rate_per_s=10), slo=SloSpec(ttft_ms=100, tpot_ms=20))
+    assert late["goodput_requests_per_s"].value == 0.0
+    assert late["requests_per_s"].value == pytest.approx(10, rel=0.1)

@@ -99,7 +99,7 @@ def precision(metrics: Mapping[str, Metric]) -> Finding:
     rate = metrics["output_tokens_per_s"]
     if not rate.value or rate.ci_low is None or rate.ci_high is None:
         return finding("precision", "warn", "the output rate has no interval: repeat the load")
-    share = (rate.ci_high - rate.ci_low) / 2 / rate.value
+    share = max(rate.ci_high - rate.value, rate.value - rate.ci_low) / rate.value
     if share > _WIDE_SHARE:
         text = (
             f"the 95 % interval of the output rate is wider than ± {_WIDE_SHARE:.0%}: raise "

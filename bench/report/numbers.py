@@ -14,10 +14,10 @@ def quantity(value: float, digits: int = 3) -> str:
 
 
 def with_interval(value: float, low: float | None, high: float | None) -> str:
-    """`12.3 ± 0.4`: the half width with two digits, the value to the same place."""
+    """`12.3 ± 0.4`: the wider half with two digits, the value to the same place."""
     if low is None or high is None:
         return quantity(value)
-    half = (high - low) / 2
+    half = max(high - value, value - low)  # the lower half of a rate may be cut off at zero
     if half == 0 or not math.isfinite(half):
         return f"{quantity(value)} ± {half:g}"
     places = max(0, 1 - math.floor(math.log10(half)))
