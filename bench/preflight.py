@@ -13,11 +13,12 @@ from bench.fit.architecture import from_config
 from bench.fit.fit import fit, suggested_max_model_len, with_alternatives
 from bench.fit.headroom import is_cpu
 from bench.fit.report import FitReport
+from bench.load.limits import ensure_streams, workers_for
 from bench.meters.cpu import cpu_flags
 from bench.meters.gpus import host_memory_bytes, list_gpus
 from bench.model_config import hub_config, read_config
 from bench.plan import check_workload
-from bench.spec import GpuSpec, ModelSpec, RunSpec, VllmSpec
+from bench.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
 from bench.weights import resolve_weights
 
 
@@ -29,6 +30,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     """
     check_quality(spec)
     check_workload(spec)
+    check_streams(spec.load)
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
@@ -50,6 +52,16 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def check_streams(load: LoadSpec) -> None:
+    """InputError when this machine cannot hold the streams of the load: before an engine starts.
+
+    How many an open loop will have open depends on the server: there each load point is checked.
+    """
+    most = max(load.concurrency, default=0) if load.mode != "open" else load.max_in_flight or 0
+    if most and load.generator == "bench":
+        ensure_streams(most, workers_for(most, load.workers))
 
 
 def check_kernels(spec: RunSpec, flags: frozenset[str]) -> None:

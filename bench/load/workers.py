@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +14,11 @@ import numpy as np
 
 from bench.clock import now_ns
 from bench.errors import BenchError
-from bench.load.limits import ensure_streams
+from bench.load.limits import STREAMS_PER_WORKER, ensure_streams, workers_for
 from bench.load.worker import COUNTERS, WorkerPlan, WorkerResult, serve_pipe
 from bench.record import LoadPoint, PlannedRequest, PointData
 from bench.schedule import sessions, split
 from bench.server import Server
-
-STREAMS_PER_WORKER = 1000
-"""One process follows this many streams at 100 tokens/s each with about half of one core."""
 
 _START_MARGIN_NS = 20_000_000
 _POLL_S = 0.2
@@ -62,12 +58,11 @@ def drive(
     slots = point.concurrency if point.mode == "closed" else None
     most = min(len(requests), STREAMS_PER_WORKER, max_in_flight or len(requests))
     streams = slots or max(connections or 0, most)
-    if workers is None:
-        workers = max(1, min(os.cpu_count() or 1, -(-streams // STREAMS_PER_WORKER)))
+    workers = workers_for(streams, workers)
     work = sessions(requests)
     shares = split(work, slots, min(workers, max_in_flight or workers))
     least_sessions = -(-at_least * len(work) // len(requests))
-    ensure_streams(streams, -(-streams // len(shares)))
+    ensure_streams(streams, len(shares))
     # Imports once, forks in milliseconds, and forks from a process without threads or event loops.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.load.worker"])

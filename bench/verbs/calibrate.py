@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 
 from bench.calibrate import calibrate
 from bench.calibration import Shape
 from bench.codec import encode
-from bench.load.workers import STREAMS_PER_WORKER
+from bench.load.limits import workers_for
 from bench.report.live import shown
 from bench.report.terminal import print_calibration
 from bench.spec import RunSpec, TruthSpec
@@ -20,13 +19,12 @@ def run(spec: RunSpec, *, as_json: bool) -> int:
     results = []
     with shown() as progress:
         for concurrency in spec.load.concurrency:
-            most = max(1, min(os.cpu_count() or 1, -(-concurrency // STREAMS_PER_WORKER)))
             shape = Shape(
                 concurrency=concurrency,
                 ttft_ms=spec.engine.ttft_ms,
                 itl_ms=spec.engine.itl_ms,
                 tokens_per_chunk=spec.engine.tokens_per_chunk,
-                workers=spec.load.workers or most,
+                workers=workers_for(concurrency, spec.load.workers),
             )
             results.append(calibrate(shape, progress, cached=False))
     if as_json:
