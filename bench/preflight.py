@@ -30,6 +30,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     """
     check_quality(spec)
     check_workload(spec)
+    check_generator(spec)
     check_streams(spec.load)
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
@@ -52,6 +53,15 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def check_generator(spec: RunSpec) -> None:
+    """InputError where the engine's own benchmark cannot be the load generator."""
+    if spec.load.generator == "vllm" and spec.engine.kind != "vllm":
+        raise InputError(
+            f"load.generator: vllm needs the model's tokenizer, which engine={spec.engine.kind} "
+            "does not have: use engine=vllm, or load.generator=bench."
+        )
 
 
 def check_streams(load: LoadSpec) -> None:

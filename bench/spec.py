@@ -204,6 +204,20 @@ class LengthSpec:
     min: int = 1
     max: int | None = None
 
+    def __post_init__(self) -> None:
+        needed = {
+            "fixed": ("mean",),
+            "normal": ("mean", "std"),
+            "lognormal": ("median", "sigma"),
+            "uniform": ("max",),
+        }[self.dist]
+        missing = [key for key in needed if getattr(self, key) is None]
+        _require(not missing, f"{', '.join(missing)} is needed when dist is {self.dist}")
+        negative = [key for key in needed if getattr(self, key) < 0]
+        _require(not negative, f"{', '.join(negative)} must be at least 0")
+        _require(self.min >= 1, "min must be at least 1")
+        _require(self.max is None or self.max >= self.min, "max must be at least min")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SloSpec:
@@ -215,6 +229,8 @@ class SloSpec:
 
     def __post_init__(self) -> None:
         _require(0 < self.percentile <= 100, "percentile must be in (0, 100]")
+        _require(self.ttft_ms > 0, "ttft_ms must be above 0")
+        _require(self.tpot_ms > 0, "tpot_ms must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +258,9 @@ class WorkloadSpec:
             value = getattr(self, key)
             _require(not isinstance(value, int) or value >= 1, f"{key} must be at least 1")
         _require(self.shared_prefix_tokens >= 0, "shared_prefix_tokens must be at least 0")
+        if isinstance(self.input_tokens, int):
+            text = f"shared_prefix_tokens must be below input_tokens ({self.input_tokens})"
+            _require(self.shared_prefix_tokens < self.input_tokens, text)
         _require(self.turns >= 1, "turns must be at least 1")
         _require(self.turn_gap_s >= 0, "turn_gap_s must be at least 0")
         _require(self.shared_prefix_count >= 1, "shared_prefix_count must be at least 1")

@@ -38,24 +38,19 @@ _WORDS = (
 
 
 def lengths(spec: int | LengthSpec, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw `count` token counts, clipped to [min, max]; raises ValueError naming a missing key."""
+    """Draw `count` token counts, clipped to [min, max]."""
     if isinstance(spec, int):
         return np.full(count, spec, dtype=np.int64)
-
-    def need(key: str) -> float:
-        value = getattr(spec, key)
-        if value is None:
-            raise ValueError(f"a {spec.dist} length needs the key {key!r}")
-        return float(value)
-
+    # LengthSpec sees to it that those which the distribution needs are there.
+    given = {k: getattr(spec, k) for k in ("mean", "std", "median", "sigma", "max")}
     if spec.dist == "fixed":
-        drawn = np.full(count, need("mean"))
+        drawn = np.full(count, given["mean"])
     elif spec.dist == "normal":
-        drawn = rng.normal(need("mean"), need("std"), count)
+        drawn = rng.normal(given["mean"], given["std"], count)
     elif spec.dist == "lognormal":
-        drawn = need("median") * np.exp(rng.normal(0.0, need("sigma"), count))
+        drawn = given["median"] * np.exp(rng.normal(0.0, given["sigma"], count))
     else:
-        drawn = rng.uniform(spec.min, need("max") + 1, count) // 1
+        drawn = rng.uniform(spec.min, given["max"] + 1, count) // 1
     clipped: npt.NDArray[np.int64] = np.clip(np.rint(drawn), spec.min, spec.max).astype(np.int64)
     return clipped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 
@@ -17,6 +18,15 @@ Misbehave = Callable[[Serve], Server]
 def event(text: str) -> bytes:
     """One streamed completion chunk, framed as an HTTP chunk."""
     body = b'data: {"choices":[{"index":0,"text":"%s"}]}\n\n' % text.encode()
+    return b"%x\r\n%s\r\n" % (len(body), body)
+
+
+def delta(said: dict[str, str], usage: int | None = None) -> bytes:
+    """One streamed chat chunk, framed as an HTTP chunk."""
+    message: dict[str, object] = {"choices": [{"index": 0, "delta": said}]}
+    if usage is not None:
+        message["usage"] = {"prompt_tokens": 2, "completion_tokens": usage}
+    body = b"data: %s\n\n" % json.dumps(message).encode()
     return b"%x\r\n%s\r\n" % (len(body), body)
 
 

@@ -7,6 +7,7 @@ looks for the byte pattern that ends a chunked response. `bench.load.worker` par
 from __future__ import annotations
 
 import asyncio
+import heapq
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -202,7 +203,9 @@ class Client:
         self._queue: deque[Shot] = deque()
         self._held: deque[Shot] = deque()
         self._max_in_flight = 0
-        self._later: list[tuple[int, Shot]] = []
+        # Not `call_later`: it fires up to a millisecond early.
+        self._later: list[tuple[int, int, Shot]] = []
+        self._later_timer = AbsoluteTimer(self._loop, self._launch_later)
         self._pending = 0
         self._closed_loop = False
         self._until_ns = 0
@@ -290,8 +293,16 @@ class Client:
         if follower.gap_ns == 0:
             self._launch(follower, due)
             return
-        delay_s = max(0.0, (due - now_ns()) / 1e9)
-        self._loop.call_later(delay_s, self._launch, follower, due)
+        heapq.heappush(self._later, (due, follower.index, follower))
+        self._later_timer.set(self._later[0][0])
+
+    def _launch_later(self) -> None:
+        later = self._later
+        while later and later[0][0] <= now_ns():
+            due, _, shot = heapq.heappop(later)
+            self._launch(shot, due)
+        if later:
+            self._later_timer.set(later[0][0])
 
     def _take_next(self) -> None:
         if not self._queue:
@@ -389,6 +400,7 @@ class Client:
             if self.on_sweep is not None:
                 self.on_sweep(self)
         self.offsets_ns.append(realtime_offset_ns())
+        self._later_timer.close()
         for stream in list(self._streams):
             if stream.transport is not None:
                 stream.transport.abort()

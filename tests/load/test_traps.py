@@ -6,11 +6,18 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
-from misbehaving import END, HEAD, Misbehave, event, outcomes, request, shoot, tokens_of
+from misbehaving import END, HEAD, Misbehave, delta, event, outcomes, request, shoot, tokens_of
 
+from bench.clock import now_ns
 from bench.errors import BenchError
+from bench.load.workers import drive
+from bench.metrics import Steady, e2e_ms, itl_ms, tpot_ms, ttft_ms
+from bench.record import LoadPoint, PlannedRequest
 from bench.server import Server
+from bench.spec import SloSpec
+from bench.window import Window
 
 
 def test_a_good_server_first(misbehave: Misbehave) -> None:
@@ -168,3 +175,101 @@ def test_a_server_that_goes_away_ends_every_request(misbehave: Misbehave) -> Non
     assert len(outcomes(data)) == 12
     assert outcomes(data).count("ok") == 1
     assert outcomes(data).count("connection") == 11
+
+
+def test_a_server_that_is_busy_is_counted_and_not_asked_again(misbehave: Misbehave) -> None:
+    """429 and 503 with Retry-After: a failure of the load, no latency, one request each."""
+    asked: list[int] = []
+
+    def serve(c: socket.socket, _: int) -> None:
+        while request(c):
+            asked.append(1)
+            if len(asked) % 2:
+                c.sendall(b"HTTP/1.1 429 Busy\r\nRetry-After: 30\r\nContent-Length: 4\r\n\r\nbusy")
+            else:
+                c.sendall(HEAD + event("a") + event("b") + event("c") + event("d") + END)
+
+    data = shoot(misbehave(serve), count=8, slots=1)
+    assert outcomes(data) == ["http_error", "ok"] * 4
+    assert len(asked) == 8
+    assert data.errors[0] == "HTTP 429: busy"
+    part = Steady(data, Window(start_ns=0, end_ns=2**62), SloSpec(ttft_ms=1, tpot_ms=1), 0)
+    assert [len(series(part)) for series in (ttft_ms, e2e_ms, tpot_ms)] == [4, 4, 4]
+    assert len(itl_ms(part)) == 12
+
+
+def test_a_role_without_text_is_no_first_token(misbehave: Misbehave) -> None:
+    """The role comes at once, the first word when the server has gone on: TTFT is the word's."""
+    spoken: list[int] = []
+
+    def serve(c: socket.socket, _: int) -> None:
+        while request(c):
+            c.sendall(HEAD + delta({"role": "assistant", "content": ""}))
+            time.sleep(0.05)
+            spoken.append(now_ns())
+            c.sendall(delta({"content": "w"}))
+            c.sendall(delta({"content": ""}, usage=1) + b"0\r\n\r\n")
+
+    data = shoot(misbehave(serve), count=2, slots=1)
+    assert outcomes(data) == ["ok", "ok"]
+    assert data.chunk_tokens.tolist() == [1, 1]
+    assert (data.requests["first_read_ns"] < spoken).all()
+    assert (data.chunk_ns >= spoken).all()
+
+
+def test_a_letter_cut_in_two_and_chunks_packed_together(misbehave: Misbehave) -> None:
+    """The bytes of é arrive in two reads, the rest in one: four tokens, in order, none twice."""
+    body = b'data: {"choices":[{"index":0,"text":"\xc3\xa9"}]}\n\n'
+    first = b"%x\r\n%s\r\n" % (len(body), body)
+    cut = first.index(b"\xc3") + 1
+
+    def serve(c: socket.socket, _: int) -> None:
+        c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while request(c):
+            c.sendall(HEAD + first[:cut])
+            time.sleep(0.02)
+            c.sendall(first[cut:] + event("b") + event("c") + event("d") + END)
+
+    data = shoot(misbehave(serve), count=2, slots=1)
+    assert outcomes(data) == ["ok", "ok"]
+    assert tokens_of(data) == 8
+    assert (data.requests["first_read_ns"] < data.chunk_ns[[0, 4]]).all()
+    assert len(set(data.chunk_ns[:4].tolist())) <= 2
+
+
+def test_a_later_turn_is_never_sent_before_its_gap_is_over(misbehave: Misbehave) -> None:
+    """A loop's own timers fire up to a millisecond early."""
+
+    def serve(c: socket.socket, _: int) -> None:
+        while request(c):
+            c.sendall(HEAD + event("a") + event("b") + event("c") + event("d") + END)
+
+    turns = tuple(
+        PlannedRequest(
+            index=i, prompt=[5], input_tokens=1, output_tokens=4, session=i // 5,
+            gap_ns=10_300_000 if i % 5 else 0,
+        )
+        for i in range(40)
+    )  # fmt: skip
+    point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=4)
+    data = drive(misbehave(serve), point, turns, timeout_s=5.0)
+    r = data.requests
+    assert outcomes(data) == ["ok"] * 40
+    assert (r["sent_ns"] >= r["scheduled_ns"]).all()
+    later = r["index"] % 5 > 0
+    before = np.flatnonzero(later) - 1
+    assert (r["sent_ns"][later] - r["end_ns"][before] >= 10_300_000).all()
+
+
+def test_a_stray_byte_on_an_idle_connection_costs_the_connection_and_nothing_else(
+    misbehave: Misbehave,
+) -> None:
+    """What comes after the end of a response belongs to no request: the next one goes elsewhere."""
+
+    def serve(c: socket.socket, _: int) -> None:
+        while request(c):
+            c.sendall(HEAD + event("a") + event("b") + event("c") + event("d") + END + b"JUNK")
+
+    data = shoot(misbehave(serve), count=6, slots=2)
+    assert outcomes(data) == ["ok"] * 6
+    assert tokens_of(data) == 24
