@@ -70,7 +70,7 @@ def steady_window(data: PointData) -> Window | None:
     heads = _heads(data)
     if data.point.mode == "closed":
         slots = data.point.concurrency or 1
-        if int(heads.sum()) <= slots:
+        if int(heads.sum()) < slots:  # never were all busy
             return None
         start = int(end[np.argsort(sent, kind="stable")[:slots]].max())
         stop = _first_idle_ns(data, heads, slots)
