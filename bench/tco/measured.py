@@ -9,6 +9,8 @@ from bench.figure import Arose, Figure, figure
 from bench.tco.spec import PowerSpec, TcoSpec
 from bench.tco.throughput import Split, TcoRun, ThroughputPoint, fit_split, saturated_point
 
+PRECISE = 0.1
+"""Half-width of the throughput's 95 % interval above which an answer says so."""
 UNKNOWN_GPU = "auto"
 """What a Run has for a GPU when nobody said and none was found."""
 
@@ -86,6 +88,9 @@ def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
     split = fit_split(points)
     if split.relative_ci is None and split.spread is None:
         caveats.append("throughput has no interval (not repeated): it counts as certain")
+    elif (split.relative_ci or 0.0) > PRECISE:
+        caveats.append(f"throughput is known to ± {split.relative_ci:.0%} only: more or longer "
+                       "repeats narrow it")  # fmt: skip
     source = "measured: " + ", ".join(run.path for run in runs)
     as_of = min(run.as_of for run in runs)
     return Measured(split=split, source=source, arose="measured", as_of=as_of,

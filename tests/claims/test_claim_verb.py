@@ -15,7 +15,7 @@ import pytest
 import yaml
 from claims_support import CONDITIONS, HEAD, conf_sources
 
-from bench import provenance
+from bench import __version__, provenance
 from bench.errors import InputError
 from bench.record import Anchor, LoadPoint, PointData, Run
 from bench.spec import RunSpec
@@ -209,6 +209,28 @@ def test_the_command_on_all_claims_needs_no_torch() -> None:
     for one in found:
         for check in one["checks"]:
             assert set(check) == {"kind", "verdict", "evidence", "figures"}
+
+
+def test_measured_for_real_from_the_command_line(tmp_path: Path) -> None:
+    """A server of known timing: 8 in flight, 5 ms + 63 x 0.5 ms each, are 14,027 tokens/s."""
+    known = {"engine": "truth", "engine_version": __version__}
+    names = [claim_file(tmp_path, name, value, **known)
+             for name, value in (("true", 14_027), ("tripled", 3 * 14_027))]  # fmt: skip
+    names.append(claim_file(tmp_path, "vague", 14_027, **known, concurrency=None))
+    found: dict[str, Any] = {}
+    for attempt in range(3):  # a run that another process disturbed decides nothing
+        results = f"results_dir={tmp_path / f'results{attempt}'}"
+        done = command(*names, "--measure", "--json", results)
+        assert done.returncode == 0, done.stderr
+        found = {v["claim"]: v for v in json.loads(done.stdout)}
+        if found["true"]["verdict"] != "untested":
+            break
+    assert found["true"]["verdict"] == "confirmed", found["true"]["why"]
+    assert found["tripled"]["verdict"] == "refuted"
+    assert found["vague"]["verdict"] == "not comparable"
+    runs = found["true"]["checks"][-1]["figures"]
+    assert runs["ci_low"] < runs["measured"] < runs["ci_high"]
+    assert runs["measured"] == pytest.approx(14_027, rel=0.05)
 
 
 def test_evidence_in_the_terminal() -> None:

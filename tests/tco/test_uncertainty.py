@@ -118,6 +118,7 @@ def test_an_interval_wider_than_the_value_is_no_certainty() -> None:
     point = ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, relative_ci=1.2,
                             slo_met=True)  # fmt: skip
     found = ask("tco=cpu-host", "tco.demand.mtok_per_month=5000", runs=(cpu_run(points=(point,)),))
+    assert any("known to ± 120% only" in line for line in found.caveats)
     bar = next(bar for bar in found.bars if bar.key == "throughput.factor")
     assert bar.input_p90 == pytest.approx(2.2 ** (1.2815516 / 1.9599640))
 
