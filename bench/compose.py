@@ -6,6 +6,7 @@ something is to be composed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,25 @@ def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
     valid = options(group, config_dirs)
     for name in value.split(","):
         plain = name.strip().strip("'\"")
-        if plain and plain not in valid and not any(c in plain for c in "(*[{"):
+        if plain not in valid and not any(c in plain for c in "(*[{"):
             raise InputError(f"{group}={plain}: there is no such {group}.{nearest(plain, valid)}")
+
+
+def _check_syntax(overrides: Sequence[str]) -> None:
+    """InputError that names the word which Hydra's grammar does not take."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for override in overrides:
+        try:
+            parser.parse_override(override)
+        except HydraException as error:
+            said = " ".join(str(error).split()).partition(" See http")[0]
+            raise InputError(
+                f"{override!r} is no KEY=VALUE that Hydra can read ({said}): close every bracket "
+                "and quote, and quote a text that holds = , or a bracket."
+            ) from error
 
 
 def compose(
@@ -72,6 +90,7 @@ def compose(
             composed = hydra_compose(config, overrides=ready)
         data = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
+        _check_syntax(overrides)
         said = " ".join(str(error).split()).replace("++", "")
         raise InputError(f"{said[:300]}") from error
     assert isinstance(data, dict)
@@ -85,6 +104,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     from bench.spec import RunSpec
 
     data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
+    _check_finite(data, "")
     if data.get("gpus") is None:
         local = detect_gpus and isinstance(data.get("engine"), dict)
         wants_gpu = local and data["engine"].get("kind") == "vllm"
@@ -92,6 +112,15 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)
     return with_local_checkpoints(decode(RunSpec, data))
+
+
+def _check_finite(data: Any, path: str) -> None:
+    """InputError for an infinite number or one that is none (nan): nothing lasts or is so long."""
+    if isinstance(data, float) and not math.isfinite(data):
+        raise InputError(f"{path}: {data} is not a finite number.")
+    children = dict(enumerate(data)) if isinstance(data, list) else data
+    for key, value in children.items() if isinstance(children, dict) else ():
+        _check_finite(value, f"{path}.{key}" if path else str(key))
 
 
 def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
@@ -143,15 +172,12 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
 def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
     """Compose every swept value once, so that a misspelt one is found before the first job."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
 
+    _check_syntax(overrides)
     parser = OverridesParser.create()
     values: list[list[str]] = []
     for override in overrides:
-        try:
-            parsed = parser.parse_override(override)
-        except HydraException as error:
-            raise InputError(" ".join(str(error).split())[:300]) from error
+        parsed = parser.parse_override(override)
         swept = parsed.is_sweep_override()
         key = override.partition("=")[0]
         values.append(

@@ -16,6 +16,12 @@ def _require(condition: bool, text: str) -> None:
         raise ValueError(text)
 
 
+def _require_port(port: int | None) -> None:
+    _require(
+        port is None or 1 <= port <= 65535, "port must be in [1, 65535], or null for a free one"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Licence:
     """Who may use the weights for what; `restrictions` is None when there is none known."""
@@ -146,6 +152,10 @@ class VllmSpec:
 
     def __post_init__(self) -> None:
         _require(0 < self.gpu_memory_utilization <= 1, "gpu_memory_utilization must be in (0, 1]")
+        for key in ("max_model_len", "tensor_parallel_size", "cpu_kv_cache_gib"):
+            value = getattr(self, key)
+            _require(value is None or value >= 1, f"{key} must be at least 1")
+        _require_port(self.port)
         _require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
 
 
@@ -162,6 +172,10 @@ class EndpointSpec:
     vocab_size: int | None = None
     api_key_env: str = "OPENAI_API_KEY"
     start_timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        _require(self.vocab_size is None or self.vocab_size >= 1, "vocab_size must be at least 1")
+        _require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +194,9 @@ class TruthSpec:
         _require(self.ttft_ms >= 0, "ttft_ms must be at least 0")
         _require(self.itl_ms >= 0, "itl_ms must be at least 0")
         _require(self.tokens_per_chunk >= 1, "tokens_per_chunk must be at least 1")
+        _require(self.slots is None or self.slots >= 1, "slots must be at least 1")
+        _require_port(self.port)
+        _require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +207,13 @@ class NoneSpec:
 
 
 EngineSpec = VllmSpec | EndpointSpec | TruthSpec | NoneSpec
+
+
+MOST_TOKENS = 10_485_760
+"""The longest context that any listed model claims: a longer request is a typing error."""
+
+MOST_IN_FLIGHT = 60_000
+"""One client address has about so many ports to one server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +280,9 @@ class WorkloadSpec:
     def __post_init__(self) -> None:
         for key in ("input_tokens", "output_tokens"):
             value = getattr(self, key)
-            _require(not isinstance(value, int) or value >= 1, f"{key} must be at least 1")
+            if isinstance(value, int):
+                _require(value >= 1, f"{key} must be at least 1")
+                _require(value <= MOST_TOKENS, f"{key} must be at most {MOST_TOKENS:,}")
         _require(self.shared_prefix_tokens >= 0, "shared_prefix_tokens must be at least 0")
         if isinstance(self.input_tokens, int):
             text = f"shared_prefix_tokens must be below input_tokens ({self.input_tokens})"
@@ -302,6 +328,8 @@ class LoadSpec:
 
     def __post_init__(self) -> None:
         _require(all(c >= 1 for c in self.concurrency), "concurrency must be at least 1")
+        possible = all(c <= MOST_IN_FLIGHT for c in self.concurrency)
+        _require(possible, f"concurrency must be at most {MOST_IN_FLIGHT:,}")
         _require(all(r > 0 for r in self.rate_per_s), "rate_per_s must be above 0")
         _require(self.requests is None or self.requests >= 1, "requests must be at least 1")
         _require(self.requests_per_slot >= 2, "requests_per_slot must be at least 2")

@@ -131,15 +131,17 @@ def _reasons(
     kv = (room.kv_fixed or 0.0) / GIB
     if budget is not None and weights + other + kv > budget:
         beside = f" and {kv:.1f} of KV cache" if kv else ""
+        lower = ": lower engine.cpu_kv_cache_gib" if kv and weights + other < budget else ""
         found.append(
             f"weights {weights:.1f} GiB and {other:.1f} of overhead{beside} {per} exceed "
-            f"the {budget:.1f} GiB that may be used"
+            f"the {budget:.1f} GiB that may be used{lower}"
         )
     elif longest < needed:
         took = max(p.kv_bytes(needed) for p in parts) / GIB
+        more = f": set engine.cpu_kv_cache_gib={math.ceil(took)}" if room.kv_fixed else ""
         found.append(
             f"a request of {needed:,} tokens takes {took:.1f} GiB of KV cache {per}; "
-            f"what is left holds {longest:,} tokens"
+            f"what is left holds {longest:,} tokens{more}"
         )
     if needed > spec.model.max_context_tokens:
         found.append(

