@@ -24,6 +24,9 @@ from bench.quality.trust import quality_findings
 from bench.record import PointData, Run
 from bench.search import search_findings
 
+_ON_A_HOST = "private memory of the engine's processes, after the load"
+_ON_GPUS = "rise of used memory per GPU, from before the launch to readiness"
+
 
 def derive(run: Run) -> Measurement:
     """Every number of a run, with the findings that go with it."""
@@ -36,23 +39,29 @@ def derive(run: Run) -> Measurement:
         points=points,
         findings=run_findings(run),
         calibration=dict(run.calibration or {}),
-        fit_errors=fit_errors(run),
+        fit_errors=fit_errors(run, how),
         power=power.run_document(run, how),
         found_index=(run.load_search or {}).get("found_index"),
     )
 
 
-def fit_errors(run: Run) -> tuple[FitError, ...]:
+def fit_errors(run: Run, how: Metered) -> tuple[FitError, ...]:
     """Predicted against measured memory; empty without a prediction or a word from the engine."""
     if run.fit is None or run.engine_facts is None:
         return ()
     facts = run.engine_facts
     source = "engine log"
+    peak_gib, peak_source = facts.get("private_memory_gib"), _ON_A_HOST
+    if run.spec.gpus:
+        rise = power.point_memory(run, how, ())["engine_reserved_gib"]
+        known = rise.value is not None and rise.arose == "measured"  # not replayed
+        peak_gib = (rise.value or 0.0) / run.spec.gpus if known else None
+        peak_source = _ON_GPUS
     measured = MeasuredMemory(
         weights_gib=facts.get("weights_gib"),
         kv_tokens=facts.get("kv_cache_tokens"),
-        peak_gib=facts.get("private_memory_gib"),
-        peak_source="private memory of the engine's processes, after the load",
+        peak_gib=peak_gib,
+        peak_source=peak_source,
         weights_source=source,
         kv_source=source,
     )

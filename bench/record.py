@@ -115,6 +115,13 @@ class PointData:
         """Number of requests, however they ended."""
         return len(self.requests["index"])
 
+    def counted(self, name: str) -> float | None:
+        """How much a counter of the engine rose; None when it was not there both times."""
+        before, after = self.engine_before, self.engine_after
+        if before is None or after is None or name not in before or name not in after:
+            return None
+        return float(after[name]) - float(before[name])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:

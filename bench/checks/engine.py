@@ -39,7 +39,7 @@ def token_counts(repeats: Sequence[PointData]) -> Iterable[Finding]:
 def _server_counter(repeats: Sequence[PointData]) -> Finding:
     ours = server = spare = 0.0
     for d in repeats:
-        counted = _rise(d, "generation_tokens_total")
+        counted = d.counted("generation_tokens_total")
         if counted is None:
             return finding("server_counter", "info", "the server publishes no token counter")
         server += counted
@@ -55,13 +55,6 @@ def _server_counter(repeats: Sequence[PointData]) -> Finding:
         "uses this server, or tokens were lost"
     )
     return finding("server_counter", "fail", text, server - ours, "tokens")
-
-
-def _rise(d: PointData, name: str) -> float | None:
-    before, after = d.engine_before, d.engine_after
-    if before is None or after is None or name not in before or name not in after:
-        return None
-    return float(after[name]) - float(before[name])
 
 
 def chunk_truth(repeats: Sequence[PointData]) -> Finding:
@@ -82,7 +75,7 @@ def chunk_truth(repeats: Sequence[PointData]) -> Finding:
 
 def preemptions(repeats: Sequence[PointData]) -> Finding:
     """Requests that the engine threw out of its KV cache and computed again."""
-    rises = [_rise(d, "num_preemptions_total") for d in repeats]
+    rises = [d.counted("num_preemptions_total") for d in repeats]
     known = [r for r in rises if r is not None]
     if not known:
         return finding("preemptions", "info", "the engine does not publish preemptions")
@@ -100,7 +93,7 @@ def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Findin
     points off the declared share are its doing. Of a user's own file nothing is declared.
     """
     rises = [
-        (_rise(d, "prefix_cache_hits_total"), _rise(d, "prefix_cache_queries_total"))
+        (d.counted("prefix_cache_hits_total"), d.counted("prefix_cache_queries_total"))
         for d in repeats
     ]
     known = [(h, q) for h, q in rises if h is not None and q]

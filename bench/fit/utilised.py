@@ -2,6 +2,7 @@
 
 MBU, MFU and the ceiling come from the model's geometry and the measured rates, so they are
 `modelled`; they are None where the hardware's limits are not published (a CPU, an endpoint).
+`engine_mbu` and `engine_mfu` are the same from what the engine itself counted, where it does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bench.errors import InputError
 from bench.finding import Finding, finding
 from bench.fit.formats import Served
 from bench.fit.headroom import served
-from bench.fit.roofline import decode_ceiling, utilisation
+from bench.fit.roofline import decode_ceiling, peak_flops, utilisation
 from bench.metrics import Metric, Steady
 from bench.spec import RunSpec
 from bench.window import in_flight
@@ -32,13 +33,14 @@ def against_hardware(
     model = _served(spec)
     if model is None or not parts or not rate.value:
         return _unknown(), finding("ceiling", "info", "no ceiling: the hardware is not known")
+    reused = _reused(parts)
     mean_input, mean_output = _mean_lengths(metrics)
     used = utilisation(
         model,
         spec.gpu,
         spec.gpus,
         output_tokens_per_s=rate.value,
-        input_tokens_per_s=metrics["input_tokens_per_s"].value or 0.0,
+        input_tokens_per_s=(metrics["input_tokens_per_s"].value or 0.0) * (1 - reused),
         mean_batch=rate.value * (metrics["tpot_p50_ms"].value or 0.0) / 1e3,
         mean_input_tokens=mean_input,
         mean_output_tokens=mean_output,
@@ -54,13 +56,18 @@ def against_hardware(
         "mbu": _share(used.mbu, rate),
         "mfu": _share(used.mfu, rate),
         "ceiling_tokens_per_s": _modelled(None if top is None else top.tokens_per_s, "tokens/s"),
+        **_by_the_engine(spec, model, parts),
     }
     if top is None:
         return found, finding("ceiling", "info", "no ceiling: this hardware's is not published")
-    return found, _below(rate.value, top.hard_tokens_per_s, found)
+    # Tokens routed alike read fewer experts, a shared prefix is read once: MBU may exceed 1.
+    shared = spec.workload.shared_prefix_tokens > 0 or reused > 0
+    exact = ("mfu",) if model.geometry.experts or shared else ("mbu", "mfu")
+    return found, _below(rate.value, top.hard_tokens_per_s, found, exact)
 
 
-def _below(rate: float, hard: float, shares: Mapping[str, Metric]) -> Finding:
+def _below(rate: float, hard: float, shares: Mapping[str, Metric], exact: Sequence[str]) -> Finding:
+    """The check that neither the hard bound nor one of the `exact` shares is exceeded."""
     share = rate / hard
     if share > _TOLERANCE:
         text = (
@@ -68,7 +75,7 @@ def _below(rate: float, hard: float, shares: Mapping[str, Metric]) -> Finding:
             f"({hard:,.0f}): the model, the GPU or the count is not what was said"
         )
         return finding("ceiling", "fail", text, share, "1")
-    for name in ("mbu", "mfu"):
+    for name in exact:
         value = shares[name].value
         if value is not None and value > _TOLERANCE:
             text = f"{name.upper()} is {value:.0%}: more than the hardware has"
@@ -104,6 +111,47 @@ def _most_at_once(parts: Sequence[Steady]) -> int:
     return most
 
 
+def _reused(parts: Sequence[Steady]) -> float:
+    """Share of the prompt tokens that the engine took from its prefix cache, by its own counters.
+
+    0 where it publishes none: prompts are drawn anew for every request, so that only a workload
+    that repeats them can be computed for less than this says.
+    """
+    hits = [part.data.counted("prefix_cache_hits_total") for part in parts]
+    asked = [part.data.counted("prefix_cache_queries_total") for part in parts]
+    total = sum(a for a in asked if a is not None)
+    return min(1.0, sum(h for h in hits if h is not None) / total) if total > 0 else 0.0
+
+
+def _by_the_engine(spec: RunSpec, model: Served, parts: Sequence[Steady]) -> dict[str, Metric]:
+    """MBU and MFU from vLLM's estimates per GPU, over each whole load point.
+
+    They count reads of weights and cache, and operations, step by step as they were scheduled;
+    vLLM keeps them when it is started with --enable-mfu-metrics.
+    """
+    bandwidth = spec.gpu.bandwidth_gb_s
+    peak = peak_flops(spec.gpu, model.fmt)
+    limits = {
+        "engine_mbu": ("read_bytes", None if bandwidth is None else bandwidth * 1e9),
+        "engine_mfu": ("flops", peak),
+    }
+    found = {}
+    for name, (counter, limit) in limits.items():
+        rates = [_counted_per_s(part, f"estimated_{counter}_per_gpu_total") for part in parts]
+        known = [r for r in rates if r is not None]
+        value = sum(known) / len(known) / limit if known and limit and spec.gpus else None
+        metric = _modelled(value, "1")
+        why = "the engine counts neither: engine.args=[--enable-mfu-metrics] makes vLLM do so"
+        found[name] = replace(metric, repeats=len(known), reason=None if known else why)
+    return found
+
+
+def _counted_per_s(part: Steady, name: str) -> float | None:
+    """Rise per second of a counter over a load point; one that stands still counts nothing."""
+    rise, read_ns = part.data.counted(name), part.data.counted("read_ns")
+    return rise / (read_ns / 1e9) if rise and read_ns else None
+
+
 def _share(value: float | None, rate: Metric) -> Metric:
     """A share that is proportional to the output rate, with the rate's relative interval."""
     metric = replace(_modelled(value, "1"), n=rate.n, repeats=rate.repeats)
@@ -119,5 +167,8 @@ def _modelled(value: float | None, unit: str) -> Metric:
 
 
 def _unknown() -> dict[str, Metric]:
-    units = {"mbu": "1", "mfu": "1", "ceiling_tokens_per_s": "tokens/s"}
-    return {name: _modelled(None, unit) for name, unit in units.items()}
+    shares = ("mbu", "mfu", "engine_mbu", "engine_mfu")
+    return {
+        **{name: _modelled(None, "1") for name in shares},
+        "ceiling_tokens_per_s": _modelled(None, "tokens/s"),
+    }

@@ -62,6 +62,9 @@ def print_run(run: Run, measurement: Measurement) -> None:
             style="dim",
             highlight=False,
         )
+        for point in measurement.points:
+            if line := _ceiling(point):
+                out.print(line, style="dim", highlight=False)
         if run.load_search is not None:
             print_search(out, run.load_search, measurement)
         print_power(out, measurement)
@@ -108,6 +111,23 @@ def _points_table(points: Sequence[PointMeasurement]) -> Table:
         cells = [_cell(point.metrics[name]) for _, name in columns]
         table.add_row(_load(point), *cells, "ok" if point.valid else "FAILED")
     return table
+
+
+def _ceiling(point: PointMeasurement) -> str | None:
+    """The physical bound of one load point and how much of it was reached; None if not known."""
+    m = point.metrics
+    top, rate = m["ceiling_tokens_per_s"].value, m["output_tokens_per_s"].value
+    if top is None or rate is None:
+        return None
+    names = ("mbu", "mfu", "engine_mbu", "engine_mfu")
+    titles = ("MBU", "MFU", "MBU by the engine", "MFU by the engine")
+    shares = [
+        f"{title} {value:.1%}"
+        for name, title in zip(names, titles, strict=True)
+        if (value := m[name].value) is not None
+    ]
+    said = f"{_load(point)}: {rate / top:.1%} of the ceiling of {quantity(top)} tok/s"
+    return " · ".join((said, *shares))
 
 
 def _predicted(error: FitError) -> str:
