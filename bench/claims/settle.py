@@ -38,6 +38,8 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
     c = says.conditions
     if verdict in ("confirmed", "refuted"):
         return None
+    if verdict == "impossible" and c.gpu == "cpu":
+        return None  # its bound is arithmetic, which no other command knows better
     if verdict == "impossible":
         words = _known(c, sources, ("model", "quant", "gpu", "gpus"))
         return " ".join(("bench fit", *words)) if model_of(c, sources.catalogue) else None

@@ -103,10 +103,11 @@ def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
 def _point(point: PointMeasurement, slo: SloSpec) -> ThroughputPoint:
     rate = point.metrics["output_tokens_per_s"]
     output, prompt = _known(rate), _known(point.metrics["input_tokens_per_s"])
+    known = output is not None and prompt is not None  # one of them alone is no mix
     cached = next((f.figure for f in point.findings if f.code == "prefix_cache"), None)
     return ThroughputPoint(
-        input_tokens_per_s=prompt or 0.0,
-        output_tokens_per_s=output or 0.0,
+        input_tokens_per_s=prompt if prompt is not None and known else 0.0,
+        output_tokens_per_s=output if output is not None and known else 0.0,
         relative_ci=_relative_ci(rate),
         slo_met=slo_met(point, slo),
         valid=point.valid,

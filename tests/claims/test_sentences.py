@@ -3,8 +3,13 @@ comes out as it should: its verdict, and the key figure or word of its evidence.
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from claims_support import assessed, every_claim
+from rich.console import Console
+
+from bench.report.claim_table import print_claims
 
 COST, HARDWARE = "source-document-cost", "source-document-hardware"
 MODELS, TRAJECTORY = "source-document-models", "source-document-trajectory"
@@ -199,3 +204,38 @@ def test_no_claim_of_the_document_is_without_its_sentence() -> None:
 def test_a_figure_in_another_unit_has_no_ratio_to_the_stated_one() -> None:
     """$500 a month over $60,000 is 10 % a year: nothing to divide 500 dollars by."""
     assert set(assessed(f"{COST}/maintenance").checks[0].figures) == {"computed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (f"{COST}/power", "stated ~300 USD/month, computed 146 USD/month: 2.055 times too high"),
+        (f"{COST}/savings-year",
+         "stated ~408,000 USD/year, computed -71,280 USD/year: the sign is the other one"),
+        (f"{COST}/break-even",
+         "stated ~1–2 Mtok/month, computed 411.1 Mtok/month: 205.6 times too low"),
+        (f"{COST}/payback", "stated at most 12 months, computed ∞ months: it does not agree"),
+        (f"{COST}/maintenance", "nothing at hand bears it out or contradicts it"),
+        (f"{HARDWARE}/r1-2xa100",
+         "2×a100-80gb-sxm have 172 GB; awq: weights 352.2 GB: 180.4 GB too much"),
+        (f"{HARDWARE}/spot-rents", "the book has no dated spot offer of these GPUs"),
+        (f"{MODELS}/r1-price",
+         "output price: stated 0.55 USD/Mtok: contradicted, it is 2.19 USD/Mtok"),
+        (f"{TRAJECTORY}/frontier-price-low", "stated ~-50 %, computed -80 %: it does not agree"),
+        ("tiny/no-concurrency", "the source does not say: concurrency"),
+        ("tiny/above-ceiling", "stated 10,000,000 tokens/s: 2.759 times the ceiling"),
+    ],
+)  # fmt: skip
+def test_the_first_line_says_why(name: str, why: str) -> None:
+    assert assessed(name).why == why
+    assert assessed(name).to_json()["why"] == why
+
+
+def test_many_claims_are_counted_and_listed_at_80_columns() -> None:
+    screen = io.StringIO()
+    found = [assessed(n) for n in (f"{COST}/power", f"{COST}/payback", "tiny/above-ceiling")]
+    print_claims(found, in_full=False, out=Console(file=screen, width=80))
+    lines = screen.getvalue().splitlines()
+    assert lines[0] == "3 claims: 2 refuted, 1 impossible"
+    assert max(map(len, lines)) <= 80
+    assert "2.055 times too high" in " ".join(screen.getvalue().split())
