@@ -4,8 +4,8 @@
 
 The built-in truth server has the first core, the client the second, as on a machine that has no
 more. Each row: what the server says it did, what each client says it saw. The last row starves the
-client (other processes keep its core busy): it has to be found out. Exit code 1 when a promise of
-docs/instrument.md is not kept.
+client (other processes keep its core busy): it has to be found out. Exit code 1 when a promise is
+not kept: they stand in ROWS.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ _MAX_SIZE_LINE = 1 << 10
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?\Z", re.DOTALL)
 _LENGTH = re.compile(rb"[0-9]{1,15}\Z")
 _SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?\Z", re.DOTALL)
-_LAST_CHUNK = re.compile(rb"(?:\A|\r\n)0+[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class MalformedError(ValueError):
@@ -142,11 +141,6 @@ def _trailers_end(data: bytes, at: int) -> int | None:
         return at + 2
     end = data.find(HEAD_END, at)
     return None if end < 0 else end + len(HEAD_END)
-
-
-def may_end(tail: bytes) -> bool:
-    """Whether a chunked body could end in `tail`: cheap, to be confirmed with `frame`."""
-    return _LAST_CHUNK.search(tail) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
