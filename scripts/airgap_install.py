@@ -229,15 +229,15 @@ def lacking(manifest: dict[str, Any]) -> list[str]:
 @contextmanager
 def libcuda() -> Iterator[dict[str, str]]:
     """Environment in which compiled modules load: where no driver is, one that knows no device."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
     try:
         ctypes.CDLL("libcuda.so.1")
+        missing = False
     except OSError:
-        if compiler is None:
+        missing = True
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not missing or compiler is None:
+        if missing:
             print("no driver and no C compiler here: modules that link to CUDA cannot load")
-            yield {}
-            return
-    else:
         yield {}
         return
     print("this host has no NVIDIA driver: libcuda.so.1 is stubbed for the check")
@@ -264,10 +264,10 @@ def check(manifest: dict[str, Any], prefix: Path) -> int:
         "        print('ok', name, flush=True)\n"
     )
     names = manifest.get("check", [])
-    done = subprocess.run(
-        [sys.executable, "-c", program, json.dumps(names)],
-        env=environment(prefix), stdout=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-c", program, json.dumps(names)]
+    with libcuda() as more:
+        env = {**environment(prefix), **more}
+        done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
     said = [s for s in done.stdout.splitlines() if s.startswith(("ok ", "FAIL "))]
     print("\n".join(said))
     failed = len(names) - sum(line.startswith("ok ") for line in said)
