@@ -143,6 +143,18 @@ class NvmlSource:
         """Field 83, mJ since the driver was loaded."""
         return stamped(self._clock, lambda: self._fields(device, {"energy_mj": _ENERGY}))
 
+    def average(self, device: int) -> Reading | None:
+        """Field 185 alone: the self-check times each field by itself."""
+        return stamped(self._clock, lambda: self._fields(device, {"average_mw": _POWER_AVERAGE}))
+
+    def memory_v1(self, device: int) -> dict[str, int] | None:
+        """Bytes as version 1 of the memory call has them: what is reserved counts as used."""
+        try:
+            info = self._nvml.nvmlDeviceGetMemoryInfo(self._handles[device])
+        except self._nvml.NVMLError:
+            return None
+        return {"total": int(info.total), "used": int(info.used), "free": int(info.free)}
+
     def state(self, device: int) -> Reading | None:
         """Everything slow but the counter, each value tried on its own."""
         nvml, handle = self._nvml, self._handles[device]

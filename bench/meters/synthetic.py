@@ -61,6 +61,24 @@ def square(low_w: float, high_w: float, period_s: float) -> Curve:
     return energy_j
 
 
+def chained(pieces: Sequence[tuple[float, Curve]]) -> Curve:
+    """Curves one after the other, each from its start (s, rising) on its own time from there.
+
+    The list is read at every call: a rehearsal adds to it as it goes.
+    """
+
+    def energy_j(t_s: float) -> float:
+        total = 0.0
+        for number, (start_s, curve) in enumerate(pieces):
+            end_s = pieces[number + 1][0] if number + 1 < len(pieces) else math.inf
+            if t_s <= start_s and number:
+                break
+            total += curve(min(t_s, end_s) - start_s)
+        return total
+
+    return energy_j
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sensors:
     """How the board's sensors fail to show the curve. Zeros are an ideal sensor."""
@@ -138,6 +156,12 @@ class SyntheticSource:
                 "violation_reliability_ns": 0,
                 "utilisation_pct": 100,
             }
+        )
+
+    def average(self, device: int) -> Reading | None:
+        """Field 185 alone."""
+        return self._read(
+            lambda t: {"average_mw": round(1000 * (self.curve(t) - self.curve(t - 1.0)))}
         )
 
     def memory(self, device: int) -> Reading | None:
