@@ -39,6 +39,10 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
         print_run(run, measurement)
     from bench.report.document import run_document
 
+    errors = [point.metrics["error_rate"].value for point in measurement.points]
+    if errors and all(share == 1 for share in errors):
+        print(f"bench: every request failed: nothing was measured. See {run.path}", file=sys.stderr)
+        return run_document(run, measurement), 1
     return run_document(run, measurement), 0
 
 

@@ -61,11 +61,14 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
                 spec, server, with_gauges(progress, meter, engine), recorder.note
             ):
                 save_point(path, data)
-            if server.pid is not None and spec.gpus == 0 and spec.engine.kind == "vllm":
+                if not server.is_alive():
+                    break  # nothing more to measure; leaving the engine says why it died
+            on_host = spec.gpus == 0 and spec.engine.kind == "vllm" and server.is_alive()
+            if on_host and server.pid is not None:
                 used_gib = process_memory.private_gib(server.pid)
                 facts = {**(recorder.run.engine_facts or {}), "private_memory_gib": used_gib}
                 recorder.note(engine_facts=facts)
-            if spec.quality.tasks:
+            if spec.quality.tasks and server.is_alive():
                 recorder.note(quality=score_quality(spec, server, path, progress))
         ours = spec.load.generator == "bench"
         if spec.load.calibrate and ours and spec.engine.kind not in ("truth", "none"):

@@ -39,6 +39,10 @@ class Server:
     startup_s: float | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
 
+    def is_alive(self) -> bool:
+        """Whether the process that was launched for it lives; True where none was."""
+        return self.pid is None or Path(f"/proc/{self.pid}").exists()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gauges:

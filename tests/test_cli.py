@@ -176,6 +176,27 @@ def test_an_endpoint_that_returns_500s_fails_in_one_line(
     assert "500" in one_line(done, 1)
 
 
+def test_an_endpoint_that_fails_once_the_load_comes(
+    serve_http: Callable[[Any], str], tmp_path: Path
+) -> None:
+    """It passes every probe, then answers 500: the run is kept, and is no success."""
+    asked: list[str] = []
+
+    def rule(path: str, *_: Any) -> Any:
+        if path.endswith("/models"):
+            return 200, {"data": [{"id": "m"}]}
+        asked.append(path)
+        return (200, [{"choices": [{"text": " a"}]}] * 8) if len(asked) < 5 else (500, "too much")
+
+    words = ("engine=endpoint", f"engine.base_url={serve_http(rule)}", "load.concurrency=[2]")
+    quick = ("load.requests=4", "load.repeats=1", "load.calibrate=false", "--json")
+    done = bench(*words, *quick, f"results_dir={tmp_path}")
+    assert "every request failed: nothing was measured" in one_line(done, 1)
+    document = json.loads(done.stdout)
+    assert document["valid"] is False
+    assert Path(document["run"], "run.json").is_file()
+
+
 def test_a_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = bench("engine=truth", f"results_dir={tmp_path / 'file'}")

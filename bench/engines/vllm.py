@@ -115,9 +115,9 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
     log_path = run_dir / "engine.log"
     target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
     with GuardedProcess(command, env=env, log_path=log_path) as process:
-        start = _Start(process, log_path, engine.start_timeout_s, progress)
+        start = Launched(process, log_path, engine.start_timeout_s, progress)
         found = start.wait(target, spec.model.name)
-        yield Server(
+        server = Server(
             engine="vllm",
             base_url=target.base_url,
             served_model=found.served_model,
@@ -135,10 +135,13 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             model_path=weights.location if weights.is_local else None,
             startup_s=start.elapsed_s(),
         )
+        yield server
+        if not server.is_alive():
+            raise start.death()
 
 
-class _Start:
-    """One start-up under observation: its log, its clock and its process."""
+class Launched:
+    """One engine under observation: its log, its clock and its process."""
 
     def __init__(
         self, process: GuardedProcess, log_path: Path, timeout_s: float, progress: ProgressCallback
@@ -186,6 +189,15 @@ class _Start:
                 code="start_timeout",
                 log_path=self.log_path,
             )
+
+    def death(self) -> EngineError:
+        """Why the engine ended by itself after it was ready, once its whole tree is gone."""
+        deadline = time.monotonic() + 2 * _DYING_S
+        while (code := self.process.poll()) is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        failure = classify(self.log(), code)
+        text = f"the engine died during the run: {failure.line}"
+        return EngineError(text, code=failure.code, log_path=self.log_path)
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")

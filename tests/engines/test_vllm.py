@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pytest
 
 from bench.engine_log import parse_engine_log
 from bench.engines import load_engine
-from bench.engines.vllm import argv, claim_port, environment, last_line
+from bench.engines.guard import GuardedProcess
+from bench.engines.vllm import Launched, argv, claim_port, environment, last_line
 from bench.errors import EngineError, InputError
 from bench.server import Server
 from bench.spec import RunSpec
@@ -114,6 +116,19 @@ def test_the_last_line_of_a_log(tmp_path: Path) -> None:
         "(Worker pid=1) INFO 11-23 23:58:46 [w.py:1] Loading\n  0%\r 50%| 1/2\r\n ▀▀▀\n\n"
     )
     assert last_line(log) == "50%| 1/2"
+
+
+def test_an_engine_that_dies_later_says_why(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    said = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    words = ("sh", "-c", f"echo '{said}'; exit 1")
+    with GuardedProcess(words, env=dict(os.environ), log_path=log) as process:
+        death = Launched(process, log, 60.0, lambda _: None).death()
+    assert (death.code, death.log_path) == ("out_of_memory", log)
+    assert str(death).startswith("the engine died during the run: torch.OutOfMemoryError")
+    server = Server(engine="vllm", base_url="", served_model="m", pid=process.pid)
+    assert server.is_alive() is False
+    assert Server(engine="endpoint", base_url="", served_model="m").is_alive() is True
 
 
 @pytest.mark.vllm
