@@ -15,7 +15,7 @@ from bench.fit.headroom import is_cpu
 from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
 from bench.meters.cpu import cpu_flags
-from bench.meters.gpus import host_memory_bytes, list_gpus
+from bench.meters.gpus import GpuList, host_memory_bytes, list_gpus
 from bench.model_config import hub_config, read_config
 from bench.plan import check_workload
 from bench.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
@@ -151,14 +151,25 @@ def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Ru
 def detect(catalogue: Catalogue) -> tuple[GpuSpec, int]:
     """This machine's GPU and how many it has; the CPU entry and 0 when it has none.
 
-    InputError for a GPU that the catalogue does not know, or different GPUs side by side.
+    InputError for a GPU that the catalogue does not know, a partitioned one, or different GPUs side
+    by side.
     """
-    found = list_gpus()
+    return identified(list_gpus(), catalogue)
+
+
+def identified(found: GpuList, catalogue: Catalogue) -> tuple[GpuSpec, int]:
+    """The catalogue's entry for the devices that NVML lists, and their number; see `detect`."""
     if not found.devices:
         cpu = next((g for g in catalogue.gpus.values() if g.kind == "cpu"), None)
         if cpu is None:
             raise InputError(f"gpu=auto: {found.reason}, and the catalogue lists no CPU.")
         return cpu, 0
+    sliced = [d for d in found.devices if d.mig_enabled]
+    if sliced:
+        raise InputError(
+            f"gpu=auto: GPU {sliced[0].index} ({sliced[0].name}) is partitioned (MIG): a slice has "
+            "other limits than the whole. Write conf/gpu/NAME.yaml for the slice and use gpu=NAME."
+        )
     matches = [match_gpu(d.name, d.memory_total_bytes, catalogue.gpus) for d in found.devices]
     names = {m.name for m in matches}
     if len(names) > 1:

@@ -121,7 +121,8 @@ def _say_what_is_kept(error: BenchError, path: Path) -> None:
     """Name the folder in the message; a run that left nothing but its own name goes."""
     kept = len(list((path / "points").glob("*/point.json")))
     if kept or (path / "engine.log").exists():
-        error.args = (f"{error} {kept} load points are kept in {path}.",)
+        said = str(error) if str(error).endswith((".", "log")) else f"{error}."
+        error.args = (f"{said} {kept} load points are kept in {path}.",)
     else:
         discard_run(path)
 

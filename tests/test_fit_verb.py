@@ -13,8 +13,8 @@ from fit_support import catalogue, run_of
 
 from bench.catalogue import match_gpu
 from bench.errors import InputError
-from bench.meters.gpus import GpuDevice, host_memory, visible
-from bench.preflight import resolve
+from bench.meters.gpus import GpuDevice, GpuList, host_memory, visible
+from bench.preflight import identified, resolve
 from bench.verbs.fit import run
 
 MIB = 1024**2
@@ -74,6 +74,30 @@ def test_gpus_are_matched_by_name_and_memory() -> None:
         match_gpu("NVIDIA GB10", 128_000 * MIB, gpus)
     with pytest.raises(InputError, match="MIG"):
         match_gpu("NVIDIA H100 80GB HBM3", 20_000 * MIB, gpus)
+
+
+def device(index: int, name: str, gib: float, *, mig: bool = False) -> GpuDevice:
+    size = round(gib * 1024**3)
+    uuid = f"GPU-{index}"
+    return GpuDevice(index=index, uuid=uuid, name=name, memory_total_bytes=size, mig_enabled=mig)
+
+
+def test_what_nvml_lists_becomes_the_catalogues_gpu() -> None:
+    """The whole list, not one device: their number, their least memory, and none assumed."""
+    gpus = catalogue()
+    h200 = [device(i, "NVIDIA H200", 140.4 - i / 100) for i in range(2)]
+    gpu, count = identified(GpuList(devices=tuple(h200)), gpus)
+    assert (gpu.name, count) == ("h200-sxm", 2)
+    assert gpu.memory_gib == pytest.approx(140.39)
+    h100 = device(0, "NVIDIA H100 80GB HBM3", 79.6)
+    assert identified(GpuList(devices=(h100,)), gpus)[0].name == "h100-sxm"
+    assert identified(GpuList(devices=(), reason="no driver"), gpus)[0].kind == "cpu"
+    with pytest.raises(InputError, match=r"partitioned \(MIG\)"):
+        identified(GpuList(devices=(device(0, "NVIDIA H200", 140.4, mig=True),)), gpus)
+    with pytest.raises(InputError, match="choose one kind"):
+        identified(GpuList(devices=(h200[0], h100)), gpus)
+    with pytest.raises(InputError, match=r"'NVIDIA X1' .* is not in the catalogue"):
+        identified(GpuList(devices=(device(0, "NVIDIA X1", 80),)), gpus)
 
 
 def test_cuda_visible_devices() -> None:

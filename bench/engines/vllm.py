@@ -18,7 +18,7 @@ from bench.engines.exchange import Target
 from bench.engines.failures import classify, message_of
 from bench.engines.guard import GuardedProcess
 from bench.engines.probe import Capabilities, probe, wait_ready
-from bench.errors import EngineError, InputError
+from bench.errors import BenchError, EngineError, InputError
 from bench.server import Progress, ProgressCallback, Server
 from bench.spec import RunSpec, VllmSpec
 from bench.weights import Weights, resolve_weights
@@ -135,7 +135,12 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             model_path=weights.location if weights.is_local else None,
             startup_s=start.elapsed_s(),
         )
-        yield server
+        try:
+            yield server
+        except BenchError as error:
+            if server.is_alive():
+                raise
+            raise start.death() from error  # what failed did so because the engine was gone
         if not server.is_alive():
             raise start.death()
 
