@@ -20,6 +20,14 @@ def folder_of(checkpoints_dir: str, model: str, quant: str) -> Path:
     return Path(checkpoints_dir).expanduser().absolute() / model / quant
 
 
+def in_hub_cache(repo: str, revision: str | None) -> str | None:
+    """The folder of a repository's files in the Hugging Face cache; None when it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, "config.json", revision=revision)
+    return str(Path(found).parent) if isinstance(found, str) else None
+
+
 def with_local_checkpoints(spec: RunSpec) -> RunSpec:
     """The same run, its model's own checkpoint of the chosen quantisation added if there is one.
 

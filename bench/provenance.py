@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -65,12 +66,19 @@ def version(package: str) -> str | None:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file directly in `folder`, by name."""
-    hashes = {}
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        with path.open("rb") as file:
-            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    """SHA-256 of every file directly in `folder`, by name.
+
+    Large files of the Hugging Face cache are named by theirs: it is taken from there.
+    """
+    return {p.name: _sha256(p) for p in sorted(folder.iterdir()) if p.is_file()}
+
+
+def _sha256(path: Path) -> str:
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
+        return blob.name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cpu_name() -> str | None:

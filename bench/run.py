@@ -12,6 +12,7 @@ from bench import provenance
 from bench.calibrate import calibrate
 from bench.calibration import known, shape_of
 from bench.catalogue import Catalogue
+from bench.checkpoints import in_hub_cache
 from bench.codec import encode
 from bench.derive import derive
 from bench.drive import measure_load
@@ -34,6 +35,7 @@ from bench.store import (
     save_quality_items,
     save_run,
 )
+from bench.weights import resolve_weights
 
 
 def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> Run:
@@ -84,7 +86,18 @@ def _served(
     meter.idle("before_launch", progress)
     with load_engine(spec.engine.kind).serve(spec, path, progress) as server:
         meter.idle("resident", progress)
-        yield server
+        yield with_files(server, spec)
+
+
+def with_files(server: Server, spec: RunSpec) -> Server:
+    """The server with the folder of its checkpoint where vLLM fetched it from the hub: its hashes
+    and its own tokenizer are there."""
+    if server.engine != "vllm" or server.model_path is not None:
+        return server
+    weights = resolve_weights(spec.model, spec.quant)
+    if weights.source != "hub" or weights.location is None:
+        return server
+    return replace(server, model_path=in_hub_cache(weights.location, weights.revision))
 
 
 class _Recorder:

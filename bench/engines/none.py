@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bench.errors import InputError
+from bench.errors import EngineError, InputError
 from bench.server import ProgressCallback, Server
 from bench.spec import RunSpec
-from bench.weights import resolve_weights
+from bench.weights import Weights, resolve_weights
 
 
 class NoEngine:
@@ -38,5 +38,23 @@ def _serve(spec: RunSpec) -> Iterator[Server]:
         base_url="",
         served_model=spec.model.name,
         max_model_len=spec.model.max_context_tokens,
-        model_path=weights.location,
+        model_path=_folder(weights),
     )
+
+
+def _folder(weights: Weights) -> str:
+    """Where the checkpoint's files are, fetched from the hub first if need be."""
+    if weights.is_local:
+        return str(weights.location)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return str(snapshot_download(str(weights.location), revision=weights.revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise EngineError(
+            f"{weights.location}@{weights.revision} could not be fetched: "
+            f"{str(error).splitlines()[0]} Check the repository and the network, or set "
+            "model.weights to a local directory.",
+            code="missing_weights",
+        ) from error
