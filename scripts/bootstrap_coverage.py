@@ -2,9 +2,10 @@
 
     python scripts/bootstrap_coverage.py [--runs 1000]
 
-Two cases, as the verdicts use them: 0/1 items (score interval) with the flip rates that
-quantisation shows, and graded items (bootstrap). Prints one line per setting; a nominal 95 %
-interval should cover in 93 to 97 % of 1,000 runs, more where few items ever flip.
+Three cases, as the verdicts use them: the difference of 0/1 items (score interval) with the flip
+rates that quantisation shows, their recovery (the same over the baseline's score), and graded items
+(bootstrap). Prints one line per setting; a nominal 95 % interval should cover in 93 to 97 % of
+1,000 runs, more where few items ever flip.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import argparse
 
 import numpy as np
 
-from bench.quality.paired import bootstrap, mcnemar_p, tango_interval
+from bench.quality.paired import bootstrap, mcnemar_p, recovery_interval, tango_interval
 
 # (items, share lost, share won): from no effect to the 3-bit control of a tiny model.
 BINARY = (
     (100, 0.02, 0.02), (480, 0.01, 0.01), (960, 0.002, 0.002), (960, 0.01, 0.005),
     (960, 0.021, 0.004), (5000, 0.03, 0.02),
 )  # fmt: skip
+# (items, right in both, share lost, share won): what the baseline's own uncertainty does to a ratio.
+RECOVERY = ((960, 0.93, 0.021, 0.004), (200, 0.30, 0.20, 0.05), (100, 0.10, 0.20, 0.10))
 GRADED = ((30, 0.1), (60, 0.1), (400, 0.1), (400, 1.0))
 
 
@@ -33,6 +36,9 @@ def main() -> None:
     print(f"{'items':>6} {'lost':>6} {'won':>6} {'covered':>8} {'rejected':>9}  score interval")
     for n, lost, won in BINARY:
         print(binary_line(rng, n, lost, won, args.runs))
+    print(f"{'items':>6} {'lost':>6} {'won':>6} {'covered':>8}  recovery")
+    for n, right, lost, won in RECOVERY:
+        print(recovery_line(rng, n, right, lost, won, args.runs))
     print(f"{'items':>6} {'spread':>13} {'covered':>8} {'':>9}  bootstrap")
     for n, spread in GRADED:
         print(graded_line(rng, n, spread, args.runs))
@@ -47,6 +53,18 @@ def binary_line(rng: np.random.Generator, n: int, lost: float, won: float, runs:
         covered += interval.low <= won - lost <= interval.high
         rejected += mcnemar_p(int(b), int(c)) < 0.05
     return f"{n:6} {lost:6.3f} {won:6.3f} {covered / runs:8.3f} {rejected / runs:9.3f}"
+
+
+def recovery_line(
+    rng: np.random.Generator, n: int, right: float, lost: float, won: float, runs: int
+) -> str:
+    """Coverage of variant ÷ baseline, as the verdict computes it."""
+    truth = (right + won) / (right + lost)
+    covered = 0
+    for both, b, c, _ in rng.multinomial(n, [right, lost, won, 1 - right - lost - won], runs):
+        found = recovery_interval(int(b), int(c), int(both) + int(b), n)
+        covered += found.low <= truth <= found.high
+    return f"{n:6} {lost:6.3f} {won:6.3f} {covered / runs:8.3f}"
 
 
 def graded_line(rng: np.random.Generator, n: int, spread: float, runs: int) -> str:

@@ -74,6 +74,11 @@ def tango_interval(lost: int, won: int, n: int, confidence: float = CONFIDENCE) 
     return Interval(value=estimate, low=low, high=high)
 
 
+def recovery_interval(lost: int, won: int, right: int, n: int) -> Interval:
+    """Variant ÷ baseline of paired 0/1 items, of which the baseline has `right` right."""
+    return tango_interval(lost, won, n).over(right / n)
+
+
 def _score(difference: float, won: int, lost: int, n: int) -> float:
     """Tango's statistic for a true difference: falls from large to small as that rises."""
     a = 2 * n
@@ -104,11 +109,12 @@ def _root(f: Callable[[float], float], low: float, high: float) -> float:
 def bootstrap(
     base: Floats, variant: Floats, weights: Floats, statistic: Callable[[Floats, Floats], Floats]
 ) -> Interval:
-    """Paired percentile bootstrap over items: both scores of an item are drawn together.
+    """Paired bootstrap over items: both scores of an item are drawn together.
 
     `statistic` takes weighted means of base and variant (arrays of resamples) and gives what the
     interval is of. Repeats of one item must have been averaged before: items are the clusters.
-    Seeded. Efron & Tibshirani 1993, chapter 13.
+    Seeded. Percentiles (Efron & Tibshirani 1993, chapter 13), taken further out for few items as a
+    t interval would be (Hesterberg 2015, "expanded percentile"): plain ones cover 91 % for 30.
     """
     n = len(base)
     if n < 2:
@@ -126,13 +132,21 @@ def bootstrap(
             )
         )
     values = statistic(np.concatenate([m[0] for m in means]), np.concatenate([m[1] for m in means]))
-    tail = (1 - CONFIDENCE) / 2 * 100
+    tail = 100 * _expanded_tail(n)
     low, high = np.percentile(values, [tail, 100 - tail])
     centre = statistic(
         np.array([np.average(base, weights=weights)]),
         np.array([np.average(variant, weights=weights)]),
     )
     return Interval(value=float(centre[0]), low=float(low), high=float(high))
+
+
+def _expanded_tail(n: int) -> float:
+    """Share cut off at each end: 2.5 % for many items, less for few."""
+    from scipy.special import ndtr, stdtrit
+
+    t = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
+    return float(ndtr(-math.sqrt(n / (n - 1)) * t))
 
 
 def sign_flip_p(differences: Floats) -> float:
