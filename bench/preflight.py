@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.catalogue import Catalogue, match_gpu
+from bench.engines.cpu import cpu_flags
 from bench.errors import InputError
 from bench.evaluators.lm_eval import check as check_quality
 from bench.fit.alternatives import alternatives
@@ -14,7 +15,6 @@ from bench.fit.fit import fit, suggested_max_model_len, with_alternatives
 from bench.fit.headroom import is_cpu
 from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
-from bench.meters.cpu import cpu_flags
 from bench.meters.gpus import GpuList, host_memory_bytes, list_gpus
 from bench.model_config import hub_config, read_config
 from bench.plan import check_workload

@@ -21,7 +21,7 @@ BINARY = (
     (100, 0.02, 0.02), (480, 0.01, 0.01), (960, 0.002, 0.002), (960, 0.01, 0.005),
     (960, 0.021, 0.004), (5000, 0.03, 0.02),
 )  # fmt: skip
-# (items, right in both, share lost, share won): what the baseline's own uncertainty does to a ratio.
+# (items, share right in both, lost, won): what the uncertainty of the baseline does to a ratio.
 RECOVERY = ((960, 0.93, 0.021, 0.004), (200, 0.30, 0.20, 0.05), (100, 0.10, 0.20, 0.10))
 GRADED = ((30, 0.1), (60, 0.1), (400, 0.1), (400, 1.0))
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.engines import dummy
+from bench.engines.cpu import cpu_flags
 from bench.engines.exchange import Target
 from bench.engines.failures import classify, message_of
 from bench.engines.guard import GuardedProcess
@@ -42,7 +43,7 @@ def argv(spec: RunSpec, weights: Weights, port: int) -> tuple[str, ...]:
     if weights.source == "dummy":
         words += ["--load-format", "dummy"]
     words += ["--host", "127.0.0.1", "--port", str(port), "--seed", str(spec.seed)]
-    dtype = engine.dtype or _dtype(spec)
+    dtype = engine.dtype or default_dtype(spec, cpu_flags())
     if dtype is not None:
         words += ["--dtype", dtype]
     if engine.max_model_len is not None:
@@ -80,14 +81,16 @@ def _engine(spec: RunSpec) -> VllmSpec:
     return spec.engine
 
 
-def _dtype(spec: RunSpec) -> str | None:
+def default_dtype(spec: RunSpec, flags: frozenset[str]) -> str | None:
     """vLLM's choice on GPUs; on a CPU float32, the fast one without AVX-512 BF16.
 
-    Kernels of 4-bit weights with 16-bit activations know no float32: they get bfloat16.
+    Kernels of 4-bit weights with 16-bit activations know no float32, nor does the INT8 kernel of
+    processors with AMX (it dies at the first request): they get bfloat16.
     """
     if spec.gpus > 0:
         return None
-    return "bfloat16" if spec.quant.activation_bits == 16 else "float32"
+    amx = spec.quant.name == "int8" and "amx_int8" in flags
+    return "bfloat16" if amx or spec.quant.activation_bits == 16 else "float32"
 
 
 def _eager(spec: RunSpec) -> bool:

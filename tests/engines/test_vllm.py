@@ -15,8 +15,16 @@ import pytest
 from bench.engine_log import parse_engine_log
 from bench.engines import load_engine
 from bench.engines.guard import GuardedProcess
-from bench.engines.vllm import Launched, argv, claim_port, environment, last_line
+from bench.engines.vllm import (
+    Launched,
+    argv,
+    claim_port,
+    default_dtype,
+    environment,
+    last_line,
+)
 from bench.errors import EngineError, InputError
+from bench.preflight import check_kernels
 from bench.server import Server
 from bench.spec import RunSpec
 from bench.weights import Weights
@@ -59,12 +67,27 @@ def test_choices_of_the_user_come_before_the_defaults(run_spec: Spec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quant", "dtype"),
-    [("none", "float32"), ("int8", "float32"), ("fp8", "float32"), ("awq", "bfloat16")],
+    ("quant", "flags", "dtype"),
+    [
+        ("none", "avx2 amx_int8", "float32"),
+        ("int8", "avx2", "float32"),
+        ("int8", "avx2 amx_int8", "bfloat16"),  # "expect A to be bfloat16 or half"
+        ("fp8", "avx2", "float32"),
+        ("awq", "avx512f", "bfloat16"),
+    ],
 )
-def test_the_data_type_on_a_cpu_follows_the_kernels(run_spec: Spec, quant: str, dtype: str) -> None:
-    words = argv(run_spec(quant=quant), LOCAL, 1)
-    assert words[words.index("--dtype") + 1] == dtype
+def test_the_data_type_on_a_cpu_follows_the_kernels(
+    run_spec: Spec, quant: str, flags: str, dtype: str
+) -> None:
+    assert default_dtype(run_spec(quant=quant), frozenset(flags.split())) == dtype
+
+
+def test_four_bits_without_avx512_are_refused_before_the_launch(run_spec: Spec) -> None:
+    four_bit = run_spec(quant="gptq")
+    with pytest.raises(InputError, match="needs AVX-512, which this CPU lacks"):
+        check_kernels(four_bit, frozenset({"avx2"}))
+    check_kernels(four_bit, frozenset({"avx2", "avx512f"}))
+    check_kernels(run_spec(quant="int8"), frozenset({"avx2"}))
 
 
 def test_dummy_weights_are_asked_for(run_spec: Spec) -> None:
