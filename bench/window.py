@@ -121,33 +121,42 @@ def _heads(data: PointData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Steadiness:
-    """How the two halves of the window compare: relative difference and its p-value (Welch)."""
+    """How the two halves of the window compare: relative difference and its p-value (Welch); and
+    the p-value of a slope all through it (t test of the regression on time)."""
 
     relative_difference: float
     p_value: float
+    slope_p_value: float
 
     @property
     def steady(self) -> bool:
-        """Not both large and beyond chance."""
-        return abs(self.relative_difference) <= DRIFT_LIMIT or self.p_value >= 0.01
+        """Not both large and beyond chance, by either test."""
+        beyond_chance = min(self.p_value, self.slope_p_value) < 0.01
+        return abs(self.relative_difference) <= DRIFT_LIMIT or not beyond_chance
 
 
 def steadiness(rates: Floats) -> Steadiness | None:
     """Compare the halves of a binned rate; None when nothing happened at all."""
     from scipy.special import stdtr
 
-    half = len(rates) // 2
-    a, b = rates[:half], rates[half:]
+    n = len(rates)
+    a, b = rates[: n // 2], rates[n // 2 :]
     centre = float(rates.mean())
     if centre == 0:
         return None
     difference = float(b.mean() - a.mean())
     va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
-    if va + vb == 0:
-        return Steadiness(relative_difference=difference / centre, p_value=float(difference == 0))
-    degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    p = 2 * float(stdtr(degrees, -abs(difference) / (va + vb) ** 0.5))
-    return Steadiness(relative_difference=difference / centre, p_value=p)
+    p = float(difference == 0)
+    if va + vb > 0:
+        degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+        p = 2 * float(stdtr(degrees, -abs(difference) / (va + vb) ** 0.5))
+    time = np.arange(n) - (n - 1) / 2
+    slope = float(time @ rates / (time @ time))
+    left = float(np.square(rates - centre - slope * time).sum()) / (n - 2)
+    slope_p = float(slope == 0)
+    if left > 0:
+        slope_p = 2 * float(stdtr(n - 2, -abs(slope) * float(time @ time) ** 0.5 / left**0.5))
+    return Steadiness(relative_difference=difference / centre, p_value=p, slope_p_value=slope_p)
 
 
 def in_flight(data: PointData, at_ns: Int64) -> Int64:
