@@ -1,0 +1,1 @@
+"""The report as one HTML file: sections from values, pictures inside, nothing from the network."""

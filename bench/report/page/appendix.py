@@ -1,0 +1,152 @@
+"""What an engineer wants to check: the certificate, formulae, inputs, and how to do it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from bench.codec import encode
+from bench.compare.variant import Measured
+from bench.finding import Finding
+from bench.metrics import METRICS
+from bench.power.table import POWER_METRICS
+from bench.report.numbers import quantity
+from bench.report.page.blocks import Block, Cell, Fold, Listing, Mood, Section, Table, Text, word
+from bench.report.page.material import Material, load_words
+
+_MOODS: dict[str, Mood] = {"pass": "good", "info": "", "warn": "doubt", "fail": "bad"}
+_ORDER = {"pass": 0, "info": 1, "warn": 2, "fail": 3}
+
+
+def certificate(m: Material) -> Section | None:
+    """Every check at every load point, and the text of each."""
+    blocks: list[Block] = []
+    for one in m.runs:
+        if one.measurement.points:
+            blocks.append(_matrix(one, m.name(one)))
+        blocks.append(_texts(one, m.name(one)))
+    if not blocks:
+        return None
+    return Section(name="certificate", heading="Validity certificate", blocks=blocks)
+
+
+def _matrix(one: Measured, name: str) -> Table:
+    points = one.measurement.points
+    codes = dict.fromkeys(f.code for p in points for f in p.findings)
+    rows = []
+    for code in codes:
+        cells = [word(code)]
+        for p in points:
+            found = [f for f in p.findings if f.code == code]
+            worst = max(found, key=lambda f: _ORDER[f.severity]) if found else None
+            cells.append(word(None) if worst is None else _cell(worst))
+        rows.append(cells)
+    columns = ("check", *(load_words(p) for p in points))
+    return Table(caption=f"{name}: every check at every load point", columns=columns, rows=rows,
+                 left=range(len(columns)))  # fmt: skip
+
+
+def _cell(f: Finding) -> Cell:
+    figure = "" if f.figure is None else quantity(f.figure)
+    unit = "" if f.unit in (None, "1") else f" {f.unit}"
+    return Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=figure and figure + unit)
+
+
+def _texts(one: Measured, name: str) -> Table:
+    """Each sentence once, the gravest first, with the load points that have it."""
+    where: dict[tuple[str, str, str], list[str]] = {}
+    found = [("run", f) for f in one.measurement.findings]
+    found += [(p.point.label, f) for p in one.measurement.points for f in p.findings]
+    for place, f in found:
+        where.setdefault((f.severity, f.code, f.text), []).append(place)
+    rows = [
+        [Cell(text=severity.upper(), mood=_MOODS[severity]), word(code), word(text),
+         word(", ".join(places))]
+        for (severity, code, text), places in sorted(
+            where.items(), key=lambda i: -_ORDER[i[0][0]])
+    ]  # fmt: skip
+    return Table(caption=f"{name}: what each check found", rows=rows, left=(0, 1, 2, 3),
+                 columns=("outcome", "check", "finding", "where"))  # fmt: skip
+
+
+def formulae(m: Material) -> Section | None:
+    """Every formula and every input, behind folds."""
+    blocks: list[Block] = []
+    if m.runs:
+        rows = [[word(d.name), word(d.unit), word(d.formula)] for d in (*METRICS, *POWER_METRICS)]
+        table = Table(caption="Metrics and their formulae", rows=rows, left=(0, 1, 2),
+                      columns=("metric", "unit", "formula"))  # fmt: skip
+        blocks.append(Fold(title="Formulae", blocks=[table]))
+    for one in m.runs:
+        name = m.name(one)
+        for title, data in (
+            ("Configuration", encode(one.run.spec)),
+            ("Fit before the launch", one.run.fit),
+            ("Calibration of the load generator", one.run.calibration),
+            ("What the engine said", one.run.engine_facts),
+        ):
+            if data:
+                blocks.append(Fold(title=f"{title}: {name}", blocks=[_inputs(title, data)]))
+    if not blocks:
+        return None
+    return Section(name="formulae", heading="Formulae and inputs", blocks=blocks)
+
+
+def _inputs(title: str, data: Mapping[str, Any]) -> Table:
+    rows = [[word(key), word(value)] for key, value in _flat(data)]
+    return Table(caption=title, columns=("key", "value"), rows=rows, left=(0, 1))
+
+
+def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and their values as text; None is shown as `null`."""
+    for key, value in data.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{name}.")
+        elif isinstance(value, (list, tuple)) and any(isinstance(v, (Mapping, str)) for v in value):
+            for n, v in enumerate(value):
+                yield from _flat({str(n): v}, f"{name}.")
+        else:
+            yield name, "null" if value is None else str(value)
+
+
+def reproduce(m: Material) -> Section:
+    """The exact commands, versions and hashes."""
+    blocks: list[Block] = [Text(text="This page again:"), Listing(text=m.command)]
+    for one in m.runs:
+        p = one.run.provenance
+        blocks.append(Text(lead=m.name(one), text=f"the run in {one.run.path}:"))
+        if p.get("command"):
+            blocks.append(Listing(text=_command(p["command"])))
+        server = one.run.server or {}
+        if server.get("argv"):
+            blocks.append(Text(text="which started the engine as:"))
+            blocks.append(Listing(text=shlex.join(map(str, server["argv"]))))
+        rows = [[word(k), word(v)] for k, v in _versions(one)]
+        blocks.append(Table(caption=f"{m.name(one)}: versions and hashes", rows=rows, left=(0, 1),
+                            columns=("what", "value")))  # fmt: skip
+    return Section(name="reproduce", heading="How to reproduce", blocks=blocks)
+
+
+def _command(argv: list[str]) -> str:
+    """The command as one types it, however Python was told to start it."""
+    name = PurePath(argv[0]).name
+    return shlex.join(["bench" if name in ("bench", "cli.py", "__main__.py") else argv[0], *argv[1:]])
+
+
+def _versions(one: Measured) -> Iterator[tuple[str, str]]:
+    p = dict(one.run.provenance)
+    packages, hashes = p.pop("packages", None) or {}, p.pop("weights_sha256", None) or {}
+    p.pop("command", None)
+    for key, value in p.items():
+        yield key.replace("_", " "), "not known" if value is None else str(value)
+    checkpoint = one.run.spec.model.checkpoints.get(one.run.spec.quant.name)
+    if checkpoint is not None:
+        yield "checkpoint", f"{checkpoint.repo} @ {checkpoint.revision}"
+    for name, version in packages.items():
+        if version is not None:
+            yield name, str(version)
+    for name, digest in hashes.items():
+        yield f"sha256 of {name}", str(digest)

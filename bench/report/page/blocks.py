@@ -1,0 +1,136 @@
+"""What a page is made of. Plain text throughout: escaping is the template's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from bench.report.numbers import with_interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench.metrics import Metric
+
+Mood = Literal["", "good", "doubt", "bad"]
+"""What a word or a row says of itself beside its text: never colour alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell: what is read, and the number itself for programs; `note` stands small below."""
+
+    text: str
+    value: float | None = None
+    note: str = ""
+    mood: Mood = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """`columns` are headings; the first cell of a row names it. `left` are places of columns with
+    text; the others hold numbers."""
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    left: Sequence[int] = (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture by its file name, the sentence under it, and the numbers it shows as a table."""
+
+    kind: ClassVar[str] = "picture"
+    name: str
+    caption: str
+    draw: Callable[[], Figure]
+    numbers: Table | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph; `lead` is a word before it that carries the mood."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    lead: str = ""
+    mood: Mood = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A command or other lines to be copied as they are."""
+
+    kind: ClassVar[str] = "listing"
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Blocks behind a title that opens them; print shows them all."""
+
+    kind: ClassVar[str] = "fold"
+    title: str
+    blocks: Sequence[Block]
+
+
+Block = Table | Picture | Text | Listing | Fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the page under its heading; `name` is its anchor."""
+
+    name: str
+    heading: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The whole page. `made` says by what and when."""
+
+    title: str
+    sections: Sequence[Section]
+    made: str
+
+    def pictures(self) -> list[Picture]:
+        """Every picture of the page, those in folds too, in order."""
+        return [p for s in self.sections for p in _pictures(s.blocks)]
+
+
+def _pictures(blocks: Sequence[Block]) -> list[Picture]:
+    found: list[Picture] = []
+    for block in blocks:
+        if isinstance(block, Picture):
+            found.append(block)
+        elif isinstance(block, Fold):
+            found += _pictures(block.blocks)
+    return found
+
+
+def word(text: object) -> Cell:
+    """A cell of text; `–` for None."""
+    return Cell(text="–" if text is None else str(text))
+
+
+def measured(metric: Metric | None, *, note: str = "") -> Cell:
+    """A cell of a metric as the terminal shows it: interval, share in %, withheld or `–`."""
+    if metric is None:
+        return Cell(text="–")
+    if metric.value is None:
+        if metric.withheld_value is not None:
+            return Cell(text="withheld", mood="bad")
+        return Cell(text="–", note=note)
+    if metric.unit == "1":
+        return Cell(text=f"{metric.value:.1%}", value=metric.value, note=note)
+    text = with_interval(metric.value, metric.ci_low, metric.ci_high)
+    return Cell(text=text, value=metric.value, note=note)
+
+
+def rows_of(*rows: Sequence[object]) -> list[list[Cell]]:
+    """Rows of cells from cells and plain values."""
+    return [[c if isinstance(c, Cell) else word(c) for c in row] for row in rows]

@@ -1,0 +1,62 @@
+"""From what is known to the page: every section that has data, then HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from itertools import groupby
+
+from bench.report.page import appendix, hardware, money, speed, variants, verdict
+from bench.report.page.blocks import Block, Page, Picture
+from bench.report.page.material import Material
+
+SECTIONS = (
+    verdict.verdict,
+    speed.headline,
+    speed.throughput,
+    speed.latency,
+    speed.time_line,
+    hardware.memory,
+    hardware.energy,
+    variants.quality,
+    variants.variants,
+    money.cost,
+    money.claims,
+    appendix.certificate,
+    appendix.formulae,
+    appendix.reproduce,
+)
+"""In the order of the page; each gives None where it has nothing to show."""
+
+
+def page(material: Material, title: str) -> Page:
+    """The page of the material."""
+    found = [make(material) for make in SECTIONS]
+    made = f"bench {material.version}, {material.made}"
+    return Page(title=title, sections=[s for s in found if s is not None], made=made)
+
+
+def html(made: Page) -> str:
+    """The page as one HTML document that needs nothing else. All text is escaped."""
+    import jinja2
+    from markupsafe import Markup
+
+    from bench.report.pictures import style
+
+    def picture(p: Picture) -> Markup:
+        with style.styled():
+            return Markup(style.svg(p.draw(), p.name))  # noqa: S704 -- escaped by matplotlib
+
+    folder = files("bench.report.page")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["groupby_runs"] = _runs_of_a_kind
+    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    css = Markup((folder / "page.css").read_text(encoding="utf-8"))  # noqa: S704 -- our own file
+    return template.render(page=made, css=css, picture=picture)
+
+
+def _runs_of_a_kind(blocks: Iterable[Block]) -> list[tuple[str, list[Block]]]:
+    """Neighbouring blocks of one kind together: pictures stand beside each other."""
+    return [(kind, list(group)) for kind, group in groupby(blocks, key=lambda b: b.kind)]

@@ -1,0 +1,111 @@
+"""What a page is made from, and the words in which it speaks of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.claims.verdict import Assessment
+from bench.compare.compare import Comparison
+from bench.compare.variant import Measured
+from bench.metrics import Metric, PointMeasurement
+from bench.report.numbers import with_interval
+from bench.spec import SloSpec
+from bench.tco.answer import TcoAnswer
+from bench.tco.of_run import slo_met
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Runs with their measurements, and what was made of them. `command` makes the page again."""
+
+    runs: Sequence[Measured] = ()
+    comparison: Comparison | None = None
+    cost: TcoAnswer | None = None
+    claims: Sequence[Assessment] = ()
+    command: str = ""
+    version: str = ""
+    made: str = ""
+
+    def name(self, one: Measured) -> str:
+        """How a run is called here: as in the comparison, else by model and quantisation."""
+        for row in self.comparison.rows if self.comparison else ():
+            if one.run.path in row.runs:
+                return row.name
+        return subject(one)
+
+
+def subject(one: Measured) -> str:
+    """What was measured, as short as can be: `tiny · fp8`; for an endpoint what it serves."""
+    spec, server = one.run.spec, one.run.server or {}
+    if spec.engine.kind == "endpoint":
+        return str(server.get("served_model") or "endpoint")
+    return f"{spec.model.name} · {spec.quant.name}"
+
+
+def hardware(one: Measured) -> str:
+    """The GPUs, or the host's processor."""
+    spec = one.run.spec
+    if spec.gpus:
+        return f"{spec.gpus} × {spec.gpu.title}"
+    host = one.run.provenance
+    return f"{host.get('host_cpu') or 'unknown CPU'}, {host.get('host_cpu_count')} cores, no GPU"
+
+
+def engine(one: Measured) -> str:
+    """The engine with its version; the address of an endpoint."""
+    spec, server = one.run.spec, one.run.server or {}
+    if spec.engine.kind == "endpoint":
+        return f"the server at {server.get('base_url', '?')}"
+    return f"{spec.engine.kind} {server.get('engine_version') or ''}".strip()
+
+
+def asked(one: Measured) -> str:
+    """Workload and load in words."""
+    w, load = one.run.spec.workload, one.run.spec.load
+    lengths = [v if isinstance(v, int) else f"{v.dist} of" for v in (w.input_tokens, w.output_tokens)]
+    tokens = f"{lengths[0]} tokens in, {lengths[1]} tokens out"
+    points = len(one.measurement.points)
+    return (
+        f"{w.name} ({tokens}), {load.mode} loop, {points} load point{'s' if points != 1 else ''} "
+        f"with {load.repeats} repeat{'s' if load.repeats != 1 else ''} each"
+    )
+
+
+def load_words(point: PointMeasurement) -> str:
+    """A load point in words: `16 in flight`, `2.5 req/s`."""
+    p = point.point
+    if p.mode == "closed":
+        return f"{p.concurrency} in flight"
+    if p.rate_per_s is None:
+        return "as traced"
+    to = "" if p.rate_to_per_s is None else f" to {p.rate_to_per_s:g}"
+    return f"{p.rate_per_s:g}{to} req/s"
+
+
+def slo_words(slo: SloSpec) -> str:
+    """The SLO in words."""
+    return f"p{slo.percentile:g} of TTFT ≤ {slo.ttft_ms:g} ms and of TPOT ≤ {slo.tpot_ms:g} ms"
+
+
+def kept_slo(one: Measured, point: PointMeasurement) -> bool | None:
+    """Whether a load point that can be trusted kept its SLO; None where that is not known."""
+    return slo_met(point, one.run.spec.workload.slo) if point.valid else None
+
+
+def fastest(one: Measured) -> PointMeasurement | None:
+    """The load point with the highest output rate that is shown."""
+    known = [p for p in one.measurement.headline if rate(p).value is not None]
+    return max(known, key=lambda p: rate(p).value or 0.0) if known else None
+
+
+def rate(point: PointMeasurement) -> Metric:
+    """The output rate of a load point."""
+    return point.metrics["output_tokens_per_s"]
+
+
+def said(metric: Metric) -> str:
+    """A metric with its interval and without its unit."""
+    if metric.value is None:
+        return "–"
+    return with_interval(metric.value, metric.ci_low, metric.ci_high)

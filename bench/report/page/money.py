@@ -1,0 +1,211 @@
+"""Cost answers and claims."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.claims.verdict import Assessment
+from bench.report.claim_table import why
+from bench.report.page.blocks import Block, Cell, Fold, Mood, Picture, Section, Table, Text, word
+from bench.report.page.material import Material
+from bench.tco.answer import Option, TcoAnswer
+from bench.tco.apis import ApiAnswer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BARS = 10
+
+
+def cost(m: Material) -> Section | None:
+    """The three levels, what they are made of, break-evens and what moves them."""
+    a = m.cost
+    if a is None:
+        return None
+    words = "".join(f" [{word.upper()}]" for word in a.words)
+    blocks: list[Block] = [Text(text=" ".join(a.note.split()))] if a.note else []
+    blocks += [Text(lead="Licence", text=line, mood="doubt") for line in a.licence]
+    blocks += [_levels(a, words), _waterfall(a, words)]
+    if a.curve:
+        blocks.append(_breakeven(a, words))
+    if a.bars:
+        blocks.append(_tornado(a, words))
+    blocks += [_options(a, words), _apis(a, words)]
+    if a.correct:
+        blocks.append(_correct(a, words))
+    blocks += [Text(lead="Caveat", text=line, mood="doubt") for line in a.caveats]
+    blocks.append(Fold(title="Every input that was not measured", blocks=[_assumed(a, words)]))
+    return Section(name="cost", heading="Cost", blocks=blocks)
+
+
+def _usd(value: float | None, places: int = 4) -> Cell:
+    return word(None) if value is None else Cell(text=f"{value:,.{places}f}", value=value)
+
+
+def _levels(a: TcoAnswer, words: str) -> Table:
+    levels = (a.levels.marginal, a.levels.utilised, a.levels.loaded)
+    rows = [
+        [word("input"), *(_usd(None if v.input is None else float(v.input)) for v in levels)],
+        [word("output"), *(_usd(None if v.output is None else float(v.output)) for v in levels)],
+        [word("blended"), *(_usd(float(v.blended)) for v in levels)],
+    ]
+    spread = a.uncertain.get("usd_per_mtok_blended")
+    if spread is not None:
+        text = f"{spread['p5']:,.4f} / {spread['p50']:,.4f} / {spread['p95']:,.4f}"
+        rows.append([word("blended, P5 / P50 / P95"), word(""), word(""), word(text)])
+    caption = f"Cost per M tokens in ${words}: throughput from {a.throughput_source}"
+    return Table(caption=caption, columns=("", "marginal", "utilised", "fully loaded"), rows=rows)
+
+
+def _waterfall(a: TcoAnswer, words: str) -> Picture:
+    demand = float(a.work.demand)
+    named = {"hardware": a.bill.hardware, "site": a.bill.site, "energy": a.bill.energy,
+             "staff": a.bill.staff}  # fmt: skip
+    parts = {name: float(usd) / demand for name, usd in named.items() if float(usd)}
+    rows = [[word(name), _usd(usd), _usd(usd * demand, 2)] for name, usd in parts.items()]
+    rows.append([word("fully loaded"), _usd(float(a.levels.loaded.blended)),
+                 _usd(float(a.bill.total), 2)])  # fmt: skip
+
+    def draw() -> Figure:
+        from bench.report.pictures.money import waterfall
+
+        return waterfall(parts, f"fully loaded cost{words}")
+
+    caption = f"What the fully loaded cost is made of, on the basis “{a.basis}”."
+    table = Table(caption="Parts of the cost", columns=("part", "$/M tokens", "$/month"), rows=rows)
+    return Picture(name="waterfall", caption=caption, draw=draw, numbers=table)
+
+
+def _breakeven(a: TcoAnswer, words: str) -> Picture:
+    apis = {api.key: float(api.price) for api in a.apis}
+    rows = [
+        [word(f"{p.mtok_per_month:,.4g}"), _usd(p.usd_per_mtok), _usd(p.p5), _usd(p.p95)]
+        for p in a.curve[::10]
+    ]
+    table = Table(caption="Own servers, $/M tokens", rows=rows,
+                  columns=("M tokens/month", "central", "P5", "P95"))  # fmt: skip
+
+    def draw() -> Figure:
+        from bench.report.pictures.money import breakeven
+
+        return breakeven(a.curve, apis, float(a.work.demand), f"own servers or an API{words}")
+
+    band = f"; the band is P5 to P95 of {a.draws:,} draws" if a.draws else ""
+    caption = (
+        "Below an API's line, own servers are cheaper than that API. Teeth are further servers"
+        f"{band}. API prices are drawn at their quoted values."
+    )
+    return Picture(name="breakeven", caption=caption, draw=draw, numbers=table)
+
+
+def _tornado(a: TcoAnswer, words: str) -> Picture:
+    rows = [
+        [word(b.key), word(f"{b.input_p10:,.4g}"), word(f"{b.input_p90:,.4g}"),
+         _usd(b.result_p10), _usd(b.result_p90)]
+        for b in a.bars
+    ]  # fmt: skip
+    columns = ("input", "P10", "P90", "$/M tokens at P10", "$/M tokens at P90")
+    table = Table(caption="Each input at P10 and P90, the others fixed", columns=columns, rows=rows)
+
+    def draw() -> Figure:
+        from bench.report.pictures.money import tornado
+
+        centre = float(a.levels.loaded.blended)
+        return tornado(a.bars[:_BARS], centre, f"what moves the cost{words}")
+
+    caption = f"The {min(_BARS, len(a.bars))} inputs that move the fully loaded cost most."
+    return Picture(name="tornado", caption=caption, draw=draw, numbers=table)
+
+
+def _options(a: TcoAnswer, words: str) -> Table:
+    columns = ("way", "servers", "$/month", "$/M tokens", "rent")
+    return Table(caption=f"Ways to have the servers, fully loaded{words}", columns=columns,
+                 rows=[_option(o) for o in a.options], left=(0, 4))  # fmt: skip
+
+
+def _option(o: Option) -> list[Cell]:
+    name = word(o.basis.replace("_", " "))
+    if o.bill is None or o.levels is None:
+        return [name, word(None), word(None), word(None), word(o.why_not or "")]
+    row = o.price
+    rent = "" if row is None else f"${row.usd:g}/GPU-h, {row.provider}, as of {row.as_of}"
+    rent += ", unverified" if row is not None and not row.verified else ""
+    return [name, word(f"{float(o.bill.servers):.0f}"), _usd(float(o.bill.total), 2),
+            _usd(float(o.levels.loaded.blended)), word(rent)]  # fmt: skip
+
+
+def _apis(a: TcoAnswer, words: str) -> Table:
+    columns = ("API", "$/M tokens", "$/month", "break-even, M tokens/month", "for good above",
+               "payback, months", "NPV, $", "P(own is cheaper)", "prices as of")  # fmt: skip
+    return Table(caption=f"Against each API{words}", columns=columns,
+                 rows=[_api(api) for api in a.apis], left=(0, 8))  # fmt: skip
+
+
+def _api(api: ApiAnswer) -> list[Cell]:
+    even = api.breakeven
+    first = word("none") if even.first is None else Cell(text=f"{even.first:,.0f}", value=even.first)
+    odds = api.p_self_host_cheaper
+    dates = ", ".join(sorted({row.as_of for row in api.rows.values()}))
+    doubt = "" if all(row.verified for row in api.rows.values()) else ", unverified"
+    return [
+        word(api.key), _usd(float(api.price)), _usd(float(api.monthly), 2), first,
+        _usd(even.for_good_above, 0),
+        word("none") if api.payback_months is None else _usd(api.payback_months, 1),
+        _usd(None if api.npv is None else float(api.npv), 0),
+        word(None) if odds is None else Cell(text=f"{odds:.1%}", value=odds),
+        word(dates + doubt),
+    ]  # fmt: skip
+
+
+def _correct(a: TcoAnswer, words: str) -> Table:
+    known = {True: "equivalent", False: "not equivalent: not comparable", None: "not known"}
+    rows = [[word(c.key), _usd(float(c.usd), 6), word(f"{c.pass_rate:.3f}"), word(known[c.equivalent])]
+            for c in a.correct]  # fmt: skip
+    return Table(caption=f"Cost per correct answer{words}", rows=rows, left=(0, 3),
+                 columns=("who", "$", "pass rate", "quality"))  # fmt: skip
+
+
+def _assumed(a: TcoAnswer, words: str) -> Table:
+    rows = []
+    for one in a.assumed:
+        f = one.figure
+        how = f.arose + ("" if f.verified else ", unverified")
+        how += f", {one.age_days} days old" if one.age_days else ""
+        span = "" if f.low is None or f.high is None else f"{f.low:,.6g} to {f.high:,.6g}"
+        rows.append([word(one.key), Cell(text=f"{f.value:,.6g}", value=f.value), word(span), word(how),
+                     word(f.as_of), word(f.source)])  # fmt: skip
+    return Table(caption=f"Not measured{words}", rows=rows, left=(0, 3, 4, 5),
+                 columns=("input", "value", "range", "how", "as of", "source"))  # fmt: skip
+
+
+_MOODS: dict[str, Mood] = {
+    "confirmed": "good", "refuted": "bad", "impossible": "bad", "not comparable": "doubt",
+    "untested": "doubt",
+}  # fmt: skip
+
+
+def claims(m: Material) -> Section | None:
+    """Verdicts in a table, the evidence of each behind a fold."""
+    if not m.claims:
+        return None
+    rows = [
+        [word(a.claim), Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]), word(why(a))]
+        for a in m.claims
+    ]
+    table = Table(caption="Published numbers and what became of them", rows=rows,
+                  columns=("claim", "verdict", "why"), left=(0, 1, 2))  # fmt: skip
+    folds = [Fold(title=f"{a.claim}: {a.verdict}", blocks=_evidence(a)) for a in m.claims]
+    return Section(name="claims", heading="Claims", blocks=[table, *folds])
+
+
+def _evidence(a: Assessment) -> list[Block]:
+    blocks: list[Block] = [Text(lead=a.who, text=f"“{' '.join(a.quote.split())}”")]
+    for check in a.checks:
+        informs = check.verdict == "possible" and check.kind in ("arithmetic", "cost")
+        lead = f"{check.kind}: {'beside it' if informs else check.verdict}"
+        blocks.append(Text(lead=lead, text="\n".join(check.evidence)))
+    if a.note is not None:
+        blocks.append(Text(lead="note", text=" ".join(a.note.split())))
+    if a.settle_with is not None:
+        blocks.append(Text(lead="settle with", text=a.settle_with))
+    return blocks

@@ -1,0 +1,249 @@
+"""Speed: the headline table, throughput against interactivity, latencies, and the time line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.compare.variant import Measured
+from bench.histogram import Histogram, histograms
+from bench.metrics import METRICS, Metric, PointMeasurement, steady_parts
+from bench.power.table import POWER_METRICS
+from bench.report.page.blocks import (
+    Block,
+    Cell,
+    Fold,
+    Picture,
+    Section,
+    Table,
+    Text,
+    measured,
+    rows_of,
+    word,
+)
+from bench.report.page.material import Material, fastest, kept_slo, load_words, slo_words
+from bench.timeline import Timeline, timeline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_HEADLINE = (
+    ("output tokens/s", "output_tokens_per_s"),
+    ("per user, tokens/s", "output_tokens_per_s_per_user"),
+    ("requests/s", "requests_per_s"),
+    ("TTFT p50, ms", "ttft_p50_ms"),
+    ("TTFT p99, ms", "ttft_p99_ms"),
+    ("ITL p50, ms", "itl_p50_ms"),
+    ("ITL p99, ms", "itl_p99_ms"),
+    ("E2E p50, ms", "e2e_p50_ms"),
+    ("errors", "error_rate"),
+)
+
+
+def headline(m: Material) -> Section | None:
+    """One row per load point; every metric behind a fold."""
+    blocks: list[Block] = []
+    for one in (r for r in m.runs if r.measurement.points):
+        blocks.append(_table(one, m.name(one)))
+        blocks.append(
+            Text(
+                text="± is the half width of the 95 % interval over repeats; n counts the "
+                "observations (time bins, requests or gaps) in all repeats. Measured by this "
+                "run's own client; the ceiling is modelled from the hardware's published limits, "
+                "– where there are none. A withheld number failed its certificate."
+            )
+        )
+        blocks.append(Fold(title="All metrics", blocks=[_every_metric(one)]))
+    return Section(name="headline", heading="Headline numbers", blocks=blocks) if blocks else None
+
+
+def _table(one: Measured, name: str) -> Table:
+    rows = []
+    for p in one.measurement.points:
+        cells = [measured(p.metrics[key], note=_counted(p.metrics[key])) for _, key in _HEADLINE]
+        slo = {True: "kept", False: "not kept", None: "–"}[kept_slo(one, p)]
+        trust = Cell(text="ok" if p.valid else "FAILED", mood="good" if p.valid else "bad")
+        ceiling = p.metrics.get("ceiling_tokens_per_s")
+        rows.append([word(load_words(p)), cells[0], _ceiling(p, ceiling), *cells[1:], word(slo), trust])
+    titles = [title for title, _ in _HEADLINE]
+    columns = ("load", titles[0], "ceiling, tokens/s", *titles[1:], "SLO", "trust")
+    return Table(caption=f"{name}: {slo_words(one.run.spec.workload.slo)} is the SLO",
+                 columns=columns, rows=rows, left=(0, len(columns) - 2, len(columns) - 1))  # fmt: skip
+
+
+def _counted(metric: Metric) -> str:
+    if metric.value is None:
+        return ""
+    return f"n {metric.n:,}" + (f" in {metric.repeats}" if metric.repeats > 1 else "")
+
+
+def _ceiling(point: PointMeasurement, ceiling: Metric | None) -> Cell:
+    """The ceiling, with the share of it that was reached; nothing of a point that failed."""
+    rate = point.metrics["output_tokens_per_s"].value
+    if ceiling is None or ceiling.value is None:
+        return measured(ceiling)
+    share = "" if rate is None else f"{rate / ceiling.value:.0%} reached, "
+    return Cell(text=f"{ceiling.value:,.0f}", value=ceiling.value, note=share + ceiling.arose)
+
+
+def _every_metric(one: Measured) -> Table:
+    points = one.measurement.points
+    known = {d.name: d.unit for d in METRICS} | {d.name: d.unit for d in POWER_METRICS}
+    names = [n for n in dict.fromkeys(n for p in points for n in p.metrics)
+             if any(p.metrics[n].value is not None or p.metrics[n].withheld_value is not None
+                    for p in points if n in p.metrics)]  # fmt: skip
+    rows = []
+    for name in names:
+        metrics = [p.metrics.get(name) for p in points]
+        arose = next((m.arose for m in metrics if m is not None), "–")
+        unit = known.get(name) or next((m.unit for m in metrics if m is not None), "")
+        cells = [measured(m, note="" if m is None else _counted(m)) for m in metrics]
+        rows.append([word(name), word("share" if unit == "1" else unit), *cells, word(arose)])
+    columns = ("metric", "unit", *(load_words(p) for p in points), "how it arose")
+    return Table(caption="Every metric that has a value at some load", columns=columns, rows=rows,
+                 left=(0, 1, len(columns) - 1))  # fmt: skip
+
+
+def throughput(m: Material) -> Section | None:
+    """Throughput against interactivity, all runs in one picture."""
+    told = [r for r in m.runs if fastest(r) is not None]
+    if not told:
+        return None
+    gpus = all(r.run.spec.gpus for r in told)
+    key = "output_tokens_per_s_per_gpu" if gpus else "output_tokens_per_s"
+    unit = "tokens/s per GPU" if gpus else "tokens/s"
+    slo = told[0].run.spec.workload.slo
+    rows = [
+        [word(m.name(r)), word(load_words(p)), measured(p.metrics["output_tokens_per_s_per_user"]),
+         measured(p.metrics[key]), word({True: "yes", False: "no", None: "–"}[kept_slo(r, p)])]
+        for r in told for p in r.measurement.points
+    ]  # fmt: skip
+    columns = ("run", "load", "tokens/s per user", unit, "SLO kept")
+    table = Table(caption="Numbers of this picture", columns=columns, rows=rows, left=(0, 1, 4))
+
+    def draw() -> Figure:
+        from bench.report.pictures.speed import Curve, Place, throughput
+
+        curves = [
+            Curve(name=m.name(r), places=[
+                Place(load=p.point.label, slo_met=kept_slo(r, p), per_gpu=p.metrics[key],
+                      per_user=p.metrics["output_tokens_per_s_per_user"])
+                for p in r.measurement.points])
+            for r in told
+        ]  # fmt: skip
+        limit = f"TPOT ≤ {slo.tpot_ms:g} ms"
+        return throughput(curves, unit=unit, slo_per_user=1000 / slo.tpot_ms, slo_text=limit)
+
+    caption = (
+        f"Output {unit} over what each user sees. Bars are 95 % intervals. Shaded: TPOT within the "
+        "SLO. A hollow point did not keep the whole SLO. Withheld load points are not drawn."
+    )
+    picture = Picture(name="throughput", caption=caption, draw=draw, numbers=table)
+    heading = "Throughput against interactivity"
+    return Section(name="throughput", heading=heading, blocks=[picture])
+
+
+def latency(m: Material) -> Section | None:
+    """TTFT, ITL and E2E of every load point that passed its certificate."""
+    blocks: list[Block] = []
+    for number, one in enumerate(m.runs):
+        found = _histograms(one)
+        for name in ("TTFT", "ITL", "E2E"):
+            rows = [(p, h[name]) for p, h in found if name in h]
+            if rows:
+                suffix = f"-{number + 1}" if len(m.runs) > 1 else ""
+                blocks.append(_hills(one, m.name(one), name, rows, suffix))
+    if not blocks:
+        return None
+    return Section(name="latency", heading="Latency distributions", blocks=blocks)
+
+
+def _histograms(one: Measured) -> list[tuple[PointMeasurement, dict[str, Histogram]]]:
+    spec = one.run.spec
+    found = []
+    for point in one.measurement.points:
+        if point.valid:
+            repeats = [d for d in one.run.points if d.point.index == point.point.index]
+            parts = steady_parts(repeats, spec.workload.slo, spec.gpus)
+            found.append((point, histograms(parts)))
+    return found
+
+
+def _hills(
+    one: Measured, run: str, name: str, rows: Sequence[tuple[PointMeasurement, Histogram]], suffix: str
+) -> Picture:
+    stem, slo = name.lower(), one.run.spec.workload.slo
+    keys = [f"{stem}_p{q}_ms" for q in (50, 90, 99)]
+    table = Table(
+        caption=f"{name} of {run}, ms",
+        columns=("load", "p50", "p90", "p99", "values"),
+        rows=[[word(load_words(p)), *(measured(p.metrics[k]) for k in keys), word(f"{h.n:,}")]
+              for p, h in rows],
+    )  # fmt: skip
+    limit = slo.ttft_ms if name == "TTFT" else None
+
+    def draw() -> Figure:
+        from bench.report.pictures.latency import Spread, latency
+
+        spreads = [
+            Spread(load=p.point.label, histogram=h, p50_ms=p.metrics[keys[0]].value,
+                   p99_ms=p.metrics[keys[2]].value)
+            for p, h in rows
+        ]  # fmt: skip
+        return latency(spreads, name=name, limit_ms=limit, limit="SLO")
+
+    long = {"TTFT": "time to first token", "ITL": "inter-token latency, every gap", "E2E": "end to end"}
+    caption = f"{name} ({long[name]}) of {run}: all values of all repeats in the steady windows."
+    return Picture(name=f"latency-{stem}{suffix}", caption=caption, draw=draw, numbers=table)
+
+
+def time_line(m: Material) -> Section | None:
+    """The fastest load point of each run over time; the others behind a fold."""
+    shown: list[Block] = []
+    hidden: list[Block] = []
+    for number, one in enumerate(m.runs):
+        suffix = f"-{number + 1}" if len(m.runs) > 1 else ""
+        best = fastest(one) or next(iter(one.measurement.points), None)
+        for p in one.measurement.points:
+            picture = _over_time(one, m.name(one), p, suffix)
+            if picture is None:
+                continue
+            (shown if p is best else hidden).append(picture)
+    blocks = [*shown, *([Fold(title="The other load points", blocks=hidden)] if hidden else [])]
+    return Section(name="timeline", heading="Time line", blocks=blocks) if blocks else None
+
+
+def _over_time(one: Measured, run: str, point: PointMeasurement, suffix: str) -> Picture | None:
+    data = next(d for d in one.run.points if d.point.index == point.point.index)
+    devices = [d["index"] for d in (one.measurement.power or {}).get("devices", ())]
+    seen = timeline(data, one.run.trace, devices)
+    if seen is None:
+        return None
+    doubt = "" if point.valid else " · FAILED its certificate: a diagnosis, not a result"
+    source = (one.measurement.power or {}).get("power_source")
+    made_up = f" · power is {source}" if source in ("replay", "synthetic") else ""
+    title = f"{load_words(point)}, repeat {data.point.repeat + 1}{made_up}{doubt}"
+
+    def draw() -> Figure:
+        from bench.report.pictures.timeline import timeline as picture
+
+        return picture(seen, title.replace(" · ", "\n"))
+
+    caption = f"{run}, {title}. The steady window, from which every number comes, is shaded."
+    return Picture(name=f"timeline-{point.point.label}{suffix}", caption=caption, draw=draw,
+                   numbers=_binned(seen))  # fmt: skip
+
+
+def _binned(seen: Timeline, every: int = 6) -> Table:
+    """Means over a few bins each: the picture in numbers."""
+    starts = range(0, len(seen.edges_s) - 1, every)
+    rows = []
+    for a in starts:
+        b = min(a + every, len(seen.edges_s) - 1)
+        cells: list[object] = [f"{seen.edges_s[a]:.2f} to {seen.edges_s[b]:.2f}"]
+        for line in seen.lines:
+            known = [v for v in line.values[a:b] if v is not None]
+            cells.append(f"{sum(known) / len(known):,.4g}" if known else None)
+        rows.append(cells)
+    columns = ("seconds", *(f"{line.name}, {line.unit}" for line in seen.lines))
+    return Table(caption="Means of the bins", columns=columns, rows=rows_of(*rows))

@@ -1,0 +1,225 @@
+"""Quality of runs, and variants beside each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.compare.compare import Comparison, Row
+from bench.compare.speed import EVERYWHERE
+from bench.compare.words import p_text, percent
+from bench.quality.verdict import TaskComparison
+from bench.record import QualityResult, TaskScore
+from bench.report.numbers import quantity
+from bench.report.page.blocks import (
+    Block,
+    Cell,
+    Picture,
+    Section,
+    Table,
+    Text,
+    measured,
+    rows_of,
+    word,
+)
+from bench.report.page.material import Material
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_NORMAL_95 = 1.96
+
+
+def quality(m: Material) -> Section | None:
+    """Scores of every run, and what each variant keeps of the baseline's."""
+    blocks: list[Block] = []
+    if m.comparison is not None and any(row.quality for row in m.comparison.rows):
+        blocks += [_recovery_picture(m.comparison), _recovery_table(m.comparison)]
+    for number, one in enumerate(m.runs):
+        found = one.run.quality
+        if found is not None:
+            suffix = f"-{number + 1}" if len(m.runs) > 1 else ""
+            blocks += _scores(found, m.name(one), suffix)
+    return Section(name="quality", heading="Quality", blocks=blocks) if blocks else None
+
+
+def _scores(found: QualityResult, name: str, suffix: str) -> list[Block]:
+    if found.status == "failed":
+        return [Text(lead=f"{name}: quality FAILED", text=found.failure or "", mood="bad")]
+    rows = []
+    for s in found.scores:
+        value = Cell(text=f"{s.value:.4f}", value=s.value)
+        error = word(None if s.stderr is None else f"{s.stderr:.4f}")
+        chance = word(None if s.chance is None else f"{s.chance:.2f}")
+        rows.append([word(s.task), word(s.metric), word(s.filter), value, error, word(f"{s.n:,}"),
+                     word(s.num_fewshot), chance])  # fmt: skip
+    columns = ("task", "metric", "filter", "score", "std. error", "items", "shots", "chance")
+    made = f"lm-eval {found.lm_eval_version}, {found.backend}, preset {found.preset}"
+    blocks: list[Block] = [
+        Table(caption=f"{name}: {made}", columns=columns, rows=rows, left=(0, 1, 2))
+    ]
+    shares = [s for s in found.scores if s.stderr is not None and 0 <= s.value <= 1]
+    if shares:
+        blocks.insert(0, _scores_picture(shares, name, suffix))
+    return [*blocks, *_answers(found)]
+
+
+def _answers(found: QualityResult) -> list[Block]:
+    return [
+        Text(lead=a.task, text=f"{a.truncated} of {a.n} answers were cut by length", mood="doubt")
+        for a in found.answers
+        if a.truncated
+    ]
+
+
+def _scores_picture(shares: list[TaskScore], name: str, suffix: str) -> Picture:
+    def draw() -> Figure:
+        from bench.report.pictures.quality import Dot, dots
+
+        rows = []
+        for s in shares:
+            half = _NORMAL_95 * (s.stderr or 0.0)
+            rows.append(Dot(name=f"{s.task} {s.metric}", value=s.value, low=s.value - half,
+                            high=s.value + half, chance=s.chance))  # fmt: skip
+        return dots(rows, axis="score (share)")
+
+    caption = f"Scores of {name} with 95 % intervals (1.96 standard errors)."
+    return Picture(name=f"quality{suffix}", caption=caption, draw=draw)
+
+
+def _recovery_picture(c: Comparison) -> Picture:
+    def draw() -> Figure:
+        from bench.report.pictures.quality import Dot, dots
+
+        rows = [
+            Dot(name=t.task, series=row.name, value=t.recovery.value * 100,
+                low=t.recovery.low * 100, high=t.recovery.high * 100)
+            for row in c.rows for t in row.quality if t.primary and t.recovery is not None
+        ]  # fmt: skip
+        return dots(rows, axis="recovery, % of the baseline's score", line=c.margin * 100,
+                    words=f"margin {c.margin:.1%}")  # fmt: skip
+
+    caption = (
+        f"Recovery (variant ÷ {c.baseline}, on the same items) with paired 95 % intervals. A whole "
+        "interval right of the margin counts as equivalent."
+    )
+    return Picture(name="recovery", caption=caption, draw=draw)
+
+
+def _recovery_table(c: Comparison) -> Table:
+    columns = ("variant", "task", "items", c.baseline, "variant's score", "recovery",
+               "95 % interval", "above chance", "lost / won", "p (Holm)", "verdict")  # fmt: skip
+    rows = [_recovered(row, t) for row in c.rows for t in row.quality if t.primary]
+    return Table(caption=f"Quality on the same items; equivalent above {c.margin:.1%} recovery",
+                 columns=columns, rows=rows, left=(0, 1, 10))  # fmt: skip
+
+
+def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
+    recovery, interval, above = word(None), word(None), word(None)
+    if t.recovery is not None:
+        recovery = Cell(text=f"{t.recovery.value:.2%}", value=t.recovery.value)
+        interval = word(f"{t.recovery.low:.2%} to {t.recovery.high:.2%}")
+    if t.recovery_above_chance is not None:
+        r = t.recovery_above_chance
+        above = Cell(text=f"{r.value:.2%}", value=r.value)
+    verdict = t.verdict.replace("_", " ")
+    if t.verdict == "not_enough_evidence" and t.more_items:
+        verdict += f": {t.more_items:,} more items"
+    flips = word(None if t.lost is None else f"{t.lost} / {t.won}")
+    return [word(row.name), word(t.task), word(f"{t.n:,}"),
+            Cell(text=f"{t.baseline:.4f}", value=t.baseline),
+            Cell(text=f"{t.variant:.4f}", value=t.variant), recovery, interval, above, flips,
+            word(p_text(t.p_holm)), word(verdict)]  # fmt: skip
+
+
+def variants(m: Material) -> Section | None:
+    """The comparison: figures, changes of speed, the Pareto picture, findings."""
+    c = m.comparison
+    if c is None:
+        return None
+    blocks: list[Block] = [_figures(c)]
+    if any(row.speed for row in c.rows):
+        blocks.append(_changes(c))
+    known = [a for a in ("cost", "latency", "quality")
+             if sum(row.pareto.get(a) is not None for row in c.rows) > 1]  # fmt: skip
+    if len(known) > 1:
+        blocks.append(_pareto(c, known))
+    blocks += [Text(lead=f.severity.upper(), text=f"{f.code}: {f.text}",
+                    mood={"fail": "bad", "warn": "doubt"}.get(f.severity, ""))  # type: ignore[arg-type]
+               for f in c.findings]  # fmt: skip
+    return Section(name="variants", heading="Variants", blocks=blocks)
+
+
+_FIGURES = (
+    ("output tokens/s", "output_tokens_per_s"),
+    ("TTFT p50, ms", "ttft_p50_ms"),
+    ("TPOT p50, ms", "tpot_p50_ms"),
+    ("J/output token", "energy_per_output_token_j"),
+)
+
+
+def _figures(c: Comparison) -> Table:
+    used = [(t, n) for t, n in _FIGURES if any(n in row.figures for row in c.rows)]
+    rows = []
+    for row in c.rows:
+        usd = word(None)
+        if row.usd_per_mtok is not None:
+            low, high = map(quantity, row.usd_per_mtok)
+            usd = word(low if low == high else f"{low} to {high}")
+        memory = [_gib(row.weights_gib, row.weights_arose or ""), _gib(row.kv_cache_gib, "")]
+        trust = word("–") if not row.figures else Cell(
+            text="ok" if row.valid else "FAILED", mood="good" if row.valid else "bad")  # fmt: skip
+        rows.append([word(row.name), *(measured(row.figures.get(n)) for _, n in used), *memory, usd,
+                     word(", ".join(row.kernel.names) or None), trust, word(row.verdict)])  # fmt: skip
+    columns = ("variant", *(t for t, _ in used), "weights, GiB", "KV, GiB", "$/M tokens", "kernel",
+               "trust", "verdict")  # fmt: skip
+    at = f" at {c.load}" if c.load else ""
+    text = len(columns)
+    return Table(caption=f"{c.model}: variants against {c.baseline}{at}; $ is the {c.usd_arose}",
+                 columns=columns, rows=rows, left=(0, text - 3, text - 2, text - 1))  # fmt: skip
+
+
+def _gib(value: float | None, arose: str) -> Cell:
+    if value is None:
+        return word(None)
+    return Cell(text=quantity(value), value=value, note=arose)
+
+
+def _changes(c: Comparison) -> Table:
+    rows = []
+    for row in c.rows:
+        for s in (s for s in row.speed if s.load == EVERYWHERE):
+            verdict = s.verdict.replace("_", " ")
+            if s.ratio is None or s.p_holm is None:
+                rows.append(rows_of((row.name, s.metric, None, None, s.pairs, None, verdict))[0])
+                continue
+            r = s.ratio
+            change = Cell(text=percent(r.value), value=r.value)
+            interval = f"{percent(r.low)} to {percent(r.high)}"
+            rows += rows_of(
+                (row.name, s.metric, change, interval, s.pairs, p_text(s.p_holm), verdict)
+            )
+    columns = ("variant", "metric", "change", "95 % interval", "pairs", "p (Holm)", "verdict")
+    return Table(caption="Speed over all loads: variant ÷ baseline − 1, paired over repeats",
+                 columns=columns, rows=rows, left=(0, 1, 6))  # fmt: skip
+
+
+def _pareto(c: Comparison, known: list[str]) -> Picture:
+    across = known[0]
+    up = "quality" if "quality" in known[1:] else known[1]
+    rows = [
+        [word(row.name), *(word(None) if (v := row.pareto.get(a)) is None
+                           else Cell(text=f"{v:.4g}", value=v) for a in known),
+         word("yes" if row.on_front else "no")]
+        for row in c.rows
+    ]  # fmt: skip
+    table = Table(caption="Relative to the baseline", columns=("variant", *known, "not beaten"),
+                  rows=rows, left=(0, len(known) + 1))  # fmt: skip
+
+    def draw() -> Figure:
+        from bench.report.pictures.variants import Standing, pareto
+
+        standings = [Standing(name=r.name, places=r.pareto, on_front=r.on_front) for r in c.rows]
+        return pareto(standings, across, up)
+
+    caption = "A full marker is a variant that no other beats in " + " and ".join(known) + "."
+    return Picture(name="pareto", caption=caption, draw=draw, numbers=table)

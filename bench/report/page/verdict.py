@@ -1,0 +1,124 @@
+"""The first section: what was measured, whether it is valid, what it means."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from bench.compare.variant import Measured
+from bench.finding import Finding
+from bench.report.page.blocks import Block, Section, Text
+from bench.report.page.material import (
+    Material,
+    asked,
+    engine,
+    fastest,
+    hardware,
+    kept_slo,
+    load_words,
+    rate,
+    said,
+    slo_words,
+    subject,
+)
+from bench.report.tco_table import headline
+
+
+def verdict(m: Material) -> Section:
+    """In plain words, for somebody who reads nothing else."""
+    blocks: list[Block] = []
+    for one in m.runs:
+        if len(m.runs) > 1:
+            blocks.append(Text(text=one.run.path, lead=m.name(one)))
+        blocks += _run(one)
+    if m.comparison is not None:
+        for row in m.comparison.rows[1:]:
+            text = f"against {m.comparison.baseline}: {row.verdict}"
+            blocks.append(Text(lead=row.name, text=text))
+    if m.cost is not None:
+        words = "".join(f" [{w.upper()}]" for w in m.cost.words)
+        text = f"{m.cost.name}: {headline(m.cost)}."
+        blocks.append(Text(lead=f"Cost{words}", text=text, mood="doubt" if words else ""))
+    if m.claims:
+        counted = Counter(a.verdict for a in m.claims)
+        text = ", ".join(f"{n} {v}" for v, n in counted.most_common())
+        blocks.append(Text(lead="Claims", text=f"{len(m.claims)} put to the test: {text}."))
+    return Section(name="verdict", heading="Verdict", blocks=blocks)
+
+
+def _run(one: Measured) -> list[Block]:
+    run, found = one.run, one.measurement
+    blocks: list[Block] = [
+        Text(
+            lead="Measured",
+            text=f"{subject(one)} on {hardware(one)}, served by {engine(one)}: {asked(one)}. "
+            f"Started {run.anchor.wall_iso[:16].replace('T', ' ')} UTC.",
+        )
+    ]
+    if run.spec.engine.kind == "none" and run.status == "complete":
+        text = "Quality alone: no engine ran, so no speed was measured."
+        return [*blocks, Text(text=text, lead="Scope", mood="doubt")]
+    everything = [f for p in found.points for f in p.findings] + list(found.findings)
+    counted = Counter(f.severity for f in everything)
+    if found.valid:
+        text = f"{counted['pass']} checks passed and none failed; {_warnings(counted['warn'])}."
+        blocks.append(Text(lead="VALID", text=text, mood="good"))
+        return [*blocks, Text(lead="Meaning", text=_meaning(one)), *_caveats(one)]
+    text = "Do not quote numbers of this run. What failed: "
+    reasons = dict.fromkeys(f.text for f in everything if _grave(f))
+    blocks.append(Text(lead="NOT VALID", text=text + "; ".join(reasons) + ".", mood="bad"))
+    return [*blocks, *_caveats(one)]
+
+
+def _grave(f: Finding) -> bool:
+    return f.severity == "fail" and f.withholds == "all"
+
+
+def _warnings(number: int) -> str:
+    return f"{number} warnings, listed in the certificate" if number else "no warnings"
+
+
+def _meaning(one: Measured) -> str:
+    best = fastest(one)
+    if best is None:
+        return "No load point has an output rate."
+    get = best.metrics.get
+    where = load_words(best)
+    text = f"At {where} it puts out {said(rate(best))} tokens/s"
+    if one.run.spec.gpus > 1:
+        text += f" ({said(best.metrics['output_tokens_per_s_per_gpu'])} per GPU)"
+    ceiling = get("ceiling_tokens_per_s")
+    if ceiling is not None and ceiling.value and rate(best).value:
+        share = (rate(best).value or 0.0) / ceiling.value
+        text += f", {share:.0%} of the {ceiling.value:,.0f} that this hardware could do at most"
+    text += f"; a user sees {said(best.metrics['output_tokens_per_s_per_user'])} tokens/s"
+    text += f" and waits {said(best.metrics['ttft_p50_ms'])} ms for the first token (median)"
+    text += _within_slo(one) + "."
+    joules = get("energy_per_output_token_j")
+    if joules is not None and joules.value is not None:
+        arose = "" if joules.arose == "measured" else f" ({joules.arose}, no measurement)"
+        text += f" A token takes {said(joules)} J{arose}, {joules.scope or 'unknown scope'} alone."
+    return text
+
+
+def _within_slo(one: Measured) -> str:
+    slo = one.run.spec.workload.slo
+    kept = {p.point.label: kept_slo(one, p) for p in one.measurement.headline}
+    words = slo_words(slo)
+    if any(v is None for v in kept.values()):
+        return f". Whether the SLO ({words}) was kept is not known at every load"
+    if all(kept.values()):
+        return f". The SLO ({words}) was kept at every load"
+    names = ", ".join(load for load, v in kept.items() if v) or "no load"
+    return f". The SLO ({words}) was kept at {names} alone"
+
+
+def _caveats(one: Measured) -> list[Block]:
+    """What is to be known of the run as a whole, such as dummy weights or made-up power."""
+    notes = [f.text for f in one.measurement.findings if f.severity in ("info", "warn")]
+    powered = [
+        f.text
+        for p in one.measurement.points
+        for f in p.findings
+        if f.code == "power_source" and f.severity == "warn"
+    ]
+    return [Text(lead="Note", text=text, mood="doubt") for text in dict.fromkeys([*notes, *powered])]

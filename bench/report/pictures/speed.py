@@ -1,0 +1,82 @@
+"""Throughput against interactivity: what the hardware gives, over what each user gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from bench.metrics import Metric
+from bench.report.pictures import style
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One load point: tokens/s/user, tokens/s/GPU, and whether it kept the SLO (None: unknown)."""
+
+    load: str
+    per_user: Metric
+    per_gpu: Metric
+    slo_met: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The load points of one run or variant, in the order in which they were asked for."""
+
+    name: str
+    places: Sequence[Place]
+
+
+def throughput(
+    curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_text: str
+) -> Figure:
+    """Points with their 95 % intervals, joined per run; the shaded region keeps the SLO's TPOT.
+
+    A hollow point failed the SLO (or it was not measured): its TTFT may be too long, too.
+    """
+    drawing = style.figure(330)
+    ax = drawing.add_subplot()
+    for n, curve in enumerate(curves):
+        places = [p for p in curve.places if None not in (p.per_user.value, p.per_gpu.value)]
+        x = [p.per_user.value or 0.0 for p in places]
+        y = [p.per_gpu.value or 0.0 for p in places]
+        colour = style.SERIES[n % len(style.SERIES)]
+        dash = style.DASHES[n % len(style.DASHES)]
+        marker = style.MARKERS[n % len(style.MARKERS)]
+        ax.errorbar(
+            x, y, xerr=_reach([p.per_user for p in places]), yerr=_reach([p.per_gpu for p in places]),
+            color=colour, linestyle=dash, marker="none", elinewidth=1, capsize=2.5,
+        )  # fmt: skip
+        for p, at_x, at_y in zip(places, x, y, strict=True):
+            fill = colour if p.slo_met else style.PAPER
+            ax.plot([at_x], [at_y], marker=marker, color=colour, markerfacecolor=fill, zorder=3)
+            ax.annotate(p.load, (at_x, at_y), (6, 6), textcoords="offset points", fontsize=9,
+                        color=style.QUIET)  # fmt: skip
+        label = style.shortened(curve.name)
+        ax.plot([], [], color=colour, linestyle=dash, marker=marker, label=label)
+    ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
+    left, right = ax.get_xlim()
+    right = max(right, slo_per_user * 1.15)
+    ax.set_xlim(left, right)
+    ax.axvspan(slo_per_user, right, color=style.SHADE, zorder=0, linewidth=0)
+    ax.axvline(slo_per_user, color=style.QUIET, linestyle=":", linewidth=1.2)
+    ax.plot([], [], color=style.QUIET, linestyle=":", label=f"SLO: {slo_text} (right of it)")
+    ax.plot([], [], color=style.QUIET, linestyle="none", marker="o",
+            markerfacecolor=style.PAPER, label="hollow: SLO not kept")  # fmt: skip
+    ax.set_xlabel("interactivity, tokens/s per user")
+    ax.set_ylabel(f"output, {unit}")
+    style.ticks(ax, x="linear", y="linear")
+    style.legend_below(drawing, ax, 1)
+    return drawing
+
+
+def _reach(metrics: Sequence[Metric]) -> list[list[float]]:
+    """Distances to the ends of the intervals, 0 where there is none."""
+    low = [max(0.0, (m.value or 0.0) - m.ci_low) if m.ci_low is not None else 0.0 for m in metrics]
+    high = [
+        max(0.0, m.ci_high - (m.value or 0.0)) if m.ci_high is not None else 0.0 for m in metrics
+    ]
+    return [low, high]
