@@ -71,15 +71,21 @@ def _show(arguments: Arguments) -> int:
 
 
 def _tco(arguments: Arguments) -> int:
-    from bench.codec import decode
-    from bench.tco.spec import TcoRequest
     from bench.verbs import tco
 
     results_dir, overrides = split_results_dir(arguments.overrides)
+    request = _question(overrides, arguments)
+    return tco.run(request, tco.stored(arguments.words, results_dir), as_json=arguments.as_json)
+
+
+def _question(overrides: Sequence[str], arguments: Arguments) -> Any:
+    """The cost question that the overrides ask."""
+    from bench.codec import decode
+    from bench.tco.spec import TcoRequest
+
     data = compose(overrides, arguments.config_dirs, "cost")
     known = tuple(options("gpu", arguments.config_dirs))
-    request = decode(TcoRequest, {**data, "known_gpus": known})
-    return tco.run(request, tco.stored(arguments.words, results_dir), as_json=arguments.as_json)
+    return decode(TcoRequest, {**data, "known_gpus": known})
 
 
 def _prices(arguments: Arguments) -> int:
@@ -134,11 +140,10 @@ def _claim(arguments: Arguments) -> int:
             names = ", ".join(claim.MEASURE_KEYS)
             raise InputError(f"{key!r}: a claim sets its own conditions; results_dir=FOLDER may be "
                              f"given, and with --measure {names}.")  # fmt: skip
-    roots = [conf_dir(), *map(Path, arguments.config_dirs)]
     request = claim.Request(
         names=arguments.words,
         everything="--all" in flags,
-        folders=tuple(root / "claims" for root in roots),
+        folders=_claim_folders(arguments),
         results_dir=results_dir,
         as_json=arguments.as_json,
     )
@@ -160,6 +165,47 @@ def _claim(arguments: Arguments) -> int:
         cost_model,
         measure if "--measure" in flags else None,
     )
+
+
+def _claim_folders(arguments: Arguments) -> tuple[Path, ...]:
+    roots = [conf_dir(), *map(Path, arguments.config_dirs)]
+    return tuple(root / "claims" for root in roots)
+
+
+def _report(arguments: Arguments) -> int:
+    from bench.verbs import claim, report
+
+    results_dir, overrides = split_results_dir(arguments.overrides)
+    given, flags = arguments.options, arguments.flags
+    names = given.get("--claim", ())
+    judge = None
+    if names or "--claims" in flags:
+        asked_for = claim.Request(
+            names=names,
+            everything="--claims" in flags,
+            folders=_claim_folders(arguments),
+            results_dir=results_dir,
+        )
+        book, cost_model = claim_costs(arguments.config_dirs)
+
+        def judge() -> Any:
+            return claim.assessed(asked_for, catalogue(arguments.config_dirs), book, cost_model)
+
+    request = report.Request(
+        names=arguments.words,
+        question=_question(overrides, arguments) if overrides else None,
+        question_name=next(
+            (o.partition("=")[2] for o in overrides if o.startswith("tco=")), "cost"
+        ),
+        judge=judge,
+        allow=tuple(k for value in given.get("--allow", ()) for k in value.split(",")),
+        format=arguments.option("--format") or "html",
+        out=arguments.option("--out"),
+        show="--open" in flags,
+        results_dir=results_dir,
+        as_json=arguments.as_json,
+    )
+    return report.run(request)
 
 
 def _quantize(arguments: Arguments) -> int:
@@ -278,6 +324,25 @@ VERBS: dict[str, Verb] = {
         usage="bench show [RUN | latest ...] [results_dir=FOLDER] [--json]",
         call=_show,
         takes_words=True,
+    ),
+    "report": Verb(
+        summary="one HTML page of runs, variants, costs and claims, or its pictures as files",
+        usage="bench report [RUN ... | latest] [tco=NAME KEY=VALUE ...] [--claim NAME | --claims]\n"
+        "                    [--format html|png|svg] [--out PATH] [--open] [--allow KEY[,KEY]]\n"
+        "                    [results_dir=FOLDER] [--json]\n\n"
+        "Several runs are compared, the first is the baseline (--allow: keys that may differ).\n"
+        "Any key of bench tco adds its cost answer, --claim and --claims verdicts:\n"
+        "  bench report latest                     the last run\n"
+        "  bench report RUN RUN                    variants beside each other\n"
+        "  bench report latest tco=cpu-host        the last run and what its tokens cost\n"
+        "  bench report tco=worked-example         a cost answer alone\n"
+        "  bench report --claims                   every claim, as bench claim --all\n"
+        "  bench report latest --format png        the pictures alone, a file each\n"
+        "The page is one file that needs no network: results/reports/NAME.html unless --out says.",
+        call=_report,
+        takes_words=True,
+        flags=("--open", "--claims"),
+        options=("--claim", "--format", "--out", "--allow"),
     ),
     "compare": Verb(
         summary="variants of a model in one table, each with a test behind its verdict",

@@ -57,6 +57,24 @@ def run(
     measure: Measure | None = None,
 ) -> int:
     """Print the verdicts and return 0: a refuted claim is an answer, not a failure."""
+    found = assessed(request, catalogue, prices, cost_model, measure)
+    if request.as_json:
+        print(json.dumps([a.to_json() for a in found], indent=2))
+    else:
+        from bench.report.claim_table import print_claims
+
+        print_claims(found, in_full=not request.everything)
+    return 0
+
+
+def assessed(
+    request: Request,
+    catalogue: Catalogue,
+    prices: tuple[PriceRow, ...],
+    cost_model: CostModel,
+    measure: Measure | None = None,
+) -> list[Assessment]:
+    """The verdicts on the claims asked for; `measure` makes the runs that would settle them."""
     claims = wanted(request)
     if measure is not None:
         measure = functools.cache(measure)  # claims under the same conditions share one run
@@ -73,13 +91,7 @@ def run(
         if measure is not None:
             assessment = _measured(claim, assessment, sources, measure)
         found.append(assessment)
-    if request.as_json:
-        print(json.dumps([a.to_json() for a in found], indent=2))
-    else:
-        from bench.report.claim_table import print_claims
-
-        print_claims(found, in_full=not request.everything)
-    return 0
+    return found
 
 
 def wanted(request: Request) -> tuple[Claim, ...]:

@@ -12,7 +12,7 @@ from bench.errors import InputError
 from bench.report.tco_table import print_answer
 from bench.report.terminal import console
 from bench.store import find_run, load_run
-from bench.tco.answer import answer
+from bench.tco.answer import TcoAnswer, answer
 from bench.tco.demand import Demand, trace_demand
 from bench.tco.document import to_json
 from bench.tco.of_run import tco_run
@@ -31,14 +31,18 @@ def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
 
 def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = False) -> int:
     """Print the answer as tables or JSON and return 0; InputError when there is none."""
-    found = answer(
-        request, runs, book_rows(request.prices), _trace(request), datetime.now(tz=UTC).date()
-    )
+    found = answered(request, runs)
     if as_json:
         print(json.dumps(to_json(found), indent=2))
     else:
         print_answer(found, console())
     return 0
+
+
+def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
+    """The answer as of today; InputError when there is none."""
+    today = datetime.now(tz=UTC).date()
+    return answer(request, runs, book_rows(request.prices), _trace(request), today)
 
 
 def _trace(request: TcoRequest) -> Demand | None:

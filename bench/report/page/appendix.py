@@ -75,7 +75,8 @@ def formulae(m: Material) -> Section | None:
     """Every formula and every input, behind folds."""
     blocks: list[Block] = []
     if m.runs:
-        rows = [[word(d.name), word(d.unit), word(d.formula)] for d in (*METRICS, *POWER_METRICS)]
+        rows = [[word(d.name), word(d.unit), word(d.formula)] for d in METRICS]
+        rows += [[word(d.name), word(d.unit), word(d.formula)] for d in POWER_METRICS]
         table = Table(caption="Metrics and their formulae", rows=rows, left=(0, 1, 2),
                       columns=("metric", "unit", "formula"))  # fmt: skip
         blocks.append(Fold(title="Formulae", blocks=[table]))
@@ -133,7 +134,9 @@ def reproduce(m: Material) -> Section:
 def _command(argv: list[str]) -> str:
     """The command as one types it, however Python was told to start it."""
     name = PurePath(argv[0]).name
-    return shlex.join(["bench" if name in ("bench", "cli.py", "__main__.py") else argv[0], *argv[1:]])
+    return shlex.join(
+        ["bench" if name in ("bench", "cli.py", "__main__.py") else argv[0], *argv[1:]]
+    )
 
 
 def _versions(one: Measured) -> Iterator[tuple[str, str]]:

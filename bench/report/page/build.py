@@ -45,7 +45,7 @@ def html(made: Page) -> str:
 
     def picture(p: Picture) -> Markup:
         with style.styled():
-            return Markup(style.svg(p.draw(), p.name))  # noqa: S704 -- escaped by matplotlib
+            return Markup(style.svg(p.draw(), p.name))
 
     folder = files("bench.report.page")
     environment = jinja2.Environment(
@@ -53,7 +53,7 @@ def html(made: Page) -> str:
     )
     environment.filters["groupby_runs"] = _runs_of_a_kind
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
-    css = Markup((folder / "page.css").read_text(encoding="utf-8"))  # noqa: S704 -- our own file
+    css = Markup((folder / "page.css").read_text(encoding="utf-8"))
     return template.render(page=made, css=css, picture=picture)
 
 

@@ -43,13 +43,13 @@ def memory(m: Material) -> Section | None:
 
         return picture(bars)
 
-    parts = list(dict.fromkeys(p for bar in bars.values() for p in bar))
+    named = list(dict.fromkeys(p for bar in bars.values() for p in bar))
     rows = [
         [word(name.replace("\n", ", ")),
-         *(Cell(text=quantity(bar[p]), value=bar[p]) if p in bar else word(None) for p in parts)]
+         *(Cell(text=quantity(bar[p]), value=bar[p]) if p in bar else word(None) for p in named)]
         for name, bar in bars.items()
     ]  # fmt: skip
-    table = Table(caption="GiB of the whole deployment", columns=("", *parts), rows=rows)
+    table = Table(caption="GiB of the whole deployment", columns=("", *named), rows=rows)
     caption = (
         "Predicted (modelled before the launch) and measured, over all GPUs or the host. Weights "
         "and KV cache are measured as the engine's log says; “rest” is what the meter or the "
@@ -92,10 +92,13 @@ def _measured(one: Measured) -> dict[str, float]:
 def _errors(one: Measured, name: str) -> Table:
     rows = []
     for e in one.measurement.fit_errors:
-        seen = word(None) if e.measured is None else Cell(text=quantity(e.measured), value=e.measured)
+        seen = (
+            word(None) if e.measured is None else Cell(text=quantity(e.measured), value=e.measured)
+        )
         off = word(None if e.error is None else f"{e.error:+.1%}")
-        rows.append([word(e.quantity), word(e.unit), Cell(text=quantity(e.predicted), value=e.predicted),
-                     seen, off, word(e.source if e.measured is not None else "not measured")])  # fmt: skip
+        predicted = Cell(text=quantity(e.predicted), value=e.predicted)
+        by = word("not measured" if e.measured is None else e.source)
+        rows.append([word(e.quantity), word(e.unit), predicted, seen, off, by])
     return Table(caption=f"{name}: prediction against measurement",
                  columns=("quantity", "unit", "predicted", "measured", "off by", "measured by"),
                  rows=rows, left=(0, 1, 5))  # fmt: skip

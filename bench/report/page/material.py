@@ -63,7 +63,9 @@ def engine(one: Measured) -> str:
 def asked(one: Measured) -> str:
     """Workload and load in words."""
     w, load = one.run.spec.workload, one.run.spec.load
-    lengths = [v if isinstance(v, int) else f"{v.dist} of" for v in (w.input_tokens, w.output_tokens)]
+    lengths = [
+        v if isinstance(v, int) else f"{v.dist} of" for v in (w.input_tokens, w.output_tokens)
+    ]
     tokens = f"{lengths[0]} tokens in, {lengths[1]} tokens out"
     points = len(one.measurement.points)
     return (

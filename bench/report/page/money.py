@@ -143,7 +143,9 @@ def _apis(a: TcoAnswer, words: str) -> Table:
 
 def _api(api: ApiAnswer) -> list[Cell]:
     even = api.breakeven
-    first = word("none") if even.first is None else Cell(text=f"{even.first:,.0f}", value=even.first)
+    first = (
+        word("none") if even.first is None else Cell(text=f"{even.first:,.0f}", value=even.first)
+    )
     odds = api.p_self_host_cheaper
     dates = ", ".join(sorted({row.as_of for row in api.rows.values()}))
     doubt = "" if all(row.verified for row in api.rows.values()) else ", unverified"
@@ -159,8 +161,10 @@ def _api(api: ApiAnswer) -> list[Cell]:
 
 def _correct(a: TcoAnswer, words: str) -> Table:
     known = {True: "equivalent", False: "not equivalent: not comparable", None: "not known"}
-    rows = [[word(c.key), _usd(float(c.usd), 6), word(f"{c.pass_rate:.3f}"), word(known[c.equivalent])]
-            for c in a.correct]  # fmt: skip
+    rows = [
+        [word(c.key), _usd(float(c.usd), 6), word(f"{c.pass_rate:.3f}"), word(known[c.equivalent])]
+        for c in a.correct
+    ]
     return Table(caption=f"Cost per correct answer{words}", rows=rows, left=(0, 3),
                  columns=("who", "$", "pass rate", "quality"))  # fmt: skip
 
@@ -172,8 +176,8 @@ def _assumed(a: TcoAnswer, words: str) -> Table:
         how = f.arose + ("" if f.verified else ", unverified")
         how += f", {one.age_days} days old" if one.age_days else ""
         span = "" if f.low is None or f.high is None else f"{f.low:,.6g} to {f.high:,.6g}"
-        rows.append([word(one.key), Cell(text=f"{f.value:,.6g}", value=f.value), word(span), word(how),
-                     word(f.as_of), word(f.source)])  # fmt: skip
+        value = Cell(text=f"{f.value:,.6g}", value=f.value)
+        rows.append([word(one.key), value, *map(word, (span, how, f.as_of, f.source))])
     return Table(caption=f"Not measured{words}", rows=rows, left=(0, 3, 4, 5),
                  columns=("input", "value", "range", "how", "as of", "source"))  # fmt: skip
 

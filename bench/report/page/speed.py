@@ -64,11 +64,12 @@ def _table(one: Measured, name: str) -> Table:
         slo = {True: "kept", False: "not kept", None: "–"}[kept_slo(one, p)]
         trust = Cell(text="ok" if p.valid else "FAILED", mood="good" if p.valid else "bad")
         ceiling = p.metrics.get("ceiling_tokens_per_s")
-        rows.append([word(load_words(p)), cells[0], _ceiling(p, ceiling), *cells[1:], word(slo), trust])
+        rate, *others = cells
+        rows.append([word(load_words(p)), trust, word(slo), rate, _ceiling(p, ceiling), *others])
     titles = [title for title, _ in _HEADLINE]
-    columns = ("load", titles[0], "ceiling, tokens/s", *titles[1:], "SLO", "trust")
-    return Table(caption=f"{name}: {slo_words(one.run.spec.workload.slo)} is the SLO",
-                 columns=columns, rows=rows, left=(0, len(columns) - 2, len(columns) - 1))  # fmt: skip
+    columns = ("load", "trust", "SLO", titles[0], "ceiling, tokens/s", *titles[1:])
+    caption = f"{name}. SLO: {slo_words(one.run.spec.workload.slo)}"
+    return Table(caption=caption, columns=columns, rows=rows, left=(0, 1, 2))
 
 
 def _counted(metric: Metric) -> str:
@@ -170,7 +171,11 @@ def _histograms(one: Measured) -> list[tuple[PointMeasurement, dict[str, Histogr
 
 
 def _hills(
-    one: Measured, run: str, name: str, rows: Sequence[tuple[PointMeasurement, Histogram]], suffix: str
+    one: Measured,
+    run: str,
+    name: str,
+    rows: Sequence[tuple[PointMeasurement, Histogram]],
+    suffix: str,
 ) -> Picture:
     stem, slo = name.lower(), one.run.spec.workload.slo
     keys = [f"{stem}_p{q}_ms" for q in (50, 90, 99)]
@@ -190,10 +195,16 @@ def _hills(
                    p99_ms=p.metrics[keys[2]].value)
             for p, h in rows
         ]  # fmt: skip
-        return latency(spreads, name=name, limit_ms=limit, limit="SLO")
+        return latency(spreads, name=name, limit_ms=limit, limit=f"SLO, {slo.ttft_ms:g} ms")
 
-    long = {"TTFT": "time to first token", "ITL": "inter-token latency, every gap", "E2E": "end to end"}
+    long = {
+        "TTFT": "time to first token",
+        "ITL": "inter-token latency, every gap",
+        "E2E": "end to end",
+    }
     caption = f"{name} ({long[name]}) of {run}: all values of all repeats in the steady windows."
+    if name == "ITL":
+        caption += " A gap of 0 (tokens that came together) stands at 0.001 ms."
     return Picture(name=f"latency-{stem}{suffix}", caption=caption, draw=draw, numbers=table)
 
 

@@ -166,10 +166,12 @@ def _figures(c: Comparison) -> Table:
             low, high = map(quantity, row.usd_per_mtok)
             usd = word(low if low == high else f"{low} to {high}")
         memory = [_gib(row.weights_gib, row.weights_arose or ""), _gib(row.kv_cache_gib, "")]
-        trust = word("–") if not row.figures else Cell(
-            text="ok" if row.valid else "FAILED", mood="good" if row.valid else "bad")  # fmt: skip
-        rows.append([word(row.name), *(measured(row.figures.get(n)) for _, n in used), *memory, usd,
-                     word(", ".join(row.kernel.names) or None), trust, word(row.verdict)])  # fmt: skip
+        trust = word(None)
+        if row.figures:
+            trust = Cell(text="ok" if row.valid else "FAILED", mood="good" if row.valid else "bad")
+        figures = [measured(row.figures.get(n)) for _, n in used]
+        kernel = word(", ".join(row.kernel.names) or None)
+        rows.append([word(row.name), *figures, *memory, usd, kernel, trust, word(row.verdict)])
     columns = ("variant", *(t for t, _ in used), "weights, GiB", "KV, GiB", "$/M tokens", "kernel",
                "trust", "verdict")  # fmt: skip
     at = f" at {c.load}" if c.load else ""

@@ -121,4 +121,6 @@ def _caveats(one: Measured) -> list[Block]:
         for f in p.findings
         if f.code == "power_source" and f.severity == "warn"
     ]
-    return [Text(lead="Note", text=text, mood="doubt") for text in dict.fromkeys([*notes, *powered])]
+    return [
+        Text(lead="Note", text=text, mood="doubt") for text in dict.fromkeys([*notes, *powered])
+    ]

@@ -22,7 +22,8 @@ class Spread:
 
 
 def latency(rows: Sequence[Spread], *, name: str, limit_ms: float | None, limit: str) -> Figure:
-    """One hill per load point on one logarithmic axis: height is the share of values."""
+    """One hill per load point on one logarithmic axis: height is the share of values. A limit far
+    above all of them is left out."""
     drawing = style.figure(110 + 38 * len(rows))
     ax = drawing.add_subplot()
     for n, row in enumerate(rows):
@@ -37,7 +38,7 @@ def latency(rows: Sequence[Spread], *, name: str, limit_ms: float | None, limit:
                         color=style.SERIES[1], markersize=16 if marker == "|" else 7,
                         markeredgewidth=1.8, linestyle="none", zorder=3,
                         label=words if n == 0 else None)  # fmt: skip
-    if limit_ms is not None:
+    if limit_ms is not None and limit_ms < 3 * max(r.histogram.edges_ms[-1] for r in rows):
         ax.axvline(limit_ms, color=style.QUIET, linestyle=":", linewidth=1.2, label=limit)
     ax.set_yticks([len(rows) - 1 - n + 0.3 for n in range(len(rows))], [r.load for r in rows])
     ax.tick_params(axis="y", length=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from bench.report.pictures import style
 
@@ -23,10 +24,12 @@ def memory(bars: Mapping[str, Mapping[str, float]]) -> Figure:
                     linewidth=0.6)  # fmt: skip
             left += gib
         ax.annotate(f"{left:.3g} GiB", (left, place), (4, 0), textcoords="offset points",
-                    va="center", fontsize=10)  # fmt: skip
+                    va="center", fontsize=11)  # fmt: skip
     for n, part in enumerate(parts):
-        ax.bar(0, 0, color=style.SERIES[n % len(style.SERIES)], edgecolor=style.PAPER,
-               hatch=style.HATCHES[n % len(style.HATCHES)], label=part)  # fmt: skip
+        ax.add_patch(
+            Rectangle((0, 0), 0, 0, facecolor=style.SERIES[n % len(style.SERIES)], linewidth=0,
+                      hatch=style.HATCHES[n % len(style.HATCHES)], label=part)
+        )  # fmt: skip
     ax.set_yticks(range(len(bars)), list(bars))
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()

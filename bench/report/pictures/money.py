@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.pictures import style
@@ -35,8 +36,8 @@ def waterfall(parts: Mapping[str, float], title: str) -> Figure:
     return drawing
 
 
-def _above(ax: style.Axes, x: float, y: float, usd: float) -> None:
-    ax.annotate(f"{usd:,.3g}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=10)
+def _above(ax: Axes, x: float, y: float, usd: float) -> None:
+    ax.annotate(f"{usd:,.3g}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=11)
 
 
 def breakeven(
@@ -47,8 +48,9 @@ def breakeven(
     ax = drawing.add_subplot()
     volumes = [p.mtok_per_month for p in curve]
     if all(p.p5 is not None and p.p95 is not None for p in curve):
-        ax.fill_between(volumes, [p.p5 or 0.0 for p in curve], [p.p95 or 0.0 for p in curve],
-                        color=style.SERIES[5], alpha=0.35, linewidth=0, label="P5 to P95")  # fmt: skip
+        low, high = [p.p5 or 0.0 for p in curve], [p.p95 or 0.0 for p in curve]
+        ax.fill_between(volumes, low, high, color=style.SERIES[5], alpha=0.35, linewidth=0,
+                        label="P5 to P95")  # fmt: skip
     ax.plot(volumes, [p.usd_per_mtok for p in curve], color=style.SERIES[0], label="own servers")
     for n, (name, usd) in enumerate(apis.items(), 1):
         ax.axhline(usd, color=style.SERIES[n % 6], linestyle=style.DASHES[n % 6],
@@ -80,7 +82,7 @@ def tornado(bars: Sequence[Bar], centre: float, title: str) -> Figure:
     ax.set_xlabel("fully loaded, $ per M tokens")
     ax.set_title(title)
     style.ticks(ax, x="linear")
-    ax.xaxis.get_major_locator().set_params(nbins=6)
+    ax.locator_params(axis="x", nbins=6)
     style.legend_below(drawing, ax)
     return drawing
 

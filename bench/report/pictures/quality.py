@@ -48,6 +48,6 @@ def dots(rows: Sequence[Dot], *, axis: str, line: float | None = None, words: st
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(axis)
     style.ticks(ax, x="linear")
-    ax.xaxis.get_major_locator().set_params(nbins=6)
+    ax.locator_params(axis="x", nbins=6)
     style.legend_below(drawing, ax)
     return drawing

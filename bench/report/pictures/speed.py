@@ -29,9 +29,7 @@ class Curve:
     places: Sequence[Place]
 
 
-def throughput(
-    curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_text: str
-) -> Figure:
+def throughput(curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_text: str) -> Figure:
     """Points with their 95 % intervals, joined per run; the shaded region keeps the SLO's TPOT.
 
     A hollow point failed the SLO (or it was not measured): its TTFT may be too long, too.
@@ -46,20 +44,21 @@ def throughput(
         dash = style.DASHES[n % len(style.DASHES)]
         marker = style.MARKERS[n % len(style.MARKERS)]
         ax.errorbar(
-            x, y, xerr=_reach([p.per_user for p in places]), yerr=_reach([p.per_gpu for p in places]),
-            color=colour, linestyle=dash, marker="none", elinewidth=1, capsize=2.5,
+            x, y, xerr=_reach([p.per_user for p in places]),
+            yerr=_reach([p.per_gpu for p in places]), color=colour, linestyle=dash,
+            marker="none", elinewidth=1, capsize=2.5,
         )  # fmt: skip
         for p, at_x, at_y in zip(places, x, y, strict=True):
             fill = colour if p.slo_met else style.PAPER
             ax.plot([at_x], [at_y], marker=marker, color=colour, markerfacecolor=fill, zorder=3)
-            ax.annotate(p.load, (at_x, at_y), (6, 6), textcoords="offset points", fontsize=9,
+            ax.annotate(p.load, (at_x, at_y), (6, 6), textcoords="offset points", fontsize=10,
                         color=style.QUIET)  # fmt: skip
         label = style.shortened(curve.name)
         ax.plot([], [], color=colour, linestyle=dash, marker=marker, label=label)
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     left, right = ax.get_xlim()
-    right = max(right, slo_per_user * 1.15)
+    right = max(right * 1.08, slo_per_user * 1.15)
     ax.set_xlim(left, right)
     ax.axvspan(slo_per_user, right, color=style.SHADE, zorder=0, linewidth=0)
     ax.axvline(slo_per_user, color=style.QUIET, linestyle=":", linewidth=1.2)

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -33,14 +33,14 @@ VARIABLES = {
 }  # fmt: skip
 """Colours that the page replaces by its own, so that a picture follows light and dark."""
 
-_RC = {
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 11,
+_RC: dict[Any, Any] = {
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 12,
     "text.color": INK, "text.parse_math": False, "axes.labelcolor": INK, "axes.edgecolor": QUIET,
-    "axes.facecolor": PAPER, "axes.grid": True, "axes.axisbelow": True, "axes.titlesize": 11,
+    "axes.facecolor": PAPER, "axes.grid": True, "axes.axisbelow": True, "axes.titlesize": 12,
     "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
     "axes.linewidth": 0.8, "grid.color": GRID, "grid.linewidth": 0.7, "figure.facecolor": PAPER,
     "xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-    "xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10, "legend.frameon": False,
+    "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11, "legend.frameon": False,
     "lines.linewidth": 1.6, "lines.markersize": 6.5, "hatch.color": PAPER, "hatch.linewidth": 0.9,
     "svg.fonttype": "none", "svg.hashsalt": "bench", "savefig.facecolor": PAPER,
     "figure.constrained_layout.use": True,
@@ -73,9 +73,7 @@ def svg(drawing: Figure, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
-    text = re.sub(
-        r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text
-    )
+    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")

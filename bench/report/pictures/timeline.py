@@ -20,9 +20,9 @@ def timeline(seen: Timeline, title: str) -> Figure:
         ax.plot([t for t, _ in known], [v for _, v in known], drawstyle="steps-mid",
                 color=style.SERIES[n % len(style.SERIES)], linewidth=1.2)  # fmt: skip
         ax.set_ylim(bottom=0, top=1.0 if not any(v for _, v in known) else None)
-        ax.set_title(f"{line.name}, {line.unit}", fontsize=10, pad=3)
+        ax.set_title(f"{line.name}, {line.unit}", fontsize=11, pad=3)
         style.ticks(ax, y="linear")
-        ax.yaxis.get_major_locator().set_params(nbins=3)
+        ax.locator_params(axis="y", nbins=3)
     axes[0].set_xlim(0, seen.edges_s[-1])
     axes[-1].set_xlabel("seconds since the load point began; steady window shaded")
     drawing.suptitle(title, x=0.01, ha="left", fontsize=11)

@@ -1,0 +1,259 @@
+"""The report's pages in a real browser: nothing leaves them, nothing runs, and they say what
+`--json` says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Tab, chromium, tab
+
+from bench.server import Server
+from bench.store import list_runs, load_run, save_run
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'$x$&amp;</svg>\x1b[31m"
+LIMIT_BYTES = 6 * 2**20
+HEADLINE = {
+    "output tokens/s": "output_tokens_per_s",
+    "per user, tokens/s": "output_tokens_per_s_per_user",
+    "requests/s": "requests_per_s",
+    "TTFT p50, ms": "ttft_p50_ms",
+    "TTFT p99, ms": "ttft_p99_ms",
+    "ITL p50, ms": "itl_p50_ms",
+    "ITL p99, ms": "itl_p99_ms",
+    "E2E p50, ms": "e2e_p50_ms",
+    "errors": "error_rate",
+}
+RUN_HEADINGS = ["Verdict", "Headline numbers", "Throughput against interactivity",
+                "Latency distributions", "Time line"]  # fmt: skip
+LAST_HEADINGS = ["Validity certificate", "Formulae and inputs", "How to reproduce"]
+QUICK = ("load.repeats=3", "load.calibrate=false", "load.duration_s=0.5", "meter=synthetic")
+
+needs_browser = pytest.mark.skipif(
+    chromium() is None, reason="no Chromium here (Debian: apt-get install chromium)"
+)
+
+
+def bench(*words: str) -> str:
+    """What `bench WORDS` prints on stdout; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.cli", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def report(*words: str) -> Path:
+    """The page that `bench report WORDS` writes."""
+    [name] = json.loads(bench("report", *words, "--json"))["files"]
+    return Path(name)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run of the truth server: three loads, synthetic power."""
+    folder = tmp_path_factory.mktemp("results")
+    bench("engine=truth", "load.concurrency=[1,2,4]", *QUICK, f"results_dir={folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    """One browser for all pages."""
+    with tab(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def opened(browser: Tab, page: Path) -> list[str]:
+    """Opens a page that must be quiet and alone, narrow and wide; its headings."""
+    assert page.stat().st_size < LIMIT_BYTES
+    browser.requests.clear()
+    browser.complaints.clear()
+    browser.dialogs.clear()
+    browser.media()
+    browser.size(1280)
+    browser.open(page)
+    assert [r for r in browser.requests if not r.startswith("data:")] == [page.absolute().as_uri()]
+    assert browser.complaints == []
+    assert browser.dialogs == []
+    for width in (1280, 390):
+        browser.size(width)
+        assert browser.value("document.documentElement.scrollWidth") == width
+    assert browser.value("document.scripts.length") == 0
+    headings: list[str] = browser.value(
+        "[...document.querySelectorAll('main h2')].map(h => h.textContent)"
+    )
+    anchors = browser.value(
+        "[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))"
+    )
+    assert anchors
+    ids = browser.value("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    return headings
+
+
+def table(browser: Tab, section: str, number: int = 0) -> list[dict[str, Any]]:
+    """A table of a section: per row, heading -> [text, value]."""
+    rows: list[dict[str, Any]] = browser.value(
+        f"""(() => {{
+        const t = document.querySelectorAll('#{section} table')[{number}];
+        const heads = [...t.tHead.rows[0].cells].map(c => c.textContent);
+        return [...t.tBodies[0].rows].map(r => Object.fromEntries([...r.cells].map((c, i) =>
+            [heads[i], [c.firstElementChild?.tagName === 'SMALL' ? '' : c.textContent.trim(),
+             c.querySelector('data')?.value ?? null]])));
+        }})()"""
+    )
+    return rows
+
+
+def agrees_with_json(browser: Tab, document: dict[str, Any]) -> None:
+    """Every number of the headline table is the one that --json gives, to the last digit."""
+    rows = table(browser, "headline")
+    assert len(rows) == len(document["load_points"])
+    for row, point in zip(rows, document["load_points"], strict=True):
+        for title, key in HEADLINE.items():
+            text, value = row[title]
+            metric = point[key]
+            if metric["value"] is None:
+                assert value is None
+                assert text == ("withheld" if metric["withheld_value"] is not None else "–")
+            else:
+                assert float(value) == metric["value"]
+        assert row["trust"][0] == ("ok" if point["valid"] else "FAILED")
+
+
+@needs_browser
+def test_a_sweep(browser: Tab, results: Path) -> None:
+    headings = opened(browser, report("latest", f"results_dir={results}"))
+    assert headings == [*RUN_HEADINGS, "Energy", *LAST_HEADINGS]
+    document = json.loads(bench("show", f"results_dir={results}", "--json"))
+    agrees_with_json(browser, document)
+    verdict = browser.value("document.querySelector('#verdict').textContent")
+    assert ("NOT VALID" in verdict) != document["valid"]
+    assert "power is made up" in verdict
+    checks = {f["code"] for p in document["load_points"] for f in p["findings"]}
+    assert {row["check"][0] for row in table(browser, "certificate")} == checks
+
+
+@needs_browser
+def test_a_picture_speaks_to_screen_readers_and_follows_the_dark(
+    browser: Tab, results: Path
+) -> None:
+    opened(browser, report("latest", f"results_dir={results}"))
+    named = browser.value(
+        "[...document.querySelectorAll('svg')].every(s => s.getAttribute('role') === 'img' && "
+        "document.getElementById(s.getAttribute('aria-labelledby')).textContent.length > 20)"
+    )
+    assert named
+    ink = "getComputedStyle(document.querySelector('#throughput svg text')).fill"
+    light = browser.value(ink)
+    browser.media(dark=True)
+    assert browser.value(ink) != light
+    reachable = "[...document.querySelectorAll('.wide, pre')].every(e => e.tabIndex === 0)"
+    assert browser.value(reachable)
+    assert browser.pdf().startswith(b"%PDF")
+
+
+@needs_browser
+def test_one_load_point_and_hostile_words(browser: Tab, results: Path, tmp_path: Path) -> None:
+    """Names, failures and error bodies from outside are text and stay text, in pictures too."""
+    bench(
+        "engine=truth", "load.concurrency=[2]", *QUICK, "load.repeats=1", f"results_dir={tmp_path}"
+    )
+    [path] = list_runs(str(tmp_path))
+    run = load_run(path)
+    spec = replace(run.spec, model=replace(run.spec.model, name=HOSTILE))
+    save_run(path, replace(run, spec=spec, status="failed", failure=f"it said {HOSTILE}"))
+    page = report("latest", f"results_dir={tmp_path}")
+    headings = opened(browser, page)
+    assert headings == [*RUN_HEADINGS, "Energy", *LAST_HEADINGS]
+    assert browser.value("document.images.length") == 0
+    shown = browser.value("document.querySelector('h1').textContent")
+    assert "<script>alert(1)</script>" in shown
+    drawn = browser.value("document.querySelector('#throughput svg').textContent")
+    assert "<script>" in drawn
+    assert "NOT VALID" in browser.value("document.querySelector('#verdict').textContent")
+
+
+@needs_browser
+def test_an_invalid_run_prints_no_headline(browser: Tab, results: Path, tmp_path: Path) -> None:
+    """A load point too short to be steady: its numbers are nowhere on the page."""
+    words = ("load.concurrency=[4]", "load.requests=4", "load.repeats=1", "load.calibrate=false")
+    bench("engine=truth", *words, f"results_dir={tmp_path}")
+    page = report(f"results_dir={tmp_path}")
+    headings = opened(browser, page)
+    document = json.loads(bench("show", f"results_dir={tmp_path}", "--json"))
+    assert not document["valid"]
+    assert headings == ["Verdict", "Headline numbers", "Time line", *LAST_HEADINGS]
+    agrees_with_json(browser, document)
+    verdict = browser.value("document.querySelector('#verdict').textContent")
+    assert "NOT VALID Do not quote" in verdict
+    assert "Meaning" not in verdict
+    titles = browser.value("document.querySelector('#timeline svg').textContent")
+    assert "FAILED its certificate" in titles
+
+
+@needs_browser
+def test_a_cost_answer(browser: Tab, tmp_path: Path) -> None:
+    page = report("tco=worked-example", f"results_dir={tmp_path}")
+    assert opened(browser, page) == ["Verdict", "Cost", "How to reproduce"]
+    document = json.loads(bench("tco", "tco=worked-example", "--json"))
+    for row in table(browser, "cost"):
+        part = row[""][0]
+        if part in ("input", "output", "blended"):
+            for title, level in (("marginal", "marginal"), ("fully loaded", "loaded")):
+                expected = document["levels"][level][f"usd_per_mtok_{part}"]
+                assert float(row[title][1]) == expected
+    names = browser.value("[...document.querySelectorAll('#cost figcaption')].map(c => c.id)")
+    assert names == ["caption-waterfall", "caption-breakeven", "caption-tornado"]
+
+
+@needs_browser
+def test_every_claim(browser: Tab, tmp_path: Path) -> None:
+    page = report("--claims", f"results_dir={tmp_path}")
+    assert opened(browser, page) == ["Verdict", "Claims", "How to reproduce"]
+    document = json.loads(bench("claim", "--all", f"results_dir={tmp_path}", "--json"))
+    shown = {row["claim"][0]: row["verdict"][0].lower() for row in table(browser, "claims")}
+    assert shown == {a["claim"]: a["verdict"] for a in document}
+
+
+@needs_browser
+@pytest.mark.vllm
+def test_a_real_vllm(browser: Tab, vllm_server: Server, tmp_path: Path) -> None:
+    bench(
+        "engine=endpoint", f"engine.base_url={vllm_server.base_url}", "gpu=cpu",
+        f"engine.served_model={vllm_server.served_model}", "workload.output_tokens=32",
+        "load.concurrency=[1,4]", "load.duration_s=3", "load.repeats=3", "load.calibrate=false",
+        f"results_dir={tmp_path}",
+    )  # fmt: skip
+    headings = opened(browser, report(f"results_dir={tmp_path}"))
+    assert headings[:2] == ["Verdict", "Headline numbers"]
+    assert headings[-3:] == LAST_HEADINGS
+    assert "Time line" in headings
+    agrees_with_json(browser, json.loads(bench("show", f"results_dir={tmp_path}", "--json")))
+
+
+def test_pictures_as_files(results: Path, tmp_path: Path) -> None:
+    """One PNG or SVG per picture, none of it empty."""
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        words = ("report", "latest", "--format", kind, "--out", str(tmp_path / kind))
+        files = json.loads(bench(*words, f"results_dir={results}", "--json"))["files"]
+        names = {Path(f).stem for f in files}
+        assert {"throughput", "latency-ttft", "latency-itl", "latency-e2e"} <= names
+        assert {"timeline-c1", "timeline-c2", "timeline-c4"} <= names
+        assert all(Path(f).read_bytes().startswith(start) for f in files)
+
+
+def test_a_wrong_format_names_the_right_ones() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.cli", "report", "--format", "pgn"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("Did you mean 'png'?")
