@@ -16,13 +16,13 @@ from bench import __version__
 from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison, compare
 from bench.compare.variant import Measured, apart
+from bench.derive import derive
 from bench.errors import InputError, StoreError, nearest
 from bench.report.page.blocks import Page
 from bench.report.page.material import Material
-from bench.store import find_run
+from bench.store import find_run, load_quality_items, load_run
 from bench.tco.spec import TcoRequest
 from bench.verbs import tco
-from bench.verbs.compare import measured_run
 
 FORMATS = ("html", "png", "svg")
 
@@ -53,7 +53,7 @@ def run(request: Request) -> int:
     if not names and request.question is None and request.judge is None:
         names = ("latest",)
     paths = [find_run(name, request.results_dir) for name in names]
-    runs = [measured_run(path) for path in paths]
+    runs = [_measured(path) for path in paths]
     material = _material(request, paths, runs)
     from bench.report.page.build import page
 
@@ -70,6 +70,12 @@ def run(request: Request) -> int:
     if request.show and written:
         webbrowser.open(written[0].absolute().as_uri())
     return 0
+
+
+def _measured(path: Path) -> Measured:
+    """A stored run with its raw points: distributions and time lines are made of them."""
+    stored = load_run(path)
+    return Measured(run=stored, measurement=derive(stored), items=load_quality_items(path))
 
 
 def _material(request: Request, paths: Sequence[Path], runs: Sequence[Measured]) -> Material:

@@ -25,9 +25,7 @@ def cost(m: Material) -> Section | None:
     words = "".join(f" [{word.upper()}]" for word in a.words)
     blocks: list[Block] = [Text(text=" ".join(a.note.split()))] if a.note else []
     blocks += [Text(lead="Licence", text=line, mood="doubt") for line in a.licence]
-    blocks += [_levels(a, words), _waterfall(a, words)]
-    if a.curve:
-        blocks.append(_breakeven(a, words))
+    blocks += [_levels(a, words), _waterfall(a, words), _breakeven(a, words)]
     if a.bars:
         blocks.append(_tornado(a, words))
     blocks += [_options(a, words), _apis(a, words)]
@@ -51,44 +49,51 @@ def _levels(a: TcoAnswer, words: str) -> Table:
     ]
     spread = a.uncertain.get("usd_per_mtok_blended")
     if spread is not None:
-        text = f"{spread['p5']:,.4f} / {spread['p50']:,.4f} / {spread['p95']:,.4f}"
-        rows.append([word("blended, P5 / P50 / P95"), word(""), word(""), word(text)])
+        for p in ("p5", "p50", "p95"):
+            rows.append([word(f"blended, {p.upper()}"), word(""), word(""), _usd(spread[p])])
     caption = f"Cost per M tokens in ${words}: throughput from {a.throughput_source}"
     return Table(caption=caption, columns=("", "marginal", "utilised", "fully loaded"), rows=rows)
 
 
 def _waterfall(a: TcoAnswer, words: str) -> Picture:
-    demand = float(a.work.demand)
-    named = {"hardware": a.bill.hardware, "site": a.bill.site, "energy": a.bill.energy,
-             "staff": a.bill.staff}  # fmt: skip
-    parts = {name: float(usd) / demand for name, usd in named.items() if float(usd)}
-    rows = [[word(name), _usd(usd), _usd(usd * demand, 2)] for name, usd in parts.items()]
-    rows.append([word("fully loaded"), _usd(float(a.levels.loaded.blended)),
+    rows = [
+        [word(s.what), word(s.level), _usd(float(s.cost)), _usd(float(s.monthly), 2)]
+        for s in a.steps
+    ]
+    rows.append([word("fully loaded"), word(""), _usd(float(a.levels.loaded.blended)),
                  _usd(float(a.bill.total), 2)])  # fmt: skip
 
     def draw() -> Figure:
         from bench.report.pictures.money import waterfall
 
-        return waterfall(parts, f"fully loaded cost{words}")
+        steps = [s for s in a.steps if float(s.cost)]
+        return waterfall(steps, f"what the cost is made of{words}")
 
-    caption = f"What the fully loaded cost is made of, on the basis “{a.basis}”."
-    table = Table(caption="Parts of the cost", columns=("part", "$/M tokens", "$/month"), rows=rows)
+    caption = (
+        f"From server time at saturation to the fully loaded cost, on the basis “{a.basis}”. "
+        "Steps up to a level add up to that level's cost."
+    )
+    table = Table(caption="Steps of the cost", rows=rows, left=(0, 1),
+                  columns=("step", "level", "$/M tokens", "$/month"))  # fmt: skip
     return Picture(name="waterfall", caption=caption, draw=draw, numbers=table)
 
 
 def _breakeven(a: TcoAnswer, words: str) -> Picture:
     apis = {api.key: float(api.price) for api in a.apis}
+    curve = a.curve
+    lines = (curve.monthly_usd, curve.bands.get("p5"), curve.bands.get("p95"))
     rows = [
-        [word(f"{p.mtok_per_month:,.4g}"), _usd(p.usd_per_mtok), _usd(p.p5), _usd(p.p95)]
-        for p in a.curve[::10]
-    ]
+        [word(f"{volume:,.4g}"), word(f"{curve.servers[n]:.0f}"),
+         *(_usd(None if line is None else float(line[n] / volume)) for line in lines)]
+        for n, volume in list(enumerate(curve.mtok_per_month.tolist()))[::8]
+    ]  # fmt: skip
     table = Table(caption="Own servers, $/M tokens", rows=rows,
-                  columns=("M tokens/month", "central", "P5", "P95"))  # fmt: skip
+                  columns=("M tokens/month", "servers", "central", "P5", "P95"))  # fmt: skip
 
     def draw() -> Figure:
         from bench.report.pictures.money import breakeven
 
-        return breakeven(a.curve, apis, float(a.work.demand), f"own servers or an API{words}")
+        return breakeven(curve, apis, float(a.work.demand), f"own servers or an API{words}")
 
     band = f"; the band is P5 to P95 of {a.draws:,} draws" if a.draws else ""
     caption = (
@@ -127,9 +132,11 @@ def _option(o: Option) -> list[Cell]:
     name = word(o.basis.replace("_", " "))
     if o.bill is None or o.levels is None:
         return [name, word(None), word(None), word(None), word(o.why_not or "")]
-    row = o.price
-    rent = "" if row is None else f"${row.usd:g}/GPU-h, {row.provider}, as of {row.as_of}"
-    rent += ", unverified" if row is not None and not row.verified else ""
+    rent = "; ".join(
+        f"${row.usd:g}/GPU-h, {row.provider}, as of {row.as_of}"
+        + ("" if row.verified else ", unverified")
+        for row in o.prices
+    )
     return [name, word(f"{float(o.bill.servers):.0f}"), _usd(float(o.bill.total), 2),
             _usd(float(o.levels.loaded.blended)), word(rent)]  # fmt: skip
 

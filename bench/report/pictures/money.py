@@ -2,60 +2,67 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.pictures import style
-from bench.tco.curve import CurvePoint
+from bench.tco.series import Curve, Step
 from bench.tco.uncertainty import Bar
 
+_LEVELS = {"marginal": 0, "utilised": 1, "loaded": 2}
 
-def waterfall(parts: Mapping[str, float], title: str) -> Figure:
-    """$/M tokens part by part up to the fully loaded cost."""
-    drawing = style.figure(290)
+
+def waterfall(steps: Sequence[Step], title: str) -> Figure:
+    """$/M tokens step by step up to the fully loaded cost; the hatch says up to which level."""
+    drawing = style.figure(120 + 42 * (len(steps) + 1))
     ax = drawing.add_subplot()
-    total, names = 0.0, []
-    for n, (name, usd) in enumerate(parts.items()):
-        ax.bar(n, usd, 0.62, total, color=style.SERIES[n % 6], hatch=style.HATCHES[n % 6],
-               edgecolor=style.PAPER, linewidth=0.6)  # fmt: skip
-        ax.plot([n - 0.31, n + 1.31], [total + usd, total + usd], color=style.QUIET, linewidth=0.8)
-        _above(ax, n, total + usd, usd)
+    total, named = 0.0, set[str]()
+    for n, step in enumerate(steps):
+        usd, s = float(step.cost), _LEVELS[step.level]
+        words = None if step.level in named else f"up to {step.level}"
+        ax.barh(n, usd, 0.62, total, color=style.SERIES[s], hatch=style.HATCHES[s],
+                edgecolor=style.PAPER, linewidth=0.6, label=words)  # fmt: skip
+        named.add(step.level)
         total += usd
-        names.append(name)
-    ax.bar(len(names), total, 0.62, color=style.QUIET)
-    _above(ax, len(names), total, total)
-    ax.set_xticks(range(len(names) + 1), [*names, "fully\nloaded"])
-    ax.tick_params(axis="x", length=0)
-    ax.grid(axis="x", visible=False)
-    ax.margins(y=0.12)
-    ax.set_ylabel("$ per M tokens")
+        ax.plot([total, total], [n - 0.31, n + 1.31], color=style.QUIET, linewidth=0.8)
+        _beside(ax, total, n, usd)
+    ax.barh(len(steps), total, 0.62, color=style.QUIET, label="fully loaded")
+    _beside(ax, total, len(steps), total)
+    names = [textwrap.fill(step.what, 20) for step in steps]
+    ax.set_yticks(range(len(steps) + 1), [*names, "fully loaded"])
+    ax.set_ylim(len(steps) + 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(0, total * 1.2 if total > 0 else 1)
+    ax.set_xlabel("$ per M tokens")
     ax.set_title(title)
-    style.ticks(ax, y="linear")
+    ax.locator_params(axis="x", nbins=5)
+    style.ticks(ax, x="linear")
+    style.legend_below(drawing, ax)
     return drawing
 
 
-def _above(ax: Axes, x: float, y: float, usd: float) -> None:
-    ax.annotate(f"{usd:,.3g}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=11)
+def _beside(ax: Axes, x: float, y: float, usd: float) -> None:
+    ax.annotate(f"{usd:,.3g}", (x, y), (4, 0), textcoords="offset points", va="center", fontsize=11)
 
 
-def breakeven(
-    curve: Sequence[CurvePoint], apis: Mapping[str, float], demand: float, title: str
-) -> Figure:
+def breakeven(curve: Curve, apis: Mapping[str, float], demand: float, title: str) -> Figure:
     """$/M tokens of one's own servers over demand, with its P5 to P95, against each API's price."""
     drawing = style.figure(330 + 17 * (len(apis) // 2))
     ax = drawing.add_subplot()
-    volumes = [p.mtok_per_month for p in curve]
-    if all(p.p5 is not None and p.p95 is not None for p in curve):
-        low, high = [p.p5 or 0.0 for p in curve], [p.p95 or 0.0 for p in curve]
+    volumes = curve.mtok_per_month
+    if {"p5", "p95"} <= curve.bands.keys():
+        low, high = curve.bands["p5"] / volumes, curve.bands["p95"] / volumes
         ax.fill_between(volumes, low, high, color=style.SERIES[5], alpha=0.35, linewidth=0,
                         label="P5 to P95")  # fmt: skip
-    ax.plot(volumes, [p.usd_per_mtok for p in curve], color=style.SERIES[0], label="own servers")
+    ax.plot(volumes, curve.monthly_usd / volumes, color=style.SERIES[0], label="own servers")
     for n, (name, usd) in enumerate(apis.items(), 1):
         ax.axhline(usd, color=style.SERIES[n % 6], linestyle=style.DASHES[n % 6],
                    linewidth=1.2, label=style.shortened(name, 25))  # fmt: skip
-    ax.axvline(demand, color=style.QUIET, linestyle=":", linewidth=1.2, label="this demand")
+    ax.axvline(demand, color=style.INK, linewidth=0.8, label="this demand")
     ax.set_xlim(volumes[0], volumes[-1])
     ax.set_xlabel("demand, M tokens per month")
     ax.set_ylabel("$ per M tokens")
