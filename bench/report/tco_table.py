@@ -22,7 +22,7 @@ def print_answer(answer: TcoAnswer, console: Console) -> None:
     """Print the answer; the words of doubtful Runs stand in every title."""
     words = "".join(f" [{word.upper()}]" for word in answer.words)
     console.print(f"{answer.name}{words}: {verdict(answer)}", markup=False, style="bold")
-    console.print(_fleet(answer), markup=False, highlight=False)
+    console.print(fleet(answer), markup=False, highlight=False)
     if answer.note:
         console.print(answer.note, markup=False, highlight=False)
     for line in answer.licence:
@@ -72,7 +72,7 @@ def _more(apis: list[ApiAnswer]) -> str:
     return f" and {len(apis) - 1} more" if len(apis) > 1 else ""
 
 
-def _fleet(answer: TcoAnswer) -> str:
+def fleet(answer: TcoAnswer) -> str:
     """The servers behind the number, and how sure it is."""
     servers = int(float(answer.bill.servers))
     gpus = f" ({answer.gpus} GPUs)" if answer.gpus else ""

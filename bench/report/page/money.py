@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.claims.verdict import Assessment
-from bench.report.claim_table import why
 from bench.report.page.blocks import Block, Cell, Fold, Mood, Picture, Section, Table, Text, word
 from bench.report.page.material import Material
 from bench.tco.answer import Option, TcoAnswer
@@ -200,7 +199,7 @@ def claims(m: Material) -> Section | None:
     if not m.claims:
         return None
     rows = [
-        [word(a.claim), Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]), word(why(a))]
+        [word(a.claim), Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]), word(a.why)]
         for a in m.claims
     ]
     table = Table(caption="Published numbers and what became of them", rows=rows,

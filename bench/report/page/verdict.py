@@ -20,7 +20,8 @@ from bench.report.page.material import (
     slo_words,
     subject,
 )
-from bench.report.tco_table import headline
+from bench.report.tco_table import fleet
+from bench.report.tco_table import verdict as cost_verdict
 
 
 def verdict(m: Material) -> Section:
@@ -36,7 +37,7 @@ def verdict(m: Material) -> Section:
             blocks.append(Text(lead=row.name, text=text))
     if m.cost is not None:
         words = "".join(f" [{w.upper()}]" for w in m.cost.words)
-        text = f"{m.cost.name}: {headline(m.cost)}."
+        text = f"{m.cost.name}: {cost_verdict(m.cost)}. {fleet(m.cost)}"
         blocks.append(Text(lead=f"Cost{words}", text=text, mood="doubt" if words else ""))
     if m.claims:
         counted = Counter(a.verdict for a in m.claims)
