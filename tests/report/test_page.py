@@ -15,9 +15,16 @@ import pytest
 from browser import Tab, chromium, tab
 from point_support import even, point
 
-from bench.record import PointData
+from bench.record import PointData, QualityItem, QualityResult, TaskScore
 from bench.server import Server
-from bench.store import create_run_dir, list_runs, load_run, save_point, save_run
+from bench.store import (
+    create_run_dir,
+    list_runs,
+    load_run,
+    save_point,
+    save_quality_items,
+    save_run,
+)
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'$x$&amp;</svg>\x1b[31m"
 LIMIT_BYTES = 6 * 2**20
@@ -70,9 +77,11 @@ def stored(results: Path, tmp_path: Path) -> Callable[..., Path]:
     """Stores a run like that of `results` with load points made by hand, which a busy machine
     cannot spoil; keywords replace parts of the run."""
 
-    def store(points: Sequence[PointData], **changes: Any) -> Path:
+    def store(points: Sequence[PointData], quant: str = "none", **changes: Any) -> Path:
         [path] = list_runs(str(results))
         run = replace(load_run(path), **changes)
+        spec = replace(run.spec.quant, name=quant)
+        run = replace(run, spec=replace(run.spec, quant=spec))
         target = create_run_dir(replace(run.spec, results_dir=str(tmp_path)))
         save_run(target, run)
         for data in points:
@@ -241,6 +250,42 @@ def test_an_invalid_run_prints_no_headline(browser: Tab, stored: Callable[..., P
     assert "FAILED its certificate" in titles
     [withheld] = {p["output_tokens_per_s"]["withheld_value"] for p in document["load_points"]}
     assert f"{withheld:,.0f}" not in browser.value("document.body.textContent")
+
+
+def scored(wrong: int) -> tuple[QualityResult, list[QualityItem]]:
+    """400 questions of which the first `wrong` are answered wrongly."""
+    name: dict[str, Any] = {"task": "t", "metric": "acc", "filter": "none"}
+    value = 1 - wrong / 400
+    score = TaskScore(**name, value=value, stderr=0.01, n=400, higher_is_better=True, chance=0.25)
+    items = [
+        QualityItem(**name, doc_id=n, sample=0, value=float(n >= wrong), item_hash=f"h{n}")
+        for n in range(400)
+    ]
+    return QualityResult(preset="tiny", backend="endpoint", scores=(score,)), items
+
+
+@needs_browser
+def test_variants_with_quality(browser: Tab, stored: Callable[..., Path]) -> None:
+    """40 more questions wrong of 400 (from 380 right): recovery 340 ÷ 380 = 89.47 %."""
+    for quant, wrong in (("none", 20), ("int8", 60)):
+        result, items = scored(wrong)
+        folder = stored(steady(), calibration=None, trace=None, quality=result, quant=quant)
+        path = next(p for p in list_runs(str(folder)) if p.name.startswith(quant))
+        save_quality_items(path, items)
+    names = [p.name for p in list_runs(str(folder))]
+    names.sort(key=lambda n: not n.startswith("none"))
+    headings = opened(browser, report(*names, f"results_dir={folder}"))
+    assert headings == [*RUN_HEADINGS, "Quality", "Variants", *LAST_HEADINGS]
+    [row] = table(browser, "quality")
+    document = json.loads(bench("compare", *names, f"results_dir={folder}", "--json"))
+    [task] = document["rows"][1]["quality"]
+    assert float(row["recovery"][1]) == task["recovery"]["value"]
+    assert row["recovery"][0] == "89.47%"
+    assert row["verdict"][0] == "worse"
+    shown = {r["variant"][0]: r["verdict"][0] for r in table(browser, "variants")}
+    assert shown == {r["name"]: r["verdict"] for r in document["rows"]}
+    names = browser.value("[...document.querySelectorAll('figcaption')].map(c => c.id)")
+    assert {"caption-recovery", "caption-pareto", "caption-throughput"} <= set(names)
 
 
 @needs_browser

@@ -49,7 +49,9 @@ def hardware(one: Measured) -> str:
     if spec.gpus:
         return f"{spec.gpus} × {spec.gpu.title}"
     host = one.run.provenance
-    return f"{host.get('host_cpu') or 'unknown CPU'}, {host.get('host_cpu_count')} cores, no GPU"
+    if not host.get("host_cpu"):
+        return "a host that is not known, no GPU"
+    return f"{host['host_cpu']}, {host.get('host_cpu_count')} cores, no GPU"
 
 
 def engine(one: Measured) -> str:
