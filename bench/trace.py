@@ -1,8 +1,8 @@
 """A trace: what the meters read, in time order, with the reason of everything they could not read.
 
 One JSON object a line: a header, then readings `{"k": kind, "d": device, "t": ns, "h": ns, "v":
-{...}}`. `t` is the middle of the read on CLOCK_MONOTONIC and `h` half its length. A value that
-could not be read is null and `why` says so; it is never 0. Repeated values are kept.
+{...}}`, and an end. `t` is the middle of the read on CLOCK_MONOTONIC and `h` half its length. A
+value that could not be read is null and `why` says so; it is never 0. Repeated values are kept.
 """
 
 from __future__ import annotations
@@ -112,13 +112,24 @@ class ProcessSample:
     why: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """The last line: the sampler was told to stop. `cpu_s` is what it used of a processor since
+    `began_ns`."""
+
+    began_ns: int
+    t_ns: int
+    cpu_s: float
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A whole trace, columnar: one Series per (device, kind)."""
+    """A whole trace, columnar: one Series per (device, kind). `end` None: it was cut off."""
 
     header: Header
     series: Mapping[tuple[int, str], Series] = field(default_factory=dict)
     processes: tuple[ProcessSample, ...] = ()
+    end: End | None = None
 
     def of(self, device: int, kind: Kind) -> Series:
         """The readings of one kind from one device; an empty series when there are none."""
@@ -140,6 +151,13 @@ def header_line(header: Header) -> str:
     from bench.codec import encode
 
     return json.dumps({"k": "header", **encode(header)})
+
+
+def end_line(end: End) -> str:
+    """The line of the end."""
+    from bench.codec import encode
+
+    return json.dumps({"k": "end", **encode(end)})
 
 
 def reading_line(kind: Kind, device: int, reading: Reading) -> str:
@@ -198,11 +216,14 @@ def parse(lines: Iterable[str]) -> Trace:
     header: Header | None = None
     rows: dict[tuple[int, str], _Rows] = {}
     processes: list[ProcessSample] = []
+    end: End | None = None
     for line in _objects(lines):
         kind = line.pop("k", None)
         if kind == "header":
             if header is None:  # a trace may be several files, each with its own header
                 header = decode(Header, line, "header")
+        elif kind == "end":
+            end = decode(End, line, "end")
         elif kind == "processes":
             processes.append(_process_sample(line))
         else:
@@ -216,7 +237,7 @@ def parse(lines: Iterable[str]) -> Trace:
         raise ValueError("the first line is not the header of a trace")
     if header.schema != SCHEMA:
         raise ValueError(f"schema {header.schema}; this bench reads {SCHEMA}")
-    return Trace(header, {key: r.series() for key, r in rows.items()}, tuple(processes))
+    return Trace(header, {key: r.series() for key, r in rows.items()}, tuple(processes), end)
 
 
 def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

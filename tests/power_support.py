@@ -17,7 +17,7 @@ from bench.metrics import Steady
 from bench.power.measure import PointPower, measure, metered
 from bench.record import OK, LoadPoint, PointData
 from bench.spec import SloSpec
-from bench.trace import Header, Trace, header_line, parse
+from bench.trace import End, Header, Trace, end_line, header_line, parse
 from bench.window import Window
 
 ZERO_NS = 1_000_000_000_000
@@ -49,8 +49,10 @@ def sampled(
     lines = [header_line(header)]
     over_ns = clock.now_ns() + round(seconds * SECOND_NS)
     sampling = Sampling(sources, lines.append, clock, rates or Rates())
+    began_ns = clock.now_ns()
     sampling.run(lambda: clock.now_ns() > over_ns)
-    return lines
+    end = End(began_ns=began_ns, t_ns=clock.now_ns(), cpu_s=0.01 * seconds)
+    return [*lines, end_line(end)]
 
 
 def board_trace(
@@ -79,8 +81,9 @@ def edited(
     lines: Iterable[str], edit: Callable[[dict[str, Any]], dict[str, Any] | None]
 ) -> list[str]:
     """The lines with an edit applied to each as an object."""
-    found = (edit(json.loads(line)) for line in lines)
-    return [json.dumps(line) for line in found if line is not None]
+    found = [json.loads(line) for line in lines]
+    changed = [line if line["k"] == "end" else edit(line) for line in found]
+    return [json.dumps(line) for line in changed if line is not None]
 
 
 def at(seconds: float) -> int:
@@ -91,7 +94,7 @@ def at(seconds: float) -> int:
 def header(trace: Trace, **changes: Any) -> Trace:
     """The trace with another header."""
     changed: Header = replace(trace.header, **changes)
-    return Trace(changed, trace.series, trace.processes)
+    return replace(trace, header=changed)
 
 
 def load_part(

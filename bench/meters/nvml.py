@@ -22,7 +22,6 @@ _VIOLATIONS = {
     "violation_board_ns": 3,
     "violation_reliability_ns": 5,
 }
-_PID_CACHE = 4096
 
 Values = dict[str, float | int | None]
 Whys = dict[str, str]
@@ -51,7 +50,7 @@ class NvmlSource:
         self._nvml = binding
         self._clock = clock or MonotonicClock()
         self._proc = proc
-        self._parents: dict[int, tuple[int, ...] | None] = {}
+        self._parents: dict[int, dict[int, tuple[int, ...] | None]] = {}
         try:
             binding.nvmlInit()
         except binding.NVMLError_LibraryNotFound as error:
@@ -208,9 +207,14 @@ class NvmlSource:
             listed = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handles[device])
         except self._nvml.NVMLError as error:
             return str(error)
+        # Ancestors are looked up once, when a process appears: ids are used again later.
+        known = self._parents.get(device, {})
+        pids = [int(p.pid) for p in listed]
+        now = {pid: known[pid] if pid in known else ancestors(pid, self._proc) for pid in pids}
+        self._parents[device] = now
         return tuple(
-            Process(pid=int(p.pid), used_bytes=p.usedGpuMemory, parents=self._ancestors(int(p.pid)))
-            for p in listed
+            Process(pid=pid, used_bytes=p.usedGpuMemory, parents=now[pid])
+            for pid, p in zip(pids, listed, strict=True)
         )
 
     def close(self) -> None:
@@ -243,13 +247,6 @@ class NvmlSource:
             except self._nvml.NVMLError as error:
                 values[name], why[name] = None, str(error)
         return values, why
-
-    def _ancestors(self, pid: int) -> tuple[int, ...] | None:
-        if pid not in self._parents:
-            if len(self._parents) > _PID_CACHE:
-                self._parents.clear()
-            self._parents[pid] = ancestors(pid, self._proc)
-        return self._parents[pid]
 
 
 def decode_field(nvml: Any, field: Any) -> tuple[float | int | None, str | None]:

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,10 +23,12 @@ from bench.clock import now_ns
 from bench.errors import BenchError
 from bench.meters.source import Clock, MeterUnavailableError, Source
 from bench.trace import (
+    End,
     Header,
     Kind,
     ProcessSample,
     Reading,
+    end_line,
     header_line,
     processes_line,
     reading_line,
@@ -60,6 +63,8 @@ class Sampling:
         self._tick_s = min([rates.fast_s, *polls])
         # A recording has its own rhythm: every reading is looked at on every tick.
         self._every = 1 if polls else max(1, round(rates.slow_s / rates.fast_s))
+        # One device after the other, so that slow reads do not pile up in one tick.
+        self._due = [i if not polls else 0 for i in range(len(self._devices))]
         self._seen: dict[tuple[int, str], int] = {}
 
     def run(self, stopped: Callable[[], bool]) -> None:
@@ -74,11 +79,15 @@ class Sampling:
             self._clock.sleep_until(began + number * tick_ns)
 
     def tick(self, number: int) -> None:
-        """One round: power of all devices, and the slow readings of those whose turn it is."""
+        """One round: power of all devices, and the slow readings of those whose turn has come.
+
+        A turn that fell into a tick that was skipped for lateness is taken at the next one.
+        """
         for index, (source, device) in enumerate(self._devices):
             self._write("power", index, source.power(device))
-            # One device after the other, so that slow reads do not pile up in one tick.
-            if (number - index) % self._every == 0:
+            if number >= self._due[index]:
+                missed = (number - self._due[index]) // self._every
+                self._due[index] += (missed + 1) * self._every
                 self._slow(index, source, device)
 
     def _slow(self, index: int, source: Source, device: int) -> None:
@@ -217,6 +226,7 @@ def main() -> int:
 
 def _write(path: Path, sources: Sequence[Source], header: Header) -> None:
     """The whole trace, line by line, until the owner is gone."""
+    began_ns = now_ns()
     with path.open("w", buffering=1) as file:
         print(header_line(header), file=file)
         print("ready", flush=True)
@@ -224,6 +234,8 @@ def _write(path: Path, sources: Sequence[Source], header: Header) -> None:
             clock = _PipeClock()
             rates = Rates(fast_s=header.fast_period_s, slow_s=header.slow_period_s)
             Sampling(sources, lambda line: print(line, file=file), clock, rates).run(clock.stopped)
+        end = End(began_ns=began_ns, t_ns=now_ns(), cpu_s=time.process_time())
+        print(end_line(end), file=file)
 
 
 if __name__ == "__main__":

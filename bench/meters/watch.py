@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ IDLE_S = {"nvml": 10.0, "rapl": 5.0, "replay": 1.0, "synthetic": 1.0, "none": 0.
 """How long an idle baseline is watched; a board's counter undercounts below 5 s."""
 
 _SHOW_EVERY_S = 0.5
+_STALE_S = 3.0
+"""Older readings are not shown: the sampler may have died."""
 _STOP_S = 5.0
 _TAIL_BYTES = 65536
 _LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
@@ -74,10 +76,14 @@ class Watch:
         return self._shown
 
     def _read(self) -> Gauges:
-        latest: dict[tuple[str, int], dict[str, Any]] = {}
-        for line in _tail(self.path):
-            latest[line["k"], line["d"]] = line.get("v") or {}
+        """Boards as last read; processors, which have no reading of power, by their counters."""
+        recent = now_ns() - round(_STALE_S * 1e9)
+        lines = [line for line in _tail(self.path) if line["t"] >= recent]
+        latest = {(line["k"], line["d"]): line.get("v") or {} for line in lines}
         boards = [d for d in self.header.devices if d.scope == "GPU board"]
+        if not boards:
+            packages = [d for d in self.header.devices if d.scope == "CPU package"]
+            return Gauges(power_w=_total([_counted_w(lines, d.index) for d in packages], 1.0))
         power_mw = [latest.get(("power", d.index), {}).get("instant_mw") for d in boards]
         hot = [latest.get(("state", d.index), {}).get("temperature_c") for d in boards]
         used = [latest.get(("memory", d.index), {}).get("used_bytes") for d in boards]
@@ -86,6 +92,19 @@ class Watch:
             temperature_c=max((t for t in hot if t is not None), default=None),
             memory_gib=_total(used, 2**30),
         )
+
+
+def _counted_w(lines: Sequence[Mapping[str, Any]], device: int) -> float | None:
+    """Mean power over the recent readings of a device's counter; None below two."""
+    read = [
+        (line["t"], mj)
+        for line in lines
+        if (line["k"], line["d"]) == ("energy", device)
+        and (mj := (line.get("v") or {}).get("energy_mj")) is not None
+    ]
+    if len(read) < 2 or read[-1][0] <= read[0][0]:
+        return None
+    return 1e6 * float(read[-1][1] - read[0][1]) / float(read[-1][0] - read[0][0])
 
 
 def _total(values: list[Any], divisor: float) -> float | None:
@@ -106,7 +125,7 @@ def _tail(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in lines:
         found = json.loads(line)
-        if found.get("k") not in ("header", "processes"):
+        if found.get("k") not in ("header", "processes", "end"):
             yield found
 
 

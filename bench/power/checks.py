@@ -96,8 +96,8 @@ def one_method(windows: Windows) -> Finding:
 def plausible(windows: Windows) -> Finding:
     """No reset: the counter rose, to a mean power between half of idle and 1.2 x the limit."""
     for w in windows:
-        if w.counter_j is not None and w.counter_j <= 0:
-            text = f"the counter of {w.label} did not rise: the driver was reloaded or reset"
+        if w.counter_fell or (w.counter_j is not None and w.counter_j <= 0):
+            text = f"the counter of {w.label} fell or stood: the driver was reloaded or reset"
             return energy("energy_reset", "fail", text, w.counter_j)
         if w.mean_w is None:
             continue
@@ -180,9 +180,9 @@ def cross_check(windows: Windows) -> Finding:
 
 def throttling(windows: Windows) -> Iterator[Finding]:
     """Heat or the power brake slowed a board (flag); the share under its power cap (report)."""
-    hot = [(w.throttled["thermal"], w) for w in windows if w.throttled.get("thermal", 0.0) > 0]
+    hot = [(share, w) for w in windows if (share := _thermal(w))]
     braked = [(w.brake_share, w) for w in windows if w.brake_share]
-    known = any("thermal" in w.throttled for w in windows)
+    known = bool(windows) and all(_thermal(w) is not None for w in windows)
     if hot or braked:
         share, w = max(hot or braked, key=lambda pair: pair[0] or 0.0)
         cause = "heat" if hot else "the power brake"
@@ -197,6 +197,12 @@ def throttling(windows: Windows) -> Iterator[Finding]:
         share = max(capped)
         text = f"under the power cap for {share:.1%} of the window"
         yield finding("power_cap", "info", text, share, "1")
+
+
+def _thermal(w: DeviceWindow) -> float | None:
+    """The larger of what the counter of thermal violations and the event reasons tell."""
+    told = (w.throttled.get("thermal"), w.thermal_share)
+    return max((share for share in told if share is not None), default=None)
 
 
 def settings(windows: Windows) -> Iterator[Finding]:

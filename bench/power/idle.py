@@ -45,7 +45,7 @@ def baseline(
         facts = device_window(trace, device, start, end)
         joules = facts.counter_j if seconds >= COUNTER_LEAST_S else facts.integral_j
         joules = facts.energy_j if joules is None else joules
-        if joules is None or joules <= 0:
+        if joules is None or joules <= 0 or facts.counter_fell:
             reason = f"{device.name} {device.uuid} was not read throughout the idle time"
             return Baseline(name=name, seconds=seconds, reason=reason)
         watts[device.index] = joules / seconds

@@ -60,6 +60,14 @@ def counter_at_j(counter: Sampled, at_ns: int, power: Sampled | None = None) -> 
     return float(mj[before] + (mj[before + 1] - mj[before]) * share) / _MJ_PER_J
 
 
+def falls(counter: Sampled, start_ns: int, end_ns: int) -> bool:
+    """Whether a counter that can only rise fell between readings in or around the window."""
+    t_ns, values = counter
+    first = max(0, int(np.searchsorted(t_ns, start_ns, side="right")) - 1)
+    after = int(np.searchsorted(t_ns, end_ns, side="left")) + 1
+    return bool((np.diff(values[first:after]) < 0).any())
+
+
 def largest_gap_s(t_ns: Int64, start_ns: int, end_ns: int) -> float | None:
     """The longest time without a reading that touches the window; None without any reading.
 

@@ -16,7 +16,7 @@ import numpy as np
 from bench.codec import encode
 from bench.finding import Finding
 from bench.metrics import ENOUGH_REPEATS, Arose, Metric, Steady
-from bench.power.checks import LoadWindow, all_checks
+from bench.power.checks import LoadWindow, all_checks, energy
 from bench.power.devices import Deployment, deployment
 from bench.power.idle import BASELINES, Baseline, baseline
 from bench.power.loads import load_window
@@ -96,14 +96,18 @@ def measure(run: Metered, parts: Sequence[Steady], *, max_error_rate: float) -> 
     windows = [_windows(run, trace, devices, load) for load in loads]
     flat = [w for repeat in windows for w in repeat]
     checks = all_checks(flat, loads, source=run.source, max_error_rate=max_error_rate)
-    labels = (_source_label(run), _scope_label(run, trace))
+    labels = (_source_label(run), _scope_label(run, trace), _sampler_label(trace))
     findings = tuple(f for f in (run.deployment.finding, *checks, *labels) if f is not None)
     failed = next((f for f in findings if f.severity == "fail"), None)
     metrics = _metrics(run, loads, windows)
     metrics |= _host(run, trace, loads)
     if failed is not None:
         metrics = {n: _withheld(m, failed) if n in ENERGY else m for n, m in metrics.items()}
-    return PointPower(metrics=metrics, findings=findings, details={"windows": _details(windows)})
+    return PointPower(
+        metrics=metrics,
+        findings=findings,
+        details={"windows": _details(windows), "loads": encode(loads)},
+    )
 
 
 def _unmetered(run: Metered) -> PointPower:
@@ -297,6 +301,16 @@ def _scope_label(run: Metered, trace: Trace) -> Finding:
     elif trace.header.reason:
         text += f"; {trace.header.reason}"
     return Finding(code="power_scope", severity="info", text=text, withholds="energy")
+
+
+def _sampler_label(trace: Trace) -> Finding:
+    """Whether the sampler lived to the end, and what it took from the machine."""
+    end = trace.end
+    if end is None:
+        text = "the sampler was killed or could not write: there is no power after its last reading"
+        return energy("sampler", "warn", text)
+    share = end.cpu_s / max(1e-9, (end.t_ns - end.began_ns) / 1e9)
+    return energy("sampler", "info", f"the sampler used {share:.1%} of one core", share)
 
 
 def _details(windows: Sequence[Sequence[DeviceWindow]]) -> list[dict[str, Any]]:

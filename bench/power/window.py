@@ -11,6 +11,7 @@ from bench.power.integrate import (
     Sampled,
     brackets,
     counted_j,
+    falls,
     held_j,
     inside,
     largest_gap_s,
@@ -20,6 +21,7 @@ from bench.power.sharing import Sharing, sharing
 from bench.trace import Device, Trace
 
 POWER_BRAKE = 0x80
+THERMAL = 0x20 | 0x40
 USER_CLOCKS = 0x02
 _VIOLATIONS = {
     "power cap": "violation_power_ns",
@@ -34,8 +36,9 @@ class DeviceWindow:
     """One device in one window of one repeat. Energies in J, powers in W; None: not read.
 
     `residual` is the held integral of field 186 against the counter, relative. `throttled` are
-    shares of the window by cause, from cumulative counters, `brake_share` and `user_clock_share`
-    shares of samples. Gaps are the longest ones that touch the window.
+    shares of the window by cause, from cumulative counters; `thermal_share`, `brake_share` and
+    `user_clock_share` are shares of samples. `counter_fell`: a reset inside the window. Gaps are
+    the longest ones that touch the window.
     """
 
     device: Device
@@ -43,6 +46,7 @@ class DeviceWindow:
     seconds: float
     counter_j: float | None = None
     counter_why: str | None = None
+    counter_fell: bool = False
     integral_j: float | None = None
     integral_why: str | None = None
     counter_bracketed: bool = True
@@ -56,6 +60,7 @@ class DeviceWindow:
     temperature_rise_c: float | None = None
     sm_mhz: float | None = None
     throttled: Mapping[str, float] = field(default_factory=dict)
+    thermal_share: float | None = None
     brake_share: float | None = None
     user_clock_share: float | None = None
     limit_w: float | None = None
@@ -121,6 +126,7 @@ def device_window(
         seconds=seconds,
         counter_j=counted_j(counter, start_ns, end_ns, power if has_power else None),
         counter_why=_why(trace, device, "energy", "energy_mj"),
+        counter_fell=falls(counter, start_ns, end_ns),
         integral_j=held_j(power, start_ns, end_ns),
         integral_why=_why(trace, device, "power", "instant_mw"),
         counter_bracketed=not len(counter[0]) or brackets(counter[0], start_ns, end_ns),
@@ -134,6 +140,7 @@ def device_window(
         temperature_rise_c=_rise(temperatures),
         sm_mhz=_reduced(clocks, np.mean),
         throttled=_throttled(trace, device, start_ns, end_ns),
+        thermal_share=_bit_share(reasons, THERMAL),
         brake_share=_bit_share(reasons, POWER_BRAKE),
         user_clock_share=_bit_share(reasons, USER_CLOCKS),
         limit_w=_reduced(limits, np.min, 1e3) or device.power_limit_w,

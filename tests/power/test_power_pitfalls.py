@@ -149,7 +149,18 @@ def counter_from(start_s: float, offset_mj: int) -> Edit:
 def test_driver_reload_makes_the_counter_fall() -> None:
     power = measured(trace(counter_from(45, -1_000_000_000)), three())
     assert code(power, "energy_reset").severity == "fail"
-    assert "did not rise" in code(power, "energy_reset").text
+    assert "reloaded or reset" in code(power, "energy_reset").text
+    assert energy_of(power) is None
+
+
+def test_a_reset_that_leaves_a_plausible_rise() -> None:
+    """The counter starts again at 0 J at 45 s: 22 kJ left of 28, a mean of 314 W. No meter of power
+    is there to contradict it."""
+    made = trace(lambda x: None if x["k"] == "power" else counter_from(45, -1_007_000_000)(x))
+    power = measured(made, three())
+    fallen = measured(trace(lambda x: None if x["k"] == "power" else x), three())
+    assert energy_of(fallen) == pytest.approx(20.0, rel=5e-3)  # the same trace without the reset
+    assert code(power, "energy_reset").severity == "fail"
     assert energy_of(power) is None
 
 
@@ -341,6 +352,18 @@ def test_the_power_brake_is_flagged() -> None:
     assert "power brake" in code(power, "throttling").text
 
 
+def test_heat_that_only_the_event_reasons_tell_of() -> None:
+    """The board has no counter of violations; its reasons show a thermal slowdown for 2 of 70 s."""
+
+    def edit(line: Line) -> Line | None:
+        hot = {"event_reasons": 0x40} if during(line) else {}
+        return state(violation_thermal_ns=None, **hot)(line)
+
+    found = code(measured(trace(edit), three()), "throttling")
+    assert found.severity == "warn"
+    assert found.figure == pytest.approx(2 / 70, rel=0.1)
+
+
 def test_boards_that_do_not_tell_of_throttling() -> None:
     names = ("power", "thermal", "board", "reliability")
     nothing = {f"violation_{n}_ns": None for n in names} | {"event_reasons": None}
@@ -382,6 +405,16 @@ def test_failed_requests_cost_energy_and_bring_no_tokens() -> None:
     capped = measured(trace(), three(failed=14), max_error_rate=0.05)
     assert code(capped, "energy_failures").severity == "fail"
     assert energy_of(capped) is None
+
+
+def test_a_sampler_that_was_killed() -> None:
+    """Its last line is missing: what it read stands, and the result says so."""
+    whole = trace()
+    assert code(measured(whole, three()), "sampler").severity == "info"
+    assert code(measured(whole, three()), "sampler").figure == pytest.approx(0.01, rel=0.01)
+    cut = measured(replace(whole, end=None), three())
+    assert code(cut, "sampler").severity == "warn"
+    assert energy_of(cut) == pytest.approx(20.0, rel=2e-3)
 
 
 def test_a_sampler_that_disturbs_the_load() -> None:
