@@ -110,6 +110,12 @@ def _prices(arguments: Arguments) -> int:
     return prices.run(spec, import_path=path, as_json=arguments.as_json, **own)
 
 
+def _split(arguments: Arguments) -> int:
+    from bench.verbs import split
+
+    return split.run(arguments.words, _results_dir(arguments), as_json=arguments.as_json)
+
+
 def _doctor(arguments: Arguments) -> int:
     from bench.verbs import doctor
 
@@ -343,6 +349,15 @@ VERBS: dict[str, Verb] = {
         takes_words=True,
         flags=("--open", "--claims"),
         options=("--claim", "--format", "--out", "--allow"),
+    ),
+    "split": Verb(
+        summary="what a prompt token and an output token cost in energy, from runs of unlike mixes",
+        usage="bench split RUN RUN ... [results_dir=FOLDER] [--json]\n\n"
+        "Six load points or more, valid in energy, of one deployment; e.g. from the sweep\n"
+        "bench -m load=energy load.concurrency=[8] workload.input_tokens=64,512,2048 "
+        "workload.output_tokens=64,256",
+        call=_split,
+        takes_words=True,
     ),
     "compare": Verb(
         summary="variants of a model in one table, each with a test behind its verdict",

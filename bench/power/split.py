@@ -17,11 +17,16 @@ LEAST_POINTS = 6
 CONDITION_LIMIT = 30.0
 """Condition number of the scaled columns above which they cannot be told apart (Belsley 1980)."""
 
+MISFIT_LIMIT = 0.1
+"""Where the fit misses a load point's power by more, a token does not cost the same in all of them
+(larger batches share the weights' traffic): then there is no such split."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MixPoint:
     """One load point: J over `seconds`, prompt tokens less cache hits, output tokens."""
 
+    label: str = ""
     energy_j: float
     seconds: float
     input_tokens: float
@@ -40,13 +45,15 @@ class Estimate:
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Base power in W (not the idle baseline: what is drawn at no tokens), J per token of each
-    kind. All None with a `reason` when the data cannot tell them apart."""
+    kind. All None with a `reason` when the data cannot tell them apart. `misfit` is the largest
+    difference between a load point's power and the fit's, relative."""
 
     base_w: Estimate | None = None
     input_token_j: Estimate | None = None
     output_token_j: Estimate | None = None
     points: int = 0
     condition: float | None = None
+    misfit: float | None = None
     reason: str | None = None
 
 
@@ -71,6 +78,14 @@ def split_energy(points: Sequence[MixPoint]) -> Split:
         return Split(points=n, condition=condition, reason=reason)
     found, *_ = np.linalg.lstsq(rows, watts, rcond=None)
     left = watts - rows @ found
+    misfit = float(np.max(np.abs(left) / watts))
+    if misfit > MISFIT_LIMIT:
+        worst = points[int(np.argmax(np.abs(left) / watts))].label
+        reason = (
+            f"energy per token is not the same in all mixes: the fit misses {worst} by {misfit:.0%}"
+            f" (at most {MISFIT_LIMIT:.0%}); use loads of like concurrency"
+        )
+        return Split(points=n, condition=condition, misfit=misfit, reason=reason)
     variance = float(left @ left) / (n - 3)
     spread = np.sqrt(variance * np.diag(np.linalg.inv(rows.T @ rows)))
     half = t_quantile(n - 3) * spread
@@ -81,7 +96,12 @@ def split_energy(points: Sequence[MixPoint]) -> Split:
     for name, estimate in (("prompt", prompt), ("output", output)):
         if estimate.low <= 0:
             reason = f"the interval of J per {name} token spans 0: more, or more unlike, mixes"
-            return Split(points=n, condition=condition, reason=reason)
+            return Split(points=n, condition=condition, misfit=misfit, reason=reason)
     return Split(
-        base_w=base, input_token_j=prompt, output_token_j=output, points=n, condition=condition
+        base_w=base,
+        input_token_j=prompt,
+        output_token_j=output,
+        points=n,
+        condition=condition,
+        misfit=misfit,
     )

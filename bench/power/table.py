@@ -82,6 +82,7 @@ POWER_METRICS: tuple[PowerDef, ...] = (
     ),
 )  # fmt: skip
 
+HEADLINE = "energy_per_output_token_j"
 UNITS = {d.name: d.unit for d in POWER_METRICS}
 ENERGY = tuple(
     d.name
