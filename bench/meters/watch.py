@@ -154,7 +154,8 @@ def _started(process: subprocess.Popen[bytes], path: Path) -> Header:
     assert process.stdout is not None
     word = process.stdout.readline().decode().strip()
     if word.startswith("failed "):
-        raise InputError(f"{word.removeprefix('failed ')} meter=auto takes what there is.")
+        reason = word.removeprefix("failed ").rstrip(".")
+        raise InputError(f"{reason}. meter=auto takes what there is.")
     if word != "ready":
         raise BenchError("the power sampler did not start; meter=none does without it.")
     with path.open() as file:

@@ -172,7 +172,7 @@ def test_costs_and_claims_refuse_it_as_measured(
     source, path = run_of
     run = load_run(path)
     measured = tco_run(run, derive(run))
-    assert measured.load_w == pytest.approx(400.0, rel=2e-3)
+    assert measured.points[0].load_w == pytest.approx(400.0, rel=2e-3)
     assert measured.words == (() if source == "nvml" else (source,))
     evidence = points_of(run)[0].metrics
     assert "output_tokens_per_s" in evidence
