@@ -35,6 +35,8 @@ def baseline(
     name: str, trace: Trace, devices: Sequence[Device], marks: Mapping[str, int]
 ) -> Baseline:
     """The baseline between the marks `<name>_start` and `<name>_end`, its settling left out."""
+    if not devices:
+        return Baseline(name=name, reason="no device is metered")
     start, end = marks.get(f"{name}_start"), marks.get(f"{name}_end")
     if start is None or end is None or end <= start:
         return Baseline(name=name, reason=f"no idle time {name.replace('_', ' ')} was watched")

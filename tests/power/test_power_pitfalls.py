@@ -15,6 +15,7 @@ from power_support import MARKS, at, board_trace, code, header, load_part, measu
 
 from bench.meters.synthetic import Sensors, steps
 from bench.power.checks import sampler_effect
+from bench.power.idle import baseline
 from bench.power.measure import PointPower
 from bench.trace import Trace
 
@@ -517,6 +518,13 @@ def test_what_was_not_measured_says_so(source: str) -> None:
 def test_a_wall_clock_that_jumps_changes_nothing() -> None:
     jumped = header(trace(), wall_iso="1999-01-01T00:00:00+00:00")
     assert energy_of(measured(jumped, three())) == energy_of(measured(trace(), three()))
+
+
+def test_no_device_has_no_idle_power_and_not_zero() -> None:
+    """A sum over no device was 0 W once."""
+    found = baseline("resident", trace(), (), MARKS)
+    assert found.total_w is None
+    assert found.reason == "no device is metered"
 
 
 def test_no_idle_baseline_leaves_the_gross_figure() -> None:
