@@ -93,6 +93,18 @@ def test_prompt_tokens_that_the_cache_held_cost_no_prefill() -> None:
     assert cached_share([replace(one, engine_before={}, engine_after={})]) is None
 
 
+def test_a_mix_counts_the_prompt_tokens_that_were_computed(mixed: tuple[Path, list[str]]) -> None:
+    """100 prompt tokens a second for 3 x 65 s, a quarter of them from the cache: 14,625."""
+    results, names = mixed
+    run = load_run(results / "tiny" / names[0])
+    before = {"prefix_cache_hits_total": 0.0, "prefix_cache_queries_total": 0.0}
+    after = {"prefix_cache_hits_total": 25.0, "prefix_cache_queries_total": 100.0}
+    counted = [replace(d, engine_before=before, engine_after=after) for d in run.points]
+    (mix,) = mixes([(replace(run, points=tuple(counted)), derive(run))]).points
+    assert mix.input_tokens == pytest.approx(0.75 * 100 * 3 * 65)
+    assert mix.output_tokens == pytest.approx(10 * 3 * 65)
+
+
 def points(count: int, power: Any) -> list[MixPoint]:
     """Mixes over 100 s; `power` gives W from prompt and output tokens per second."""
     rates = [(100.0 * (1 + i % 3), 10.0 * (1 + i // 3)) for i in range(count)]
