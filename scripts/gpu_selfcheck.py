@@ -245,7 +245,7 @@ def in_turns(check: Check, out: Path) -> tuple[list[float], list[float]]:
     without, with_it = [], []
     for number in range(2 * ROUNDS + 1):
         if number % 2:
-            with sampler(check, out / "overhead.jsonl"):
+            with sampler(check.source.kind, out / "overhead.jsonl"):
                 segment = check.run(f"with_sampler_{number // 2}", "steady", check.timing.round)
             with_it.append(segment.rate_per_s or 0.0)
         else:
@@ -255,9 +255,9 @@ def in_turns(check: Check, out: Path) -> tuple[list[float], list[float]]:
 
 
 @contextmanager
-def sampler(check: Check, path: Path) -> Iterator[None]:
+def sampler(kind: str, path: Path) -> Iterator[None]:
     """The sampler as a run starts it."""
-    config = {"kind": check.source.kind, "fast_s": 0.05, "slow_s": 0.5, "watts": 400, "boards": 1}
+    config = {"kind": kind, "fast_s": 0.05, "slow_s": 0.5, "watts": 400, "boards": 1}
     command = [sys.executable, "-m", "bench.meters.sampler", str(path), json.dumps(config)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None

@@ -1,6 +1,6 @@
 """bench beside vLLM's own serving benchmark: same server, same concurrency, same lengths.
 
-    python scripts/parity.py [MODEL] [CONCURRENCY] [REQUESTS] [ROUNDS]
+    python scripts/parity.py [MODEL] [CONCURRENCY] [REQUESTS] [ROUNDS] [KEY=VALUE ...]
 
 Starts vLLM once (as `bench model=MODEL` would), then lets both clients send the same number of
 requests in turns, and prints what each counted and measured. Exit code 1 when the token counts
@@ -38,10 +38,12 @@ TOLERANCE = 0.05
 
 def main() -> int:
     """Run both, print the table, judge."""
-    given = [*sys.argv[1:], *("tiny", "16", "192", "3")[len(sys.argv) - 1 :]]
+    overrides = [word for word in sys.argv[1:] if "=" in word]
+    given = [word for word in sys.argv[1:] if "=" not in word]
+    given += ("tiny", "16", "192", "3")[len(given) :]
     model, concurrency, requests, rounds = given[0], *map(int, given[1:4])
     words = [f"model={model}", f"load.concurrency=[{concurrency}]", f"load.requests={requests}"]
-    spec = run_spec(compose([*words, f"load.repeats={rounds}", "load.calibrate=false"]))
+    spec = run_spec(compose([*words, f"load.repeats={rounds}", "load.calibrate=false", *overrides]))
     spec, _ = preflight(spec, catalogue())
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -1,0 +1,87 @@
+"""The evidence program: order, limits, resuming, packing; the steps themselves are rehearsed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import gpu_evidence as evidence
+
+
+def step(name: str, code: str, estimate_s: float = 1) -> evidence.Step:
+    return evidence.Step(name=name, command=(sys.executable, "-c", code), estimate_s=estimate_s)
+
+
+def statuses(out: Path) -> dict[str, str]:
+    return {p.stem: json.loads(p.read_text())["status"] for p in (out / "steps").glob("*.json")}
+
+
+def test_steps_are_noted_one_by_one_and_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    steps = [
+        step("first", f"open({str(mark)!r}, 'a').write('x')"),
+        step("second", "import sys; print('why'); sys.exit(3)"),
+        step("third", "print('fine')"),
+    ]
+    out = tmp_path / "out"
+    out.mkdir()
+    assert evidence.go(steps, out, 60, 30, retry=False) == 1
+    assert statuses(out) == {"first": "done", "second": "failed", "third": "done"}
+    assert (out / "steps" / "second.log").read_text() == "why\n"
+    assert evidence.go(steps, out, 60, 30, retry=False) == 1
+    assert mark.read_text() == "x"
+    mended = [steps[0], step("second", "pass"), steps[2]]
+    assert evidence.go(mended, out, 60, 30, retry=True) == 0
+
+
+def test_a_step_that_does_not_fit_waits_and_one_that_hangs_is_ended(tmp_path: Path) -> None:
+    steps = [step("hangs", "import time; time.sleep(60)"), step("long", "pass", estimate_s=1000)]
+    assert evidence.go(steps, tmp_path, 60, 1, retry=False) == 1
+    assert statuses(tmp_path) == {"hangs": "timeout"}
+
+
+def test_results_are_packed_in_pieces_without_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "results" / "m" / "r"
+    (run / "model").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    (run / "model" / "tokenizer.json").write_text("big")
+    (whole,) = evidence.pack(tmp_path)
+    with tarfile.open(whole) as tar:
+        assert tar.getnames() == ["results/m/r/run.json"]
+    monkeypatch.setattr(evidence, "CARRY_BYTES", 50)
+    pieces = evidence.pack(tmp_path)
+    assert len(pieces) > 1
+    assert all(p.stat().st_size <= 50 for p in pieces)
+    (tmp_path / "joined").write_bytes(b"".join(p.read_bytes() for p in pieces))
+    with tarfile.open(tmp_path / "joined") as tar:
+        assert tar.getnames() == ["results/m/r/run.json"]
+
+
+@pytest.mark.parametrize("gpu", ["h100-sxm", "h200-sxm"])
+def test_the_plan_begins_with_the_sensors_and_every_step_is_below_eight_minutes(
+    gpu: str, tmp_path: Path
+) -> None:
+    steps = evidence.gpu_steps(gpu, tmp_path, 470, None)
+    names = [s.name for s in steps]
+    assert names[0] == "selfcheck"
+    assert max(s.estimate_s for s in steps) <= 470
+    assert names.index("parity") < names.index("8b-bf16-c256") < names.index("8b-fp8-c1+16")
+    for prefix in ("8b-awq", "8b-gptq", "moe-bf16", "moe-fp8", "70b-w4", "quality", "overhead"):
+        assert any(n.startswith(prefix) for n in names), prefix
+    assert any(n.startswith("70b-fp8") for n in names) == (gpu == "h200-sxm")  # 71 GB
+
+
+def test_steps_are_chosen_by_name(tmp_path: Path) -> None:
+    steps = evidence.rehearsal_steps(tmp_path)
+    assert [s.name for s in evidence.chosen(steps, "parity", None)] == ["parity"]
+    assert evidence.chosen(steps, None, "overhead")[0].name == "overhead"
+    with pytest.raises(SystemExit, match="no step 'nope'; there are selfcheck"):
+        evidence.chosen(steps, "nope", None)
