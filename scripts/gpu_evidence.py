@@ -21,7 +21,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,9 @@ def variant_steps(gpu: str, out: Path, limit_s: float) -> list[Step]:
     for name, model, quant in VARIANTS:
         words = dummy(model, quant, gpu)
         levels = []
+        spec = run_spec(compose(words), detect_gpus=False)
         for concurrency in LEVELS:
-            wanted = [*words, f"load.concurrency=[{concurrency}]"]
-            report = fit(run_spec(compose(wanted), detect_gpus=False))
+            report = fit(replace(spec, load=replace(spec.load, concurrency=(concurrency,))))
             if report.fits:
                 levels.append(level(report, concurrency, 1024))
         for part in grouped(levels, START_S, limit_s):

@@ -69,4 +69,4 @@ def test_what_is_too_long_gets_a_short_window_or_is_left_out() -> None:
 def test_a_real_plan_is_below_the_limit(report: FitReport) -> None:
     found = grouped([level(report, 256, 1024)], 100, 470)
     assert len(found) == 1
-    assert found[0].duration_s < 31 + 30  # its window is short: no energy figure there
+    assert found[0].estimate_s <= 470
