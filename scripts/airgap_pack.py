@@ -1,6 +1,6 @@
 """Pack a working vLLM and this project, in slices, for a host without network.
 
-    python scripts/airgap_pack.py --out DIR [--python 3.12] [--slice-mib 60] [--with quality]
+    python scripts/airgap_pack.py --out DIR [--python 3.12] [--slice-mib 60]
 
 Fetches the wheels that `constraints/airgap-*.txt` pin for the *host's* Python (pip resolves nothing
 and takes no dependencies), builds those that have a source distribution only and this project's
@@ -31,7 +31,6 @@ from airgap_install import FORMAT, MANIFEST, sha256_of, whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "constraints" / "airgap-vllm-0.26.0.txt"
-GROUPS = {"quality": ROOT / "constraints" / "airgap-quality.txt"}
 LEAVE_OUT = ROOT / "constraints" / "airgap-leave-out.txt"
 _PLATFORMS = tuple(
     f"{name}_x86_64"
@@ -46,13 +45,6 @@ class Pins:
     packed: tuple[str, ...] = ()
     host: tuple[str, ...] = ()
     check: tuple[str, ...] = ()
-
-    def __add__(self, other: Pins) -> Pins:
-        return Pins(
-            packed=tuple(dict.fromkeys((*self.packed, *other.packed))),
-            host=tuple(dict.fromkeys((*self.host, *other.host))),
-            check=tuple(dict.fromkeys((*self.check, *other.check))),
-        )
 
 
 def read_pins(text: str) -> Pins:
@@ -243,9 +235,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--python", default="3.12", help="the host's Python, as 3.12")
     parser.add_argument("--slice-mib", type=float, default=60.0)
     parser.add_argument("--pins", type=Path, default=PINS)
-    parser.add_argument(
-        "--with", dest="groups", action="append", choices=sorted(GROUPS), default=[]
-    )
     parser.add_argument("--leave-out", type=Path, default=LEAVE_OUT)
     parser.add_argument(
         "--pip", action="append", default=[], help="an argument for pip, repeatable"
@@ -254,8 +243,6 @@ def main(argv: list[str] | None = None) -> int:
     if not re.fullmatch(r"3\.\d+", given.python) or given.slice_mib <= 0:
         parser.error("--python is written as 3.12 and --slice-mib is above 0")
     pins = read_pins(given.pins.read_text(encoding="utf-8"))
-    for group in given.groups:
-        pins += read_pins(GROUPS[group].read_text(encoding="utf-8"))
     work = given.out / ".work"
     wheels = fetch(pins.packed, work / "fetched", given.python, given.pip)
     patterns = patterns_for(given.python, given.leave_out.read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ from bench.quality import verdict as quality_verdict
 from bench.quality.trust import changed_files, quality_findings
 from bench.quality.verdict import TaskComparison
 from bench.record import TaskScore
+from bench.spec import RunSpec
 
 SHOWN = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "energy_per_output_token_j")
 _AXES: tuple[tuple[str, Better], ...] = (
@@ -178,16 +179,18 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         max_concurrency=facts.get("max_concurrency"),
         max_concurrency_tokens=facts.get("max_concurrency_tokens"),
         kernel=kernel_of(run),
-        usd_per_mtok=_usd(variant, figures.get("output_tokens_per_s"), usd_per_hour),
+        usd_per_mtok=usd_per_mtok(
+            variant.first.spec, figures.get("output_tokens_per_s"), usd_per_hour
+        ),
         cost_ratio=None,
         scores=() if quality is None else quality[0].scores,
     )
 
 
-def _usd(
-    variant: Variant, rate: Metric | None, usd_per_hour: float | None
+def usd_per_mtok(
+    spec: RunSpec, rate: Metric | None, usd_per_hour: float | None = None
 ) -> tuple[float, float] | None:
-    spec = variant.first.spec
+    """[low, high] in $/M output tokens at a rate, from the price of the GPUs alone."""
     if rate is None or not rate.value:
         return None
     price = spec.gpu.price
