@@ -141,7 +141,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
         try:
             yield server
         except BenchError as error:
-            if server.is_alive():
+            if server.is_alive() and listens(port):
                 raise
             raise start.death() from error  # what failed did so because the engine was gone
         if not server.is_alive():
@@ -252,6 +252,15 @@ def claim_port(wanted: int | None) -> int:
                 code="port_in_use",
             ) from error
         return int(probe_socket.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether anybody takes connections on 127.0.0.1:`port`; a dying engine closes it first."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def last_line(log_path: Path) -> str:

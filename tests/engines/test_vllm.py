@@ -22,6 +22,7 @@ from bench.engines.vllm import (
     default_dtype,
     environment,
     last_line,
+    listens,
 )
 from bench.errors import EngineError, InputError
 from bench.preflight import check_kernels
@@ -152,6 +153,13 @@ def test_an_engine_that_dies_later_says_why(tmp_path: Path) -> None:
     server = Server(engine="vllm", base_url="", served_model="m", pid=process.pid)
     assert server.is_alive() is False
     assert Server(engine="endpoint", base_url="", served_model="m").is_alive() is True
+
+
+def test_a_port_is_listened_on_or_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert listens(port) is True
+    assert listens(port) is False
 
 
 @pytest.mark.vllm
