@@ -59,7 +59,7 @@ def mcnemar_p(lost: int, won: int) -> float:
     return min(1.0, 2 * float(bdtr(min(lost, won), flips, 0.5)))
 
 
-def tango_interval(lost: int, won: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+def tango_interval(lost: float, won: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     """Score interval of the difference of two paired proportions, (won − lost) ÷ n.
 
     It keeps its coverage with few or no flips, where a bootstrap has nothing to resample: without
@@ -79,7 +79,7 @@ def recovery_interval(lost: int, won: int, right: int, n: int) -> Interval:
     return tango_interval(lost, won, n).over(right / n)
 
 
-def _score(difference: float, won: int, lost: int, n: int) -> float:
+def _score(difference: float, won: float, lost: float, n: float) -> float:
     """Tango's statistic for a true difference: falls from large to small as that rises."""
     a = 2 * n
     b = -won - lost + (2 * n - won + lost) * difference

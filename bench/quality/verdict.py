@@ -258,7 +258,9 @@ def _more(c: TaskComparison) -> int | None:
     if c.recovery is None:
         return None
     inside = c.recovery.value >= c.margin
-    if not inside and c.lost is not None and c.won is not None:
+    if c.lost is not None and c.won is not None:
+        if inside:
+            return agreement_needed(c.lost, c.won, c.baseline, c.n, c.margin)
         return flips_needed(c.lost, c.won, c.n, ALPHA * (c.p / c.p_holm))
     bound = c.margin - 1 if inside else 0.0
     return items_needed(c.recovery.value - 1, c.item_variance, c.n, bound)
@@ -271,6 +273,17 @@ def flips_needed(lost: int, won: int, n: int, level: float) -> int | None:
         return None
     factor = 1.0
     while mcnemar_p(round(lost * factor), round(won * factor)) >= level:
+        factor *= 1.02
+        if n * factor > 1e6:
+            return None
+    return max(1, round(n * (factor - 1)))
+
+
+def agreement_needed(lost: int, won: int, base: float, n: int, margin: float) -> int | None:
+    """How many more items until the recovery's interval lies above the margin, if items go on
+    flipping as seen; None beyond a million items."""
+    factor = 1.0
+    while tango_interval(lost * factor, won * factor, n * factor).over(base).low < margin:
         factor *= 1.02
         if n * factor > 1e6:
             return None

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from bench.quality.verdict import compare_task, corrected, flips_needed
+from bench.quality.paired import tango_interval
+from bench.quality.verdict import agreement_needed, compare_task, corrected, flips_needed
 from bench.record import QualityItem
 
 
@@ -52,8 +53,9 @@ def test_identical_on_few_items_proves_nothing() -> None:
     base, _ = flipped(20, 18, 0, 0)
     found = compared(base, base)
     assert found.verdict == "not_enough_evidence"
-    # z² (1 − d) ÷ d with d = 1 %: 3.8415 · 99 = 380.3 items in all.
-    assert found.more_items == 381 - 20
+    # z² ÷ (n + z²) ÷ 0.9 = 1 %: n = 3.8415 · (1 ÷ 0.009 − 1) = 423 in all; sought in steps of 2 %.
+    assert found.more_items is not None
+    assert 423 <= 20 + found.more_items <= 1.02 * 423
 
 
 def test_the_positive_control_is_worse() -> None:
@@ -135,6 +137,18 @@ def test_other_questions_are_refused() -> None:
                      chance=None, margin=0.99, primary=True)  # fmt: skip
     with pytest.raises(InputError, match="1 items were scored in one run only"):
         compare_task(base, base[:1], higher_is_better=True, chance=None, margin=0.99, primary=True)
+
+
+def test_more_items_really_show_equivalence() -> None:
+    """2 lost and 1 won of 480, .9437 right: as many items more as it says, flipping alike, bring
+    the interval above 99 %, and a twentieth fewer do not."""
+    more = agreement_needed(2, 1, 0.9437, 480, 0.99)
+    assert more is not None
+    for n, enough in ((480 + more, True), (480 + 0.95 * more, False)):
+        share = n / 480
+        interval = tango_interval(2 * share, share, n).over(0.9437)
+        assert (interval.low >= 0.99) is enough
+    assert agreement_needed(30, 1, 0.9437, 480, 0.99) is None
 
 
 def test_flips_needed_by_hand() -> None:
