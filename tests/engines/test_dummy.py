@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from bench.compose import compose, run_spec
 from bench.engines.dummy import hf_config, tokenizer_files, write_model
 from bench.errors import InputError
 from bench.spec import Checkpoint, ModelSpec, QuantSpec, RunSpec
@@ -83,3 +84,27 @@ def test_what_is_written(run_spec: Spec, tmp_path: Path) -> None:
         "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
     }  # fmt: skip
     assert json.loads((tmp_path / "model" / "config.json").read_text())["vocab_size"] == 2048
+
+
+@pytest.mark.parametrize(
+    ("model", "quant", "method", "bits"),
+    [
+        ("deepseek-r1-distill-llama-8b", "fp8", "compressed-tensors", 8),
+        ("deepseek-r1-distill-llama-8b", "awq", "compressed-tensors", 4),
+        ("deepseek-r1-distill-llama-8b", "gptq", "compressed-tensors", 4),
+        ("deepseek-r1-distill-llama-70b", "gptq", "compressed-tensors", 4),
+        ("qwen3-30b-a3b", "fp8", "fp8", None),
+    ],
+)
+def test_the_variants_of_the_gpu_evidence_carry_their_quantisation(
+    model: str, quant: str, method: str, bits: int | None
+) -> None:
+    words = [f"model={model}", f"quant={quant}", "model.weights=dummy", "gpu=h100-sxm", "gpus=1"]
+    spec = run_spec(compose(words), detect_gpus=False)
+    config = hf_config(spec.model, spec.quant)["quantization_config"]
+    assert config["quant_method"] == method
+    if bits is None:  # published in blocks, whose kernels are others than those of channels
+        assert config["weight_block_size"] == [128, 128]
+        assert "model.layers.47.mlp.gate" in config["modules_to_not_convert"]
+    else:
+        assert config["config_groups"]["group_0"]["weights"]["num_bits"] == bits
