@@ -57,17 +57,28 @@ def _results_dir(arguments: Arguments) -> str:
     return chosen
 
 
+def _format(arguments: Arguments) -> str | None:
+    """`--format csv`, md or parquet: rows for other programs instead of a table."""
+    from bench.report.rows import known_format
+
+    return known_format(arguments.option("--format"))
+
+
 def _runs(arguments: Arguments) -> int:
     from bench.verbs import runs
 
-    return runs.list_all(_results_dir(arguments), as_json=arguments.as_json)
+    return runs.list_all(
+        _results_dir(arguments), as_json=arguments.as_json, form=_format(arguments)
+    )
 
 
 def _show(arguments: Arguments) -> int:
     from bench.verbs import runs
 
     names = arguments.words or ("latest",)
-    return runs.show(names, _results_dir(arguments), as_json=arguments.as_json)
+    return runs.show(
+        names, _results_dir(arguments), as_json=arguments.as_json, form=_format(arguments)
+    )
 
 
 def _tco(arguments: Arguments) -> int:
@@ -243,6 +254,7 @@ def _compare(arguments: Arguments) -> int:
         rounds="--rounds" in arguments.flags,
         results_dir=results_dir,
         as_json=arguments.as_json,
+        form=_format(arguments),
     )
     rounds = number(arguments, "--interleave")
     if rounds is not None:
@@ -322,13 +334,16 @@ VERBS: dict[str, Verb] = {
     ),
     "runs": Verb(
         summary="list the stored runs",
-        usage="bench runs [results_dir=FOLDER] [--json]",
+        usage="bench runs [results_dir=FOLDER] [--json | --format md|csv|parquet]",
         call=_runs,
+        options=("--format",),
     ),
     "show": Verb(
         summary="derive a stored run's numbers again and print them",
-        usage="bench show [RUN | latest ...] [results_dir=FOLDER] [--json]",
+        usage="bench show [RUN | latest ...] [results_dir=FOLDER] "
+        "[--json | --format md|csv|parquet]",
         call=_show,
+        options=("--format",),
         takes_words=True,
     ),
     "report": Verb(
@@ -363,7 +378,7 @@ VERBS: dict[str, Verb] = {
         summary="variants of a model in one table, each with a test behind its verdict",
         usage="bench compare RUN RUN ... [--baseline RUN] [--allow KEY[,KEY]] [--margin 0.99]\n"
         "                     [--load c16] [--usd-per-hour X] [--rounds] [results_dir=FOLDER] "
-        "[--json]\n"
+        "[--json | --format md|csv|parquet]\n"
         "       bench compare --interleave N quant=A,B [KEY=VALUE ...]   measure in turn\n\n"
         "The first run is the baseline. --rounds: runs of one variant are repeats of it.\n\n"
         "a gate: bench compare --baseline RUN [RUN ... | latest] --fail-if 'CONDITION' ... "
@@ -381,6 +396,7 @@ VERBS: dict[str, Verb] = {
             "--baseline",
             "--fail-if",
             "--junit",
+            "--format",
             "--allow",
             "--margin",
             "--load",

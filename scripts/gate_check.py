@@ -51,10 +51,10 @@ def main() -> None:
 
 
 def measure(itl_ms: float, repeats: int, results: str) -> Measured:
-    """One run of the truth server: 8 in flight, 20 ms to the first of 64 tokens."""
+    """One run of the truth server: 8 in flight, 100 ms to the first of 64 tokens."""
     spec = run_spec(
         compose(
-            ["engine=truth", f"engine.itl_ms={itl_ms}", "engine.ttft_ms=20", "load=closed",
+            ["engine=truth", f"engine.itl_ms={itl_ms}", "engine.ttft_ms=100", "load=closed",
              "load.concurrency=[8]", f"load.repeats={repeats}", "load.duration_s=2",
              "load.calibrate=false", "workload=chat-short", f"results_dir={results}"]
         ),

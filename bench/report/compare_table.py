@@ -14,6 +14,7 @@ from bench.compare.words import p_text, percent
 from bench.metrics import Metric
 from bench.quality.verdict import TaskComparison
 from bench.report.gate_table import print_gate
+from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity, with_interval
 from bench.report.terminal import console
 
@@ -30,9 +31,9 @@ def print_comparison(c: Comparison, gate: Gate | None = None) -> None:
     out = console()
     load = f" at {c.load}" if c.load else ""
     out.print(f"[bold]{escape(c.model)}[/]: variants against {escape(c.baseline)}{load}")
-    out.print(_figures(c))
+    print_grid(out, _figures(c))
     if any(row.speed for row in c.rows):
-        out.print(_speed(c))
+        print_grid(out, _speed(c))
     if any(row.quality for row in c.rows):
         out.print(_quality(c))
     _notes(out, c)
@@ -44,24 +45,18 @@ def print_comparison(c: Comparison, gate: Gate | None = None) -> None:
         print_gate(out, gate)
 
 
-def _figures(c: Comparison) -> Table:
+def _figures(c: Comparison) -> Grid:
     used = [(t, n) for t, n in _FIGURES if any(n in row.figures for row in c.rows)]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("variant")
-    titles = (*(t for t, _ in used), "weights GiB", "KV GiB", "max requests", "$/M tokens")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("kernel")
-    table.add_column("trust")
+    rows = []
     for row in c.rows:
         cells = [_figure(row.figures.get(name)) for _, name in used]
         memory = [_weights(row), _number(row.kv_cache_gib), _number(row.max_concurrency)]
         kernel = ", ".join(row.kernel.names) or "–"
         trust = "ok" if row.valid else ("FAILED" if row.figures else "–")
-        table.add_row(
-            escape(row.name), *cells, *memory, _usd(row.usd_per_mtok), escape(kernel), trust
-        )
-    return table
+        rows.append((row.name, *cells, *memory, _usd(row.usd_per_mtok), kernel, trust))
+    titles = (*(t for t, _ in used), "weights GiB", "KV GiB", "max requests", "$/M tokens")
+    columns = (column("variant"), *numbers(*titles), column("kernel", wraps=True), column("trust"))
+    return Grid(columns=columns, rows=tuple(rows))
 
 
 def _figure(metric: Metric | None) -> str:
@@ -88,18 +83,19 @@ def _usd(bounds: tuple[float, float] | None) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def _speed(c: Comparison) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="speed: variant ÷ baseline, all loads")
-    for title in ("variant", "metric"):
-        table.add_column(title)
-    for title in ("change", "95 % interval", "pairs", "p", "p (Holm)"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("verdict")
-    for row in c.rows:
-        for change in row.speed:
-            if change.load == EVERYWHERE:
-                table.add_row(escape(row.name), change.metric, *_speed_cells(change))
-    return table
+def _speed(c: Comparison) -> Grid:
+    return Grid(
+        title="speed: variant ÷ baseline, all loads",
+        columns=(column("variant"), column("metric"),
+                 *numbers("change", "95 % interval", "pairs", "p", "p (Holm)"), column("verdict")),
+        rows=tuple(
+            (row.name, change.metric, *_speed_cells(change))
+            for row in c.rows
+            for change in row.speed
+            if change.load == EVERYWHERE
+        ),
+        keys=2,
+    )  # fmt: skip
 
 
 def _speed_cells(change: SpeedChange) -> tuple[str, ...]:

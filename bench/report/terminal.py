@@ -14,10 +14,13 @@ from bench.calibration import Calibration
 from bench.fit.compare import FitError
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
+from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity, with_interval
 from bench.report.power_table import print_power
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
+
+_PIPED = 400
 
 _COLUMNS = (
     ("output tok/s", "output_tokens_per_s"),
@@ -44,9 +47,9 @@ _OPEN_COLUMNS = (
 
 
 def console() -> Console:
-    """Standard output; wide enough for a table when it is not a terminal."""
+    """Standard output; no width breaks a table when it is not a terminal."""
     probe = Console()
-    return probe if probe.is_terminal else Console(width=160)
+    return probe if probe.is_terminal else Console(width=_PIPED)
 
 
 def print_run(run: Run, measurement: Measurement) -> None:
@@ -55,7 +58,7 @@ def print_run(run: Run, measurement: Measurement) -> None:
     out.print(f"[bold]{escape(_title(run))}[/]", highlight=False)
     out.print(escape(_conditions(run)), highlight=False)
     if measurement.points:
-        out.print(_points_table(measurement.points))
+        print_grid(out, _points_grid(measurement.points))
         out.print(
             "± is a 95 % interval. TTFT, ITL, E2E in ms. A row without numbers was withheld: see "
             "its failures.",
@@ -99,18 +102,15 @@ def _conditions(run: Run) -> str:
     )
 
 
-def _points_table(points: Sequence[PointMeasurement]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("load")
+def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     open_loop = any(p.point.mode != "closed" for p in points)
     columns = _OPEN_COLUMNS if open_loop else _COLUMNS
-    for title, _ in columns:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("trust")
-    for point in points:
-        cells = [_cell(point.metrics[name]) for _, name in columns]
-        table.add_row(_load(point), *cells, "ok" if point.valid else "FAILED")
-    return table
+    rows = tuple(
+        (_load(p), *(_cell(p.metrics[n]) for _, n in columns), "ok" if p.valid else "FAILED")
+        for p in points
+    )
+    titles = (column("load"), *numbers(*(t for t, _ in columns)), column("trust"))
+    return Grid(columns=titles, rows=rows)
 
 
 def _ceiling(point: PointMeasurement) -> str | None:
@@ -185,23 +185,18 @@ def print_runs(rows: Sequence[dict[str, Any]], results_dir: str) -> None:
     if not rows:
         out.print(f"no runs below {escape(results_dir)} yet: type bench to make one")
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("run", "gpu", "engine", "workload", "best output tok/s", "at", "trust"):
-        table.add_column(title, justify="right" if title.startswith("best") else "left")
-    for row in rows:
-        rate = row["output_tokens_per_s"]
-        shown = (
-            "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
-        )
-        name = "/".join(row["run"].rsplit("/", 2)[-2:])
-        trust = (
-            "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else row["status"])
-        )
-        gpu = f"{row['gpus']} x {row['gpu']}" if row["gpus"] else "–"
-        table.add_row(
-            escape(name), gpu, row["engine"], row["workload"], shown, row["best_load"] or "–", trust
-        )
-    out.print(table)
+    columns = (column("run"), column("gpu"), column("engine"), column("workload"),
+               *numbers("best output tok/s"), column("at"), column("trust"))  # fmt: skip
+    print_grid(out, Grid(columns=columns, rows=tuple(map(_run_cells, rows))))
+
+
+def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    rate = row["output_tokens_per_s"]
+    shown = "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
+    name = "/".join(row["run"].rsplit("/", 2)[-2:])
+    trust = "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else row["status"])
+    gpu = f"{row['gpus']} x {row['gpu']}" if row["gpus"] else "–"
+    return (name, gpu, row["engine"], row["workload"], shown, row["best_load"] or "–", trust)
 
 
 def print_calibration(results: Sequence[Calibration]) -> None:

@@ -16,6 +16,7 @@ from bench.derive import derive
 from bench.errors import BenchError, InputError
 from bench.record import Run
 from bench.report.junit import junit
+from bench.report.rows import comparison_rows, write_rows
 from bench.store import find_run, load_quality_items, load_run, write_file
 
 Execute = Callable[[str, int], Run]
@@ -39,6 +40,7 @@ class Request:
     rounds: bool = False
     results_dir: str = "results"
     as_json: bool = False
+    form: str | None = None
 
 
 def run(request: Request) -> int:
@@ -58,6 +60,9 @@ def run(request: Request) -> int:
     gate = judge(variants, comparison, conditions, request.load) if conditions else None
     if gate is not None and request.junit is not None:
         write_file(Path(request.junit), junit(gate, comparison.model))
+    if request.form is not None:
+        write_rows(comparison_rows(comparison, gate), request.form)
+        return 0 if gate is None else gate.exit_code
     return show(comparison, gate, as_json=request.as_json)
 
 

@@ -4,35 +4,52 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from bench.derive import derive
 from bench.report.document import run_document, summary
+from bench.report.rows import flat, metric_rows, write_rows
 from bench.report.terminal import print_run, print_runs
-from bench.store import find_run, list_runs, load_run
+from bench.store import find_run, load_run
+from bench.verbs.summaries import summaries
 
 
-def list_all(results_dir: str, *, as_json: bool) -> int:
-    """One line per stored run, oldest first."""
-    rows = []
-    for path in list_runs(results_dir):
-        run = load_run(path)
-        rows.append(summary(run, derive(run)))
-    if as_json:
+def list_all(results_dir: str, *, as_json: bool, form: str | None = None) -> int:
+    """One line per stored run, oldest first; `form` is a file format instead of a table."""
+    rows = summaries(results_dir, _row)
+    if form is not None:
+        write_rows([flat(row) for row in rows], form)
+    elif as_json:
         print(json.dumps(rows))
     else:
         print_runs(rows, results_dir)
     return 0
 
 
-def show(names: Sequence[str], results_dir: str, *, as_json: bool) -> int:
-    """The named runs in full; one JSON object for one run, a list for several."""
-    documents = []
+def _row(path: Path) -> dict[str, Any]:
+    run = load_run(path)
+    return summary(run, derive(run))
+
+
+def show(names: Sequence[str], results_dir: str, *, as_json: bool, form: str | None = None) -> int:
+    """The named runs in full; one JSON object for one run, a list for several.
+
+    With a file format `form`, a row per run, load point and metric.
+    """
+    documents: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for name in names:
         run = load_run(find_run(name, results_dir))
         measurement = derive(run)
+        if form is not None:
+            rows += metric_rows(run, measurement)
+            continue
         documents.append(run_document(run, measurement))
         if not as_json:
             print_run(run, measurement)
-    if as_json:
+    if form is not None:
+        write_rows(rows, form)
+    elif as_json:
         print(json.dumps(documents[0] if len(documents) == 1 else documents))
     return 0
