@@ -31,6 +31,7 @@ from airgap_install import FORMAT, MANIFEST, sha256_of, whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "constraints" / "airgap-vllm-0.26.0.txt"
+QUALITY = ROOT / "constraints" / "airgap-quality.txt"
 LEAVE_OUT = ROOT / "constraints" / "airgap-leave-out.txt"
 _PLATFORMS = tuple(
     f"{name}_x86_64"
@@ -234,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--python", default="3.12", help="the host's Python, as 3.12")
     parser.add_argument("--slice-mib", type=float, default=60.0)
-    parser.add_argument("--pins", type=Path, default=PINS)
+    parser.add_argument("--pins", type=Path, action="append", help="pin files, repeatable")
     parser.add_argument("--leave-out", type=Path, default=LEAVE_OUT)
     parser.add_argument(
         "--pip", action="append", default=[], help="an argument for pip, repeatable"
@@ -242,7 +243,8 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if not re.fullmatch(r"3\.\d+", given.python) or given.slice_mib <= 0:
         parser.error("--python is written as 3.12 and --slice-mib is above 0")
-    pins = read_pins(given.pins.read_text(encoding="utf-8"))
+    files = given.pins or [PINS, QUALITY]
+    pins = read_pins("\n".join(path.read_text(encoding="utf-8") for path in files))
     work = given.out / ".work"
     wheels = fetch(pins.packed, work / "fetched", given.python, given.pip)
     patterns = patterns_for(given.python, given.leave_out.read_text(encoding="utf-8"))

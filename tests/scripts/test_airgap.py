@@ -227,5 +227,9 @@ def test_the_pins_of_the_project_are_read() -> None:
     for name in ("antlr4-python3-runtime", "hydra-core", "omegaconf"):
         pin = next(p for p in pins.packed if p.startswith(f"{name}=="))
         assert f"{pin} " in locked
+    quality = airgap_pack.read_pins(airgap_pack.QUALITY.read_text(encoding="utf-8"))
+    scored = (ROOT / "constraints/quality.txt").read_text(encoding="utf-8")
+    assert "lm-eval==0.4.13" in quality.packed
+    assert all(f"\n{pin} " in f"\n{scored}" for pin in quality.packed)
     with pytest.raises(SystemExit, match="write name==version"):
         airgap_pack.read_pins("vllm>=0.26\n")
