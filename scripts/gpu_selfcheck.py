@@ -5,7 +5,7 @@
 Changes no setting. Puts load on the GPU with torch in a process of its own, reads NVML, and writes
 into DIR: selfcheck.json (the answers), trace.jsonl.gz (everything that was read) and
 replay.jsonl.gz, which `meter=replay meter.path=…` plays. `--rehearse` does all of it with a made-up
-board whose power follows the load, on a CPU, in less than a minute. Exit code 1 when a question
+board whose power follows the load, on a CPU, in less than a minute. Exit code 3 when a question
 could not be asked.
 """
 
@@ -350,7 +350,7 @@ def main(argv: list[str] | None = None) -> int:
     for number, answer in enumerate(told, 1):
         print(f"{number:2} {answer.verdict:13} {answer.question}\n   {'':13} {answer.text}")
     print(f"{time.monotonic() - began:.0f} s; written into {given.out}")
-    return 1 if any(a.verdict == "not measured" for a in told) and not given.rehearse else 0
+    return 3 if any(a.verdict == "not measured" for a in told) and not given.rehearse else 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python scripts/parity.py [MODEL] [CONCURRENCY] [REQUESTS] [ROUNDS] [KEY=VALUE ...]
 
 Starts vLLM once (as `bench model=MODEL` would), then lets both clients send the same number of
-requests in turns, and prints what each counted and measured. Exit code 1 when the token counts
+requests in turns, and prints what each counted and measured. Exit code 3 when the token counts
 differ or bench's output rate is more than 5 % below the other's.
 """
 
@@ -100,7 +100,7 @@ def verdict(
           f"(whole rounds: median {statistics.median(rounds):+.1%})")  # fmt: skip
     same = counts[0][0] == counts[0][1] == counts[1][1]
     print("token counts equal" if same else f"TOKEN COUNTS DIFFER: {counts}")
-    return 0 if same and ratio >= -TOLERANCE else 1
+    return 0 if same and ratio >= -TOLERANCE else 3
 
 
 def _tokens(data: list[PointData]) -> int:

@@ -2,7 +2,7 @@
 
     python scripts/sampler_overhead.py --out FILE.json [--rounds 3] [--requests N] KEY=VALUE ...
 
-Exit code 1 when it costs more than the self-check's limit. Without a GPU a made-up board is read.
+Exit code 3 when it costs more than the self-check's limit. Without a GPU a made-up board is read.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> int:
     document = {"rates_without": without, "rates_with": with_it, **encode(answer)}
     given.out.write_text(json.dumps(document, indent=1) + "\n")
     print(f"{answer.verdict}: {answer.text}")
-    return 1 if answer.verdict == "differs" else 0
+    return 3 if answer.verdict == "differs" else 0
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def test_steps_are_noted_one_by_one_and_what_is_done_is_not_done_again(tmp_path:
     mark = tmp_path / "mark"
     steps = [
         step("first", f"open({str(mark)!r}, 'a').write('x')"),
-        step("second", "import sys; print('why'); sys.exit(3)"),
+        step("second", "import sys; print('why'); sys.exit(4)"),
         step("third", "print('fine')"),
     ]
     out = tmp_path / "out"
@@ -38,6 +38,13 @@ def test_steps_are_noted_one_by_one_and_what_is_done_is_not_done_again(tmp_path:
     assert mark.read_text() == "x"
     mended = [steps[0], step("second", "pass"), steps[2]]
     assert evidence.go(mended, out, 60, 30, retry=True) == 0
+
+
+def test_an_answer_of_no_is_an_answer(tmp_path: Path) -> None:
+    steps = [step("answers", "import sys; sys.exit(3)")]
+    assert evidence.go(steps, tmp_path, 60, 30, retry=True) == 0
+    note = json.loads((tmp_path / "steps" / "answers.json").read_text())
+    assert (note["status"], note["exit"]) == ("done", 3)
 
 
 def test_a_step_that_does_not_fit_waits_and_one_that_hangs_is_ended(tmp_path: Path) -> None:
