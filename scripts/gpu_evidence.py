@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import subprocess
 import sys
 import tarfile
 import time
@@ -28,6 +26,7 @@ from typing import Any
 from bench.codec import encode
 from bench.compose import compose, run_spec
 from bench.derive import derive
+from bench.engines.guard import GuardedProcess
 from bench.errors import BenchError
 from bench.evidence import grouped, level
 from bench.fit.fit import fit
@@ -193,16 +192,14 @@ def perform(step: Step, out: Path, limit_s: float) -> dict[str, Any]:
     began = time.monotonic()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}  # fmt: skip
-    with (folder / f"{step.name}.log").open("w") as log:
-        process = subprocess.Popen(
-            step.command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=ROOT,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            code: int | None = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            code = None
-            stop(process)
+    log = folder / f"{step.name}.log"
+    log.write_text("")
+    code: int | None = None
+    # Guarded: however this program ends, no step is left behind on the GPU.
+    with GuardedProcess(step.command, env=env, log_path=log) as process:
+        while code is None and time.monotonic() - began < limit_s:
+            time.sleep(0.2)
+            code = process.poll()
     took_s = round(time.monotonic() - began, 1)
     # A step that answers no (3) has been done: to repeat it would be to choose among answers.
     status = "done" if code in (0, ANSWERS_NO) else "timeout" if code is None else "failed"
@@ -212,16 +209,6 @@ def perform(step: Step, out: Path, limit_s: float) -> dict[str, Any]:
     part.write_text(json.dumps(note, indent=1) + "\n")
     part.replace(folder / f"{step.name}.json")
     return note
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the step to take its engine down, then end its whole group."""
-    for number, patience_s in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(patience_s)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
 
 
 def pack(out: Path) -> list[Path]:

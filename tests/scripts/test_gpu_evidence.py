@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,32 @@ def test_a_step_that_does_not_fit_waits_and_one_that_hangs_is_ended(tmp_path: Pa
     steps = [step("hangs", "import time; time.sleep(60)"), step("long", "pass", estimate_s=1000)]
     assert evidence.go(steps, tmp_path, 60, 1, retry=False) == 1
     assert statuses(tmp_path) == {"hangs": "timeout"}
+
+
+def test_a_call_that_is_killed_leaves_no_step_behind_and_the_next_one_takes_it_up(
+    tmp_path: Path,
+) -> None:
+    here = tmp_path / "pid"
+    hang = f"import os, time; open({str(here)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    code = (
+        f"import sys; sys.path[:0] = {sys.path[:]!r}; import gpu_evidence as e, pathlib as p; "
+        f"e.go([e.Step(name='x', command=(sys.executable, '-c', {hang!r}), estimate_s=1)], "
+        f"p.Path({str(tmp_path)!r}), 600, 500, False)"
+    )
+    call = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: here.exists() and here.read_text() != "")
+    call.kill()
+    call.wait()
+    wait_for(lambda: not Path(f"/proc/{here.read_text()}").exists())
+    assert statuses(tmp_path) == {}
+    assert evidence.go([step("x", "pass")], tmp_path, 60, 30, retry=False) == 0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_results_are_packed_in_pieces_without_the_models(
