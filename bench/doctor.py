@@ -170,12 +170,13 @@ def _store(machine: Machine, gpus: int) -> Iterator[Finding]:
                 f"{found.checkpoint} is gated and there is no token: accept its terms, set HF_TOKEN"
             )
             yield finding("hub_token", "fail", text)
-    if (found.results_free_bytes or _LEAST_RESULTS_BYTES) < _LEAST_RESULTS_BYTES:
+    results, shared = found.results_free_bytes, found.shm_free_bytes  # 0 is a full disk
+    if results is not None and results < _LEAST_RESULTS_BYTES:
         text = f"{found.results_folder} has less than 1 GB free: make room, or set results_dir"
         yield finding("results_disk", "warn", text)
-    if gpus > 1 and (found.shm_free_bytes or _LEAST_SHM_BYTES) < _LEAST_SHM_BYTES:
+    if gpus > 1 and shared is not None and shared < _LEAST_SHM_BYTES:
         text = (
-            f"/dev/shm has {(found.shm_free_bytes or 0) / 1e6:.0f} MB, too little for {gpus} GPUs: "
+            f"/dev/shm has {shared / 1e6:.0f} MB, too little for {gpus} GPUs: "
             "docker run --ipc=host, or --shm-size=8g"
         )
         yield finding("shared_memory", "warn", text)

@@ -97,6 +97,9 @@ AWAY = {"present": False, "checkpoint": "o/m", "needs_bytes": 10**10, "free_byte
          "HF_HUB_OFFLINE"),
         (store(**AWAY, gated=True), 1, "hub_token", "fail", "HF_TOKEN"),
         (store(results_free_bytes=5), 1, "results_disk", "warn", "results_dir"),
+        (store(results_free_bytes=0), 1, "results_disk", "warn", "results_dir"),  # full
+        (replace(store(shm_free_bytes=0), boards=GOOD.boards * 2), 2, "shared_memory",
+         "warn", "has 0 MB"),
         (replace(store(shm_free_bytes=64_000_000), boards=GOOD.boards * 2), 2, "shared_memory",
          "warn", "--ipc=host"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from bench.compare.speed import EVERYWHERE, SpeedChange
@@ -48,7 +49,8 @@ def _quality(tasks: Sequence[TaskComparison]) -> tuple[str, tuple[str, ...]]:
         return f"worse quality: {_task(worst)}", ("quality_worse",)
     open_ones = [t for t in judged if t.verdict == "not_enough_evidence"]
     if open_ones:
-        most = max(open_ones, key=lambda t: t.more_items or 0)
+        # A number that cannot be said may be any: it must not hide behind a smaller known one.
+        most = max(open_ones, key=lambda t: math.inf if t.more_items is None else t.more_items)
         how = "more items" if most.more_items is None else f"about {most.more_items:,} more items"
         return f"quality: not enough evidence: {how}: {_task(most)}", ("quality_unknown",)
     lowest = min(judged, key=lambda t: t.recovery.low if t.recovery else 0.0)

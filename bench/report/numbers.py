@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from bench.metrics import PointMeasurement
+
 
 def quantity(value: float, digits: int = 3) -> str:
     """`value` with `digits` significant digits, thousands separated, never in powers of ten."""
@@ -23,3 +25,14 @@ def with_interval(value: float, low: float | None, high: float | None) -> str:
     places = max(0, 1 - math.floor(math.log10(half)))
     places = min(places, 3)
     return f"{value:,.{places}f} ± {half:,.{places}f}"
+
+
+def load_words(point: PointMeasurement) -> str:
+    """A load point in words: `16 in flight`, `2.5 req/s`."""
+    p = point.point
+    if p.mode == "closed":
+        return f"{p.concurrency} in flight"
+    if p.rate_per_s is None:
+        return "as traced"
+    to = "" if p.rate_to_per_s is None else f" to {p.rate_to_per_s:g}"
+    return f"{p.rate_per_s:g}{to} req/s"

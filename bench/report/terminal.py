@@ -15,7 +15,7 @@ from bench.fit.compare import FitError
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.report.grid import Grid, column, numbers, print_grid
-from bench.report.numbers import quantity, with_interval
+from bench.report.numbers import load_words, quantity, with_interval
 from bench.report.power_table import print_power
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
@@ -106,7 +106,7 @@ def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     open_loop = any(p.point.mode != "closed" for p in points)
     columns = _OPEN_COLUMNS if open_loop else _COLUMNS
     rows = tuple(
-        (_load(p), *(_cell(p.metrics[n]) for _, n in columns), "ok" if p.valid else "FAILED")
+        (load_words(p), *(_cell(p.metrics[n]) for _, n in columns), "ok" if p.valid else "FAILED")
         for p in points
     )
     titles = (column("load"), *numbers(*(t for t, _ in columns)), column("trust"))
@@ -126,7 +126,7 @@ def _ceiling(point: PointMeasurement) -> str | None:
         for name, title in zip(names, titles, strict=True)
         if (value := m[name].value) is not None
     ]
-    said = f"{_load(point)}: {rate / top:.1%} of the ceiling of {quantity(top)} tok/s"
+    said = f"{load_words(point)}: {rate / top:.1%} of the ceiling of {quantity(top)} tok/s"
     return " · ".join((said, *shares))
 
 
@@ -136,16 +136,6 @@ def _predicted(error: FitError) -> str:
     if error.measured is None or error.error is None:
         return line + "not measured"
     return line + f"measured {quantity(error.measured)} ({error.error:+.1%}, {error.source})"
-
-
-def _load(point: PointMeasurement) -> str:
-    p = point.point
-    if p.mode == "closed":
-        return f"{p.concurrency} in flight"
-    if p.rate_per_s is None:
-        return "as traced"
-    to = "" if p.rate_to_per_s is None else f" to {p.rate_to_per_s:g}"
-    return f"{p.rate_per_s:g}{to} req/s"
 
 
 def _cell(metric: Metric) -> str:

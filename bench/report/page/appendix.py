@@ -12,9 +12,9 @@ from bench.compare.variant import Measured
 from bench.finding import Finding
 from bench.metrics import METRICS
 from bench.power.table import POWER_METRICS
-from bench.report.numbers import quantity
+from bench.report.numbers import load_words, quantity
 from bench.report.page.blocks import Block, Cell, Fold, Listing, Mood, Section, Table, Text, word
-from bench.report.page.material import Material, load_words
+from bench.report.page.material import Material
 
 _MOODS: dict[str, Mood] = {"pass": "good", "info": "", "warn": "doubt", "fail": "bad"}
 _ORDER = {"pass": 0, "info": 1, "warn": 2, "fail": 3}

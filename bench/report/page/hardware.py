@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
-from bench.report.numbers import quantity
+from bench.report.numbers import load_words, quantity
 from bench.report.page.blocks import Block, Cell, Picture, Section, Table, Text, measured, word
-from bench.report.page.material import Material, load_words
+from bench.report.page.material import Material
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

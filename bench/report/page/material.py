@@ -76,17 +76,6 @@ def asked(one: Measured) -> str:
     )
 
 
-def load_words(point: PointMeasurement) -> str:
-    """A load point in words: `16 in flight`, `2.5 req/s`."""
-    p = point.point
-    if p.mode == "closed":
-        return f"{p.concurrency} in flight"
-    if p.rate_per_s is None:
-        return "as traced"
-    to = "" if p.rate_to_per_s is None else f" to {p.rate_to_per_s:g}"
-    return f"{p.rate_per_s:g}{to} req/s"
-
-
 def slo_words(slo: SloSpec) -> str:
     """The SLO in words."""
     return f"p{slo.percentile:g} of TTFT ≤ {slo.ttft_ms:g} ms and of TPOT ≤ {slo.tpot_ms:g} ms"

@@ -9,6 +9,7 @@ from bench.compare.variant import Measured
 from bench.histogram import Histogram, histograms
 from bench.metrics import METRICS, Metric, PointMeasurement, steady_parts
 from bench.power.table import POWER_METRICS
+from bench.report.numbers import load_words
 from bench.report.page.blocks import (
     Block,
     Cell,
@@ -21,7 +22,7 @@ from bench.report.page.blocks import (
     rows_of,
     word,
 )
-from bench.report.page.material import Material, fastest, kept_slo, load_words, slo_words
+from bench.report.page.material import Material, fastest, kept_slo, slo_words
 from bench.timeline import Timeline, timeline
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections import Counter
 
 from bench.compare.variant import Measured
 from bench.finding import Finding
+from bench.report.numbers import load_words
 from bench.report.page.blocks import Block, Section, Text
 from bench.report.page.material import (
     Material,
@@ -14,7 +15,6 @@ from bench.report.page.material import (
     fastest,
     hardware,
     kept_slo,
-    load_words,
     rate,
     said,
     slo_words,
