@@ -12,6 +12,16 @@ import numpy as np
 from bench.metrics import PointMeasurement
 from bench.record import OK, PointData, Run
 
+ERROR_SHARE = 0.05
+"""A client error above this share of what was measured makes a run client-bound."""
+ERROR_FLOOR_MS = 0.25
+"""Errors below this decide nothing: they are under 5 % of any latency a user can feel."""
+
+
+def tolerated_ms(latency_ms: float) -> float:
+    """The largest error of the client beside a latency, in ms."""
+    return max(ERROR_SHARE * latency_ms, ERROR_FLOOR_MS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -53,6 +63,17 @@ class Calibration:
     max_tokens_per_s: float | None
     requests: int
     cached: bool = False
+
+    @property
+    def is_small(self) -> bool:
+        """Whether no error is above 5 % of the latencies it was measured at."""
+        against = {
+            self.shape.ttft_ms: (self.ttft_error_p50_ms, self.ttft_error_p99_ms),
+            self.shape.itl_ms: (self.itl_error_p50_ms, self.itl_error_p99_ms),
+        }
+        return all(
+            abs(e) <= tolerated_ms(latency) for latency, found in against.items() for e in found
+        )
 
 
 def errors(data: PointData, server_log: Sequence[Mapping[str, Any]]) -> dict[str, float]:

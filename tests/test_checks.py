@@ -11,6 +11,7 @@ import pytest
 from point_support import Shot, even, point
 
 from bench.checks import certificate
+from bench.checks.merged import as_spread
 from bench.finding import Finding
 from bench.metrics import measure_all, steady_parts, whole_parts
 from bench.record import PointData, WorkerReport
@@ -87,6 +88,16 @@ def seen_late(late_ms: float, every: int = 1) -> list[PointData]:
     return [replace(d, chunk_delay_ns=late) for d in sound()]
 
 
+def merged(late_ms: float) -> list[PointData]:
+    """One answer in ten comes as one read: 100 + 40 ms after sending, by the stamp of its last
+    packet, and `late_ms` later it was looked at."""
+    shots = [
+        replace(s, chunks=[s.chunks[-1]] * 5) if i % 10 == 0 else s for i, s in enumerate(even(150))
+    ]
+    late = np.where(np.arange(750) // 5 % 10 == 0, round(late_ms * 1e6), 0)
+    return [replace(d, chunk_delay_ns=late) for d in sound(shots)]
+
+
 FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
     ("clock", "fail", lambda: first(lambda s: replace(s, scheduled=s.sent + 1)), {}),
     ("clock", "fail", lambda: first(lambda s: replace(s, chunks=[*s.chunks[:4], s.chunks[0]])), {}),
@@ -99,7 +110,9 @@ FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
      lambda: sound(worker=replace(BUSY, cpu_s=1, run_delay_s=0.06, wakeups=10)), {}),
     ("client_bound", "fail", lambda: seen_late(10.0), {}),
     ("client_bound", "pass", lambda: seen_late(1.0), {}),
-    ("client_bound", "fail", lambda: seen_late(3.0, every=2), {}),
+    ("client_bound", "pass", lambda: seen_late(3.0, every=2), {}),
+    ("client_bound", "fail", lambda: merged(late_ms=3.0), {}),
+    ("client_bound", "pass", lambda: merged(late_ms=0.2), {}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p50_ms": 6.0}}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p99_ms": 6.0}}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "itl_error_p50_ms": 0.6}}),
@@ -169,6 +182,46 @@ def test_a_queue_that_grows_without_bound_is_overload() -> None:
     assert found["overload"].severity == "warn"
     assert found["overload"].figure is not None
     assert found["overload"].figure > 50
+
+
+def test_late_sending_of_an_open_loop_is_the_clients_error() -> None:
+    """Sent 10 ms after the scheduled time, TTFT 29 ms by sending and 39 by the schedule: a quarter.
+
+    Where a limit on requests in flight holds them back on purpose, it is no fault of the client."""
+    shots = [Shot(scheduled=10.0 * i, sent=10.0 * i + 10, chunks=[10.0 * i + 39],
+                  end=10.0 * i + 40) for i in range(400)]  # fmt: skip
+    repeats = [
+        replace(point(shots, rate_per_s=100.0), chunk_delay_ns=np.zeros(400, dtype=np.int64))
+    ]
+    found = checked(repeats)["client_bound"]
+    assert (found.severity, found.figure) == ("fail", pytest.approx(10.0))
+    held = checked(repeats, load=LoadSpec(max_in_flight=8))["client_bound"]
+    assert held.severity == "pass"
+
+
+def test_slots_left_idle_are_told_as_a_share() -> None:
+    """Answers of 150 ms whose end is looked at 10 ms later: 10 of 160 ms idle."""
+    found = checked(seen_late(10.0))["client_bound"]
+    assert found.figure == pytest.approx(10 / 160)
+
+
+def test_tokens_of_a_late_read_are_spread_back() -> None:
+    """Gaps of 10 ms, then three tokens in one read 30 ms after: they came 10 ms apart, too. Two in
+    the first read: the usual gap apart. What was looked at at once is left alone."""
+    shots = [
+        Shot(sent=0, chunks=[100, 110, 140, 140, 140], end=141),
+        Shot(sent=200, chunks=[300, 300, 310, 320, 320], end=330),
+    ]
+    late_ms = [0, 0, 5, 5, 5, 2, 2, 0, 0.1, 0.1]
+    data = replace(point(shots), chunk_delay_ns=(np.array(late_ms) * 1e6).astype(np.int64))
+    (part,) = whole_parts([data], SLO, 0)
+    spread = as_spread(part)
+    assert spread is not None
+    assert (spread.data.chunk_ns / 1e6).tolist() == [
+        100, 110, 120, 130, 140, 290, 300, 310, 320, 320,
+    ]  # fmt: skip
+    prompt = replace(data, chunk_delay_ns=np.zeros(10, dtype=np.int64))
+    assert as_spread(whole_parts([prompt], SLO, 0)[0]) is None
 
 
 def test_another_generator_is_not_vouched_for() -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from bench.calibration import ERROR_SHARE, tolerated_ms
+from bench.checks.merged import as_spread
 from bench.finding import Finding, Severity, finding
 from bench.metrics import METRICS, Metric, Steady
 from bench.record import PointData, WorkerReport
 
-CLIENT_ERROR_SHARE = 0.05
-"""A client error above this share of what was measured makes a run client-bound."""
-CLIENT_ERROR_FLOOR_MS = 0.25
-"""Errors below this decide nothing: they are under 5 % of any latency a user can feel."""
 _CPU_SHARE_LIMIT = 0.9
 _JUDGED = ("ttft_p50_ms", "ttft_p99_ms", "itl_p50_ms", "itl_p99_ms")
 _REMEDY = "something else wants its core: give the load generator cores of its own"
@@ -28,8 +25,11 @@ def client_bound(
     calibration: Mapping[str, Any] | None,
     *,
     wanted: bool,
+    held_back: bool = False,
 ) -> Iterable[Finding]:
-    """Whether the load generator measured itself: CPU share, lateness, own error."""
+    """Whether the load generator measured itself: CPU share, lateness, own error.
+
+    `held_back`: a limit on requests in flight delays sending on purpose."""
     workers = [w for d in repeats for w in d.workers]
     if not workers:
         text = "another load generator than bench's own: how well it keeps time is not known"
@@ -41,7 +41,7 @@ def client_bound(
         yield finding("client_cpu", "fail", text, share, "1")
     else:
         yield finding("client_cpu", "pass", f"busiest load worker: {share:.0%} of a core", share)
-    yield _lateness(workers, parts, metrics)
+    yield _lateness(workers, parts, metrics, held_back)
     if calibration is None:
         severity: Severity = "info" if wanted else "warn"
         yield finding("calibration", severity, "the client's own error was not calibrated")
@@ -50,49 +50,75 @@ def client_bound(
 
 
 def _lateness(
-    workers: Sequence[WorkerReport], parts: Sequence[Steady], metrics: Mapping[str, Metric]
+    workers: Sequence[WorkerReport],
+    parts: Sequence[Steady],
+    metrics: Mapping[str, Metric],
+    held_back: bool,
 ) -> Finding:
-    """How far off the client's own clock would have been: its stamps against the kernel's.
+    """What the client's waiting for a core cost, although the kernel dates what arrives.
 
-    The kernel says of every read when it arrived, and the results rest on that. A client that looks
-    late none the less sends late, so it is held to what its own stamps would have said.
+    Tokens taken up together are dated late, and what is sent late is a load that was not asked for.
     """
-    errors = own_errors(parts)
-    if errors is None:
+    if not parts or any(p.data.chunk_delay_ns is None for p in parts):
         return _waiting(workers, metrics)
     delays = np.concatenate([p.data.chunk_delay_ns for p in parts]) / 1e6
     p50, p99 = np.percentile(delays, [50, 99]) if len(delays) else (0.0, 0.0)
-    text = f"the client looked at what arrived {p50:.2f} ms later, p99 {p99:.2f} ms"
+    seen = f"the client looked at what arrived {p50:.2f} ms later, p99 {p99:.2f} ms"
+    idle = idle_share(parts)
+    if idle > ERROR_SHARE:
+        text = f"client-bound: {seen}; that left its slots idle for {idle:.1%} of the time"
+        return finding("client_bound", "fail", f"{text}, limit 5 %; {_REMEDY}", idle, "1")
+    errors = merging_errors(parts) | ({} if held_back else sending_errors(parts, metrics))
     for name, error_ms in errors.items():
         limit_ms = _limit_ms(metrics, name)
         if limit_ms is not None and error_ms > limit_ms:
             text = (
-                f"client-bound: {text}; its own clock would have been off by {error_ms:.2f} ms in "
-                f"{name}, limit {limit_ms:.2f} ms; {_REMEDY}"
+                f"client-bound: {seen}; {name} is off by about {error_ms:.2f} ms, "
+                f"limit {limit_ms:.2f} ms; {_REMEDY}"
             )
             return finding("client_bound", "fail", text, error_ms, "ms")
     worst = max(errors.values(), default=0.0)
+    text = f"{seen}; by the kernel's stamps no latency is off by more than {worst:.2f} ms"
     return finding("client_bound", "pass", text, worst, "ms")
 
 
-def own_errors(parts: Sequence[Steady]) -> dict[str, float] | None:
-    """Reading by the client's own stamps − by the kernel's, in ms, absolute, mean over repeats.
-
-    None where the kernel gave no stamps; a metric without observations is left out.
-    """
-    found: dict[str, list[float]] = {}
+def idle_share(parts: Sequence[Steady]) -> float:
+    """Time that a closed loop's slots stood empty because the client had not seen the end of an
+    answer, as a share of all their time: by as much were load and output rate too low."""
+    waited_ms, busy_ms = 0.0, 0.0
     for part in parts:
-        data = part.data
-        if data.chunk_delay_ns is None:
-            return None
-        late = replace(part, data=replace(data, chunk_ns=data.chunk_ns + data.chunk_delay_ns))
-        for definition in METRICS:
-            if definition.name in _JUDGED:
-                seen, true = definition.series(late), definition.series(part)
-                if len(seen) and len(true):
-                    error = abs(definition.reduce(seen) - definition.reduce(true))
-                    found.setdefault(definition.name, []).append(error)
-    return {name: float(np.mean(errors)) for name, errors in found.items()} if parts else None
+        r, delays = part.data.requests, part.data.chunk_delay_ns
+        ok = part.ok & (r["chunks"] > 0)
+        if part.data.point.mode == "closed" and delays is not None:
+            waited_ms += float(delays[(r["first_chunk"] + r["chunks"] - 1)[ok]].sum()) / 1e6
+            busy_ms += float((r["end_ns"] - r["sent_ns"])[ok].sum()) / 1e6
+    return waited_ms / (waited_ms + busy_ms) if busy_ms else 0.0
+
+
+def merging_errors(parts: Sequence[Steady]) -> dict[str, float]:
+    """By how much late reads of several tokens moved TTFT and ITL: ms, absolute, mean of repeats"""
+    found = dict.fromkeys(_JUDGED, 0.0)
+    judged = [d for d in METRICS if d.name in _JUDGED]
+    for part in parts:
+        spread = as_spread(part)
+        for d in judged if spread is not None else []:
+            reported, estimated = d.series(part), d.series(spread)
+            if len(reported) and len(estimated):
+                error_ms = abs(d.reduce(estimated) - d.reduce(reported))
+                found[d.name] += error_ms / len(parts)
+    return found
+
+
+def sending_errors(parts: Sequence[Steady], metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """By how much late sending moved the latencies from the scheduled time in an open loop, ms."""
+    if parts[0].data.point.mode == "closed":
+        return {}
+    found = {}
+    for q in ("p50", "p99"):
+        sent, scheduled = metrics[f"ttft_{q}_ms"].value, metrics[f"ttft_sched_{q}_ms"].value
+        if sent is not None and scheduled is not None:
+            found[f"ttft_sched_{q}_ms"] = scheduled - sent
+    return found
 
 
 def _waiting(workers: Sequence[WorkerReport], metrics: Mapping[str, Metric]) -> Finding:
@@ -113,7 +139,7 @@ def _waiting(workers: Sequence[WorkerReport], metrics: Mapping[str, Metric]) -> 
 
 def _limit_ms(metrics: Mapping[str, Metric], name: str) -> float | None:
     value = metrics[name].value
-    return None if value is None else max(CLIENT_ERROR_SHARE * value, CLIENT_ERROR_FLOOR_MS)
+    return None if value is None else tolerated_ms(value)
 
 
 def _calibrated(calibration: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Finding:
