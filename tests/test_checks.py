@@ -194,7 +194,8 @@ def test_late_sending_of_an_open_loop_is_the_clients_error() -> None:
         replace(point(shots, rate_per_s=100.0), chunk_delay_ns=np.zeros(400, dtype=np.int64))
     ]
     found = checked(repeats)["client_bound"]
-    assert (found.severity, found.figure) == ("fail", pytest.approx(10.0))
+    assert found.severity == "fail"
+    assert found.figure == pytest.approx(10.0)
     held = checked(repeats, load=LoadSpec(max_in_flight=8))["client_bound"]
     assert held.severity == "pass"
 

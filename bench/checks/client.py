@@ -101,7 +101,9 @@ def merging_errors(parts: Sequence[Steady]) -> dict[str, float]:
     judged = [d for d in METRICS if d.name in _JUDGED]
     for part in parts:
         spread = as_spread(part)
-        for d in judged if spread is not None else []:
+        if spread is None:
+            continue
+        for d in judged:
             reported, estimated = d.series(part), d.series(spread)
             if len(reported) and len(estimated):
                 error_ms = abs(d.reduce(estimated) - d.reduce(reported))
