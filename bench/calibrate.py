@@ -50,11 +50,12 @@ def _measure(shape: Shape) -> Calibration:
             ttft_ms=shape.ttft_ms, itl_ms=shape.itl_ms, tokens_per_chunk=shape.tokens_per_chunk
         )
         steps = min(400, max(8, round(_TARGET_S * 1e3 / max(shape.itl_ms, 0.5))))
-        with serve_truth(paced, Path(folder), _silent) as server:
+        own = shape.own_cores
+        with serve_truth(paced, Path(folder), _silent, own_cores=own) as server:
             data = _drive(server, shape, steps * shape.tokens_per_chunk)
             found = errors(data, _log(server))
         fast = TruthSpec(ttft_ms=0, itl_ms=0)
-        with serve_truth(fast, Path(folder), _silent, "fast.log") as server:
+        with serve_truth(fast, Path(folder), _silent, log_name="fast.log", own_cores=own) as server:
             streams = replace(shape, concurrency=_FAST_STREAMS, workers=1)
             flood = _drive(server, streams, _FAST_TOKENS)
     cpu = cpu_us_per_token(data)

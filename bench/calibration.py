@@ -32,6 +32,7 @@ class Shape:
     itl_ms: float
     tokens_per_chunk: int
     workers: int
+    own_cores: int = 0
 
     @property
     def key(self) -> str:
@@ -42,7 +43,7 @@ class Shape:
 
         return (
             f"c{bucket(self.concurrency)}-t{bucket(self.ttft_ms)}-i{bucket(self.itl_ms)}"
-            f"-k{self.tokens_per_chunk}-w{self.workers}"
+            f"-k{self.tokens_per_chunk}-w{self.workers}-o{self.own_cores}"
         )
 
 
@@ -130,6 +131,7 @@ def shape_of(run: Run, point: PointMeasurement) -> Shape | None:
         itl_ms=itl if itl is not None else tpot,
         tokens_per_chunk=max(1, round(float(np.mean(data.chunk_tokens)))),
         workers=len(data.workers),
+        own_cores=len((run.server or {}).get("client_cores", ())),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.catalogue import Catalogue, match_gpu
+from bench.cores import available
 from bench.engines.cpu import cpu_flags
 from bench.errors import InputError
 from bench.evaluators.lm_eval import check as check_quality
@@ -32,6 +33,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     check_workload(spec)
     check_generator(spec)
     check_streams(spec.load)
+    spec = with_cores(spec)
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
@@ -72,6 +74,27 @@ def check_streams(load: LoadSpec) -> None:
     most = max(load.concurrency, default=0) if load.mode != "open" else load.max_in_flight or 0
     if most and load.generator == "bench":
         ensure_streams(most, workers_for(most, load.workers))
+
+
+def with_cores(spec: RunSpec) -> RunSpec:
+    """The run with as many cores for the client alone as it needs, where nothing else was said.
+
+    An engine that computes on this host's cores wants all of them at every step; a client that has
+    to wait for one sends late and takes up several tokens at once. InputError where the engine
+    would be left none.
+    """
+    load, have = spec.load, len(available())
+    if load.own_cores is None:
+        here = spec.engine.kind == "truth" or (spec.engine.kind == "vllm" and spec.gpus == 0)
+        workers = workers_for(max(load.concurrency, default=1), load.workers)
+        own = min(workers, have // 2) if here else 0
+        return replace(spec, load=replace(load, own_cores=own))
+    if load.own_cores >= have:
+        raise InputError(
+            f"load.own_cores={load.own_cores} leaves the engine none of the {have} cores of this "
+            f"machine: at most {have - 1}."
+        )
+    return spec
 
 
 def check_kernels(spec: RunSpec, flags: frozenset[str]) -> None:

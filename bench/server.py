@@ -18,7 +18,7 @@ class Server:
     `base_url` ends in /v1. `headers` may hold a secret: it is never stored or printed. `api` and
     `prompt` say which shape of request it takes; `usage` how it counts tokens: `continuous` (per
     chunk), `final` (once per response) or `none`. `ignore_eos` says whether it can be told to
-    generate exactly max_tokens.
+    generate exactly max_tokens. `client_cores` are those that the engine leaves to the load client.
     """
 
     engine: str
@@ -37,6 +37,7 @@ class Server:
     metrics_url: str | None = None
     model_path: str | None = None
     startup_s: float | None = None
+    client_cores: tuple[int, ...] = ()
     headers: dict[str, str] = field(default_factory=dict, repr=False)
 
     def is_alive(self) -> bool:

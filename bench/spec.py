@@ -304,6 +304,7 @@ class LoadSpec:
     or concurrencies for the highest load that holds, `resolution` apart; two values given bound the
     search, one starts it. `max_in_flight` makes an open loop wait, as a pool of connections does.
     With `arrival: trace`, rates rescale the trace's time; without any it keeps its own pace.
+    `own_cores` of this host are the client's alone (None: see `bench.preflight`).
     """
 
     mode: Literal["closed", "open", "ramp", "slo", "saturate"] = "closed"
@@ -322,6 +323,7 @@ class LoadSpec:
     warmup_requests: int = 8
     request_timeout_s: float = 600.0
     workers: int | None = None
+    own_cores: int | None = None
     generator: Literal["bench", "vllm"] = "bench"
     calibrate: bool = True
     max_error_rate: float = 0.01
@@ -339,6 +341,8 @@ class LoadSpec:
         _require(self.duration_s is None or self.duration_s > 0, "duration_s must be above 0")
         _require(self.burstiness > 0, "burstiness must be above 0")
         _require(self.workers is None or self.workers >= 1, "workers must be at least 1")
+        own = self.own_cores
+        _require(own is None or own >= 0, "own_cores must not be negative")
         _require(0 <= self.max_error_rate <= 1, "max_error_rate must be in [0, 1]")
         if self.mode == "closed":
             _require(bool(self.concurrency), "concurrency needs at least one value")

@@ -11,11 +11,8 @@ Exit code 1 when no knee lies between the rates, or the clocks agree beyond it.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from bench.compose import catalogue, compose, run_spec
@@ -25,7 +22,6 @@ from bench.judge import growth_margin
 from bench.metrics import METRICS, Metric, measure, steady_parts
 from bench.preflight import preflight
 from bench.record import LoadPoint, PointData
-from bench.server import Server
 from bench.spec import RunSpec
 
 SHARES = (0.4, 0.7, 1.0, 1.4, 2.0, 2.8)
@@ -42,7 +38,10 @@ def main() -> int:
     words = [f"model={model}", "load=open", "load.calibrate=false", "load.rate_per_s=[1]"]
     words += [f"load.duration_s={seconds}", f"load.max_in_flight={most}"]
     spec, _ = preflight(run_spec(compose(words)), catalogue())
-    with served(spec) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        load_engine(spec.engine.kind).serve(spec, Path(folder), lambda _: None) as server,
+    ):
         driver = Driver(spec, server, lambda _: None)
         driver.warm_up()
         closed = LoadPoint(index=len(SHARES), repeat=0, mode="closed", concurrency=SLOTS)
@@ -55,19 +54,6 @@ def main() -> int:
             for i, rate in enumerate(round(share * full_per_s, 1) for share in SHARES)
         ]
     return verdict(rows)
-
-
-@contextlib.contextmanager
-def served(spec: RunSpec) -> Iterator[Server]:
-    """vLLM on all cores but the last, which the client has to itself where there are several."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, set(cores[:-1] or cores))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        load_engine(spec.engine.kind).serve(spec, Path(folder), lambda _: None) as server,
-    ):
-        os.sched_setaffinity(0, {cores[-1]})
-        yield server
 
 
 def row(spec: RunSpec, driver: Driver, point: LoadPoint) -> tuple[float, bool, float]:

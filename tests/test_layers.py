@@ -15,7 +15,7 @@ VALUES = {
     "finding", "machine", "record", "server", "spec", "trace", "units",
 }  # fmt: skip
 # Pure modules that adapters may use, because they know nothing but values.
-SHARED = {"schedule", "weights"}
+SHARED = {"cores", "schedule", "weights"}
 ADAPTERS = {"engines", "evaluators", "load", "meters", "provenance", "quantizers", "store"} | {
     "checkpoints"
 }

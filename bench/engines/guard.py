@@ -31,17 +31,25 @@ class GuardedProcess:
 
     `env` is the complete environment; `log_path` receives stdout and stderr of the tree.
     `grace_s` is the time between SIGTERM to the command's group and SIGKILL to what is left.
+    `cores` are those that the tree may run on; () leaves it where its owner runs.
     """
 
     def __init__(
-        self, argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, grace_s: float = 10.0
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log_path: Path,
+        grace_s: float = 10.0,
+        cores: Sequence[int] = (),
     ) -> None:
         self.argv = tuple(argv)
         self.grace_s = grace_s
+        where = ",".join(map(str, cores))
         with log_path.open("ab") as log:
             # -I -S: the supervisor needs the standard library alone and starts in 20 ms.
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__, str(grace_s), *self.argv],
+                [sys.executable, "-I", "-S", __file__, str(grace_s), where, *self.argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -208,8 +216,10 @@ class _Supervisor:
 
 
 def main() -> int:
-    """`guard.py GRACE_S COMMAND…`: prints the command's process id, returns its exit code."""
-    supervisor = _Supervisor(sys.argv[2:], float(sys.argv[1]))
+    """`guard.py GRACE_S CORES COMMAND…`: prints the command's pid, returns its exit code."""
+    if sys.argv[2]:
+        os.sched_setaffinity(0, set(map(int, sys.argv[2].split(","))))
+    supervisor = _Supervisor(sys.argv[3:], float(sys.argv[1]))
     os.write(1, f"{supervisor.child}\n".encode())
     os.dup2(2, 1)
     return supervisor.run()

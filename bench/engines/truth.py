@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bench import __version__
+from bench.cores import split
 from bench.engines.exchange import Target
 from bench.engines.guard import GuardedProcess
 from bench.engines.probe import probe, wait_ready
@@ -39,19 +40,28 @@ class TruthEngine:
         self, spec: RunSpec, run_dir: Path, progress: ProgressCallback
     ) -> AbstractContextManager[Server]:
         assert isinstance(spec.engine, TruthSpec)
-        return serve_truth(spec.engine, run_dir, progress)
+        return serve_truth(spec.engine, run_dir, progress, own_cores=spec.load.own_cores)
 
 
 @contextlib.contextmanager
 def serve_truth(
-    engine: TruthSpec, run_dir: Path, progress: ProgressCallback, log_name: str = "engine.log"
+    engine: TruthSpec,
+    run_dir: Path,
+    progress: ProgressCallback,
+    *,
+    log_name: str = "engine.log",
+    own_cores: int | None = None,
 ) -> Iterator[Server]:
-    """A ready truth server; EngineError when it does not answer in time."""
+    """A ready truth server that leaves the client `own_cores`; EngineError when it does not answer
+    in time."""
+    cores, client_cores = split(own_cores)
     port = claim_port(engine.port)
     command = argv(engine, port)
     log_path = run_dir / log_name
     began_s = time.monotonic()
-    with GuardedProcess(command, env=dict(os.environ), log_path=log_path, grace_s=2.0) as process:
+    with GuardedProcess(
+        command, env=dict(os.environ), log_path=log_path, grace_s=2.0, cores=cores
+    ) as process:
 
         def tick() -> None:
             elapsed_s = time.monotonic() - began_s
@@ -78,6 +88,7 @@ def serve_truth(
             argv=command,
             pid=process.pid,
             log_path=log_path,
+            client_cores=client_cores,
             metrics_url=found.metrics_url,
             startup_s=time.monotonic() - began_s,
         )

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from bench.cores import split
 from bench.engines import dummy
 from bench.engines.cpu import cpu_flags
 from bench.engines.exchange import Target
@@ -117,7 +118,8 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
     env = {**os.environ, **environment(spec, weights)}
     log_path = run_dir / "engine.log"
     target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
-    with GuardedProcess(command, env=env, log_path=log_path) as process:
+    cores, client_cores = split(spec.load.own_cores)
+    with GuardedProcess(command, env=env, log_path=log_path, cores=cores) as process:
         start = Launched(process, log_path, engine.start_timeout_s, progress)
         found = start.wait(target, spec.model.name)
         server = Server(
@@ -137,6 +139,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             metrics_url=found.metrics_url,
             model_path=weights.location if weights.is_local else None,
             startup_s=start.elapsed_s(),
+            client_cores=client_cores,
         )
         try:
             yield server

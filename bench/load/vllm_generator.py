@@ -22,6 +22,9 @@ from bench.spec import WorkloadSpec
 
 # Not the `vllm` command: it asks for package metadata that the CPU build has under another name.
 _PROGRAM = """\
+import os
+if {cores}:
+    os.sched_setaffinity(0, {cores})
 from vllm.benchmarks.serve import add_cli_args, main
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 parser = FlexibleArgumentParser()
@@ -54,7 +57,7 @@ def argv(
     else:
         words += ["--request-rate", str(point.rate_per_s)]
     words += ["--save-result", "--save-detailed", "--result-filename", str(result)]
-    return [sys.executable, "-c", _PROGRAM, *words]
+    return [sys.executable, "-c", _PROGRAM.format(cores=server.client_cores), *words]
 
 
 def drive(

@@ -78,6 +78,8 @@ def serve_pipe(pipe: Connection, plan: WorkerPlan, counters: Any) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     take_descriptors()
+    if plan.server.client_cores:
+        os.sched_setaffinity(0, plan.server.client_cores)
     try:
         pipe.send(uvloop.run(_run(pipe, plan, counters)))
     except OSError as error:

@@ -8,6 +8,7 @@ from bench.calibrate import calibrate
 from bench.calibration import Shape
 from bench.codec import encode
 from bench.load.limits import workers_for
+from bench.preflight import with_cores
 from bench.report.live import shown
 from bench.report.terminal import print_calibration
 from bench.spec import RunSpec, TruthSpec
@@ -15,6 +16,7 @@ from bench.spec import RunSpec, TruthSpec
 
 def run(spec: RunSpec, *, as_json: bool) -> int:
     """Calibrate at every concurrency of the load, afresh (the cache is renewed)."""
+    spec = with_cores(spec)
     assert isinstance(spec.engine, TruthSpec)
     results = []
     with shown() as progress:
@@ -25,6 +27,7 @@ def run(spec: RunSpec, *, as_json: bool) -> int:
                 itl_ms=spec.engine.itl_ms,
                 tokens_per_chunk=spec.engine.tokens_per_chunk,
                 workers=workers_for(concurrency, spec.load.workers),
+                own_cores=spec.load.own_cores or 0,
             )
             results.append(calibrate(shape, progress, cached=False))
     if as_json:
