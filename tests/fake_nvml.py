@@ -5,7 +5,7 @@ Structures are the binding's own, so that decoding is the real thing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,12 @@ _FIELDS = {186: 412_345, 185: 400_000, 83: 9_876_543_210, 82: 55}
 
 
 class FakeNvml:
-    """What NvmlSource calls of the pynvml module. `unsupported` names functions and field ids."""
+    """What is called of the pynvml module, over boards that are not there.
+
+    `unsupported` names functions and field ids that answer NOT_SUPPORTED, `errors` those with
+    another return code; it may be changed while a test goes on. A number in `lost` is a board that
+    fell off the bus: nothing of it answers.
+    """
 
     def __init__(
         self,
@@ -23,9 +28,14 @@ class FakeNvml:
         unsupported: Iterable[str | int] = (),
         start: type[Exception] | None = None,
         processes: Iterable[tuple[int, int | None]] = ((100, 2**30),),
+        mps: Iterable[tuple[int, int | None]] = (),
+        errors: Mapping[str | int, int] | None = None,
     ) -> None:
         self.boards = boards
-        self.unsupported = set(unsupported)
+        refused = dict.fromkeys(unsupported, pynvml.NVML_ERROR_NOT_SUPPORTED)
+        self.errors: dict[str | int, int] = {**refused, **(errors or {})}
+        self.lost: set[int] = set()
+        self.clients = tuple(mps)
         self.start = start
         self.listed = tuple(processes)
         self.mig = 0
@@ -35,13 +45,16 @@ class FakeNvml:
         """Constants and error classes are the binding's own; other functions are answered."""
         if not name.startswith("nvml") or name == "nvmlMemory_v2":
             return getattr(pynvml, name)
-        if name in self.unsupported:
+        answer = getattr(self, f"_{name}")
 
-            def refuse(*_: Any, **__: Any) -> Any:
-                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        def call(*args: Any, **words: Any) -> Any:
+            if name in self.errors:
+                raise pynvml.NVMLError(self.errors[name])
+            if name.startswith("nvmlDeviceGet") and args and args[0] in self.lost:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+            return answer(*args, **words)
 
-            return refuse
-        return getattr(self, f"_{name}")
+        return call
 
     def _nvmlInit(self) -> None:  # noqa: N802 -- the binding's names
         if self.start is not None:
@@ -100,7 +113,7 @@ class FakeNvml:
 
     def _nvmlDeviceGetMemoryInfo(self, handle: int, version: int | None = None) -> Any:  # noqa: N802
         if version is None:
-            return SimpleNamespace(total=85_520_809_984, used=1, free=1)
+            return SimpleNamespace(total=85_520_809_984, used=70_500_000_000, free=15_020_809_984)
         assert version == pynvml.nvmlMemory_v2
         return SimpleNamespace(
             total=85_520_809_984, reserved=500_000_000, used=70_000_000_000, free=15_020_809_984
@@ -109,13 +122,18 @@ class FakeNvml:
     def _nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[Any]:  # noqa: N802
         return [SimpleNamespace(pid=p, usedGpuMemory=used) for p, used in self.listed]
 
+    def _nvmlDeviceGetMPSComputeRunningProcesses(self, handle: int) -> list[Any]:  # noqa: N802
+        return [SimpleNamespace(pid=p, usedGpuMemory=used) for p, used in self.clients]
+
     def _nvmlDeviceGetFieldValues(self, handle: int, ids: list[Any]) -> Any:  # noqa: N802
         values = (pynvml.c_nvmlFieldValue_t * len(ids))()
         for value, wanted in zip(values, ids, strict=True):
             number, scope = wanted if isinstance(wanted, tuple) else (wanted, 0)
             value.fieldId, value.scopeId = number, scope
-            if number in self.unsupported or scope:
+            if scope:
                 value.nvmlReturn = pynvml.NVML_ERROR_NOT_SUPPORTED
+            elif number in self.errors:
+                value.nvmlReturn = self.errors[number]
             elif number == 83:
                 value.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
                 value.value.ullVal = _FIELDS[number]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +30,30 @@ class GpuList:
     driver_version: str | None = None
 
 
-def list_gpus(env: Mapping[str, str] | None = None) -> GpuList:
-    """The GPUs that NVML lists and CUDA_VISIBLE_DEVICES (from `env`) leaves visible."""
-    import pynvml  # loads no driver until nvmlInit
+def list_gpus(env: Mapping[str, str] | None = None, binding: Any = None) -> GpuList:
+    """The GPUs that NVML lists and CUDA_VISIBLE_DEVICES (from `env`) leaves visible.
 
+    `binding` is the pynvml module.
+    """
+    if binding is None:
+        import pynvml  # loads no driver until nvmlInit
+
+        binding = pynvml
     try:
-        pynvml.nvmlInit()
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded) as error:
+        binding.nvmlInit()
+    except (binding.NVMLError_LibraryNotFound, binding.NVMLError_DriverNotLoaded) as error:
         return GpuList(devices=(), reason=f"no NVIDIA driver on this machine ({error})")
-    except pynvml.NVMLError as error:
+    except binding.NVMLError as error:
         return GpuList(devices=(), reason=f"NVML does not start ({error})")
     try:
-        found = tuple(_device(i) for i in range(pynvml.nvmlDeviceGetCount()))
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
+        found = tuple(_device(binding, i) for i in range(binding.nvmlDeviceGetCount()))
+        driver = _text(binding.nvmlSystemGetDriverVersion())
+    except (
+        binding.NVMLError
+    ) as error:  # one that fell off the bus, or one without memory of its own
+        return GpuList(devices=(), reason=f"NVML does not list its GPUs ({error})")
     finally:
-        pynvml.nvmlShutdown()
+        binding.nvmlShutdown()
     chosen = visible(found, (os.environ if env is None else env).get("CUDA_VISIBLE_DEVICES"))
     reason = None if chosen else "NVML lists no GPU that CUDA_VISIBLE_DEVICES leaves visible"
     return GpuList(devices=chosen, reason=reason, driver_version=driver)
@@ -74,35 +84,29 @@ def visible_indices(uuids: Sequence[str], setting: str | None) -> list[int]:
     return chosen
 
 
-def _device(index: int) -> GpuDevice:
-    import pynvml
-
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+def _device(nvml: Any, index: int) -> GpuDevice:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
     return GpuDevice(
         index=index,
-        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-        name=_text(pynvml.nvmlDeviceGetName(handle)),
-        memory_total_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-        power_limit_w=_power_limit_w(handle),
-        mig_enabled=_mig_enabled(handle),
+        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+        name=_text(nvml.nvmlDeviceGetName(handle)),
+        memory_total_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+        power_limit_w=_power_limit_w(nvml, handle),
+        mig_enabled=_mig_enabled(nvml, handle),
     )
 
 
-def _power_limit_w(handle: object) -> float | None:
-    import pynvml
-
+def _power_limit_w(nvml: Any, handle: object) -> float | None:
     try:
-        return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1000
-    except pynvml.NVMLError:
+        return float(nvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1000
+    except nvml.NVMLError:
         return None  # not every board reports one
 
 
-def _mig_enabled(handle: object) -> bool:
-    import pynvml
-
+def _mig_enabled(nvml: Any, handle: object) -> bool:
     try:
-        return int(pynvml.nvmlDeviceGetMigMode(handle)[0]) == 1
-    except pynvml.NVMLError:
+        return int(nvml.nvmlDeviceGetMigMode(handle)[0]) == 1
+    except nvml.NVMLError:
         return False  # boards without MIG answer NOT_SUPPORTED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,18 +204,22 @@ class NvmlSource:
 
     def processes(self, device: int) -> tuple[Process, ...] | str | None:
         """The compute processes on the board, with the ancestors that /proc shows."""
+        nvml, handle = self._nvml, self._handles[device]
         try:
-            listed = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handles[device])
-        except self._nvml.NVMLError as error:
+            found = {int(p.pid): p for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+        except nvml.NVMLError as error:
             return str(error)
+        with suppress(nvml.NVMLError):  # a driver without this call has no such list
+            # Clients that share a board through an MPS server are listed apart.
+            for process in nvml.nvmlDeviceGetMPSComputeRunningProcesses(handle):
+                found.setdefault(int(process.pid), process)
         # Ancestors are looked up once, when a process appears: ids are used again later.
         known = self._parents.get(device, {})
-        pids = [int(p.pid) for p in listed]
-        now = {pid: known[pid] if pid in known else ancestors(pid, self._proc) for pid in pids}
+        now = {pid: known[pid] if pid in known else ancestors(pid, self._proc) for pid in found}
         self._parents[device] = now
         return tuple(
             Process(pid=pid, used_bytes=p.usedGpuMemory, parents=now[pid])
-            for pid, p in zip(pids, listed, strict=True)
+            for pid, p in found.items()
         )
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fake_nvml import FakeNvml
 from power_support import TurnedClock
 
+from bench.meters.gpus import list_gpus
 from bench.meters.nvml import NvmlSource, ancestors, decode_field
 from bench.meters.sensors import survey
 from bench.meters.source import MeterUnavailableError
@@ -40,6 +41,10 @@ def test_the_real_binding_on_a_host_without_a_gpu() -> None:
         (pynvml.NVMLError_LibraryNotFound, "NVML library not found"),
         (pynvml.NVMLError_DriverNotLoaded, "NVIDIA driver not loaded"),
         (pynvml.NVMLError_NoPermission, "NVML does not start (Insufficient Permissions)"),
+        (
+            pynvml.NVMLError_LibRmVersionMismatch,
+            "NVML does not start (RM has detected an NVML/RM version mismatch.)",
+        ),
     ],
 )
 def test_why_there_is_no_nvml(error: type[Exception], said: str) -> None:
@@ -54,6 +59,7 @@ def _made(error: type[Exception]) -> type[Exception]:
         pynvml.NVMLError_LibraryNotFound: pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
         pynvml.NVMLError_DriverNotLoaded: pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
         pynvml.NVMLError_NoPermission: pynvml.NVML_ERROR_NO_PERMISSION,
+        pynvml.NVMLError_LibRmVersionMismatch: pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
     }
     return pynvml.NVMLError(codes[error])  # type: ignore[no-any-return]
 
@@ -109,6 +115,178 @@ def test_a_process_list_that_is_refused() -> None:
         TurnedClock(), {}, FakeNvml(unsupported=["nvmlDeviceGetComputeRunningProcesses"])
     )
     assert source.processes(0) == "Not Supported"
+
+
+def test_the_average_is_read_by_itself_and_memory_in_its_first_version_too() -> None:
+    source = NvmlSource(TurnedClock(), {}, FakeNvml())
+    average = source.average(0)
+    assert average is not None
+    assert average.values == {"average_mw": 400_000}
+    assert average.why == {}
+    # What the second version calls reserved, the first counts as used.
+    second = source.memory(0)
+    assert second is not None
+    first = source.memory_v1(0)
+    assert first == {"total": 85_520_809_984, "used": 70_500_000_000, "free": 15_020_809_984}
+    assert second.values["used_bytes"] == 70_000_000_000
+    assert second.values["reserved_bytes"] == first["used"] - 70_000_000_000
+
+
+def test_what_the_self_check_asks_of_a_board_that_refuses_it() -> None:
+    source = NvmlSource(TurnedClock(), {}, FakeNvml(unsupported=[185, "nvmlDeviceGetMemoryInfo"]))
+    average = source.average(0)
+    assert average is not None
+    assert (average.values, average.why) == (
+        {"average_mw": None}, {"average_mw": "Not Supported"},
+    )  # fmt: skip
+    assert source.memory_v1(0) is None
+
+
+def test_a_board_that_is_lost_while_it_is_read_gives_reasons_and_no_numbers() -> None:
+    fake = FakeNvml(boards=2)
+    source = NvmlSource(TurnedClock(), {}, fake)
+    fake.lost = {1}
+    reads = (source.power, source.energy, source.average, source.state, source.memory)
+    for read in reads:
+        lost, there = read(1), read(0)
+        assert lost is not None
+        assert there is not None
+        assert set(lost.values.values()) == {None}
+        assert lost.why == dict.fromkeys(lost.values, "GPU is lost")
+        assert any(value is not None for value in there.values.values())
+    assert source.memory_v1(1) is None
+    assert source.processes(1) == "GPU is lost"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (pynvml.NVML_ERROR_NOT_SUPPORTED, "Not Supported"),
+        (pynvml.NVML_ERROR_NO_PERMISSION, "Insufficient Permissions"),
+        (pynvml.NVML_ERROR_GPU_IS_LOST, "GPU is lost"),
+        (pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "Function Not Found"),
+    ],
+)
+def test_every_call_may_be_refused_and_says_so_in_its_own_place(code: int, said: str) -> None:
+    """Each refusal alone: one reading has no value, for that reason; nothing else changes."""
+    whole = readings(FakeNvml())
+    for name, told in WHERE.items():
+        found = readings(FakeNvml(errors={name: code}))
+        changed = {key for key in whole if found[key] != whole[key]}
+        assert changed == set(told), name
+        for key in told:
+            assert found[key] == (None, said), name
+
+
+WHERE: dict[str | int, tuple[str, ...]] = {
+    186: ("instant_mw",),
+    185: ("average_mw",),
+    83: ("energy_mj",),
+    82: ("memory_temperature_c",),
+    "nvmlDeviceGetEnforcedPowerLimit": ("power_limit_w", "limit_mw"),
+    "nvmlDeviceGetPowerManagementDefaultLimit": ("power_limit_default_w",),
+    "nvmlDeviceGetPersistenceMode": ("persistence",),
+    "nvmlDeviceGetPciInfo": ("pci_bus_id",),
+    "nvmlDeviceGetClockInfo": ("sm_mhz", "memory_mhz"),
+    "nvmlDeviceGetTemperature": ("temperature_c",),
+    "nvmlDeviceGetCurrentClocksEventReasons": ("event_reasons",),
+    "nvmlDeviceGetUtilizationRates": ("utilisation_pct",),
+    "nvmlDeviceGetViolationStatus": tuple(
+        f"violation_{name}_ns" for name in ("power", "thermal", "board", "reliability")
+    ),
+}
+"""Where it shows that a call, or a field, is refused."""
+
+
+def readings(fake: FakeNvml) -> dict[str, tuple[object, str | None]]:
+    """Value and reason of everything that one board gives."""
+    source = NvmlSource(TurnedClock(), {}, fake)
+    (device,) = source.devices()
+    names = ("power_limit_w", "power_limit_default_w", "persistence", "pci_bus_id")
+    found = {name: (getattr(device, name), device.why.get(name)) for name in names}
+    for reading in (source.power(0), source.energy(0), source.state(0), source.memory(0)):
+        assert reading is not None
+        found |= {n: (v, reading.why.get(n)) for n, v in reading.values.items()}
+    return found
+
+
+def test_versions_that_are_refused_are_none() -> None:
+    names = ("nvmlSystemGetDriverVersion", "nvmlSystemGetCudaDriverVersion_v2")
+    header = NvmlSource(TurnedClock(), {}, FakeNvml(unsupported=names)).header()
+    assert (header.driver, header.cuda) == (None, None)
+
+
+def test_a_split_board_is_known_as_one_and_whether_it_is_may_be_unknown() -> None:
+    fake = FakeNvml()
+    fake.mig = 1
+    assert NvmlSource(TurnedClock(), {}, fake).devices()[0].mig is True
+    (gpu,) = list_gpus({}, fake).devices
+    assert gpu.mig_enabled
+    refused = FakeNvml(errors={"nvmlDeviceGetMigMode": pynvml.NVML_ERROR_NO_PERMISSION})
+    (device,) = NvmlSource(TurnedClock(), {}, refused).devices()
+    assert (device.mig, device.why["mig"]) == (None, "Insufficient Permissions")
+
+
+def test_a_slice_is_no_board_of_nvmls_list() -> None:
+    """CUDA_VISIBLE_DEVICES with a slice's UUID: metering it would give the whole board's power."""
+    env = {"CUDA_VISIBLE_DEVICES": "MIG-11111111-2222-3333-4444-555555555555"}
+    with pytest.raises(MeterUnavailableError, match="CUDA_VISIBLE_DEVICES"):
+        NvmlSource(TurnedClock(), env, FakeNvml())
+    assert list_gpus(env, FakeNvml()).devices == ()
+
+
+def test_clients_of_an_mps_server_are_seen_beside_the_server() -> None:
+    fake = FakeNvml(processes=[(100, None)], mps=[(200, 2**30), (100, 5)])
+    listed = NvmlSource(TurnedClock(), {}, fake).processes(0)
+    assert isinstance(listed, tuple)
+    assert [(p.pid, p.used_bytes) for p in listed] == [(100, None), (200, 2**30)]
+    fake.errors["nvmlDeviceGetMPSComputeRunningProcesses"] = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+    listed = NvmlSource(TurnedClock(), {}, fake).processes(0)
+    assert isinstance(listed, tuple)
+    assert [p.pid for p in listed] == [100]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
+         "no NVIDIA driver on this machine (NVML Shared Library Not Found)"),
+        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+         "no NVIDIA driver on this machine (Driver Not Loaded)"),
+        (pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+         "NVML does not start (RM has detected an NVML/RM version mismatch.)"),
+    ],
+)  # fmt: skip
+def test_why_no_gpu_is_listed(code: int, reason: str) -> None:
+    assert list_gpus({}, FakeNvml(start=pynvml.NVMLError(code))).reason == reason
+
+
+def test_a_board_that_cannot_be_described_ends_the_list_with_a_reason() -> None:
+    fake = FakeNvml(boards=2)
+    fake.lost = {1}
+    found = list_gpus({}, fake)
+    assert (found.devices, fake.shut) == ((), 1)
+    assert found.reason == "NVML does not list its GPUs (GPU is lost)"
+    with pytest.raises(MeterUnavailableError, match=r"does not list its GPUs \(GPU is lost\)"):
+        NvmlSource(TurnedClock(), {}, fake)
+
+
+def test_the_list_of_gpus_and_what_may_be_unknown_of_them() -> None:
+    refused = FakeNvml(unsupported=["nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetMigMode"])
+    found = list_gpus({}, refused)
+    (gpu,) = found.devices
+    assert (gpu.uuid, gpu.name, gpu.memory_total_bytes) == (
+        "GPU-a000", "NVIDIA Nothing", 85_520_809_984,
+    )  # fmt: skip
+    assert (gpu.power_limit_w, gpu.mig_enabled) == (None, False)
+    assert (found.driver_version, found.reason) == ("570.00", None)
+    assert list_gpus({}, FakeNvml()).devices[0].power_limit_w == 650.0
+
+
+def test_every_call_that_is_faked_is_one_of_the_binding() -> None:
+    faked = [name[1:] for name in vars(FakeNvml) if name.startswith("_nvml")]
+    assert len(faked) > 20
+    assert [name for name in faked if not callable(getattr(pynvml, name, None))] == []
 
 
 @pytest.mark.parametrize(
