@@ -56,10 +56,11 @@ def native_bytes(spec: RunSpec) -> float:
     """Bytes per unquantised weight: the engine's dtype, else 16 bits.
 
     vLLM serves float32 checkpoints in 16 bits unless it is told otherwise; on a host without a GPU
-    the adapter tells it to use float32.
+    the adapter tells it to use float32, save where the kernel knows 16 bits only.
     """
     engine = vllm_of(spec)
-    name = option(engine, "--dtype") or engine.dtype or ("float32" if spec.gpus == 0 else "auto")
+    on_host = "bfloat16" if spec.quant.activation_bits == 16 else "float32"
+    name = option(engine, "--dtype") or engine.dtype or (on_host if spec.gpus == 0 else "auto")
     if name == "auto":
         return 2.0
     if name not in _DTYPE_BYTES:

@@ -118,6 +118,13 @@ def test_host_without_gpu_is_held_against_its_memory() -> None:
     assert "on this host" in small.reasons[0]
 
 
+@pytest.mark.parametrize("quant", ["gptq", "awq"])
+def test_four_bit_weights_on_a_host_have_a_cache_of_16_bits(quant: str) -> None:
+    """As the engine serves them there, whose kernels know no float32: seen on vLLM, 524,288."""
+    run = run_of("tiny", quant, "cpu", 0, input_tokens=256, output_tokens=64)
+    assert fit(run, host_memory_bytes=8 * GIB).kv_tokens == 524_288
+
+
 def test_divisibility() -> None:
     # 28 heads over 8 GPUs
     seven = fit(run_of("deepseek-r1-distill-qwen-7b", "none", "a100-80gb-sxm", 8))
