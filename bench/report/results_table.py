@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.compare.compare import usd_per_mtok
@@ -71,10 +71,17 @@ def _cells(run: Run, point: PointMeasurement) -> list[str]:
     return [
         *_labels(run), point.point.label, _shown(m.get("output_tokens_per_s")),
         _shown(m.get("ceiling_tokens_per_s")), _percent(m.get("mbu")), _shown(m.get("ttft_p50_ms")),
-        _shown(m.get("tpot_p50_ms")), _shown(m.get("energy_per_output_token_j")),
-        _shown(m.get("weights_gib")), _shown(m.get("need_estimate_gib")),
+        _shown(m.get("tpot_p50_ms")), _of_the_board(m, "energy_per_output_token_j"),
+        _shown(m.get("weights_gib")), _of_the_board(m, "need_estimate_gib"),
         "–" if usd is None else f"{quantity(usd[0])} to {quantity(usd[1])}",
     ]  # fmt: skip
+
+
+def _of_the_board(metrics: Mapping[str, Metric], name: str) -> str:
+    """What rests on the board's sensors; a made-up board and a recording have measured nothing."""
+    reserved = metrics.get("engine_reserved_gib")
+    sources = {m.arose for m in (reserved, metrics.get(name)) if m is not None}
+    return "–" if sources & {"synthetic", "replay"} else _shown(metrics.get(name))
 
 
 def _shown(metric: Metric | None) -> str:

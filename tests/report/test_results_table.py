@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import stored_support as made_up
+from power_support import at, edited
 
 from bench.compose import compose, run_spec
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.provenance import anchor
 from bench.record import LoadPoint, Run
 from bench.report.results_table import BEGIN, END, NOTHING, Stored, put, results_table
-from bench.store import list_runs, load_run
+from bench.trace import ENGINE, Reading, reading_line
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import readme_results  # noqa: E402
 
 
 def stored(concurrency: int = 64, **changes: object) -> Stored:
@@ -60,9 +67,70 @@ def test_the_table_goes_between_the_markers_and_nowhere_else() -> None:
 
 
 def test_readme_shows_what_the_stored_runs_give() -> None:
-    from bench.derive import derive
-
-    runs = [load_run(p) for p in list_runs(str(ROOT / "results" / "evidence"))]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = results_table([Stored(run=r, measurement=derive(r)) for r in runs])
+    table = readme_results.table_of(ROOT / "results" / "evidence")
     assert put(readme, table) == readme, "run python scripts/readme_results.py"
+
+
+def made_up_run(results: Path, quant: str, load_w: float, weights_gib: float, source: str) -> None:
+    """A run as it would be stored: 20 tokens/s at `load_w`, 70 GiB taken by the engine, its cache
+    of 40 GiB half full."""
+    words = ["model=deepseek-r1-distill-llama-8b", "model.weights=dummy", f"quant={quant}"]
+    facts = {"weights_gib": weights_gib, "kv_cache_gib": 40.0}
+    path = made_up.stored(
+        results, made_up.busy(100.0, load_w), overrides=words, source=source, facts=facts
+    )
+    power = path / "telemetry" / "power.jsonl"
+
+    def loaded(line: dict[str, Any]) -> dict[str, Any]:
+        if line["k"] != "memory":
+            return line
+        used = 2**30 * (1 if line["t"] < at(8.5) else 71)
+        return {**line, "v": {**line["v"], "used_bytes": used}}
+
+    power.write_text("\n".join(edited(power.read_text().splitlines(), loaded)) + "\n")
+    uses = [Reading(t_ns=at(s), half_ns=0, values={"kv_use": 0.5}) for s in range(20, 250)]
+    lines = [reading_line("engine", ENGINE, use) for use in uses]
+    (path / "telemetry" / "engine.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_runs_from_the_disk_fill_every_column(tmp_path: Path) -> None:
+    """An evidence folder that was made up: what a real one will be shown as."""
+    made_up_run(tmp_path, "none", 600.0, 15.0, "nvml")
+    made_up_run(tmp_path, "fp8", 300.0, 8.5, "nvml")
+    rows = [line.split(" | ") for line in readme_results.table_of(tmp_path).splitlines()]
+    fp8, bf16 = (row for row in rows if row[0].startswith("| deepseek"))
+    # 600 W and 300 W at 20 tokens/s; weights + (70 - weights - 40) + half of 40 GiB.
+    assert (bf16[1], fp8[1]) == ("none", "fp8")
+    assert [row[4] for row in (bf16, fp8)] == ["20.0 ± 0", "20.0 ± 0"]
+    energies = [float(row[9].split(" ± ")[0]) for row in (bf16, fp8)]
+    assert energies == pytest.approx([30.0, 15.0], rel=1e-3)
+    assert [row[10] for row in (bf16, fp8)] == ["15.0", "8.50"]
+    assert [row[11] for row in (bf16, fp8)] == ["50.0", "50.0"]
+    # 2.00 and 6.88 $/h for 72,000 tokens an hour.
+    assert [row[12] for row in (bf16, fp8)] == ["27.8 to 95.6 |"] * 2
+    ceilings = [float(row[5]) for row in (bf16, fp8)]
+    assert 1.5 < ceilings[1] / ceilings[0] < 2  # half the bytes, but for what stays in 16 bits
+    assert "–" not in bf16 + fp8
+
+
+@pytest.mark.parametrize("source", ["synthetic", "replay"])
+def test_a_board_that_was_made_up_has_no_energy_and_no_need(tmp_path: Path, source: str) -> None:
+    made_up_run(tmp_path, "none", 600.0, 15.0, source)
+    (row,) = [
+        line.split(" | ") for line in readme_results.table_of(tmp_path).splitlines()
+        if line.startswith("| deepseek")
+    ]  # fmt: skip
+    assert row[4] == "20.0 ± 0"
+    assert (row[9], row[11]) == ("–", "–")
+
+
+def test_results_from_elsewhere_are_shown_and_readme_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (ROOT / "README.md").read_bytes()
+    made_up_run(tmp_path, "none", 600.0, 15.0, "nvml")
+    assert readme_results.main(["--results", str(tmp_path)]) == 0
+    assert "| none | 1× NVIDIA H100" in capsys.readouterr().out
+    assert readme_results.main(["--check"]) == 0
+    assert (ROOT / "README.md").read_bytes() == before
