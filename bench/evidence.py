@@ -1,4 +1,4 @@
-"""How long a measurement on a GPU will take, before any of its minutes is spent: modelled."""
+"""Measurements on a GPU: how long they will take (modelled), and what their answers exit with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.fit.report import FitReport
+from bench.stats import Judgement
+
+EXIT_CODES: dict[Judgement, int] = {"yes": 0, "no": 3, "unclear": 4}
+"""How a program of the evidence ends when it has measured; anything else is a failure of its own.
+The same as the gate of `bench compare --fail-if`."""
 
 REACHED = 0.6
 """The share of the ceiling that an engine is assumed to reach."""

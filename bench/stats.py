@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Reduce = Callable[[Floats], float]
+
+Judgement = Literal["yes", "no", "unclear"]
 
 CONFIDENCE = 0.95
 _RESAMPLES = 400
@@ -33,6 +36,18 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     mean = float(np.mean(values))
     half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / n**0.5
     return mean - half, mean + half
+
+
+def within(interval: tuple[float, float] | None, low: float, high: float) -> Judgement:
+    """Whether a quantity lies between two bounds, as far as its interval tells.
+
+    yes: all of the interval does. no: none of it does. unclear: a part, or there is no interval.
+    """
+    if interval is None:
+        return "unclear"
+    if low <= interval[0] and interval[1] <= high:
+        return "yes"
+    return "no" if interval[1] < low or interval[0] > high else "unclear"
 
 
 def block_interval(values: Floats, reduce: Reduce) -> tuple[float, float] | None:

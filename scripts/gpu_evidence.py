@@ -5,160 +5,41 @@
 
 Each step is a process with a time limit. DIR keeps what each left; a step that is done is not done
 again, so a call that was cut off is resumed by the next. No step is started that is not expected to
-end within --limit-s; --retry takes failed steps up again. The end of every call packs DIR into
-DIR/carry/*.tar.gz, pieces small enough to be carried back. `--rehearse` runs every step on the CPU
-build with the tiny model and small numbers. Exit code 0: all chosen steps are done; 1: not yet.
+end within --limit-s. A step that answers no has been done; one that cannot say, or whose run is
+withheld, is `unclear`: --retry takes it up again, as it does what failed, and keeps what was said
+before. The end of every call packs DIR into DIR/carry/, pieces small enough to be carried back.
+`--rehearse` runs every step on the CPU build with the tiny model and small numbers, without a limit
+for the call; what is measured there proves nothing, so an unclear answer is as good as any.
+Exit code 0: all chosen steps are done; 1: not yet.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from gpu_steps import ROOT, Step, gpu_steps, rehearsal_steps
 
 from bench.codec import encode
 from bench.compose import compose, run_spec
 from bench.derive import derive
 from bench.engines.guard import GuardedProcess
 from bench.errors import BenchError
-from bench.evidence import grouped, level
-from bench.fit.fit import fit
+from bench.evidence import EXIT_CODES
 from bench.meters.gpus import list_gpus
 from bench.store import list_runs, load_run
 
-ROOT = Path(__file__).resolve().parents[1]
-LEVELS = (1, 16, 64, 256)
-START_S = 100.0  # a first start of the engine: import, load, compile, capture
-SMALL, MOE, LARGE = (
-    "deepseek-r1-distill-llama-8b", "qwen3-30b-a3b", "deepseek-r1-distill-llama-70b"
-)  # fmt: skip
-VARIANTS = (
-    ("8b-bf16", SMALL, "none"), ("8b-fp8", SMALL, "fp8"), ("8b-awq", SMALL, "awq"),
-    ("8b-gptq", SMALL, "gptq"), ("moe-bf16", MOE, "none"), ("moe-fp8", MOE, "fp8"),
-    ("70b-w4", LARGE, "gptq"), ("70b-fp8", LARGE, "fp8"),
-)  # fmt: skip
-ANSWERS_NO = 3
 CARRY_BYTES = 15 * 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One process: its name, command, and how long it is expected to take."""
-
-    name: str
-    command: tuple[str, ...]
-    estimate_s: float
-
-
-def bench(*words: str) -> tuple[str, ...]:
-    """The command line of this checkout's `bench`."""
-    return (sys.executable, "-m", "bench.cli", *words)
-
-
-def script(name: str, *words: str) -> tuple[str, ...]:
-    """One of the scripts beside this one."""
-    return (sys.executable, str(ROOT / "scripts" / name), *words)
-
-
-def dummy(model: str, quant: str, gpu: str) -> list[str]:
-    """The words for a model of that shape with random weights on one GPU."""
-    return [
-        f"model={model}", f"quant={quant}", f"gpu={gpu}", "gpus=1", "model.weights=dummy",
-        "workload=chat-1k-1k", "engine.max_model_len=4096", "load=closed", "load.calibrate=false",
-        "load.requests_per_slot=2", "load.min_requests=2", "load.warmup_requests=1",
-    ]  # fmt: skip
-
-
-def variant_steps(gpu: str, out: Path, limit_s: float) -> list[Step]:
-    """Every variant that fits, its levels in as few starts as the limit allows."""
-    found = []
-    for name, model, quant in VARIANTS:
-        words = dummy(model, quant, gpu)
-        levels = []
-        spec = run_spec(compose(words), detect_gpus=False)
-        for concurrency in LEVELS:
-            report = fit(replace(spec, load=replace(spec.load, concurrency=(concurrency,))))
-            if report.fits:
-                levels.append(level(report, concurrency, 1024))
-        for part in grouped(levels, START_S, limit_s):
-            chosen = [x.concurrency for x in part.levels]
-            command = bench(
-                *words, f"load.concurrency={chosen}".replace(" ", ""),
-                f"load.duration_s={part.duration_s}", f"results_dir={out / 'results'}",
-            )  # fmt: skip
-            label = "+".join(map(str, chosen))
-            found.append(Step(name=f"{name}-c{label}", command=command, estimate_s=part.estimate_s))
-    return found
-
-
-def gpu_steps(gpu: str, out: Path, limit_s: float, checkpoints: Path | None) -> list[Step]:
-    """All steps in order of value: sensors, the first variant, parity, overhead, then the rest."""
-    variants = variant_steps(gpu, out, limit_s)
-    first = [s for s in variants if s.name.startswith(VARIANTS[0][0])]
-    busiest = first.pop() if len(first) > 1 else None
-    words = dummy(SMALL, "none", gpu)
-    parity = script("parity.py", SMALL, "64", "128", "3", *words[1:])
-    overhead = script(
-        "sampler_overhead.py", "--out", str(out / "sampler_overhead.json"), "--requests", "128",
-        *words, "load.concurrency=[64]",
-    )  # fmt: skip
-    return [
-        Step(name="selfcheck", command=script("gpu_selfcheck.py", "--out", str(out / "selfcheck")),
-             estimate_s=330),
-        *first,
-        Step(name="parity", command=parity, estimate_s=START_S + 230),
-        Step(name="overhead", command=overhead, estimate_s=START_S + 200),
-        *quality_steps(out, checkpoints, ["gpu=" + gpu, "gpus=1"], 100),
-        *([busiest] if busiest else []),
-        *(s for s in variants if s not in first and s is not busiest),
-        prediction(out),
-    ]  # fmt: skip
-
-
-def quality_steps(
-    out: Path, checkpoints: Path | None, more: Sequence[str], estimate_s: float
-) -> list[Step]:
-    """The tiny model as it is and, where checkpoints were carried, quantised: speed and quality."""
-    folder = checkpoints or ROOT / "checkpoints"
-    there = [q for q in ("gptq", "awq") if any(folder.glob(f"tiny/{q}*"))]
-    place = (f"results_dir={out / 'results'}", f"checkpoints_dir={folder}")
-    return [
-        Step(name=f"quality-{q}", estimate_s=estimate_s, command=bench(
-            "model=tiny", f"quant={q}", "quality=tiny", "load.calibrate=false", *more, *place,
-        ))
-        for q in ("none", *there)
-    ]  # fmt: skip
-
-
-def prediction(out: Path) -> Step:
-    """Prediction against measurement, from what is stored: no GPU is used."""
-    return Step(name="prediction", estimate_s=20,
-                command=script("gpu_evidence.py", "--out", str(out), "--predict"))  # fmt: skip
-
-
-def rehearsal_steps(out: Path) -> list[Step]:
-    """The same steps on the CPU build with the tiny model and small numbers."""
-    small = ["load.requests=8", "load.repeats=2", "load.calibrate=false"]
-    place = f"results_dir={out / 'results'}"
-    return [
-        Step(name="selfcheck", estimate_s=60, command=script(
-            "gpu_selfcheck.py", "--rehearse", "--out", str(out / "selfcheck"))),
-        Step(name="tiny-dummy-c1+4", estimate_s=90, command=bench(
-            "model=tiny", "model.weights=dummy", *small, "load.concurrency=[1,4]", place)),
-        Step(name="parity", estimate_s=120, command=script("parity.py", "tiny", "4", "64", "2")),
-        Step(name="overhead", estimate_s=90, command=script(
-            "sampler_overhead.py", "--out", str(out / "sampler_overhead.json"), "--rounds", "2",
-            "--requests", "64", "model=tiny", "load.concurrency=[4]")),
-        *quality_steps(out, None, [*small, "load.concurrency=[4]", "quality.limit=20"], 120),
-        prediction(out),
-    ]  # fmt: skip
+LIMIT_S = 560.0
+Status = Literal["done", "unclear", "failed", "timeout"]
 
 
 def predict(out: Path) -> dict[str, Any]:
@@ -185,10 +66,12 @@ def state_of(out: Path, step: Step) -> dict[str, Any]:
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
-def perform(step: Step, out: Path, limit_s: float) -> dict[str, Any]:
+def perform(step: Step, out: Path, limit_s: float, *, rehearse: bool = False) -> dict[str, Any]:
     """Run one step within its limit, and note how it ended before anything else happens."""
     folder = out / "steps"
     folder.mkdir(parents=True, exist_ok=True)
+    put_aside(folder, step.name)
+    stored = set(list_runs(str(out / "results")))
     began = time.monotonic()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}  # fmt: skip
@@ -201,14 +84,47 @@ def perform(step: Step, out: Path, limit_s: float) -> dict[str, Any]:
             time.sleep(0.2)
             code = process.poll()
     took_s = round(time.monotonic() - began, 1)
-    # A step that answers no (3) has been done: to repeat it would be to choose among answers.
-    status = "done" if code in (0, ANSWERS_NO) else "timeout" if code is None else "failed"
-    note = {"status": status, "exit": code, "took_s": took_s, "estimate_s": step.estimate_s,
-            "command": list(step.command)}  # fmt: skip
+    why = withheld(p for p in list_runs(str(out / "results")) if p not in stored)
+    answer = {v: k for k, v in EXIT_CODES.items()}.get(code) if code is not None else None
+    if answer == "yes" and why:
+        answer = "unclear"
+    status: Status = "timeout" if code is None else "failed" if answer is None else "done"
+    if answer == "unclear" and not rehearse:
+        status = "unclear"
+    note = {"status": status, "answer": answer, "withheld": why, "exit": code, "took_s": took_s,
+            "estimate_s": step.estimate_s, "command": list(step.command)}  # fmt: skip
     part = folder / f"{step.name}.part"
     part.write_text(json.dumps(note, indent=1) + "\n")
     part.replace(folder / f"{step.name}.json")
     return note
+
+
+def put_aside(folder: Path, name: str) -> None:
+    """Keep what an earlier try of a step said: another is no way to choose among answers."""
+    there = [p for p in (folder / f"{name}.json", folder / f"{name}.log") if p.is_file()]
+    if len(there) < 2:
+        return  # never ended: there is nothing that it said
+    number = 1 + len(list((folder / "earlier").glob(f"{name}.*.json")))
+    (folder / "earlier").mkdir(exist_ok=True)
+    for path in there:
+        path.replace(folder / "earlier" / f"{name}.{number}{path.suffix}")
+
+
+def withheld(runs: Iterable[Path]) -> list[str]:
+    """What withholds a figure of these runs: `run load: code`, one each."""
+    found = []
+    for path in runs:
+        try:
+            measured = derive(load_run(path))
+        except BenchError as error:
+            found.append(f"{path.name}: {error}")
+            continue
+        places = [("", measured.findings), *((p.point.label, p.findings) for p in measured.points)]
+        found += [
+            f"{path.name} {label}: {f.code}".replace(" :", ":")
+            for label, findings in places for f in findings if f.severity == "fail"
+        ]  # fmt: skip
+    return found
 
 
 def pack(out: Path) -> list[Path]:
@@ -265,7 +181,10 @@ def detected() -> str:
     return name
 
 
-def go(steps: Sequence[Step], out: Path, limit_s: float, step_s: float, retry: bool) -> int:
+def go(
+    steps: Sequence[Step], out: Path, limit_s: float, step_s: float, *, retry: bool = False,
+    rehearse: bool = False,
+) -> int:  # fmt: skip
     """Run what is not done and fits into the time left; 0 when all is done."""
     began, left = time.monotonic(), 0
     for step in steps:
@@ -273,12 +192,17 @@ def go(steps: Sequence[Step], out: Path, limit_s: float, step_s: float, retry: b
         if status == "done" and step.name != "prediction":
             continue
         remaining_s = limit_s - (time.monotonic() - began)
-        if (status in ("failed", "timeout") and not retry) or step.estimate_s > remaining_s:
+        if (status not in (None, "done") and not retry) or step.estimate_s > remaining_s:
             print(f"{step.name}: {status or 'left for the next call'}", flush=True)
             left += 1
             continue
-        note = perform(step, out, min(step_s, remaining_s))
-        print(f"{step.name}: {note['status']} in {note['took_s']:.0f} s", flush=True)
+        note = perform(step, out, min(step_s, remaining_s), rehearse=rehearse)
+        said = {"no": ", the answer is no", "unclear": ", the answer is unclear"}.get(
+            str(note["answer"]), ""
+        )
+        print(f"{step.name}: {note['status']} in {note['took_s']:.0f} s{said}", flush=True)
+        for why in note["withheld"]:
+            print(f"  withheld: {why}", flush=True)
         left += note["status"] != "done"
     for piece in pack(out):
         print(f"{piece} {piece.stat().st_size / 2**20:.1f} MiB")
@@ -292,7 +216,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--only")
     parser.add_argument("--from", dest="since")
-    parser.add_argument("--limit-s", type=float, default=560.0, help="time of this call")
+    parser.add_argument("--limit-s", type=float, help=f"time of this call: {LIMIT_S:g}; "
+                        "a rehearsal has no limit")  # fmt: skip
     parser.add_argument("--step-s", type=float, default=470.0, help="time of one step")
     parser.add_argument("--gpu", help="plan for this one instead of the one here")
     parser.add_argument("--checkpoints", type=Path)
@@ -306,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
         (out / "prediction.json").write_text(json.dumps(predict(out), indent=1) + "\n")
         return 0
     try:
-        steps = rehearsal_steps(out) if given.rehearse else gpu_steps(
+        steps = rehearsal_steps(out, given.checkpoints) if given.rehearse else gpu_steps(
             given.gpu or detected(), out, given.step_s, given.checkpoints)  # fmt: skip
     except BenchError as error:
         print(f"gpu_evidence: {error}", file=sys.stderr)
@@ -315,7 +240,8 @@ def main(argv: list[str] | None = None) -> int:
     if given.list:
         show(steps, out)
         return 0
-    return go(steps, out, given.limit_s, given.step_s, given.retry)
+    limit_s = given.limit_s or (math.inf if given.rehearse else LIMIT_S)
+    return go(steps, out, limit_s, given.step_s, retry=given.retry, rehearse=given.rehearse)
 
 
 if __name__ == "__main__":

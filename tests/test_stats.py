@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.stats import block_interval, mean, percentile, t_interval, t_quantile
+from bench.stats import block_interval, mean, percentile, t_interval, t_quantile, within
 
 
 def test_t_quantiles_and_interval() -> None:
@@ -45,3 +45,27 @@ def test_long_series_use_batch_means() -> None:
     low, high = block_interval(values, percentile(50)) or (0, 0)
     assert low < 10 < high
     assert high - low < 0.1
+
+
+@pytest.mark.parametrize(
+    ("interval", "answer"),
+    [
+        ((-0.01, 0.019), "yes"),
+        ((-0.02, 0.02), "yes"),
+        ((0.021, 0.05), "no"),
+        ((-0.05, -0.021), "no"),
+        ((-0.05, 0.05), "unclear"),
+        ((0.01, 0.03), "unclear"),
+        (None, "unclear"),
+    ],
+)
+def test_between_two_bounds_as_far_as_an_interval_tells(
+    interval: tuple[float, float] | None, answer: str
+) -> None:
+    assert within(interval, -0.02, 0.02) == answer
+
+
+def test_no_evidence_of_a_difference_is_no_evidence_of_sameness() -> None:
+    """Three restless rounds whose mean is 0: the interval is wide, so nothing is said."""
+    assert within(t_interval([-0.1, 0.0, 0.1]), -0.02, 0.02) == "unclear"
+    assert within(t_interval([-0.001, 0.0, 0.001]), -0.02, 0.02) == "yes"
