@@ -15,6 +15,16 @@ def quantity(value: float, digits: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
+def plain(value: float, digits: int = 6) -> str:
+    """`value` with at most `digits` significant digits, no zeros at its end, never in powers of
+    ten: 0.5, 30,000, 3,000,000."""
+    text = f"{value:,.{digits}g}"
+    if "e" not in text:
+        return text
+    text = quantity(value, digits)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def with_interval(value: float, low: float | None, high: float | None) -> str:
     """`12.3 ± 0.4`: the wider half with two digits, the value to the same place."""
     if low is None or high is None:

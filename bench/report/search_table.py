@@ -15,7 +15,7 @@ from bench.report.numbers import quantity, with_interval
 
 def print_search(out: Console, found: Mapping[str, Any], measurement: Measurement) -> None:
     """Every load tried, the answer in one line, and what it cost."""
-    unit = "req/s" if found["over"] == "rate" else "in flight"
+    unit = load_unit(found)
     out.print(_tried(found, unit))
     out.print(f"[bold]{answer(found, measurement, unit)}[/]", highlight=False, soft_wrap=True)
     order = ", ".join(f"{_load_of(found, rung):g}" for rung in found["order"])
@@ -28,6 +28,11 @@ def print_search(out: Console, found: Mapping[str, Any], measurement: Measuremen
         highlight=False,
         soft_wrap=True,
     )
+
+
+def load_unit(found: Mapping[str, Any]) -> str:
+    """What the loads of a search are counted in."""
+    return "req/s" if found["over"] == "rate" else "in flight"
 
 
 def answer(found: Mapping[str, Any], measurement: Measurement, unit: str) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bench import units as u
 from bench.report.grid import Column, Grid, column, numbers, print_grid
+from bench.report.numbers import plain
 from bench.tco.answer import Option, TcoAnswer
 from bench.tco.apis import ApiAnswer
 from bench.tco.caveats import Assumed
@@ -77,7 +78,7 @@ def fleet(answer: TcoAnswer) -> str:
     servers = int(float(answer.bill.servers))
     gpus = f" ({answer.gpus} GPUs)" if answer.gpus else ""
     text = (
-        f"${float(answer.bill.total):,.2f} a month for {float(answer.work.demand):,.6g} M tokens "
+        f"${float(answer.bill.total):,.2f} a month for {plain(float(answer.work.demand))} M tokens "
         f"on {servers} server{'s' if servers != 1 else ''}{gpus}, "
         f"{answer.basis.replace('_', ' ')}, {float(answer.bill.utilisation):.1%} used."
     )
@@ -90,7 +91,7 @@ def fleet(answer: TcoAnswer) -> str:
 
 def _usd(value: float) -> str:
     """A price: cents, and below a dollar the digits that it takes to tell it from others."""
-    short = f"{value:.4g}"
+    short = plain(value, 4)
     return short if value < 1 and len(short.partition(".")[2]) > 2 else f"{value:,.2f}"
 
 
@@ -177,7 +178,7 @@ def _api(api: ApiAnswer) -> tuple[str, ...]:
 def _correct(answer: TcoAnswer) -> Grid:
     verdicts = {True: "equivalent", False: "not equivalent: not comparable", None: "not known"}
     rows = [
-        (c.key, f"{float(c.usd):.6g}", f"{c.pass_rate:.3f}", verdicts[c.equivalent])
+        (c.key, plain(float(c.usd)), f"{c.pass_rate:.3f}", verdicts[c.equivalent])
         for c in answer.correct
     ]
     return Grid(title="Cost per correct answer", rows=tuple(rows),
@@ -187,7 +188,7 @@ def _correct(answer: TcoAnswer) -> Grid:
 
 def _tornado(answer: TcoAnswer) -> Grid:
     rows = [
-        (bar.key, f"{bar.input_p10:,.4g}", f"{bar.input_p90:,.4g}", f"{bar.result_p10:,.4f}",
+        (bar.key, plain(bar.input_p10, 4), plain(bar.input_p90, 4), f"{bar.result_p10:,.4f}",
          f"{bar.result_p90:,.4f}")
         for bar in answer.bars
     ]  # fmt: skip
@@ -203,7 +204,7 @@ def print_assumed(answer: TcoAnswer, words: str, console: Console) -> None:
 
     grouped = groupby(sorted(answer.assumed, key=_origin), key=_origin)
     for (how, as_of, source), group in grouped:
-        listed = "; ".join(f"{a.key} {a.figure.value:,.6g}" for a in group)
+        listed = "; ".join(f"{a.key} {plain(a.figure.value)}" for a in group)
         console.print(f"  {listed}  ({how}, {as_of}: {source})", markup=False, highlight=False)
 
 

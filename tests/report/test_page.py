@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,18 +133,69 @@ def opened(browser: Tab, page: Path) -> list[str]:
     return headings
 
 
-def table(browser: Tab, section: str, number: int = 0) -> list[dict[str, Any]]:
-    """A table of a section: per row, heading -> [text, value]."""
-    rows: list[dict[str, Any]] = browser.value(
-        f"""(() => {{
-        const t = document.querySelectorAll('#{section} table')[{number}];
+def tables(browser: Tab, where: str) -> list[dict[str, Any]]:
+    """Every table under a selector: caption, and per row heading -> [text, value, is it text]. The
+    small print under a cell is left out."""
+    found: list[dict[str, Any]] = browser.value(
+        f"""[...document.querySelectorAll('{where} table')].map(t => {{
         const heads = [...t.tHead.rows[0].cells].map(c => c.textContent);
-        return [...t.tBodies[0].rows].map(r => Object.fromEntries([...r.cells].map((c, i) =>
-            [heads[i], [c.firstElementChild?.tagName === 'SMALL' ? '' : c.textContent.trim(),
-             c.querySelector('data')?.value ?? null]])));
-        }})()"""
+        const words = c => [...c.childNodes].filter(n => n.nodeName !== 'SMALL')
+            .map(n => n.textContent).join('').trim();
+        return {{caption: t.parentElement.previousElementSibling.textContent,
+            rows: [...t.tBodies[0].rows].map(r => Object.fromEntries([...r.cells].map((c, i) =>
+                [heads[i], [words(c), c.querySelector('data')?.value ?? null,
+                            c.matches('.left, th')]])))}};
+        }})"""
     )
+    return found
+
+
+def table(browser: Tab, section: str, number: int = 0) -> list[dict[str, Any]]:
+    """The rows of one table of a section."""
+    rows: list[dict[str, Any]] = tables(browser, f"#{section}")[number]["rows"]
     return rows
+
+
+def numbers(document: Any) -> Iterator[float]:
+    """Every number of a JSON document."""
+    if isinstance(document, Mapping):
+        document = list(document.values())
+    if isinstance(document, list):
+        for part in document:
+            yield from numbers(part)
+    elif isinstance(document, (int, float)) and not isinstance(document, bool):
+        yield float(document)
+
+
+def reads_as(text: str, value: float) -> bool:
+    """Whether a cell's text is its number, rounded to the digits that it shows."""
+    found = re.match(r"(< )?([-+]?[\d,]+(?:\.(\d+))?)(%?)", text)
+    if found is None:
+        return text == "over 100 years" and value > 1200
+    shown = float(found[2].replace(",", ""))
+    unit = 0.01 if found[4] else 1.0
+    if found[1]:
+        return value < shown
+    return abs(shown * unit - value) <= 0.5001 * unit * 10.0 ** -len(found[3] or "")
+
+
+def all_numbers_agree(browser: Tab, *documents: Any, derived: Sequence[float] = ()) -> int:
+    """Every number in every table is one of `--json`'s to the last digit (or of `derived`, worked
+    out by hand), and reads as it; how many there were. A time line's means are the page's own."""
+    known = {n for d in documents for n in numbers(d)} | set(derived)
+    count = 0
+    for found in tables(browser, "section:not(#timeline)"):
+        for row in found["rows"]:
+            for heading, (text, value, is_text) in row.items():
+                place = f"{found['caption']}: {heading}: {text}"
+                if value is None:
+                    is_interval = heading == "95 % interval"
+                    assert is_text or is_interval or not re.search(r"\d", text), place
+                    continue
+                count += 1
+                assert reads_as(text, float(value)), place
+                assert float(value) in known, place
+    return count
 
 
 def agrees_with_json(browser: Tab, document: dict[str, Any]) -> None:
@@ -152,7 +204,7 @@ def agrees_with_json(browser: Tab, document: dict[str, Any]) -> None:
     assert len(rows) == len(document["load_points"])
     for row, measured in zip(rows, document["load_points"], strict=True):
         for title, key in HEADLINE.items():
-            text, value = row[title]
+            text, value, _ = row[title]
             metric = measured[key]
             if metric["value"] is None:
                 assert value is None
@@ -174,6 +226,7 @@ def test_a_sweep(browser: Tab, results: Path) -> None:
     verdict = browser.value("document.querySelector('#verdict').textContent")
     assert ("NOT VALID" in verdict) != document["valid"]
     assert "power is made up" in verdict
+    assert all_numbers_agree(browser, document) > 30
     checks = {f["code"] for p in document["load_points"] for f in p["findings"]}
     assert {row["check"][0] for row in table(browser, "certificate")} == checks
 
@@ -208,6 +261,7 @@ def test_one_load_point(browser: Tab, stored: Callable[..., Path]) -> None:
     [row] = table(browser, "throughput")
     assert row["tokens/s per user"][0].startswith("500")  # a token every 2 ms
     assert "VALID" in browser.value("document.querySelector('#verdict .good').textContent")
+    assert all_numbers_agree(browser, document) > 30
 
 
 @needs_browser
@@ -285,6 +339,9 @@ def test_variants_with_quality(browser: Tab, stored: Callable[..., Path]) -> Non
     assert float(row["recovery"][1]) == task["recovery"]["value"]
     assert row["recovery"][0] == "89.47%"
     assert row["verdict"][0] == "worse"
+    runs = [json.loads(bench("show", n, f"results_dir={folder}", "--json")) for n in names]
+    changes = [s["ratio"]["value"] - 1 for r in document["rows"] for s in r["speed"] if s["ratio"]]
+    assert all_numbers_agree(browser, document, runs, derived=changes) > 100
     shown = {r["variant"][0]: r["verdict"][0] for r in table(browser, "variants")}
     assert shown == {r["name"]: r["verdict"] for r in document["rows"]}
     names = browser.value("[...document.querySelectorAll('figcaption')].map(c => c.id)")
@@ -297,11 +354,17 @@ def test_a_cost_answer(browser: Tab, tmp_path: Path) -> None:
     assert opened(browser, page) == ["Verdict", "Cost", "How to reproduce"]
     document = json.loads(bench("tco", "tco=worked-example", "--json"))
     for row in table(browser, "cost"):
-        part = row[""][0]
+        part = row["tokens"][0]
         if part in ("input", "output", "blended"):
             for title, level in (("marginal", "marginal"), ("fully loaded", "loaded")):
                 expected = document["levels"][level][f"usd_per_mtok_{part}"]
                 assert float(row[title][1]) == expected
+    curve = document["curve"]
+    lines = (curve[name] for name in ("monthly_usd", "monthly_usd_p5", "monthly_usd_p95"))
+    per_mtok = [
+        usd / n for line in lines for usd, n in zip(line, curve["mtok_per_month"], strict=True)
+    ]
+    assert all_numbers_agree(browser, document, derived=per_mtok) > 50
     names = browser.value("[...document.querySelectorAll('#cost figcaption')].map(c => c.id)")
     assert names == ["caption-waterfall", "caption-breakeven", "caption-tornado"]
 

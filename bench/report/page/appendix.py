@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -15,6 +16,7 @@ from bench.power.table import POWER_METRICS
 from bench.report.numbers import load_words, quantity
 from bench.report.page.blocks import Block, Cell, Fold, Listing, Mood, Section, Table, Text, word
 from bench.report.page.material import Material
+from bench.report.page.questions import QUESTIONS
 
 _MOODS: dict[str, Mood] = {"pass": "good", "info": "", "warn": "doubt", "fail": "bad"}
 _ORDER = {"pass": 0, "info": 1, "warn": 2, "fail": 3}
@@ -22,12 +24,15 @@ _ORDER = {"pass": 0, "info": 1, "warn": 2, "fail": 3}
 
 def certificate(m: Material) -> Section | None:
     """Every check at every load point, and the text of each."""
-    blocks: list[Block] = []
+    blocks: list[Block] = [Text(
+        text="PASS: as it should be. INFO: to be known. WARN: the numbers stand, with this doubt. "
+        "FAIL: the numbers of this load point (or its energy alone) are withheld."
+    )]  # fmt: skip
     for one in m.runs:
         if one.measurement.points:
             blocks.append(_matrix(one, m.name(one)))
-        blocks.append(_texts(one, m.name(one)))
-    if not blocks:
+        blocks += _texts(one, m.name(one))
+    if len(blocks) == 1:
         return None
     return Section(name="certificate", heading="Validity certificate", blocks=blocks)
 
@@ -37,7 +42,7 @@ def _matrix(one: Measured, name: str) -> Table:
     codes = dict.fromkeys(f.code for p in points for f in p.findings)
     rows = []
     for code in codes:
-        cells = [word(code)]
+        cells = [Cell(text=code, note=QUESTIONS.get(code, ""))]
         for p in points:
             found = [f for f in p.findings if f.code == code]
             worst = max(found, key=lambda f: _ORDER[f.severity]) if found else None
@@ -49,26 +54,40 @@ def _matrix(one: Measured, name: str) -> Table:
 
 
 def _cell(f: Finding) -> Cell:
-    figure = "" if f.figure is None else quantity(f.figure)
-    unit = "" if f.unit in (None, "1") else f" {f.unit}"
-    return Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=figure and figure + unit)
+    """The outcome with the figure it rests on where that has a unit; the sentences say the rest."""
+    figure = ""
+    if f.figure is not None and f.unit is not None:
+        figure = f"{f.figure:.1%}" if f.unit == "1" else f"{quantity(f.figure)} {f.unit}"
+    return Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=figure)
 
 
-def _texts(one: Measured, name: str) -> Table:
-    """Each sentence once, the gravest first, with the load points that have it."""
-    where: dict[tuple[str, str, str], list[str]] = {}
+def _texts(one: Measured, name: str) -> list[Block]:
+    """Each sentence once, the gravest first, with the load points that have it; passes folded."""
+    where: dict[Finding, list[str]] = {}
     found = [("run", f) for f in one.measurement.findings]
-    found += [(p.point.label, f) for p in one.measurement.points for f in p.findings]
+    found += [(load_words(p), f) for p in one.measurement.points for f in p.findings]
     for place, f in found:
-        where.setdefault((f.severity, f.code, f.text), []).append(place)
-    rows = [
-        [Cell(text=severity.upper(), mood=_MOODS[severity]), word(code), word(text),
-         word(", ".join(places))]
-        for (severity, code, text), places in sorted(
-            where.items(), key=lambda i: -_ORDER[i[0][0]])
-    ]  # fmt: skip
-    return Table(caption=f"{name}: what each check found", rows=rows, left=(0, 1, 2, 3),
-                 columns=("outcome", "check", "finding", "where"))  # fmt: skip
+        where.setdefault(replace(f, figure=None, unit=None), []).append(place)
+    rows = {
+        passed: [
+            [Cell(text=f.severity.upper(), mood=_MOODS[f.severity]), word(f.code), word(f.text),
+             word(", ".join(places))]
+            for f, places in sorted(where.items(), key=lambda i: -_ORDER[i[0].severity])
+            if (f.severity == "pass") == passed
+        ]
+        for passed in (False, True)
+    }  # fmt: skip
+    columns = ("outcome", "check", "finding", "where")
+    blocks: list[Block] = []
+    if rows[False]:
+        caption = f"{name}: what is to be known of the checks that did not simply pass"
+        blocks.append(Table(caption=caption, rows=rows[False], left=range(4), columns=columns,
+                            prose=True))  # fmt: skip
+    if rows[True]:
+        table = Table(caption=f"{name}: what passed", rows=rows[True], left=range(4),
+                      columns=columns, prose=True)  # fmt: skip
+        blocks.append(Fold(title=f"What the checks that passed found: {name}", blocks=[table]))
+    return blocks
 
 
 def formulae(m: Material) -> Section | None:
@@ -78,7 +97,7 @@ def formulae(m: Material) -> Section | None:
         rows = [[word(d.name), word(d.unit), word(d.formula)] for d in METRICS]
         rows += [[word(d.name), word(d.unit), word(d.formula)] for d in POWER_METRICS]
         table = Table(caption="Metrics and their formulae", rows=rows, left=(0, 1, 2),
-                      columns=("metric", "unit", "formula"))  # fmt: skip
+                      prose=True, columns=("metric", "unit", "formula"))  # fmt: skip
         blocks.append(Fold(title="Formulae", blocks=[table]))
     for one in m.runs:
         name = m.name(one)
@@ -97,7 +116,7 @@ def formulae(m: Material) -> Section | None:
 
 def _inputs(title: str, data: Mapping[str, Any]) -> Table:
     rows = [[word(key), word(value)] for key, value in _flat(data)]
-    return Table(caption=title, columns=("key", "value"), rows=rows, left=(0, 1))
+    return Table(caption=title, columns=("key", "value"), rows=rows, left=(0, 1), prose=True)
 
 
 def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
@@ -127,7 +146,7 @@ def reproduce(m: Material) -> Section:
             blocks.append(Listing(text=shlex.join(map(str, server["argv"]))))
         rows = [[word(k), word(v)] for k, v in _versions(one)]
         blocks.append(Table(caption=f"{m.name(one)}: versions and hashes", rows=rows, left=(0, 1),
-                            columns=("what", "value")))  # fmt: skip
+                            prose=True, columns=("what", "value")))  # fmt: skip
     return Section(name="reproduce", heading="How to reproduce", blocks=blocks)
 
 

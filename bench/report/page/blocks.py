@@ -30,13 +30,14 @@ class Cell:
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """`columns` are headings; the first cell of a row names it. `left` are places of columns with
-    text; the others hold numbers."""
+    text; the others hold numbers. A table of `prose` has its cells below each other on a phone."""
 
     kind: ClassVar[str] = "table"
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     left: Sequence[int] = (0,)
+    prose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Blocks behind a title that opens them; print shows them all."""
+    """Blocks behind a title that opens them; print leaves out what is closed."""
 
     kind: ClassVar[str] = "fold"
     title: str
@@ -115,6 +116,11 @@ def _pictures(blocks: Sequence[Block]) -> list[Picture]:
 def word(text: object) -> Cell:
     """A cell of text; `–` for None."""
     return Cell(text="–" if text is None else str(text))
+
+
+def number(value: float | None, form: str = ",") -> Cell:
+    """A cell of a number that has no interval; `–` for None."""
+    return word(None) if value is None else Cell(text=format(value, form), value=value)
 
 
 def measured(metric: Metric | None, *, note: str = "") -> Cell:

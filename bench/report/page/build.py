@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from importlib.resources import files
 from itertools import groupby
 
-from bench.report.page import appendix, hardware, money, speed, variants, verdict
+from bench.report.page import appendix, hardware, money, search, speed, variants, verdict
 from bench.report.page.blocks import Block, Page, Picture
 from bench.report.page.material import Material
 
 SECTIONS = (
     verdict.verdict,
     speed.headline,
+    search.search,
     speed.throughput,
     speed.latency,
     speed.time_line,

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
 from bench.report.numbers import load_words, quantity
-from bench.report.page.blocks import Block, Cell, Picture, Section, Table, Text, measured, word
+from bench.report.page.blocks import (
+    Block,
+    Cell,
+    Picture,
+    Section,
+    Table,
+    Text,
+    measured,
+    number,
+    word,
+)
 from bench.report.page.material import Material
 
 if TYPE_CHECKING:
@@ -95,7 +105,7 @@ def _errors(one: Measured, name: str) -> Table:
         seen = (
             word(None) if e.measured is None else Cell(text=quantity(e.measured), value=e.measured)
         )
-        off = word(None if e.error is None else f"{e.error:+.1%}")
+        off = number(e.error, "+.1%")
         predicted = Cell(text=quantity(e.predicted), value=e.predicted)
         by = word("not measured" if e.measured is None else e.source)
         rows.append([word(e.quantity), word(e.unit), predicted, seen, off, by])
@@ -107,11 +117,11 @@ def _errors(one: Measured, name: str) -> Table:
 def energy(m: Material) -> Section | None:
     """Power and energy per load point, with what it is of and how it arose."""
     blocks: list[Block] = []
-    for number, one in enumerate(m.runs):
+    for place, one in enumerate(m.runs):
         power, points = one.measurement.power or {}, one.measurement.points
         if not power.get("scope") or not points:
             continue
-        suffix = f"-{number + 1}" if len(m.runs) > 1 else ""
+        suffix = f"-{place + 1}" if len(m.runs) > 1 else ""
         blocks += _energy_of(one, m.name(one), suffix)
     return Section(name="energy", heading="Energy", blocks=blocks) if blocks else None
 

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from bench.claims.verdict import Assessment
-from bench.report.page.blocks import Block, Cell, Fold, Mood, Picture, Section, Table, Text, word
+from bench.report.numbers import plain
+from bench.report.page.blocks import (
+    Block,
+    Cell,
+    Fold,
+    Mood,
+    Picture,
+    Section,
+    Table,
+    Text,
+    number,
+    word,
+)
 from bench.report.page.material import Material
 from bench.tco.answer import Option, TcoAnswer
 from bench.tco.apis import ApiAnswer
@@ -24,10 +38,10 @@ def cost(m: Material) -> Section | None:
     words = "".join(f" [{word.upper()}]" for word in a.words)
     blocks: list[Block] = [Text(text=" ".join(a.note.split()))] if a.note else []
     blocks += [Text(lead="Licence", text=line, mood="doubt") for line in a.licence]
-    blocks += [_levels(a, words), _waterfall(a, words), _breakeven(a, words)]
+    blocks += [_levels(a, words), Text(text=_LEVELS), _waterfall(a, words), _breakeven(a, words)]
     if a.bars:
         blocks.append(_tornado(a, words))
-    blocks += [_options(a, words), _apis(a, words)]
+    blocks += [_options(a, words), _apis(a, words), Text(text=_APIS)]
     if a.correct:
         blocks.append(_correct(a, words))
     blocks += [Text(lead="Caveat", text=line, mood="doubt") for line in a.caveats]
@@ -37,6 +51,18 @@ def cost(m: Material) -> Section | None:
 
 def _usd(value: float | None, places: int = 4) -> Cell:
     return word(None) if value is None else Cell(text=f"{value:,.{places}f}", value=value)
+
+
+_LEVELS = (
+    "Marginal: server time alone, as if every server were always full. Utilised: with idle time "
+    "and spare servers. Fully loaded: with site, energy, staff and licences, to be held against an "
+    "API's price. Blended: input and output tokens as they occur. P5 and P95: of "
+    "100 draws of the uncertain inputs, 5 lie below and 5 above."
+)
+
+
+def _plain(value: float) -> Cell:
+    return Cell(text=plain(value, 4), value=value)
 
 
 def _levels(a: TcoAnswer, words: str) -> Table:
@@ -51,7 +77,8 @@ def _levels(a: TcoAnswer, words: str) -> Table:
         for p in ("p5", "p50", "p95"):
             rows.append([word(f"blended, {p.upper()}"), word(""), word(""), _usd(spread[p])])
     caption = f"Cost per M tokens in ${words}: throughput from {a.throughput_source}"
-    return Table(caption=caption, columns=("", "marginal", "utilised", "fully loaded"), rows=rows)
+    columns = ("tokens", "marginal", "utilised", "fully loaded")
+    return Table(caption=caption, columns=columns, rows=rows)
 
 
 def _waterfall(a: TcoAnswer, words: str) -> Picture:
@@ -82,7 +109,7 @@ def _breakeven(a: TcoAnswer, words: str) -> Picture:
     curve = a.curve
     lines = (curve.monthly_usd, curve.bands.get("p5"), curve.bands.get("p95"))
     rows = [
-        [word(f"{volume:,.4g}"), word(f"{curve.servers[n]:.0f}"),
+        [_plain(volume), number(float(curve.servers[n]), ".0f"),
          *(_usd(None if line is None else float(line[n] / volume)) for line in lines)]
         for n, volume in list(enumerate(curve.mtok_per_month.tolist()))[::8]
     ]  # fmt: skip
@@ -104,7 +131,7 @@ def _breakeven(a: TcoAnswer, words: str) -> Picture:
 
 def _tornado(a: TcoAnswer, words: str) -> Picture:
     rows = [
-        [word(b.key), word(f"{b.input_p10:,.4g}"), word(f"{b.input_p90:,.4g}"),
+        [word(b.key), _plain(b.input_p10), _plain(b.input_p90),
          _usd(b.result_p10), _usd(b.result_p90)]
         for b in a.bars
     ]  # fmt: skip
@@ -132,12 +159,20 @@ def _option(o: Option) -> list[Cell]:
     if o.bill is None or o.levels is None:
         return [name, word(None), word(None), word(None), word(o.why_not or "")]
     rent = "; ".join(
-        f"${row.usd:g}/GPU-h, {row.provider}, as of {row.as_of}"
+        f"${plain(row.usd)}/GPU-h, {row.provider}, as of {row.as_of}"
         + ("" if row.verified else ", unverified")
         for row in o.prices
     )
-    return [name, word(f"{float(o.bill.servers):.0f}"), _usd(float(o.bill.total), 2),
+    return [name, number(float(o.bill.servers), ".0f"), _usd(float(o.bill.total), 2),
             _usd(float(o.levels.loaded.blended)), word(rent)]  # fmt: skip
+
+
+_APIS = (
+    "Break-even: the demand at which own servers first cost what the API does; above “for good "
+    "above” no further server brings the API back ahead. Payback: until what is saved has paid for "
+    "the servers. NPV: net present value of owning. P: share of the draws in which own servers are "
+    "cheaper."
+)
 
 
 def _apis(a: TcoAnswer, words: str) -> Table:
@@ -158,17 +193,24 @@ def _api(api: ApiAnswer) -> list[Cell]:
     return [
         word(api.key), _usd(float(api.price)), _usd(float(api.monthly), 2), first,
         _usd(even.for_good_above, 0),
-        word("none") if api.payback_months is None else _usd(api.payback_months, 1),
+        _payback(api.payback_months),
         _usd(None if api.npv is None else float(api.npv), 0),
         word(None) if odds is None else Cell(text=f"{odds:.1%}", value=odds),
         word(dates + doubt),
     ]  # fmt: skip
 
 
+def _payback(months: float | None) -> Cell:
+    """Months; beyond any server's life no figure is given as if somebody would wait for it."""
+    if months is None:
+        return word("none")
+    return Cell(text="over 100 years" if months > 1200 else f"{months:,.1f}", value=months)
+
+
 def _correct(a: TcoAnswer, words: str) -> Table:
     known = {True: "equivalent", False: "not equivalent: not comparable", None: "not known"}
     rows = [
-        [word(c.key), _usd(float(c.usd), 6), word(f"{c.pass_rate:.3f}"), word(known[c.equivalent])]
+        [word(c.key), _usd(float(c.usd), 6), number(c.pass_rate, ".3f"), word(known[c.equivalent])]
         for c in a.correct
     ]
     return Table(caption=f"Cost per correct answer{words}", rows=rows, left=(0, 3),
@@ -181,12 +223,21 @@ def _assumed(a: TcoAnswer, words: str) -> Table:
         f = one.figure
         how = f.arose + ("" if f.verified else ", unverified")
         how += f", {one.age_days} days old" if one.age_days else ""
-        span = "" if f.low is None or f.high is None else f"{f.low:,.6g} to {f.high:,.6g}"
-        value = Cell(text=f"{f.value:,.6g}", value=f.value)
+        span = "" if f.low is None or f.high is None else f"{plain(f.low)} to {plain(f.high)}"
+        value = Cell(text=plain(f.value), value=f.value)
         rows.append([word(one.key), value, *map(word, (span, how, f.as_of, f.source))])
-    return Table(caption=f"Not measured{words}", rows=rows, left=(0, 3, 4, 5),
+    return Table(caption=f"Not measured{words}", rows=rows, left=(0, 2, 3, 4, 5),
                  columns=("input", "value", "range", "how", "as of", "source"))  # fmt: skip
 
+
+OUTCOMES = {
+    "confirmed": "what can be computed or was measured agrees",
+    "refuted": "what can be computed or was measured contradicts it",
+    "impossible": "the hardware named cannot do it",
+    "not comparable": "the source leaves out what a test would need",
+    "untested": "nothing at hand bears it out or contradicts it",
+}
+"""What a claim's verdict says."""
 
 _MOODS: dict[str, Mood] = {
     "confirmed": "good", "refuted": "bad", "impossible": "bad", "not comparable": "doubt",
@@ -199,12 +250,16 @@ def claims(m: Material) -> Section | None:
     if not m.claims:
         return None
     rows = [
-        [word(a.claim), Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]), word(a.why)]
+        [Cell(text=a.claim, note=f"“{shorten(a.quote, 90, placeholder=' …')}”"),
+         Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]), word(a.why)]
         for a in m.claims
-    ]
+    ]  # fmt: skip
     table = Table(caption="Published numbers and what became of them", rows=rows,
-                  columns=("claim", "verdict", "why"), left=(0, 1, 2))  # fmt: skip
-    folds = [Fold(title=f"{a.claim}: {a.verdict}", blocks=_evidence(a)) for a in m.claims]
+                  columns=("claim", "verdict", "why"), left=(0, 1, 2), prose=True)  # fmt: skip
+    folds = []
+    for source, group in groupby(m.claims, key=lambda a: a.claim.rpartition("/")[0]):
+        each = [Fold(title=f"{a.claim}: {a.verdict}", blocks=_evidence(a)) for a in group]
+        folds.append(Fold(title=f"Evidence on {source or 'these'} ({len(each)})", blocks=each))
     return Section(name="claims", heading="Claims", blocks=[table, *folds])
 
 

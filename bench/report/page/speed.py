@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
 from bench.histogram import Histogram, histograms
 from bench.metrics import METRICS, Metric, PointMeasurement, steady_parts
 from bench.power.table import POWER_METRICS
-from bench.report.numbers import load_words
+from bench.report.numbers import load_words, quantity
 from bench.report.page.blocks import (
     Block,
     Cell,
@@ -19,6 +19,7 @@ from bench.report.page.blocks import (
     Table,
     Text,
     measured,
+    number,
     rows_of,
     word,
 )
@@ -40,21 +41,24 @@ _HEADLINE = (
     ("errors", "error_rate"),
 )
 
+_LEGEND = (
+    "TTFT: time to the first token. ITL: time between tokens. E2E: whole request. p50 is the "
+    "median; 99 of 100 are below p99. ± is the half width of the 95 % interval over repeats; n "
+    "counts the observations (time bins, requests or gaps) in all repeats. Measured by this run's "
+    "own client; the ceiling is modelled from the hardware's published limits, – where there are "
+    "none. A withheld number failed its certificate."
+)
+
 
 def headline(m: Material) -> Section | None:
     """One row per load point; every metric behind a fold."""
     blocks: list[Block] = []
     for one in (r for r in m.runs if r.measurement.points):
         blocks.append(_table(one, m.name(one)))
-        blocks.append(
-            Text(
-                text="± is the half width of the 95 % interval over repeats; n counts the "
-                "observations (time bins, requests or gaps) in all repeats. Measured by this "
-                "run's own client; the ceiling is modelled from the hardware's published limits, "
-                "– where there are none. A withheld number failed its certificate."
-            )
-        )
-        blocks.append(Fold(title="All metrics", blocks=[_every_metric(one)]))
+        suffix = f" of {m.name(one)}" if len(m.runs) > 1 else ""
+        blocks.append(Fold(title=f"All metrics{suffix}", blocks=[_every_metric(one)]))
+    if blocks:
+        blocks.append(Text(text=_LEGEND))
     return Section(name="headline", heading="Headline numbers", blocks=blocks) if blocks else None
 
 
@@ -69,7 +73,7 @@ def _table(one: Measured, name: str) -> Table:
         rows.append([word(load_words(p)), trust, word(slo), rate, _ceiling(p, ceiling), *others])
     titles = [title for title, _ in _HEADLINE]
     columns = ("load", "trust", "SLO", titles[0], "ceiling, tokens/s", *titles[1:])
-    caption = f"{name}. SLO: {slo_words(one.run.spec.workload.slo)}"
+    caption = f"{name}: SLO {slo_words(one.run.spec.workload.slo)}"
     return Table(caption=caption, columns=columns, rows=rows, left=(0, 1, 2))
 
 
@@ -136,24 +140,33 @@ def throughput(m: Material) -> Section | None:
         limit = f"TPOT ≤ {slo.tpot_ms:g} ms"
         return throughput(curves, unit=unit, slo_per_user=1000 / slo.tpot_ms, slo_text=limit)
 
+    labels = {p.point.label: load_words(p) for r in told for p in r.measurement.points}
     caption = (
-        f"Output {unit} over what each user sees. Bars are 95 % intervals. Shaded: TPOT within the "
-        "SLO. A hollow point did not keep the whole SLO. Withheld load points are not drawn."
+        f"Output {unit} over what each user sees: up and to the right is better. Bars are 95 % "
+        "intervals. Shaded: time per output token (TPOT) within the SLO. A hollow point did not "
+        f"keep the whole SLO. Withheld load points are not drawn. {_explained(labels)}"
     )
     picture = Picture(name="throughput", caption=caption, draw=draw, numbers=table)
     heading = "Throughput against interactivity"
     return Section(name="throughput", heading=heading, blocks=[picture])
 
 
+def _explained(labels: Mapping[str, str]) -> str:
+    """What the short names of load points mean, by their first and last."""
+    known = list(labels)
+    ends = dict.fromkeys((known[0], known[-1]))
+    return "; ".join(f"{label}: {labels[label]}" for label in ends) + "."
+
+
 def latency(m: Material) -> Section | None:
     """TTFT, ITL and E2E of every load point that passed its certificate."""
     blocks: list[Block] = []
-    for number, one in enumerate(m.runs):
+    for place, one in enumerate(m.runs):
         found = _histograms(one)
         for name in ("TTFT", "ITL", "E2E"):
             rows = [(p, h[name]) for p, h in found if name in h]
             if rows:
-                suffix = f"-{number + 1}" if len(m.runs) > 1 else ""
+                suffix = f"-{place + 1}" if len(m.runs) > 1 else ""
                 blocks.append(_hills(one, m.name(one), name, rows, suffix))
     if not blocks:
         return None
@@ -183,7 +196,7 @@ def _hills(
     table = Table(
         caption=f"{name} of {run}, ms",
         columns=("load", "p50", "p90", "p99", "values"),
-        rows=[[word(load_words(p)), *(measured(p.metrics[k]) for k in keys), word(f"{h.n:,}")]
+        rows=[[word(load_words(p)), *(measured(p.metrics[k]) for k in keys), number(h.n)]
               for p, h in rows],
     )  # fmt: skip
     limit = slo.ttft_ms if name == "TTFT" else None
@@ -200,10 +213,14 @@ def _hills(
 
     long = {
         "TTFT": "time to first token",
-        "ITL": "inter-token latency, every gap",
-        "E2E": "end to end",
+        "ITL": "inter-token latency, every gap between tokens",
+        "E2E": "end to end, from request to last token",
     }
-    caption = f"{name} ({long[name]}) of {run}: all values of all repeats in the steady windows."
+    labels = {p.point.label: load_words(p) for p, _ in rows}
+    caption = (
+        f"{name} ({long[name]}) of {run}: all values of all repeats in the steady windows, further "
+        f"left is better. {_explained(labels)}"
+    )
     if name == "ITL":
         caption += " A gap of 0 (tokens that came together) stands at 0.001 ms."
     return Picture(name=f"latency-{stem}{suffix}", caption=caption, draw=draw, numbers=table)
@@ -213,8 +230,8 @@ def time_line(m: Material) -> Section | None:
     """The fastest load point of each run over time; the others behind a fold."""
     shown: list[Block] = []
     hidden: list[Block] = []
-    for number, one in enumerate(m.runs):
-        suffix = f"-{number + 1}" if len(m.runs) > 1 else ""
+    for place, one in enumerate(m.runs):
+        suffix = f"-{place + 1}" if len(m.runs) > 1 else ""
         best = fastest(one) or next(iter(one.measurement.points), None)
         for p in one.measurement.points:
             picture = _over_time(one, m.name(one), p, suffix)
@@ -235,11 +252,12 @@ def _over_time(one: Measured, run: str, point: PointMeasurement, suffix: str) ->
     source = (one.measurement.power or {}).get("power_source")
     made_up = f" · power is {source}" if source in ("replay", "synthetic") else ""
     title = f"{load_words(point)}, repeat {data.point.repeat + 1}{made_up}{doubt}"
+    above = (f"{run}: " if suffix else "") + title
 
     def draw() -> Figure:
         from bench.report.pictures.timeline import timeline as picture
 
-        return picture(seen, title.replace(" · ", "\n"))
+        return picture(seen, above.replace(" · ", "\n"))
 
     caption = f"{run}, {title}. The steady window, from which every number comes, is shaded."
     return Picture(name=f"timeline-{point.point.label}{suffix}", caption=caption, draw=draw,
@@ -255,7 +273,8 @@ def _binned(seen: Timeline, every: int = 6) -> Table:
         cells: list[object] = [f"{seen.edges_s[a]:.2f} to {seen.edges_s[b]:.2f}"]
         for line in seen.lines:
             known = [v for v in line.values[a:b] if v is not None]
-            cells.append(f"{sum(known) / len(known):,.4g}" if known else None)
+            mean = sum(known) / len(known) if known else None
+            cells.append(None if mean is None else Cell(text=quantity(mean), value=mean))
         rows.append(cells)
     columns = ("seconds", *(f"{line.name}, {line.unit}" for line in seen.lines))
     return Table(caption="Means of the bins", columns=columns, rows=rows_of(*rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.compare.compare import Comparison, Row
@@ -18,6 +19,7 @@ from bench.report.page.blocks import (
     Table,
     Text,
     measured,
+    number,
     rows_of,
     word,
 )
@@ -34,32 +36,33 @@ def quality(m: Material) -> Section | None:
     blocks: list[Block] = []
     if m.comparison is not None and any(row.quality for row in m.comparison.rows):
         blocks += [_recovery_picture(m.comparison), _recovery_table(m.comparison)]
-    for number, one in enumerate(m.runs):
-        found = one.run.quality
-        if found is not None:
-            suffix = f"-{number + 1}" if len(m.runs) > 1 else ""
-            blocks += _scores(found, m.name(one), suffix)
+    scored = {m.name(one): one.run.quality for one in m.runs if one.run.quality is not None}
+    if any(_shares(found) for found in scored.values()):
+        blocks.append(_scores_picture(scored))
+    for name, found in scored.items():
+        blocks += _scores(found, name)
     return Section(name="quality", heading="Quality", blocks=blocks) if blocks else None
 
 
-def _scores(found: QualityResult, name: str, suffix: str) -> list[Block]:
+def _shares(found: QualityResult) -> list[TaskScore]:
+    """Scores that are shares with a known error: what one axis can show."""
+    return [s for s in found.scores if s.stderr is not None and 0 <= s.value <= 1]
+
+
+def _scores(found: QualityResult, name: str) -> list[Block]:
     if found.status == "failed":
         return [Text(lead=f"{name}: quality FAILED", text=found.failure or "", mood="bad")]
     rows = []
     for s in found.scores:
         value = Cell(text=f"{s.value:.4f}", value=s.value)
-        error = word(None if s.stderr is None else f"{s.stderr:.4f}")
-        chance = word(None if s.chance is None else f"{s.chance:.2f}")
-        rows.append([word(s.task), word(s.metric), word(s.filter), value, error, word(f"{s.n:,}"),
-                     word(s.num_fewshot), chance])  # fmt: skip
+        error = number(s.stderr, ".4f")
+        rows.append([word(s.task), word(s.metric), word(s.filter), value, error, number(s.n),
+                     number(s.num_fewshot), number(s.chance, ".2f")])  # fmt: skip
     columns = ("task", "metric", "filter", "score", "std. error", "items", "shots", "chance")
     made = f"lm-eval {found.lm_eval_version}, {found.backend}, preset {found.preset}"
     blocks: list[Block] = [
         Table(caption=f"{name}: {made}", columns=columns, rows=rows, left=(0, 1, 2))
     ]
-    shares = [s for s in found.scores if s.stderr is not None and 0 <= s.value <= 1]
-    if shares:
-        blocks.insert(0, _scores_picture(shares, name, suffix))
     return [*blocks, *_answers(found)]
 
 
@@ -71,19 +74,23 @@ def _answers(found: QualityResult) -> list[Block]:
     ]
 
 
-def _scores_picture(shares: list[TaskScore], name: str, suffix: str) -> Picture:
+def _scores_picture(scored: Mapping[str, QualityResult]) -> Picture:
     def draw() -> Figure:
         from bench.report.pictures.quality import Dot, dots
 
         rows = []
-        for s in shares:
-            half = _NORMAL_95 * (s.stderr or 0.0)
-            rows.append(Dot(name=f"{s.task} {s.metric}", value=s.value, low=s.value - half,
-                            high=s.value + half, chance=s.chance))  # fmt: skip
-        return dots(rows, axis="score (share)")
+        for name, found in scored.items():
+            for s in _shares(found):
+                half = _NORMAL_95 * (s.stderr or 0.0)
+                rows.append(Dot(name=f"{s.task} {s.metric}", value=s.value, low=s.value - half,
+                                high=s.value + half, chance=s.chance,
+                                series=name if len(scored) > 1 else ""))  # fmt: skip
+        return dots(sorted(rows, key=lambda dot: dot.name), axis="score (share)")
 
-    caption = f"Scores of {name} with 95 % intervals (1.96 standard errors)."
-    return Picture(name=f"quality{suffix}", caption=caption, draw=draw)
+    caption = f"Scores of {', '.join(scored)} with 95 % intervals (1.96 standard errors)."
+    if any(s.chance is not None for found in scored.values() for s in _shares(found)):
+        caption += " ×: what guessing scores."
+    return Picture(name="quality", caption=caption, draw=draw)
 
 
 def _recovery_picture(c: Comparison) -> Picture:
@@ -95,6 +102,7 @@ def _recovery_picture(c: Comparison) -> Picture:
                 low=t.recovery.low * 100, high=t.recovery.high * 100)
             for row in c.rows for t in row.quality if t.primary and t.recovery is not None
         ]  # fmt: skip
+        rows.sort(key=lambda dot: dot.name)
         return dots(rows, axis="recovery, % of the baseline's score", line=c.margin * 100,
                     words=f"margin {c.margin:.1%}")  # fmt: skip
 
@@ -107,10 +115,10 @@ def _recovery_picture(c: Comparison) -> Picture:
 
 def _recovery_table(c: Comparison) -> Table:
     columns = ("variant", "task", "items", c.baseline, "variant's score", "recovery",
-               "95 % interval", "above chance", "lost / won", "p (Holm)", "verdict")  # fmt: skip
+               "95 % interval", "above chance", "lost", "won", "p (Holm)", "verdict")  # fmt: skip
     rows = [_recovered(row, t) for row in c.rows for t in row.quality if t.primary]
     return Table(caption=f"Quality on the same items; equivalent above {c.margin:.1%} recovery",
-                 columns=columns, rows=rows, left=(0, 1, 10))  # fmt: skip
+                 columns=columns, rows=rows, left=(0, 1, 11))  # fmt: skip
 
 
 def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
@@ -124,11 +132,11 @@ def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
-    flips = word(None if t.lost is None else f"{t.lost} / {t.won}")
-    return [word(row.name), word(t.task), word(f"{t.n:,}"),
+    return [word(row.name), word(t.task), number(t.n),
             Cell(text=f"{t.baseline:.4f}", value=t.baseline),
-            Cell(text=f"{t.variant:.4f}", value=t.variant), recovery, interval, above, flips,
-            word(p_text(t.p_holm)), word(verdict)]  # fmt: skip
+            Cell(text=f"{t.variant:.4f}", value=t.variant), recovery, interval, above,
+            number(t.lost), number(t.won),
+            Cell(text=p_text(t.p_holm), value=t.p_holm), word(verdict)]  # fmt: skip
 
 
 def variants(m: Material) -> Section | None:
@@ -192,13 +200,23 @@ def _changes(c: Comparison) -> Table:
         for s in (s for s in row.speed if s.load == EVERYWHERE):
             verdict = s.verdict.replace("_", " ")
             if s.ratio is None or s.p_holm is None:
-                rows.append(rows_of((row.name, s.metric, None, None, s.pairs, None, verdict))[0])
+                rows.append(
+                    rows_of((row.name, s.metric, None, None, number(s.pairs), None, verdict))[0]
+                )
                 continue
             r = s.ratio
-            change = Cell(text=percent(r.value), value=r.value)
+            change = Cell(text=percent(r.value), value=r.value - 1)
             interval = f"{percent(r.low)} to {percent(r.high)}"
             rows += rows_of(
-                (row.name, s.metric, change, interval, s.pairs, p_text(s.p_holm), verdict)
+                (
+                    row.name,
+                    s.metric,
+                    change,
+                    interval,
+                    number(s.pairs),
+                    Cell(text=p_text(s.p_holm), value=s.p_holm),
+                    verdict,
+                )
             )
     columns = ("variant", "metric", "change", "95 % interval", "pairs", "p (Holm)", "verdict")
     return Table(caption="Speed over all loads: variant ÷ baseline − 1, paired over repeats",

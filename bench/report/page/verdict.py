@@ -7,7 +7,7 @@ from collections import Counter
 from bench.compare.variant import Measured
 from bench.finding import Finding
 from bench.report.numbers import load_words
-from bench.report.page.blocks import Block, Section, Text
+from bench.report.page.blocks import Block, Mood, Section, Text
 from bench.report.page.material import (
     Material,
     asked,
@@ -20,6 +20,8 @@ from bench.report.page.material import (
     slo_words,
     subject,
 )
+from bench.report.page.money import OUTCOMES
+from bench.report.page.questions import QUESTIONS
 from bench.report.tco_table import fleet
 from bench.report.tco_table import verdict as cost_verdict
 
@@ -27,30 +29,29 @@ from bench.report.tco_table import verdict as cost_verdict
 def verdict(m: Material) -> Section:
     """In plain words, for somebody who reads nothing else."""
     blocks: list[Block] = []
-    for one in m.runs:
-        if len(m.runs) > 1:
-            blocks.append(Text(text=one.run.path, lead=m.name(one)))
-        blocks += _run(one)
     if m.comparison is not None:
         for row in m.comparison.rows[1:]:
             text = f"against {m.comparison.baseline}: {row.verdict}"
             blocks.append(Text(lead=row.name, text=text))
+    for one in m.runs:
+        blocks += _run(one, f"{m.name(one)}: " if len(m.runs) > 1 else "")
     if m.cost is not None:
         words = "".join(f" [{w.upper()}]" for w in m.cost.words)
         text = f"{m.cost.name}: {cost_verdict(m.cost)}. {fleet(m.cost)}"
         blocks.append(Text(lead=f"Cost{words}", text=text, mood="doubt" if words else ""))
     if m.claims:
         counted = Counter(a.verdict for a in m.claims)
-        text = ", ".join(f"{n} {v}" for v, n in counted.most_common())
-        blocks.append(Text(lead="Claims", text=f"{len(m.claims)} put to the test: {text}."))
+        blocks.append(Text(lead="Claims", text=f"{len(m.claims)} put to the test."))
+        blocks += [Text(lead=f"{n} {v}", text=OUTCOMES[v]) for v, n in counted.most_common()]
     return Section(name="verdict", heading="Verdict", blocks=blocks)
 
 
-def _run(one: Measured) -> list[Block]:
+def _run(one: Measured, name: str) -> list[Block]:
+    """What a run measured, whether it is valid and what it means; `name` leads where several do."""
     run, found = one.run, one.measurement
     blocks: list[Block] = [
         Text(
-            lead="Measured",
+            lead=f"{name}Measured",
             text=f"{subject(one)} on {hardware(one)}, served by {engine(one)}: {asked(one)}. "
             f"Started {run.anchor.wall_iso[:16].replace('T', ' ')} UTC.",
         )
@@ -58,24 +59,56 @@ def _run(one: Measured) -> list[Block]:
     if run.spec.engine.kind == "none" and run.status == "complete":
         text = "Quality alone: no engine ran, so no speed was measured."
         return [*blocks, Text(text=text, lead="Scope", mood="doubt")]
+    if not found.valid:
+        blocks.append(Text(lead=f"{name}NOT VALID", text=_refusal(one), mood="bad"))
+        blocks += _failures(one, "all")
+        return [*blocks, *_caveats(one)]
     everything = [f for p in found.points for f in p.findings] + list(found.findings)
     counted = Counter(f.severity for f in everything)
-    if found.valid:
-        text = f"{counted['pass']} checks passed and none failed; {_warnings(counted['warn'])}."
-        blocks.append(Text(lead="VALID", text=text, mood="good"))
-        return [*blocks, Text(lead="Meaning", text=_meaning(one)), *_caveats(one)]
-    text = "Do not quote numbers of this run. What failed: "
-    reasons = dict.fromkeys(f.text for f in everything if _grave(f))
-    blocks.append(Text(lead="NOT VALID", text=text + "; ".join(reasons) + ".", mood="bad"))
-    return [*blocks, *_caveats(one)]
+    failed = (
+        f"{counted['fail']} failed, which withholds energy" if counted["fail"] else "none failed"
+    )
+    text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
+    blocks.append(Text(lead=f"{name}VALID", text=text, mood="good"))
+    blocks.append(Text(lead="Meaning", text=_meaning(one)))
+    return [*blocks, *_failures(one, "energy"), *_caveats(one)]
 
 
-def _grave(f: Finding) -> bool:
-    return f.severity == "fail" and f.withholds == "all"
+def _refusal(one: Measured) -> str:
+    """How much of a run failed. A part that passed is no excuse to quote the run."""
+    points = one.measurement.points
+    text = "Do not quote numbers of this run."
+    if failed := [load_words(p) for p in points if not p.valid]:
+        text += f" {len(failed)} of {len(points)} load points failed: {', '.join(failed)}."
+    return text
+
+
+def _failures(one: Measured, withholds: str) -> list[Block]:
+    """Each check that failed, once, with what it asks, where it failed and its first reason."""
+    found = [("", f) for f in one.measurement.findings]
+    found += [(load_words(p), f) for p in one.measurement.points for f in p.findings]
+    failed: dict[str, list[tuple[str, Finding]]] = {}
+    for place, f in found:
+        if f.severity == "fail" and f.withholds == withholds:
+            failed.setdefault(f.code, []).append((place, f))
+    blocks: list[Block] = []
+    for code, seen in failed.items():
+        places = ", ".join(dict.fromkeys(place for place, _ in seen if place))
+        text = QUESTIONS.get(code, code) + " No"
+        text += f", not at {places}: " if places else ": "
+        text += seen[0][1].text + "."
+        if len({f.text for _, f in seen}) > 1:
+            text += f" That is at {seen[0][0]}; the certificate has the others."
+        lead = "Energy withheld" if withholds == "energy" else "Failed"
+        mood: Mood = "doubt" if withholds == "energy" else "bad"
+        blocks.append(Text(lead=lead, text=text, mood=mood))
+    return blocks
 
 
 def _warnings(number: int) -> str:
-    return f"{number} warnings, listed in the certificate" if number else "no warnings"
+    if not number:
+        return "no warnings"
+    return f"{number} warning{'s' if number > 1 else ''}, listed in the certificate"
 
 
 def _meaning(one: Measured) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bench.report.numbers import quantity
 from bench.report.pictures import style
 
 
@@ -23,7 +24,7 @@ def memory(bars: Mapping[str, Mapping[str, float]]) -> Figure:
                     hatch=style.HATCHES[n % len(style.HATCHES)], edgecolor=style.PAPER,
                     linewidth=0.6)  # fmt: skip
             left += gib
-        ax.annotate(f"{left:.3g} GiB", (left, place), (4, 0), textcoords="offset points",
+        ax.annotate(f"{quantity(left)} GiB", (left, place), (4, 0), textcoords="offset points",
                     va="center", fontsize=11)  # fmt: skip
     for n, part in enumerate(parts):
         ax.add_patch(

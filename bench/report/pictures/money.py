@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.report.numbers import quantity
 from bench.report.pictures import style
 from bench.tco.series import Curve, Step
 from bench.tco.uncertainty import Bar
@@ -46,7 +48,7 @@ def waterfall(steps: Sequence[Step], title: str) -> Figure:
 
 
 def _beside(ax: Axes, x: float, y: float, usd: float) -> None:
-    ax.annotate(f"{usd:,.3g}", (x, y), (4, 0), textcoords="offset points", va="center", fontsize=11)
+    ax.annotate(quantity(usd), (x, y), (4, 0), textcoords="offset points", va="center", fontsize=11)
 
 
 def breakeven(curve: Curve, apis: Mapping[str, float], demand: float, title: str) -> Figure:
@@ -59,9 +61,11 @@ def breakeven(curve: Curve, apis: Mapping[str, float], demand: float, title: str
         ax.fill_between(volumes, low, high, color=style.SERIES[5], alpha=0.35, linewidth=0,
                         label="P5 to P95")  # fmt: skip
     ax.plot(volumes, curve.monthly_usd / volumes, color=style.SERIES[0], label="own servers")
+    models = Counter(name.rpartition("/")[2] for name in apis)
     for n, (name, usd) in enumerate(apis.items(), 1):
-        ax.axhline(usd, color=style.SERIES[n % 6], linestyle=style.DASHES[n % 6],
-                   linewidth=1.2, label=style.shortened(name, 25))  # fmt: skip
+        model = name.rpartition("/")[2]
+        ax.axhline(usd, color=style.SERIES[n % 6], linestyle=style.DASHES[n % 6], linewidth=1.2,
+                   label=style.shortened(model if models[model] == 1 else name, 25))  # fmt: skip
     ax.axvline(demand, color=style.INK, linewidth=0.8, label="this demand")
     ax.set_xlim(volumes[0], volumes[-1])
     ax.set_xlabel("demand, M tokens per month")
@@ -94,5 +98,10 @@ def tornado(bars: Sequence[Bar], centre: float, title: str) -> Figure:
     return drawing
 
 
+_NAMES = {"fte": "staff (FTE)", "capex_usd": "purchase price", "usd_per_kwh": "$ per kWh",
+          "spares": "spare servers", "peak_to_mean": "peak ÷ mean demand"}  # fmt: skip
+
+
 def _short(key: str) -> str:
-    return key.rpartition(".")[2].replace("_", " ")
+    last = key.rpartition(".")[2]
+    return _NAMES.get(last, last.replace("_", " ").replace("usd", "$"))

@@ -51,12 +51,14 @@ def throughput(curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_t
         for p, at_x, at_y in zip(places, x, y, strict=True):
             fill = colour if p.slo_met else style.PAPER
             ax.plot([at_x], [at_y], marker=marker, color=colour, markerfacecolor=fill, zorder=3)
-            ax.annotate(p.load, (at_x, at_y), (6, 6), textcoords="offset points", fontsize=10,
+            # Labels of every other curve stand on its other side.
+            ax.annotate(p.load, (at_x, at_y), (-6, -14) if n % 2 else (6, 6), fontsize=10,
+                        textcoords="offset points", ha="right" if n % 2 else "left",
                         color=style.QUIET)  # fmt: skip
         label = style.shortened(curve.name)
         ax.plot([], [], color=colour, linestyle=dash, marker=marker, label=label)
     ax.set_xlim(left=0)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.06)
     left, right = ax.get_xlim()
     right = max(right * 1.08, slo_per_user * 1.15)
     ax.set_xlim(left, right)

@@ -109,14 +109,17 @@ def plain(value: float) -> str:
 
 
 def ticks(ax: Axes, x: str | None = None, y: str | None = None) -> None:
-    """Plain numbers on the axes; `log` makes an axis logarithmic, with ticks at 1, 2 and 5."""
+    """Plain numbers on the axes; `log` makes an axis logarithmic, with as many
+    ticks a decade as there is room for."""
     for axis, kind in ((ax.xaxis, x), (ax.yaxis, y)):
         if kind is None:
             continue
         if kind == "log":
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
             low, high = axis.get_view_interval()
-            subs = (1.0,) if high / max(low, 1e-12) > 300 else (1.0, 2.0, 5.0)
+            span = high / max(low, 1e-12)
+            few, some, all_of = (1.0,), (1.0, 2.0, 5.0), tuple(map(float, range(1, 10)))
+            subs = few if span > 300 else some if span > 6 else all_of
             axis.set_major_locator(LogLocator(subs=subs, numticks=12))
             axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
