@@ -14,6 +14,9 @@ from bench.fit.fit import fit
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (1, 16, 64, 256)
+BESIDE = 64
+"""The load at which variants are set side by side first: busy, and no client is its limit."""
+
 QUICK = ("workload=chat-short", "load=closed", "load.concurrency=[16]", "load.duration_s=10")
 """For the tiny model, whose speed proves nothing: its quality is what is asked."""
 
@@ -78,11 +81,15 @@ def variant_steps(gpu: str, out: Path, limit_s: float) -> list[Step]:
     return found
 
 
+def levels_of(step: Step) -> list[int]:
+    """The concurrencies of a variant's step, by its name."""
+    return [int(word) for word in step.name.rpartition("-c")[2].split("+")]
+
+
 def gpu_steps(gpu: str, out: Path, limit_s: float, checkpoints: Path | None) -> list[Step]:
-    """All steps in order of value: sensors, the first variant, parity, overhead, then the rest."""
+    """All steps in order of value: sensors, variants side by side at one load, parity, the rest."""
     variants = variant_steps(gpu, out, limit_s)
-    first = [s for s in variants if s.name.startswith(VARIANTS[0][0])]
-    busiest = first.pop() if len(first) > 1 else None
+    beside = [s for s in variants if s.name.startswith("8b-") and BESIDE in levels_of(s)]
     words = dummy(SMALL, "none", gpu)
     parity = script(
         "parity.py", "--out", str(out / "parity.json"), SMALL, "64", "128", "4", *words[1:]
@@ -94,12 +101,12 @@ def gpu_steps(gpu: str, out: Path, limit_s: float, checkpoints: Path | None) -> 
     return [
         Step(name="selfcheck", command=script("gpu_selfcheck.py", "--out", str(out / "selfcheck")),
              estimate_s=330),
-        *first,
+        *beside[:2],
         Step(name="parity", command=parity, estimate_s=START_S + 310),
+        *beside[2:],
         Step(name="overhead", command=overhead, estimate_s=START_S + 215),
         *quality_steps(out, checkpoints, ["gpu=" + gpu, "gpus=1", *QUICK], START_S + 80),
-        *([busiest] if busiest else []),
-        *(s for s in variants if s not in first and s is not busiest),
+        *(s for s in variants if s not in beside),
         prediction(out),
     ]  # fmt: skip
 
