@@ -217,11 +217,11 @@ def test_the_command_on_all_claims_needs_no_torch() -> None:
 def test_measured_for_real_from_the_command_line(tmp_path: Path) -> None:
     """A server of known timing: 8 in flight, 5 ms + 63 x 0.5 ms each, are 14,027 tokens/s.
 
-    Half of that is true on a machine that other work slows, too; three times never is.
+    The client has a core of its own, so 95 % of that is reached; three times never is.
     """
     known = {"engine": "truth", "engine_version": __version__}
     names = [claim_file(tmp_path, name, value, "at_least", **known)
-             for name, value in (("true", 14_027 / 2), ("tripled", 3 * 14_027))]  # fmt: skip
+             for name, value in (("true", 0.95 * 14_027), ("tripled", 3 * 14_027))]  # fmt: skip
     names.append(claim_file(tmp_path, "vague", 14_027, **known, concurrency=None))
     found: dict[str, Any] = {}
     for attempt in range(3):  # a run that another process disturbed decides nothing
