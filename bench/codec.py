@@ -152,4 +152,6 @@ def _decode_scalar(kind: Any, data: object, path: str) -> Any:
 
 
 def _mismatch(path: str, wanted: str, data: object) -> InputError:
-    return InputError(f"{path}: {data!r} is not {wanted}.")
+    number = wanted == "a text" and isinstance(data, (int, float))
+    remedy = f""": quote it, '"{data}"'""" if number else ""
+    return InputError(f"{path}: {data!r} is not {wanted}{remedy}.")

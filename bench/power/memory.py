@@ -38,7 +38,7 @@ def memory_metrics(
     other = None if None in (reserved, weights, pool) else reserved - weights - pool  # type: ignore[operator]
     need = None if None in (weights, other, peak) else weights + other + peak  # type: ignore[operator]
     unsaid = "the engine's log does not say"
-    use_why = unsaid if pool is None else "the engine publishes no use of its KV cache"
+    use_why = unsaid if pool is None else "no reading of the engine's KV cache use at this load"
     return {
         "engine_reserved_gib": _gib(reserved, arose, reserved_why),
         "weights_gib": _gib(weights, "quoted", unsaid),

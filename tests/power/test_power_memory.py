@@ -81,5 +81,5 @@ def test_an_engine_that_says_nothing() -> None:
 def test_no_reading_of_the_cache_during_the_load() -> None:
     found = accounted(start_ns=391, end_ns=399)
     assert found["kv_peak_gib"].value is None
-    assert found["kv_peak_gib"].reason == "the engine publishes no use of its KV cache"
+    assert found["kv_peak_gib"].reason == "no reading of the engine's KV cache use at this load"
     assert found["need_estimate_gib"].value is None
