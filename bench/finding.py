@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Severity = Literal["pass", "info", "warn", "fail"]
@@ -34,3 +34,8 @@ def finding(
 ) -> Finding:
     """A Finding in one line, for the checks that make many."""
     return Finding(code=code, severity=severity, text=text, figure=figure, unit=unit)
+
+
+def energy(code: str, severity: Severity, text: str, figure: float | None = None) -> Finding:
+    """A finding whose failure withholds energy alone."""
+    return replace(finding(code, severity, text, figure), withholds="energy")

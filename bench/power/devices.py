@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.finding import Finding
-from bench.power.checks import energy
+from bench.finding import Finding, energy
 from bench.power.sharing import sharing
 from bench.trace import Device, Scope, Trace
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.metrics import Steady
-from bench.power.checks import LoadWindow
+from bench.power.load_checks import LoadWindow
 from bench.power.window import DeviceWindow, device_window
 from bench.record import OK
 from bench.trace import Device, Trace

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from bench.codec import encode
-from bench.finding import Finding
+from bench.finding import Finding, energy
 from bench.metrics import ENOUGH_REPEATS, Arose, Metric, Steady
-from bench.power.checks import LoadWindow, all_checks, energy
+from bench.power.checks import board_checks
 from bench.power.devices import Deployment, deployment
 from bench.power.idle import BASELINES, Baseline, baseline
+from bench.power.load_checks import LoadWindow, load_checks
 from bench.power.loads import load_window
 from bench.power.table import ENERGY, UNITS, VERIFIED_ON_HARDWARE
 from bench.power.window import DeviceWindow, device_window
@@ -95,7 +96,10 @@ def measure(run: Metered, parts: Sequence[Steady], *, max_error_rate: float) -> 
     loads = [load_window(p, trace, devices) for p in parts]
     windows = [_windows(run, trace, devices, load) for load in loads]
     flat = [w for repeat in windows for w in repeat]
-    checks = all_checks(flat, loads, source=run.source, max_error_rate=max_error_rate)
+    checks = (
+        *board_checks(flat),
+        *load_checks(loads, source=run.source, max_error_rate=max_error_rate),
+    )
     labels = (_source_label(run), _scope_label(run, trace), _sampler_label(trace))
     findings = tuple(f for f in (run.deployment.finding, *checks, *labels) if f is not None)
     failed = next((f for f in findings if f.severity == "fail"), None)

@@ -40,7 +40,6 @@ QUESTIONS = {
     "repeats": "Are there enough repeats for an interval?",
     "same_checkpoint": "Was quality scored on the files whose speed was measured?",
     "sampler": "Did the sensors' own sampling run as planned?",
-    "sampler_effect": "Did metering leave the speed as it was?",
     "samples": "Are there enough requests for a 99th percentile?",
     "sampling_gap": "Did the sensors answer without a gap?",
     "search": "Did the search find its answer?",
