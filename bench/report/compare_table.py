@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from bench.compare.compare import Comparison, Row
 from bench.compare.gate import Gate
@@ -35,7 +33,7 @@ def print_comparison(c: Comparison, gate: Gate | None = None) -> None:
     if any(row.speed for row in c.rows):
         print_grid(out, _speed(c))
     if any(row.quality for row in c.rows):
-        out.print(_quality(c))
+        print_grid(out, _quality(c))
     _notes(out, c)
     for row in c.rows[1:]:
         front = " · on the Pareto front" if row.on_front else ""
@@ -108,24 +106,24 @@ def _speed_cells(change: SpeedChange) -> tuple[str, ...]:
             p_text(change.p_holm), verdict)  # fmt: skip
 
 
-def _quality(c: Comparison) -> Table:
-    title = f"quality on the same items; equivalent above {c.margin:.0%} recovery"
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title)
+def _quality(c: Comparison) -> Grid:
     chance = any(t.recovery_above_chance for row in c.rows for t in row.quality)
-    table.add_column("variant", no_wrap=True)
-    table.add_column("task", no_wrap=True)
     titles = ["n", "score ± std. error", "recovery", "95 % interval"]
     titles += ["above chance"] if chance else []
-    for name in (*titles, "lost/won", "p (Holm)", "|ΔLL|"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=10)
+    rows = []
     for row in c.rows:
         errors = {(s.task, s.metric, s.filter): s.stderr for s in row.scores}
         for task in row.quality:
             if task.primary:
                 error = errors.get((task.task, task.metric, task.filter))
-                table.add_row(escape(row.name), *_task_cells(task, error, chance=chance))
-    return table
+                rows.append((row.name, *_task_cells(task, error, chance=chance)))
+    return Grid(
+        title=f"quality on the same items; equivalent above {c.margin:.0%} recovery",
+        columns=(column("variant"), column("task"), *numbers(*titles, "lost/won", "p (Holm)"),
+                 *numbers("|ΔLL|"), column("verdict", wraps=True)),
+        rows=tuple(rows),
+        keys=2,
+    )  # fmt: skip
 
 
 def _task_cells(t: TaskComparison, stderr: float | None, *, chance: bool) -> tuple[str, ...]:
@@ -141,7 +139,7 @@ def _task_cells(t: TaskComparison, stderr: float | None, *, chance: bool) -> tup
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
-    return (t.task, str(t.n), score, recovery, interval, *extra, flips, p_text(t.p_holm), dll,
+    return (t.task, f"{t.n:,}", score, recovery, interval, *extra, flips, p_text(t.p_holm), dll,
             verdict)  # fmt: skip
 
 

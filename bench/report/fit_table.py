@@ -2,53 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from bench.fit.report import FitReport
+from bench.report.grid import Grid, column, numbers, print_grid
 
 
-@dataclass(frozen=True)
-class _Column:
-    """One column. Those of the highest `importance` number go first in a narrow terminal."""
-
-    title: str
-    cell: Callable[[FitReport], str]
-    width: int
-    importance: int
-    justify: Literal["left", "right"] = "right"
-
-
-def _columns(rows: Sequence[FitReport]) -> tuple[_Column, ...]:
+def _grid(rows: Sequence[FitReport]) -> Grid:
     most = max(r.ceiling_concurrency for r in rows)
+    columns = (
+        column("quant"),
+        *numbers("GPUs"),
+        column("fits"),
+        *numbers("weights", "KV left", "other", "max context", "max conc.",
+                 "decode ≤ b1", f"decode ≤ c{most}", "prefill ≤", "$/h"),
+    )  # fmt: skip
+    return Grid(columns=columns, rows=tuple(map(_cells, rows)), keys=2)
+
+
+def _cells(r: FitReport) -> tuple[str, ...]:
     return (
-        _Column("quant", lambda r: r.quant, 5, 1, "left"),
-        _Column("GPUs", lambda r: str(r.gpus), 4, 1),
-        _Column("fits", lambda r: "[green]yes[/]" if r.fits else "[red]no[/]", 4, 1, "left"),
-        _Column("weights", lambda r: f"{r.weights_gib_per_gpu:.1f}", 7, 2),
-        _Column("KV left", lambda r: f"{r.kv_gib_per_gpu:.1f}", 7, 3),
-        _Column("other", lambda r: f"{r.other_gib_per_gpu:.1f}", 5, 6),
-        _Column("budget", lambda r: _number(r.budget_gib_per_gpu, 1), 6, 5),
-        _Column("max context", lambda r: f"{r.max_context_tokens:,}", 11, 2),
-        _Column("max conc.", lambda r: f"{r.max_concurrency:,}", 9, 3),
-        _Column("decode ≤ b1", lambda r: _number(r.ceiling_tokens_per_s_batch1, 0), 11, 2),
-        _Column(
-            f"decode ≤ c{most}",
-            lambda r: _number(r.ceiling_tokens_per_s, 0),
-            11 + len(str(most)),
-            4,
-        ),
-        _Column(
-            "prefill ≤", lambda r: _number(r.prefill.tokens_per_s if r.prefill else None, 0), 9, 6
-        ),
-        _Column("$/h", price, 13, 2),
-    )
+        r.quant, str(r.gpus), "yes" if r.fits else "no", f"{r.weights_gib_per_gpu:,.1f}",
+        f"{r.kv_gib_per_gpu:,.1f}", f"{r.other_gib_per_gpu:,.1f}",
+        f"{r.max_context_tokens:,}", f"{r.max_concurrency:,}",
+        _number(r.ceiling_tokens_per_s_batch1, 0), _number(r.ceiling_tokens_per_s, 0),
+        _number(r.prefill.tokens_per_s if r.prefill else None, 0), price(r),
+    )  # fmt: skip
 
 
 def print_table(rows: Sequence[FitReport], console: Console) -> None:
@@ -60,28 +42,10 @@ def print_table(rows: Sequence[FitReport], console: Console) -> None:
         "per request",
         highlight=False,
     )
-    every = _columns(rows)
-    shown = _that_fit(every, console.width)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in shown:
-        table.add_column(column.title, justify=column.justify, no_wrap=True)
-    for row in rows:
-        table.add_row(*(column.cell(row) for column in shown))
-    console.print(table)
-    if len(shown) < len(every):
-        hidden = ", ".join(c.title for c in every if c not in shown)
-        console.print(f"[dim]Too narrow for: {hidden}. --json has everything.[/]", highlight=False)
+    print_grid(console, _grid(rows))
     _print_notes(rows, console)
     if rows[-1].alternatives:
         _print_alternatives(rows[-1], console)
-
-
-def _that_fit(columns: Sequence[_Column], width: int) -> list[_Column]:
-    shown = list(columns)
-    while sum(c.width + 2 for c in shown) > width and len({c.importance for c in shown}) > 1:
-        least = max(c.importance for c in shown)
-        shown.remove([c for c in shown if c.importance == least][-1])
-    return shown
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -93,7 +57,7 @@ def price(report: FitReport) -> str:
     low, high = report.usd_per_h_low, report.usd_per_h_high
     if low is None or high is None:
         return "–"
-    return f"{low:.2f}" if low == high else f"{low:.2f}–{high:.2f}"
+    return f"{low:,.2f}" if low == high else f"{low:,.2f}–{high:,.2f}"
 
 
 def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
@@ -105,6 +69,10 @@ def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
     shared = set.intersection(*(set(r.notes) for r in rows))
     for note in sorted(shared):
         console.print(f"[dim]{note}[/]", soft_wrap=True)
+    budgets = sorted({r.budget_gib_per_gpu for r in rows if r.budget_gib_per_gpu is not None})
+    if budgets:
+        listed = ", ".join(f"{b:,.1f}" for b in budgets)
+        console.print(f"[dim]budget {listed} GiB per GPU for weights, KV and other[/]")
     console.print(
         "[dim]GiB per GPU; modelled from the architecture. Decode and prefill columns are physical "
         "ceilings in tokens/s over all GPUs, not predictions.[/]",

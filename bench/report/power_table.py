@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from bench.metrics import Measurement, Metric
-from bench.report.numbers import quantity, with_interval
+from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.numbers import load_words, quantity, with_interval
 
 _COLUMNS = (
     ("W mean", "power_mean_w"),
@@ -29,14 +28,12 @@ def print_power(out: Console, measurement: Measurement) -> None:
         line = f"no power, no energy: {reason}"
         out.print(escape(line), style="dim", highlight=False, soft_wrap=True)
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(_word(power["power_source"]))
-    for title, _ in _COLUMNS:
-        table.add_column(title, justify="right", no_wrap=True)
-    for point in measurement.points:
-        cells = [_cell(point.metrics[name]) for _, name in _COLUMNS]
-        table.add_row(point.point.label, *cells)
-    out.print(table)
+    columns = (column(_word(power["power_source"])), *numbers(*(title for title, _ in _COLUMNS)))
+    rows = tuple(
+        (load_words(point), *(_cell(point.metrics[name]) for _, name in _COLUMNS))
+        for point in measurement.points
+    )
+    print_grid(out, Grid(columns=columns, rows=rows))
     out.print(escape(_below(measurement)), style="dim", highlight=False, soft_wrap=True)
 
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from bench.record import QualityResult
+from bench.report.grid import Grid, column, numbers, print_grid
 
 
 def print_quality(out: Console, quality: QualityResult) -> None:
     """The scores and how they were made; what is wrong with them is among the run's findings."""
     if quality.status == "failed":
         return  # a finding says why
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("task", "metric", "filter"):
-        table.add_column(title)
-    for title in ("score", "std. error", "n", "shots", "chance"):
-        table.add_column(title, justify="right")
+    rows = []
     for s in quality.scores:
         shown = (f"{s.value:.4f}", *(("–" if v is None else f"{v:.4f}") for v in (s.stderr,)))
         chance = "–" if s.chance is None else f"{s.chance:.2f}"
         shots = "–" if s.num_fewshot is None else str(s.num_fewshot)
-        table.add_row(s.task, s.metric, s.filter, *shown, str(s.n), shots, chance)
-    out.print(table)
+        rows.append((s.task, s.metric, s.filter, *shown, f"{s.n:,}", shots, chance))
+    columns = (*map(column, ("task", "metric", "filter")),
+               *numbers("score", "std. error", "n", "shots", "chance"))  # fmt: skip
+    print_grid(out, Grid(columns=columns, rows=tuple(rows)))
     out.print(escape(_made(quality)), style="dim", highlight=False)
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from bench.metrics import Measurement, Metric
+from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity, with_interval
 
 
 def print_search(out: Console, found: Mapping[str, Any], measurement: Measurement) -> None:
     """Every load tried, the answer in one line, and what it cost."""
     unit = load_unit(found)
-    out.print(_tried(found, unit))
+    print_grid(out, _tried(found, unit))
     out.print(f"[bold]{answer(found, measurement, unit)}[/]", highlight=False, soft_wrap=True)
     order = ", ".join(f"{_load_of(found, rung):g}" for rung in found["order"])
     grid, spent = found["grid_requests"], found["requests"]
@@ -72,21 +71,18 @@ def _beyond(found: Mapping[str, Any]) -> str:
     )
 
 
-def _tried(found: Mapping[str, Any], unit: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"search: {found['criteria']}")
+def _tried(found: Mapping[str, Any], unit: str) -> Grid:
     names = sorted({name for s in found["tried"] for name in s["seen"]})
-    table.add_column(unit, justify="right")
-    table.add_column("verdict")
-    for title in ("repeats", "requests", *(n.replace("_", " ") for n in names)):
-        table.add_column(title, justify="right")
-    table.add_column("nearest to its limit")
-    for s in found["tried"]:
-        cells = [quantity(s["seen"][n]) if n in s["seen"] else "–" for n in names]
-        table.add_row(
-            f"{s['load']:g}", s["verdict"], str(s["repeats"]), str(s["requests"]), *cells,
-            s["criterion"].replace("_", " "),
-        )  # fmt: skip
-    return table
+    rows = tuple(
+        (f"{s['load']:g}", s["verdict"], str(s["repeats"]), f"{s['requests']:,}",
+         *(quantity(s["seen"][n]) if n in s["seen"] else "–" for n in names),
+         s["criterion"].replace("_", " "))
+        for s in found["tried"]
+    )  # fmt: skip
+    columns = (*numbers(unit), column("verdict"), *numbers("repeats", "requests"),
+               *numbers(*(n.replace("_", " ") for n in names)),
+               column("nearest to its limit"))  # fmt: skip
+    return Grid(title=f"search: {found['criteria']}", columns=columns, rows=rows)
 
 
 def _load_of(found: Mapping[str, Any], rung: int) -> float:

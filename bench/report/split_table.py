@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from bench.power.mixes import Mixes
 from bench.power.split import Split
 from bench.power.table import VERIFIED_ON_HARDWARE
+from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity, with_interval
 
 
 def print_split(out: Console, found: Mixes, split: Split) -> None:
     """The mixes, the fit over them, what was left out and whose energy it is."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("load point", "W", "prompt tok/s", "output tok/s"):
-        table.add_column(title, justify="left" if title == "load point" else "right")
-    for p in found.points:
-        rates = (p.energy_j, p.input_tokens, p.output_tokens)
-        table.add_row(escape(p.label), *(quantity(v / p.seconds) for v in rates))
-    if found.points:
-        out.print(table)
+    columns = (column("load point"), *numbers("W", "prompt tok/s", "output tok/s"))
+    rows = tuple(
+        (p.label, *(quantity(v / p.seconds) for v in (p.energy_j, p.input_tokens, p.output_tokens)))
+        for p in found.points
+    )
+    if rows:
+        print_grid(out, Grid(columns=columns, rows=rows))
     for title, unit, estimate in (
         ("prompt token", "J", split.input_token_j),
         ("output token", "J", split.output_token_j),

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from bench.calibration import Calibration
 from bench.fit.compare import FitError
@@ -191,29 +189,15 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def print_calibration(results: Sequence[Calibration]) -> None:
     """The instrument's error per load."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="the load generator's own error")
-    for title in (
-        "streams",
-        "server TTFT ms",
-        "server ITL ms",
-        "TTFT error p50 ms",
-        "p99",
-        "ITL error p50 ms",
-        "p99",
-        "CPU µs/token",
-        "max tokens/s",
-    ):
-        table.add_column(title, justify="right")
-    for r in results:
-        table.add_row(
-            str(r.shape.concurrency),
-            quantity(r.shape.ttft_ms),
-            quantity(r.shape.itl_ms),
-            f"{r.ttft_error_p50_ms:+.3f}",
-            f"{r.ttft_error_p99_ms:+.3f}",
-            f"{r.itl_error_p50_ms:.3f}",
-            f"{r.itl_error_p99_ms:.3f}",
-            f"{r.client_cpu_us_per_token:.1f}",
-            "–" if r.max_tokens_per_s is None else quantity(r.max_tokens_per_s),
-        )
-    console().print(table)
+    columns = numbers("streams", "server TTFT ms", "server ITL ms", "TTFT error p50 ms",
+                      "TTFT error p99 ms", "ITL error p50 ms", "ITL error p99 ms", "CPU µs/token",
+                      "max tokens/s")  # fmt: skip
+    rows = tuple(
+        (f"{r.shape.concurrency:,}", quantity(r.shape.ttft_ms), quantity(r.shape.itl_ms),
+         f"{r.ttft_error_p50_ms:+.3f}", f"{r.ttft_error_p99_ms:+.3f}",
+         f"{r.itl_error_p50_ms:.3f}", f"{r.itl_error_p99_ms:.3f}",
+         f"{r.client_cpu_us_per_token:.1f}",
+         "–" if r.max_tokens_per_s is None else quantity(r.max_tokens_per_s))
+        for r in results
+    )  # fmt: skip
+    print_grid(console(), Grid(title="the load generator's own error", columns=columns, rows=rows))

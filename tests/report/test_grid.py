@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
 from io import StringIO
 
 import pytest
@@ -37,3 +45,35 @@ def test_names_from_outside_are_no_markup() -> None:
     row = ("[red]x[/]", "1", "2", "3", "ok")
     print_grid(Console(file=out, width=200), Grid(columns=GRID.columns, rows=(row,)))
     assert "[red]x[/]" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_terminal_of_any_width_shows_every_figure_whole(width: int) -> None:
+    """`bench fit` in a real terminal: every ceiling that --json gives stands there uncut."""
+    command = [sys.executable, "-m", "bench.cli", "fit", "model=deepseek-r1", "gpu=h200-sxm"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    ceilings = [f["decode"]["tokens_per_s"] for f in json.loads(done.stdout)["table"]]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, width))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = _read_to_end(ours)
+    assert process.returncode == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    assert "…" not in shown
+    assert len(ceilings) > 10
+    for ceiling in ceilings:
+        assert f" {ceiling:,.0f} " in shown
+    ruled = [line.rstrip() for line in shown.splitlines() if "───" in line]
+    assert max(map(len, ruled)) <= width
+
+
+def _read_to_end(terminal: int) -> str:
+    """Everything a terminal was sent; Linux says with an error that its other end has closed."""
+    parts = []
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 65536):
+            parts.append(part)
+    os.close(terminal)
+    return b"".join(parts).decode()
