@@ -52,7 +52,7 @@ def test_a_terminal_of_any_width_shows_every_figure_whole(width: int) -> None:
     """`bench fit` in a real terminal: every ceiling that --json gives stands there uncut."""
     command = [sys.executable, "-m", "bench.cli", "fit", "model=deepseek-r1", "gpu=h200-sxm"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    ceilings = [f["decode"]["tokens_per_s"] for f in json.loads(done.stdout)["table"]]
+    ceilings = [f["ceiling_tokens_per_s"] for f in json.loads(done.stdout)["table"]]
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, width))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
