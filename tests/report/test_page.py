@@ -17,8 +17,11 @@ import pytest
 from browser import Tab, chromium, tab
 from point_support import even, point
 
+from bench.claims.verdict import Assessment, Check
 from bench.record import PointData, QualityItem, QualityResult, TaskScore
 from bench.report.numbers import quantity
+from bench.report.page.build import html, page
+from bench.report.page.material import Material
 from bench.report.page.questions import QUESTIONS
 from bench.server import Server
 from bench.store import (
@@ -329,9 +332,9 @@ def test_every_check_says_what_it_asks() -> None:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             if node.func.id in ("finding", "energy") and isinstance(node.args[0], ast.Constant):
-                codes.add(node.args[0].value)
+                codes.add(str(node.args[0].value))
             if node.func.id == "Finding":
-                codes |= {k.value.value for k in node.keywords
+                codes |= {str(k.value.value) for k in node.keywords
                           if k.arg == "code" and isinstance(k.value, ast.Constant)}  # fmt: skip
     assert len(codes) > 40
     assert codes == set(QUESTIONS)
@@ -340,9 +343,15 @@ def test_every_check_says_what_it_asks() -> None:
 @needs_browser
 def test_hostile_words_stay_words(browser: Tab, stored: Callable[..., Path]) -> None:
     """Names, failures and error bodies from outside are text, in pictures and tables too."""
+    shots = even(40, ttft=20, gap=2, tokens=30, rest=2)
+    bad = [replace(s, outcome="http_error") if n % 2 else s for n, s in enumerate(shots)]
     folder = stored(
-        steady(), status="failed", failure=f"it said {HOSTILE}",
+        [replace(point(bad, repeat=n), errors={1: f"body {HOSTILE}"}) for n in range(3)],
+        status="failed", failure=f"it said {HOSTILE}",
         server={"engine": "vllm", "engine_version": HOSTILE, "argv": [HOSTILE]},
+        engine_facts={"attention_backend": f"log {HOSTILE}"},
+        quality=QualityResult(preset="tiny", status="failed", failure=f"scores {HOSTILE}"),
+        provenance={"command": [HOSTILE], "host_cpu": HOSTILE, "packages": {HOSTILE: HOSTILE}},
     )  # fmt: skip
     [path] = list_runs(str(folder))
     run = load_run(path)
@@ -350,13 +359,61 @@ def test_hostile_words_stay_words(browser: Tab, stored: Callable[..., Path]) -> 
         path, replace(run, spec=replace(run.spec, model=replace(run.spec.model, name=HOSTILE)))
     )
     headings = opened(browser, report(f"results_dir={folder}"))
-    assert headings == [*RUN_HEADINGS, *LAST_HEADINGS]
+    assert "Quality" in headings
     assert browser.value("document.images.length") == 0
-    for place in ("h1", "#throughput svg", "#verdict", "#reproduce", "#certificate", "title"):
+    for place in ("h1", "#timeline figcaption", "#verdict", "#reproduce", "#certificate",
+                  "#quality", "#formulae", "title"):  # fmt: skip
         assert "<script>alert(1)</script>" in browser.value(
             f"document.querySelector('{place}').textContent"
         )
+    for text in ("it said", "body", "log", "scores"):
+        assert f"{text} <script>" in browser.value("document.querySelector('main').textContent")
     assert "NOT VALID" in browser.value("document.querySelector('#verdict').textContent")
+
+
+@needs_browser
+def test_a_hostile_name_in_a_picture(browser: Tab, stored: Callable[..., Path]) -> None:
+    """A name is drawn as text inside an SVG, too."""
+    folder = stored(steady(), calibration=None, trace=None)
+    [path] = list_runs(str(folder))
+    run = load_run(path)
+    save_run(
+        path, replace(run, spec=replace(run.spec, model=replace(run.spec.model, name=HOSTILE)))
+    )
+    assert opened(browser, report(f"results_dir={folder}")) == [*RUN_HEADINGS, *LAST_HEADINGS]
+    legend = browser.value("document.querySelector('#throughput svg').textContent")
+    assert "<script>alert(1)</script>" in legend
+
+
+@needs_browser
+def test_a_hostile_claim(browser: Tab, tmp_path: Path) -> None:
+    """Quotes, names, evidence and remedies of claims are text."""
+    found = Check(kind="fit", verdict="impossible", evidence=(f"because {HOSTILE}",))
+    claim = Assessment(claim=f"folder/{HOSTILE}", who=HOSTILE, quote=HOSTILE, checks=(found,),
+                       settle_with=HOSTILE, note=HOSTILE)  # fmt: skip
+    target = tmp_path / "claim.html"
+    made = page(Material(claims=[claim], command=HOSTILE, version=HOSTILE), HOSTILE)
+    target.write_text(html(made), encoding="utf-8")
+    assert opened(browser, target) == ["Verdict", "Claims", "How to reproduce"]
+    assert browser.value("document.images.length") == 0
+    shown = browser.value("document.querySelector('#claims').textContent")
+    assert shown.count("<script>alert(1)</script>") >= 6
+
+
+@needs_browser
+def test_a_search(browser: Tab, tmp_path: Path) -> None:
+    """The answer in words, and every load tried as --json has it."""
+    bench("engine=truth", "load=slo", "load.over=concurrency", "load.concurrency=[1,4]",
+          "load.min_requests=8", "load.duration_s=0.3", "load.repeats=1", "load.calibrate=false",
+          "load.warmup_requests=1", f"results_dir={tmp_path}")  # fmt: skip
+    headings = opened(browser, report(f"results_dir={tmp_path}"))
+    assert "Load search" in headings
+    document = json.loads(bench("show", f"results_dir={tmp_path}", "--json"))
+    tried = document["load_search"]["tried"]
+    assert [float(r["in flight"][1]) for r in table(browser, "search")] == [
+        s["load"] for s in tried
+    ]
+    assert all_numbers_agree(browser, document) > len(tried)
 
 
 @needs_browser

@@ -70,6 +70,8 @@ def asked(one: Measured) -> str:
     ]
     tokens = f"{lengths[0]} tokens in, {lengths[1]} tokens out"
     points = len(one.measurement.points)
+    if not points:
+        return f"{w.name} ({tokens}), {load.mode} loop, no load point was finished"
     return (
         f"{w.name} ({tokens}), {load.mode} loop, {points} load point{'s' if points != 1 else ''} "
         f"with {load.repeats} repeat{'s' if load.repeats != 1 else ''} each"

@@ -14,6 +14,8 @@ from bench.report.numbers import quantity
 from bench.report.page.blocks import (
     Block,
     Cell,
+    Fold,
+    Mood,
     Picture,
     Section,
     Table,
@@ -82,7 +84,7 @@ def _scores_picture(scored: Mapping[str, QualityResult]) -> Picture:
         for name, found in scored.items():
             for s in _shares(found):
                 half = _NORMAL_95 * (s.stderr or 0.0)
-                rows.append(Dot(name=f"{s.task} {s.metric}", value=s.value, low=s.value - half,
+                rows.append(Dot(name=f"{s.task}\n{s.metric}", value=s.value, low=s.value - half,
                                 high=s.value + half, chance=s.chance,
                                 series=name if len(scored) > 1 else ""))  # fmt: skip
         return dots(sorted(rows, key=lambda dot: dot.name), axis="score (share)")
@@ -151,9 +153,14 @@ def variants(m: Material) -> Section | None:
              if sum(row.pareto.get(a) is not None for row in c.rows) > 1]  # fmt: skip
     if len(known) > 1:
         blocks.append(_pareto(c, known))
-    blocks += [Text(lead=f.severity.upper(), text=f"{f.code}: {f.text}",
-                    mood={"fail": "bad", "warn": "doubt"}.get(f.severity, ""))  # type: ignore[arg-type]
-               for f in c.findings]  # fmt: skip
+    moods: dict[str, Mood] = {"fail": "bad", "warn": "doubt"}
+    blocks += [Text(lead=f.severity.upper(), text=f"{f.code}: {f.text}", mood=moods[f.severity])
+               for f in c.findings if f.severity in moods]  # fmt: skip
+    rows = [[word(f.code), word(f.text)] for f in c.findings if f.severity not in moods]
+    if rows:
+        table = Table(caption="To be known of the comparison", columns=("what", "finding"),
+                      rows=rows, left=(0, 1), prose=True)  # fmt: skip
+        blocks.append(Fold(title=f"Also noted ({len(rows)})", blocks=[table]))
     return Section(name="variants", heading="Variants", blocks=blocks)
 
 

@@ -24,7 +24,7 @@ class Dot:
 
 def dots(rows: Sequence[Dot], *, axis: str, line: float | None = None, words: str = "") -> Figure:
     """A dot and an interval per row on one axis; `line` is a limit to hold them against."""
-    drawing = style.figure(110 + 30 * len(rows))
+    drawing = style.figure(110 + sum(30 + 6 * r.name.count("\n") for r in rows))
     ax = drawing.add_subplot()
     series = list(dict.fromkeys(r.series for r in rows))
     for n, row in enumerate(rows):
@@ -43,7 +43,7 @@ def dots(rows: Sequence[Dot], *, axis: str, line: float | None = None, words: st
         ax.plot([], [], marker="x", color=style.QUIET, linestyle="none", label="chance")
     if line is not None:
         ax.axvline(line, color=style.QUIET, linestyle=":", linewidth=1.2, label=words)
-    ax.set_yticks(range(len(rows)), [style.shortened(r.name, 22) for r in rows])
+    ax.set_yticks(range(len(rows)), [_lines(r.name) for r in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(axis)
@@ -51,3 +51,7 @@ def dots(rows: Sequence[Dot], *, axis: str, line: float | None = None, words: st
     ax.locator_params(axis="x", nbins=6)
     style.legend_below(drawing, ax)
     return drawing
+
+
+def _lines(name: str) -> str:
+    return "\n".join(style.shortened(line, 22) for line in name.split("\n"))
