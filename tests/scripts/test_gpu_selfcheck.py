@@ -15,6 +15,7 @@ import gpu_selfcheck
 import selfcheck_load
 
 from bench.meters.replay import ReplaySource, read_trace
+from bench.power.selfcheck_case import Answer, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,17 @@ def test_without_a_gpu_it_says_so_and_names_the_rehearsal(tmp_path: Path) -> Non
         pytest.skip("there is a GPU here")
     with pytest.raises(SystemExit, match="--rehearse does without"):
         gpu_selfcheck.main(["--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (("ok", "ok"), 0),
+        (("ok", "not supported"), 0),  # that a board has no such sensor is an answer
+        (("ok", "differs"), 3),
+        (("differs", "not measured"), 4),
+    ],
+)
+def test_it_ends_as_its_answers_do(verdicts: tuple[Verdict, ...], code: int) -> None:
+    told = [Answer(question="q", verdict=v, text="t") for v in verdicts]
+    assert gpu_selfcheck.exit_code(told) == code
