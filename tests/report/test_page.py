@@ -292,7 +292,7 @@ def test_a_sweep(browser: Tab, results: Path) -> None:
     verdict = browser.value("document.querySelector('#verdict').textContent")
     assert ("NOT VALID" in verdict) != document["valid"]
     assert "power is made up" in verdict
-    assert all_numbers_agree(browser, document) > 30
+    assert all_numbers_agree(browser, document) > (30 if some else 5)
     checks = {f["code"] for p in document["load_points"] for f in p["findings"]}
     assert {row["check"][0] for row in table(browser, "certificate")} == checks
 

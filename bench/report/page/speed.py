@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
 from bench.histogram import Histogram, histograms
 from bench.metrics import METRICS, Metric, PointMeasurement, steady_parts
 from bench.power.table import POWER_METRICS
+from bench.record import PointData
 from bench.report.numbers import load_words, quantity
 from bench.report.page.blocks import (
     Block,
@@ -176,12 +178,20 @@ def latency(m: Material) -> Section | None:
 def _histograms(one: Measured) -> list[tuple[PointMeasurement, dict[str, Histogram]]]:
     spec = one.run.spec
     found = []
-    for point in one.measurement.points:
+    for point, repeats in _with_points(one):
         if point.valid:
-            repeats = [d for d in one.run.points if d.point.index == point.point.index]
-            parts = steady_parts(repeats, spec.workload.slo, spec.gpus)
+            parts = steady_parts(list(repeats), spec.workload.slo, spec.gpus)
             found.append((point, histograms(parts)))
     return found
+
+
+def _with_points(one: Measured) -> Iterator[tuple[PointMeasurement, Iterator[PointData]]]:
+    """Each measured load point with its repeats; every stored point is read once, in order, for
+    that is what takes the time of a large run."""
+    measured_at = {p.point.index: p for p in one.measurement.points}
+    for index, repeats in groupby(one.run.points, key=lambda d: d.point.index):
+        if index in measured_at:
+            yield measured_at[index], repeats
 
 
 def _hills(
@@ -233,8 +243,8 @@ def time_line(m: Material) -> Section | None:
     for place, one in enumerate(m.runs):
         suffix = f"-{place + 1}" if len(m.runs) > 1 else ""
         best = fastest(one) or next(iter(one.measurement.points), None)
-        for p in one.measurement.points:
-            picture = _over_time(one, m.name(one), p, suffix)
+        for p, repeats in _with_points(one):
+            picture = _over_time(one, m.name(one), p, next(repeats), suffix)
             if picture is None:
                 continue
             (shown if p is best else hidden).append(picture)
@@ -242,8 +252,9 @@ def time_line(m: Material) -> Section | None:
     return Section(name="timeline", heading="Time line", blocks=blocks) if blocks else None
 
 
-def _over_time(one: Measured, run: str, point: PointMeasurement, suffix: str) -> Picture | None:
-    data = next(d for d in one.run.points if d.point.index == point.point.index)
+def _over_time(
+    one: Measured, run: str, point: PointMeasurement, data: PointData, suffix: str
+) -> Picture | None:
     devices = [d["index"] for d in (one.measurement.power or {}).get("devices", ())]
     seen = timeline(data, one.run.trace, devices)
     if seen is None:
