@@ -88,6 +88,13 @@ def seen_late(late_ms: float, every: int = 1) -> list[PointData]:
     return [replace(d, chunk_delay_ns=late) for d in sound()]
 
 
+def in_company(waited_s: float) -> list[PointData]:
+    """Nothing was seen late, but the client waited for its core, having run for 0.1 s."""
+    worker = replace(BUSY, cpu_s=0.1, run_delay_s=waited_s)
+    none = np.zeros(750, dtype=np.int64)
+    return [replace(d, chunk_delay_ns=none) for d in sound(worker=worker)]
+
+
 def merged(late_ms: float) -> list[PointData]:
     """One answer in ten comes as one read: 100 + 40 ms after sending, by the stamp of its last
     packet, and `late_ms` later it was looked at."""
@@ -113,6 +120,8 @@ FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
     ("client_bound", "pass", lambda: seen_late(3.0, every=2), {}),
     ("client_bound", "fail", lambda: merged(late_ms=3.0), {}),
     ("client_bound", "pass", lambda: merged(late_ms=0.2), {}),
+    ("client_bound", "warn", lambda: in_company(waited_s=0.06), {}),
+    ("client_bound", "pass", lambda: in_company(waited_s=0.03), {}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p50_ms": 6.0}}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p99_ms": 6.0}}),
     ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "itl_error_p50_ms": 0.6}}),

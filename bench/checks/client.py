@@ -14,6 +14,8 @@ from bench.metrics import METRICS, Metric, Steady
 from bench.record import PointData, WorkerReport
 
 _CPU_SHARE_LIMIT = 0.9
+_WAITED_LIMIT = 0.5
+"""A client alone on its core waits 0.05 to 0.2 times as long as it runs, beside an engine 0.35."""
 _JUDGED = ("ttft_p50_ms", "ttft_p99_ms", "itl_p50_ms", "itl_p99_ms")
 _REMEDY = "something else wants its core: give the load generator cores of its own"
 
@@ -79,7 +81,18 @@ def _lateness(
             return finding("client_bound", "fail", text, error_ms, "ms")
     worst = max(errors.values(), default=0.0)
     text = f"{seen}; by the kernel's stamps no latency is off by more than {worst:.2f} ms"
+    waited = waiting_share(workers)
+    if waited is not None and waited > _WAITED_LIMIT:
+        text = f"client-bound now and then: it waited {waited:.1f} times as long as it ran; {text}"
+        return finding("client_bound", "warn", f"{text}; {_REMEDY}", waited, "1")
     return finding("client_bound", "pass", text, worst, "ms")
+
+
+def waiting_share(workers: Sequence[WorkerReport]) -> float | None:
+    """Time the worst worker waited for its core though it could have run ÷ time it ran; None where
+    the kernel does not count it."""
+    found = [w.run_delay_s / w.cpu_s for w in workers if w.run_delay_s is not None and w.cpu_s > 0]
+    return max(found, default=None)
 
 
 def idle_share(parts: Sequence[Steady]) -> float:
