@@ -58,7 +58,12 @@ def _cell(f: Finding) -> Cell:
     figure = ""
     if f.figure is not None and f.unit is not None:
         figure = f"{f.figure:.1%}" if f.unit == "1" else f"{quantity(f.figure)} {f.unit}"
-    return Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=figure)
+    return Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=figure or _of_energy(f))
+
+
+def _of_energy(f: Finding) -> str:
+    """Said beside a failure that leaves the speed standing."""
+    return "of the energy alone" if f.severity == "fail" and f.withholds == "energy" else ""
 
 
 def _texts(one: Measured, name: str) -> list[Block]:
@@ -70,8 +75,8 @@ def _texts(one: Measured, name: str) -> list[Block]:
         where.setdefault(replace(f, figure=None, unit=None), []).append(place)
     rows = {
         passed: [
-            [Cell(text=f.severity.upper(), mood=_MOODS[f.severity]), word(f.code), word(f.text),
-             word(", ".join(places))]
+            [Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=_of_energy(f)),
+             word(f.code), word(f.text), word(", ".join(places))]
             for f, places in sorted(where.items(), key=lambda i: -_ORDER[i[0].severity])
             if (f.severity == "pass") == passed
         ]
