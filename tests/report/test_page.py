@@ -537,7 +537,7 @@ def test_a_real_vllm(browser: Tab, vllm_server: Server, tmp_path: Path) -> None:
     assert "Time line" in headings
     document = json.loads(bench("show", f"results_dir={tmp_path}", "--json"))
     agrees_with_json(browser, document)
-    assert all_numbers_agree(browser, document) > 5
+    assert all_numbers_agree(browser, document) > 1
 
 
 def test_pictures_as_files(stored: Callable[..., Path], tmp_path: Path) -> None:

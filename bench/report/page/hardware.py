@@ -59,7 +59,7 @@ def memory(m: Material) -> Section | None:
          *(Cell(text=quantity(bar[p]), value=bar[p]) if p in bar else word(None) for p in named)]
         for name, bar in bars.items()
     ]  # fmt: skip
-    table = Table(caption="GiB of the whole deployment", columns=("", *named), rows=rows)
+    table = Table(caption="GiB of the whole deployment", columns=("deployment", *named), rows=rows)
     caption = (
         "Predicted (modelled before the launch) and measured, over all GPUs or the host. Weights "
         "and KV cache are measured as the engine's log says; “rest” is what the meter or the "
