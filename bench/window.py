@@ -135,14 +135,18 @@ class Steadiness:
         return abs(self.relative_difference) <= DRIFT_LIMIT or not beyond_chance
 
 
-def steadiness(rates: Floats) -> Steadiness | None:
-    """Compare the halves of a binned rate; None when nothing happened at all."""
+def steadiness(rates: Floats, typical: float | None = None) -> Steadiness | None:
+    """Compare the halves of a binned rate; None when nothing happened at all.
+
+    `typical` is what a difference is a share of, where that is not the mean of `rates`.
+    """
     from scipy.special import stdtr
 
     n = len(rates)
     a, b = rates[: n // 2], rates[n // 2 :]
     centre = float(rates.mean())
-    if centre == 0:
+    whole = centre if typical is None else typical
+    if whole == 0:
         return None
     difference = float(b.mean() - a.mean())
     va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
@@ -156,7 +160,7 @@ def steadiness(rates: Floats) -> Steadiness | None:
     slope_p = float(slope == 0)
     if left > 0:
         slope_p = 2 * float(stdtr(n - 2, -abs(slope) * float(time @ time) ** 0.5 / left**0.5))
-    return Steadiness(relative_difference=difference / centre, p_value=p, slope_p_value=slope_p)
+    return Steadiness(relative_difference=difference / whole, p_value=p, slope_p_value=slope_p)
 
 
 def in_flight(data: PointData, at_ns: Int64) -> Int64:

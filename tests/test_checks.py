@@ -16,6 +16,7 @@ from bench.finding import Finding
 from bench.metrics import measure_all, steady_parts, whole_parts
 from bench.record import PointData, WorkerReport
 from bench.spec import LoadSpec, SloSpec, WorkloadSpec
+from bench.window import steadiness
 
 SLO = SloSpec(ttft_ms=500, tpot_ms=50)
 WORKLOAD = WorkloadSpec(name="w", input_tokens=8, output_tokens=5, slo=SLO)
@@ -172,6 +173,23 @@ def _open(count: int, every: float, took: Callable[[int], float], late: float = 
         end = sent + took(i)
         shots.append(Shot(scheduled=i * every, sent=sent, chunks=[end - 1], end=end))
     return point(shots, rate_per_s=1e3 / every)
+
+
+def test_poisson_arrivals_are_no_unsteady_server() -> None:
+    """18 requests/s for 6 s, each served at once in 414 ms: halves differ by chance of arrival."""
+    repeats = []
+    for repeat in range(3):
+        at = np.cumsum(np.random.default_rng(repeat).exponential(1e3 / 18, 108))
+        shots = [
+            Shot(scheduled=a, sent=a, chunks=[a + 30 + 6 * k for k in range(64)], end=a + 414)
+            for a in at.tolist()
+        ]
+        repeats.append(point(shots, rate_per_s=18.0, repeat=repeat))
+    parts = steady_parts(repeats, SLO, 0)
+    rates = [p.window.summed(p.chunk_bins, p.data.chunk_tokens) for p in parts]
+    halves = [steadiness(rate) for rate in rates]
+    assert max(abs(h.relative_difference) for h in halves if h is not None) > 0.15
+    assert checked(repeats)["steady_state"].severity == "pass"
 
 
 def test_an_open_loop_that_keeps_up() -> None:

@@ -52,22 +52,26 @@ def answer(found: Mapping[str, Any], measurement: Measurement, unit: str) -> str
         text += f", goodput {with_interval(goodput.value, goodput.ci_low, goodput.ci_high)} req/s"
     if found["not_holding"] is None:
         return text + "; no higher load was allowed"
-    return f"{text}; not at {found['not_holding']:g} {unit}{_beyond(found)}"
+    return text + _beyond(found, unit)
 
 
-def _beyond(found: Mapping[str, Any]) -> str:
-    """What the lowest load that fails does: how the queue grows, or which limit it misses."""
-    first = next(s for s in found["tried"] if s["load"] == found["not_holding"])
-    last, seen = found["tried"][-1]["seen"], first["seen"]
+def _beyond(found: Mapping[str, Any], unit: str) -> str:
+    """What the loads above do that were not shown to hold: unclear is not failed."""
+    above = [s for s in found["tried"] if s["load"] >= found["not_holding"]]
+    failing = next((s for s in above if s["verdict"] == "fails"), None)
+    unclear = "" if above[0] is failing else f"; unclear at {above[0]['load']:g} {unit}"
+    if failing is None:
+        return unclear
+    text = f"{unclear}; not at {failing['load']:g} {unit}"
+    seen = failing["seen"]
     if found["objective"] == "slo":
-        value = seen.get(first["criterion"])
-        return f" ({first['criterion']} {'' if value is None else quantity(value)})"
+        value = seen.get(failing["criterion"])
+        return f"{text} ({failing['criterion']} {'' if value is None else quantity(value)})"
     if "queue_growth_per_s" not in seen:
-        return ""
-    top = found["tried"][-1]["load"]
+        return text
     return (
-        f", over-saturated: the queue grows by {quantity(seen['queue_growth_per_s'])} a second; at "
-        f"{top:g} req/s it completes {quantity(last.get('completed_per_s', float('nan')))} req/s"
+        f"{text}, over-saturated: the queue grows by {quantity(seen['queue_growth_per_s'])} a "
+        f"second, {quantity(seen['completed_per_s'])} req/s are completed"
     )
 
 
