@@ -131,10 +131,14 @@ class Anchor:
     wall_iso: str
 
 
+P_RIGHT = "p_right"
+"""A metric of bench's own beside `acc`: the probability that the right choice has among all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskScore:
-    """One metric of one task as lm-eval aggregates it; `stderr` is lm-eval's, None where it has
-    none. `chance` is what guessing gives (multiple choice), None elsewhere; `group` marks a mean
+    """One metric of one task as lm-eval aggregates it (but `p_right`); `stderr` is lm-eval's, None
+    where it has none. `chance` is what guessing gives (multiple choice), None elsewhere; `group` marks a mean
     over subtasks, whose items are the subtasks'."""
 
     task: str

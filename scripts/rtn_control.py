@@ -1,11 +1,13 @@
-"""Write a deliberately damaged copy of a checkpoint: weights rounded to a few bits, stored dense.
+"""Write a deliberately damaged copy of a checkpoint: weights rounded to 3 bits, stored dense.
 
-    python scripts/rtn_control.py bench/assets/models/tiny OUT --bits 2
-    bench model.weights=OUT quality=tiny
+    python scripts/rtn_control.py bench/assets/models/tiny OUT
+    bench engine=none quality=tiny
+    bench engine=none quality=tiny model.weights=OUT
+    bench compare RUN RUN
 
-The positive control of the quality verdict: round-to-nearest without calibration must come out as
-worse. The copy is served like the original, in its own data type: only the values are coarse, so
-its speed says nothing.
+The positive control of the quality verdict: round-to-nearest without calibration, with one scale
+per matrix, must come out as worse. The copy is served like the original, in its own data type: only
+the values are coarse, so its speed says nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--bits", type=int, default=2)
-    parser.add_argument("--group", type=int, default=128)
+    parser.add_argument("--bits", type=int, default=3)
+    parser.add_argument("--group", type=int, help="weights that share a scale; default: all")
     args = parser.parse_args()
     shutil.copytree(args.source, args.output)
     tensors = load_file(args.output / "model.safetensors")
@@ -34,12 +36,12 @@ def main() -> None:
     save_file(tensors, args.output / "model.safetensors", metadata={"format": "pt"})
 
 
-def rounded(weight: torch.Tensor, bits: int, group: int) -> torch.Tensor:
-    """Symmetric round-to-nearest in groups along the input, dequantised again."""
+def rounded(weight: torch.Tensor, bits: int, group: int | None) -> torch.Tensor:
+    """Symmetric round-to-nearest in groups along the input (None: in one), dequantised again."""
     top = 2 ** (bits - 1) - 1
-    groups = weight.float().view(weight.shape[0], -1, group)
+    groups = weight.float().reshape(-1, group or weight.numel())
     scale = groups.abs().amax(-1, keepdim=True) / top
-    steps = (groups / scale).round().clamp(-top - 1, top)
+    steps = (groups / scale).round().clamp(-top, top)
     return (steps * scale).view_as(weight).to(weight.dtype)
 
 

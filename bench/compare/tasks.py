@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.quality.verdict import TaskComparison, compare_task
-from bench.record import QualityItem, QualityResult, TaskScore
+from bench.record import P_RIGHT, QualityItem, QualityResult, TaskScore
 
 Key = tuple[str, str, str]
 
@@ -36,7 +36,8 @@ def compare_tasks(
 
 
 def primary_metrics(scores: Sequence[TaskScore]) -> Iterator[Key]:
-    """The metric that a task is judged by: the first that it lists (bits per byte for texts).
+    """The metric that a task is judged by: the first that it lists (bits per byte for texts), and
+    the probability of the right choice beside it, which shows a loss that flips few choices.
 
     A task's other metrics are mostly the same answers counted differently: testing them all would
     multiply chances for a false alarm.
@@ -48,6 +49,7 @@ def primary_metrics(scores: Sequence[TaskScore]) -> Iterator[Key]:
         bits = [s for s in found if s.metric == "bits_per_byte"]
         chosen = (bits or found)[0]
         yield chosen.task, chosen.metric, chosen.filter
+        yield from ((s.task, s.metric, s.filter) for s in found if s.metric == P_RIGHT)
 
 
 def _by_metric(items: Sequence[QualityItem]) -> dict[Key, list[QualityItem]]:

@@ -60,7 +60,7 @@ def _quality(tasks: Sequence[TaskComparison]) -> tuple[str, tuple[str, ...]]:
 
 
 def _task(task: TaskComparison) -> str:
-    text = f"{task.task} {task.baseline:.4f} to {task.variant:.4f}"
+    text = f"{task.task} {task.metric} {task.baseline:.4f} to {task.variant:.4f}"
     if task.recovery is not None:
         r = task.recovery
         text += f", recovery {r.value:.1%} [{r.low:.1%}, {r.high:.1%}]"

@@ -4,14 +4,17 @@ the caller: plain data in, values out."""
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
 from typing import Any
 
-from bench.record import AnswerStats, QualityItem, TaskScore
+from bench.record import P_RIGHT, AnswerStats, QualityItem, TaskScore
 
 
 def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[TaskScore, ...]:
-    """Every metric of every task and group in a results file."""
+    """Every metric of every task and group in a results file, and `p_right` of its items."""
     chances = _chances(items)
     found = []
     for task, values in results["results"].items():
@@ -41,7 +44,22 @@ def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[Ta
                     generation=config.get("generation_kwargs"),
                 )
             )
+        found += _p_right([s for s in found if s.task == task and s.metric == "acc"], items)
     return tuple(found)
+
+
+def _p_right(accuracies: Sequence[TaskScore], items: Sequence[QualityItem]) -> list[TaskScore]:
+    """The mean probability of the right choice beside each accuracy whose items have one."""
+    result = []
+    for acc in accuracies:
+        values = [i.value for i in items
+                  if (i.task, i.metric, i.filter) == (acc.task, P_RIGHT, acc.filter)]  # fmt: skip
+        if not values:
+            continue
+        error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+        result.append(replace(acc, metric=P_RIGHT, value=fmean(values), stderr=error,
+                              n=len(values)))  # fmt: skip
+    return result
 
 
 def _text(value: object) -> str | None:
@@ -66,7 +84,10 @@ def items(
     answers: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> Iterator[QualityItem]:
     """The items of one sample log. `answers` are what was recorded of generations, by the digests
-    of prompt and text: many prompts get the same answer."""
+    of prompt and text: many prompts get the same answer. A choice has `p_right`, too."""
+    rows = list(rows)
+    if output_type == "multiple_choice":
+        yield from _right_items(rows, task, sample)
     for row in rows:
         answer = (
             answers.get((row["prompt_hash"], _digest(row)), {})
@@ -92,6 +113,60 @@ def items(
                 reasoning_tokens=answer.get("reasoning_tokens"),
                 truncated=(answer["finish_reason"] == "length") if answer else None,
             )
+
+
+def _right_items(
+    rows: Sequence[Mapping[str, Any]], task: str, sample: int
+) -> Iterator[QualityItem]:
+    """The probability of the right choice among all, one item a row: it tells of a change long
+    before a choice flips. Nothing where the right choice cannot be told for certain."""
+    for row, right in zip(rows, right_choices(rows) or (), strict=False):
+        logliks = _logliks(row)
+        top = max(logliks)
+        shares = [math.exp(v - top) for v in logliks]
+        yield QualityItem(
+            task=task,
+            metric=P_RIGHT,
+            filter=row["filter"],
+            doc_id=int(row["doc_id"]),
+            sample=sample,
+            value=shares[right] / sum(shares),
+            item_hash=_item_hash(row),
+            logliks=logliks,
+        )
+
+
+def right_choices(rows: Sequence[Mapping[str, Any]]) -> list[int] | None:
+    """The place of the right choice in each row; None unless it is certain.
+
+    A target is written as a place or as the choice's own text, and either may look like the other:
+    a reading holds if it explains the accuracy of every row, and the other does not hold as well.
+    """
+    readings = [[read(row) for row in rows] for read in (_target_place, _target_text)]
+    held = [
+        [place for place in reading if place is not None]
+        for reading in readings
+        if all(map(_explains, reading, rows))
+    ]
+    return held[0] if held and all(reading == held[0] for reading in held) else None
+
+
+def _explains(place: int | None, row: Mapping[str, Any]) -> bool:
+    logliks = _logliks(row)
+    chosen = logliks.index(max(logliks))
+    return place is not None and row.get("acc") == float(place == chosen)
+
+
+def _target_place(row: Mapping[str, Any]) -> int | None:
+    target = str(row.get("target", ""))
+    place = int(target) if target.isdecimal() else -1
+    return place if 0 <= place < len(row["filtered_resps"]) else None
+
+
+def _target_text(row: Mapping[str, Any]) -> int | None:
+    given = [str(a.get("arg_1")).strip() for a in (row.get("arguments") or {}).values()]
+    target = str(row.get("target")).strip()
+    return given.index(target) if given.count(target) == 1 else None
 
 
 def _score(value: object) -> tuple[float, float] | None:

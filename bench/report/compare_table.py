@@ -119,10 +119,10 @@ def _quality(c: Comparison) -> Grid:
                 rows.append((row.name, *_task_cells(task, error, chance=chance)))
     return Grid(
         title=f"quality on the same items; equivalent above {c.margin:.0%} recovery",
-        columns=(column("variant"), column("task"), *numbers(*titles, "lost/won", "p (Holm)"),
-                 *numbers("|ΔLL|"), column("verdict", wraps=True)),
+        columns=(column("variant"), column("task"), column("metric"), *numbers(*titles),
+                 *numbers("lost/won", "p (Holm)", "|ΔLL|"), column("verdict", wraps=True)),
         rows=tuple(rows),
-        keys=2,
+        keys=3,
     )  # fmt: skip
 
 
@@ -139,8 +139,8 @@ def _task_cells(t: TaskComparison, stderr: float | None, *, chance: bool) -> tup
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
-    return (t.task, f"{t.n:,}", score, recovery, interval, *extra, flips, p_text(t.p_holm), dll,
-            verdict)  # fmt: skip
+    return (t.task, t.metric, f"{t.n:,}", score, recovery, interval, *extra, flips,
+            p_text(t.p_holm), dll, verdict)  # fmt: skip
 
 
 def _notes(out: Console, c: Comparison) -> None:

@@ -9,7 +9,7 @@ from bench.compare.compare import Comparison, Row
 from bench.compare.speed import EVERYWHERE
 from bench.compare.words import p_text, percent
 from bench.quality.verdict import TaskComparison
-from bench.record import QualityResult, TaskScore
+from bench.record import P_RIGHT, QualityResult, TaskScore
 from bench.report.numbers import quantity
 from bench.report.page.blocks import (
     Block,
@@ -100,7 +100,7 @@ def _recovery_picture(c: Comparison) -> Picture:
         from bench.report.pictures.quality import Dot, dots
 
         rows = [
-            Dot(name=t.task, series=row.name, value=t.recovery.value * 100,
+            Dot(name=_named(t), series=row.name, value=t.recovery.value * 100,
                 low=t.recovery.low * 100, high=t.recovery.high * 100)
             for row in c.rows for t in row.quality if t.primary and t.recovery is not None
         ]  # fmt: skip
@@ -115,12 +115,17 @@ def _recovery_picture(c: Comparison) -> Picture:
     return Picture(name="recovery", caption=caption, draw=draw)
 
 
+def _named(t: TaskComparison) -> str:
+    """The task, with the metric where it is not the one that it is known by."""
+    return f"{t.task} {t.metric}" if t.metric == P_RIGHT else t.task
+
+
 def _recovery_table(c: Comparison) -> Table:
-    columns = ("variant", "task", "items", c.baseline, "variant's score", "recovery",
+    columns = ("variant", "task", "metric", "items", c.baseline, "variant's score", "recovery",
                "95 % interval", "above chance", "lost", "won", "p (Holm)", "verdict")  # fmt: skip
     rows = [_recovered(row, t) for row in c.rows for t in row.quality if t.primary]
     return Table(caption=f"Quality on the same items; equivalent above {c.margin:.1%} recovery",
-                 columns=columns, rows=rows, left=(0, 1, 11))  # fmt: skip
+                 columns=columns, rows=rows, left=(0, 1, 2, 12))  # fmt: skip
 
 
 def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
@@ -134,7 +139,7 @@ def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
-    return [word(row.name), word(t.task), number(t.n),
+    return [word(row.name), word(t.task), word(t.metric), number(t.n),
             Cell(text=f"{t.baseline:.4f}", value=t.baseline),
             Cell(text=f"{t.variant:.4f}", value=t.variant), recovery, interval, above,
             number(t.lost), number(t.won),
