@@ -138,8 +138,8 @@ P_RIGHT = "p_right"
 @dataclass(frozen=True, kw_only=True)
 class TaskScore:
     """One metric of one task as lm-eval aggregates it (but `p_right`); `stderr` is lm-eval's, None
-    where it has none. `chance` is what guessing gives (multiple choice), None elsewhere; `group` marks a mean
-    over subtasks, whose items are the subtasks'."""
+    where it has none. `chance` is what guessing gives (multiple choice), None elsewhere; `group`
+    marks a mean over subtasks, whose items are the subtasks'."""
 
     task: str
     metric: str

@@ -22,6 +22,8 @@ from bench.stats import t_interval
 ALPHA = 0.05
 COMPARED = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "e2e_p50_ms")
 EVERYWHERE = "all loads"
+_RESOLUTION = 1e-9
+"""Log ratios nearer to each other than this, a nanosecond in a second, are the same one."""
 
 Values = Mapping[tuple[str, str], Mapping[tuple[int, int], float]]
 """(metric, load) -> (round, repeat) -> value."""
@@ -149,15 +151,19 @@ def ratio_interval(logs: Sequence[float]) -> Interval | None:
 
 
 def paired_t_p(logs: Sequence[float]) -> float | None:
-    """Two-sided p of the paired t test that the mean log ratio is 0; None below two pairs."""
+    """Two-sided p of the paired t test that the mean log ratio is 0; None below two pairs.
+
+    Pairs that agree exactly give no spread to test against: what remains is their common sign, by
+    the exact sign test, which no fewer than six of them carry below 5 %.
+    """
     n = len(logs)
     if n < 2:
         return None
     from scipy.special import stdtr
 
     mean, spread = float(np.mean(logs)), float(np.std(logs, ddof=1))
-    if spread == 0:
-        return 1.0 if mean == 0 else 0.0
+    if spread <= _RESOLUTION:
+        return 1.0 if abs(mean) <= _RESOLUTION else 0.5 ** (n - 1)
     return float(2 * stdtr(n - 1, -abs(mean) / (spread / math.sqrt(n))))
 
 

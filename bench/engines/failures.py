@@ -69,7 +69,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         r"Unknown quantization method|[Qq]uantization (method|scheme)\b.*not supported"
         r"|not supported for quantization|not supported.*quantization"
         r"|Failed to find a kernel that can implement|No compressed-tensors compatible scheme"
-        r"|cpu_gemm_wna16|Minimum capability: \d+",
+        r"|cpu_gemm_wna16|int8_scaled_mm_with_quant: expect|Minimum capability: \d+",
         "No kernel for it on this device in this build: choose another quant, engine.dtype or "
         "device.",
     ),

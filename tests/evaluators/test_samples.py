@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import pytest
 
-from bench.evaluators.samples import answer_stats, items, scores
+from bench.evaluators.samples import answer_stats, items, right_choices, scores
 
 
 def row(doc: int, metrics: dict[str, Any], resps: list[Any], filtered: list[Any]) -> dict[str, Any]:
@@ -28,6 +29,42 @@ def test_choices_keep_their_log_likelihoods() -> None:
     (found,) = read([row(3, {"acc": 1.0}, [[c] for c in choices], choices)], "multiple_choice")
     assert (found.doc_id, found.value, found.logliks) == (3, 1.0, (-1.5, -0.25))
     assert found.truncated is None
+
+
+def choice(doc: int, target: str, acc: float, *logliks: float) -> dict[str, Any]:
+    """A multiple-choice row; the choices are the numerals 1, 2, 3 in this order."""
+    given = [[str(v), "False"] for v in logliks]
+    arguments = {f"gen_args_{i}": {"arg_1": f" {i + 1}"} for i in range(len(logliks))}
+    return row(doc, {"acc": acc}, [[g] for g in given], given) | {
+        "target": target, "arguments": arguments,
+    }  # fmt: skip
+
+
+def test_the_right_choice_has_a_probability() -> None:
+    """ln 4, ln 3, ln 1: the right one has 3 of 8, and 4 of 8 in the second row."""
+    rows = [
+        choice(0, "1", 0.0, math.log(4), math.log(3), 0.0),
+        choice(1, "0", 1.0, math.log(4), math.log(3), math.log(1)),
+    ]
+    acc, p_right = ([i for i in read(rows, "multiple_choice") if i.metric == m]
+                    for m in ("acc", "p_right"))  # fmt: skip
+    assert [i.value for i in p_right] == [pytest.approx(3 / 8), pytest.approx(1 / 2)]
+    assert [i.item_hash for i in p_right] == [i.item_hash for i in acc]
+
+
+def test_a_target_is_read_as_the_accuracy_bears_out() -> None:
+    """Target "2" is the third place or the text of the second choice: accuracy decides."""
+    as_place = [choice(0, "2", 1.0, -3, -2, -1), choice(1, "0", 0.0, -3, -2, -1)]
+    as_text = [choice(0, "2", 1.0, -3, -1, -2), choice(1, "3", 0.0, -1, -2, -3)]
+    assert right_choices(as_place) == [2, 0]
+    assert right_choices(as_text) == [1, 2]
+
+
+def test_a_right_choice_in_doubt_has_no_probability() -> None:
+    """All wrong: "2" may be either place. And a target that is no choice at all."""
+    for rows in ([choice(0, "2", 0.0, -1, -2, -3)], [choice(0, "none of them", 0.0, -1, -2, -3)]):
+        assert right_choices(rows) is None
+        assert [i.metric for i in read(rows, "multiple_choice")] == ["acc"]
 
 
 def test_the_hash_covers_document_prompt_and_target() -> None:
@@ -105,3 +142,18 @@ def test_scores_say_what_lm_eval_said() -> None:
     assert (acc.value, acc.stderr, acc.n, acc.num_fewshot) == (0.75, 0.1, 4, 5)
     assert (acc.version, acc.task_hash, acc.chance) == ("1.0", "abc", 0.25)
     assert (bits.stderr, bits.higher_is_better, bits.chance) == (None, False, None)
+
+
+def test_the_probability_is_scored_beside_accuracy() -> None:
+    """3 of 8 and 4 of 8: mean 7 ÷ 16; standard error |1 ÷ 8| ÷ 2, as of two values."""
+    results = {
+        "results": {"t": {"acc,none": 0.5, "acc_stderr,none": 0.5}},
+        "configs": {"t": {}}, "versions": {"t": 1.0}, "n-shot": {"t": 0},
+        "higher_is_better": {"t": {"acc": True}}, "n-samples": {"t": {"effective": 2}},
+    }  # fmt: skip
+    rows = [choice(d, str(1 - d), float(d), math.log(4), math.log(3), 0.0) for d in (0, 1)]
+    _, p_right = scores(results, read(rows, "multiple_choice"))
+    assert (p_right.task, p_right.metric, p_right.n) == ("t", "p_right", 2)
+    assert p_right.value == pytest.approx(7 / 16)
+    assert p_right.stderr == pytest.approx(1 / 16)
+    assert p_right.chance == pytest.approx(1 / 3)

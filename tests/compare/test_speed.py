@@ -1,0 +1,59 @@
+"""Changes of speed: the paired t test by hand, and what identical pairs do not prove."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench.compare.speed import changes, corrected, paired_t_p, ratio_interval
+
+
+def test_three_pairs_by_hand() -> None:
+    """1, 2, 3 %: mean 2, s = 1, t = 2 · √3 = 3.46 at 2 degrees; p = 1 − t ÷ √(t² + 2)."""
+    t = 2 * math.sqrt(3)
+    assert paired_t_p([0.01, 0.02, 0.03]) == pytest.approx(1 - t / math.sqrt(t * t + 2))
+    interval = ratio_interval([0.01, 0.02, 0.03])
+    assert interval is not None
+    assert interval.value == pytest.approx(math.exp(0.02))
+    assert interval.low == pytest.approx(math.exp(0.02 - 4.302653 * 0.01 / math.sqrt(3)))
+
+
+def test_one_pair_proves_nothing() -> None:
+    assert paired_t_p([0.1]) is None
+    assert ratio_interval([0.1]) is None
+
+
+@pytest.mark.parametrize(("pairs", "p"), [(2, 0.5), (3, 0.25), (5, 0.0625), (6, 0.03125)])
+def test_pairs_that_agree_exactly_have_their_sign_alone(pairs: int, p: float) -> None:
+    """Without a spread there is no t: the exact sign test, however large the change."""
+    assert paired_t_p([0.3] * pairs) == pytest.approx(p)
+    # The last bit of a float is no spread either.
+    nearly = [0.3] * (pairs - 1) + [math.nextafter(0.3, 1)]
+    assert paired_t_p(nearly) == pytest.approx(p)
+
+
+def test_the_same_thing_twice_is_no_change() -> None:
+    assert paired_t_p([0.0, 0.0, 0.0]) == 1.0
+
+
+def rates(*values: float) -> dict[tuple[str, str], dict[tuple[int, int], float]]:
+    """The output rate at one load in repeats of one run."""
+    return {("output_tokens_per_s", "c1"): {(0, i): v for i, v in enumerate(values)}}
+
+
+def test_two_identical_repeats_are_not_faster() -> None:
+    overall, _ = changes(rates(100.0, 100.0), rates(130.0, 130.0))
+    assert overall.verdict == "no_difference_shown"
+
+
+def test_variants_beside_each_other_need_a_smaller_p() -> None:
+    """Four repeats 1.3 to 1.9 % faster, p = .001: still so among 3 variants, not among 100."""
+    base = rates(100, 100, 100, 100)
+    found = changes(base, rates(101.3, 101.9, 101.5, 101.7))
+    for variants, verdict in ((3, "faster"), (100, "no_difference_shown")):
+        (overall, at_load), *_ = corrected([found] * variants)
+        assert overall.p is not None
+        assert overall.p_holm == pytest.approx(min(1.0, variants * overall.p))
+        assert overall.verdict == verdict
+        assert at_load.p_holm == at_load.p
