@@ -3,8 +3,9 @@
     python scripts/gate_check.py [--pairs 20] [--results DIR]
 
 The truth server emits tokens on a schedule. Two runs of the same schedule are compared, pair by
-pair: with a margin no alarm is due, without one (`< 0%`) 2.5 % of the pairs may give one by chance.
-Then the later server is 5 % slower, and every pair has to give the alarm.
+pair: with a margin no alarm is due, without one (`< 0%`) 2.5 % of the pairs may give one by chance,
+and the verdict of `bench compare` may say faster or slower of 5 % of them. Then the later server is
+5 % slower, and every pair has to give the alarm.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def count(counts: Counter[str], runs: Sequence[Measured], title: str) -> None:
     """Add the exit code of each gate, and print the estimates behind them."""
     variants = apart(runs)
     comparison = compare(variants, allow=("engine",))
+    counts[f"verdict: {comparison.rows[1].codes[0]}"] += 1
     for conditions in (MARGINS, (NO_MARGIN,)):
         gate = judge(variants, comparison, [parse(c) for c in conditions])
         counts[f"{' and '.join(conditions)}: exit {gate.exit_code}"] += 1

@@ -255,6 +255,12 @@ def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding,
     def add(code: str, severity: Severity, text: str) -> None:
         found.append(Finding(code=code, severity=severity, text=text))
 
+    if any(row.speed for row in result.rows) and all(len(v.rounds) == 1 for v in variants):
+        text = (
+            "each variant was measured in one run, one after the other: intervals hold the scatter "
+            "of repeats, no drift of the machine or luck of a start; --interleave N takes turns"
+        )
+        add("one_run", "info", text)
     for row, variant in zip(result.rows, variants, strict=True):
         if row.kernel.note is not None:
             severity: Severity = "warn" if row.kernel.fallback else "info"

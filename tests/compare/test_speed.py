@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from gate_support import measured, point, variant
 
+from bench.compare.compare import compare
 from bench.compare.speed import changes, corrected, paired_t_p, ratio_interval
 
 
@@ -57,3 +59,11 @@ def test_variants_beside_each_other_need_a_smaller_p() -> None:
         assert overall.p_holm == pytest.approx(min(1.0, variants * overall.p))
         assert overall.verdict == verdict
         assert at_load.p_holm == at_load.p
+
+
+@pytest.mark.parametrize(("rounds", "said"), [(1, True), (2, False)])
+def test_one_run_each_shares_no_drift(rounds: int, said: bool) -> None:
+    """A variant of one run says that its interval knows nothing of starts; rounds do know."""
+    runs = [measured(point({"output_tokens_per_s": [100, 101, 99]})) for _ in range(rounds)]
+    codes = [f.code for f in compare([variant(*runs), variant(*runs, name="b")]).findings]
+    assert ("one_run" in codes) is said
