@@ -17,6 +17,7 @@ LOGS = Path(__file__).parents[1] / "data" / "engine_logs"
         ("unknown_quantisation", "unsupported_quantisation", "quantization method: nosuch"),
         ("quantisation_dtype", "unsupported_quantisation", "torch.float32 is not supported"),
         ("no_kernel_at_first_request", "unsupported_quantisation", "cpu_gemm_wna16"),
+        ("int8_amx_float32", "unsupported_quantisation", "expect A to be bfloat16 or half"),
         ("no_weight_files", "missing_weights", "Cannot find any model weights"),
         ("no_directory", "missing_weights", "nowhere/at/all"),
         ("no_repository_offline", "missing_weights", "Cannot find an appropriate cached snapshot"),

@@ -113,6 +113,9 @@ def test_host_without_gpu_is_held_against_its_memory() -> None:
     assert r.weights_gib_per_gpu * GIB == 4_196_608 * 4
     assert r.kv_tokens == 262_144
     assert r.ceiling_tokens_per_s is None
+    # Kernels of 4-bit weights know no float32: 2 bytes an element, twice the tokens (seen on vLLM)
+    four_bit = run_of("tiny", "gptq", "cpu", 0, input_tokens=256, output_tokens=64)
+    assert fit(four_bit, host_memory_bytes=8 * GIB).kv_tokens == 524_288
     small = fit(run, host_memory_bytes=GIB)
     assert not small.fits
     assert "on this host" in small.reasons[0]

@@ -26,6 +26,10 @@ AXES = {
 }
 
 
+_LEAST_SPAN = 0.04
+"""An axis shows no less than this share of the baseline: less would blow up what is nothing."""
+
+
 def pareto(standings: Sequence[Standing], across: str, up: str) -> Figure:
     """Two of cost, latency and quality against each other; full markers are not beaten."""
     drawing = style.figure(300)
@@ -41,8 +45,15 @@ def pareto(standings: Sequence[Standing], across: str, up: str) -> Figure:
     ax.axvline(1, color=style.QUIET, linestyle=":", linewidth=1)
     ax.axhline(1, color=style.QUIET, linestyle=":", linewidth=1)
     ax.margins(0.25)
+    ax.set_xlim(_at_least(*ax.get_xlim()))
+    ax.set_ylim(_at_least(*ax.get_ylim()))
     ax.set_xlabel(AXES[across])
     ax.set_ylabel(AXES[up].replace(" (", "\n("))
     style.ticks(ax, x="linear", y="linear")
     style.legend_below(drawing, ax)
     return drawing
+
+
+def _at_least(low: float, high: float) -> tuple[float, float]:
+    middle, half = (low + high) / 2, max(high - low, _LEAST_SPAN) / 2
+    return middle - half, middle + half
