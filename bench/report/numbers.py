@@ -6,11 +6,32 @@ import math
 
 from bench.metrics import PointMeasurement
 
+_SCALES = ((1e11, 1e9, " G"), (1e8, 1e6, " M"), (1e5, 1e3, " k"))
+"""From where on, by what, and the prefix: five digits before the point are read at a glance."""
+
+
+def scale(value: float) -> tuple[float, str]:
+    """What a number of this size is divided by, and the prefix that says so: 428,134 is 428 k."""
+    return next(((by, word) for least, by, word in _SCALES if abs(value) >= least), (1.0, ""))
+
 
 def quantity(value: float, digits: int = 3) -> str:
-    """`value` with `digits` significant digits, thousands separated, never in powers of ten."""
-    if value == 0 or not math.isfinite(value):
+    """`value` with `digits` significant digits, thousands separated, from 100,000 on in k, M or G,
+    never in powers of ten."""
+    if not math.isfinite(value):
         return f"{value:g}"
+    by, prefix = scale(value)
+    return _digits(value / by, digits) + prefix
+
+
+def amount(value: float, unit: str) -> str:
+    """A quantity of that unit; tokens are counted, so they are told to the last one."""
+    return f"{value:,.0f}" if unit == "tokens" else quantity(value)
+
+
+def _digits(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:,.{places}f}"
 
@@ -21,7 +42,7 @@ def plain(value: float, digits: int = 6) -> str:
     text = f"{value:,.{digits}g}"
     if "e" not in text:
         return text
-    text = quantity(value, digits)
+    text = _digits(value, digits)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -32,9 +53,9 @@ def with_interval(value: float, low: float | None, high: float | None) -> str:
     half = max(high - value, value - low)  # the lower half of a rate may be cut off at zero
     if half == 0 or not math.isfinite(half):
         return f"{quantity(value)} ± {half:g}"
-    places = max(0, 1 - math.floor(math.log10(half)))
-    places = min(places, 3)
-    return f"{value:,.{places}f} ± {half:,.{places}f}"
+    by, prefix = scale(value)
+    places = min(max(0, 1 - math.floor(math.log10(half / by))), 3)
+    return f"{value / by:,.{places}f} ± {half / by:,.{places}f}{prefix}"
 
 
 def load_words(point: PointMeasurement) -> str:

@@ -13,7 +13,7 @@ from bench.fit.compare import FitError
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.report.grid import Grid, column, numbers, print_grid
-from bench.report.numbers import load_words, quantity, with_interval
+from bench.report.numbers import amount, load_words, quantity, with_interval
 from bench.report.power_table import print_power
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
@@ -130,10 +130,12 @@ def _ceiling(point: PointMeasurement) -> str | None:
 
 def _predicted(error: FitError) -> str:
     """One quantity of the fit, predicted beside measured."""
-    line = f"{error.quantity}: predicted {quantity(error.predicted)} {error.unit}, "
+    line = f"{error.quantity}: predicted {amount(error.predicted, error.unit)} {error.unit}, "
     if error.measured is None or error.error is None:
         return line + "not measured"
-    return line + f"measured {quantity(error.measured)} ({error.error:+.1%}, {error.source})"
+    return (
+        line + f"measured {amount(error.measured, error.unit)} ({error.error:+.1%}, {error.source})"
+    )
 
 
 def _cell(metric: Metric) -> str:

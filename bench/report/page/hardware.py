@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
-from bench.report.numbers import load_words, quantity
+from bench.report.numbers import amount, load_words, quantity
 from bench.report.page.blocks import (
     Block,
     Cell,
@@ -102,11 +102,11 @@ def _measured(one: Measured) -> dict[str, float]:
 def _errors(one: Measured, name: str) -> Table:
     rows = []
     for e in one.measurement.fit_errors:
-        seen = (
-            word(None) if e.measured is None else Cell(text=quantity(e.measured), value=e.measured)
-        )
+        seen = word(None)
+        if e.measured is not None:
+            seen = Cell(text=amount(e.measured, e.unit), value=e.measured)
         off = number(e.error, "+.1%")
-        predicted = Cell(text=quantity(e.predicted), value=e.predicted)
+        predicted = Cell(text=amount(e.predicted, e.unit), value=e.predicted)
         by = word("not measured" if e.measured is None else e.source)
         rows.append([word(e.quantity), word(e.unit), predicted, seen, off, by])
     return Table(caption=f"{name}: prediction against measurement",
