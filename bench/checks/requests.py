@@ -41,7 +41,8 @@ def error_rate(repeats: Sequence[PointData], limit: float) -> Finding:
         f"{int((outcome == k).sum())} {OUTCOMES[k]}" for k in sorted(set(outcome.tolist()) - {OK})
     )
     example = next((text for d in repeats for text in d.errors.values()), "")
-    text = f"{failed} of {len(outcome)} requests failed ({kinds}); for example: {example[:160]}"
+    text = f"{failed} of {len(outcome)} requests failed ({kinds})"
+    text += f"; for example: {example[:160]}" if example else ""
     return finding("errors", "fail" if share > limit else "warn", text, share, "1")
 
 
