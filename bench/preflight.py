@@ -8,6 +8,7 @@ from typing import Any
 from bench.catalogue import Catalogue, match_gpu
 from bench.cores import available
 from bench.engines.cpu import cpu_flags
+from bench.engines.vllm import default_dtype
 from bench.errors import InputError
 from bench.evaluators.lm_eval import check as check_quality
 from bench.fit.alternatives import alternatives
@@ -146,10 +147,19 @@ def _missing_gpus(spec: RunSpec) -> str | None:
 
 def checked(spec: RunSpec, catalogue: Catalogue) -> FitReport:
     """The fit of a resolved run, with alternatives when it does not fit."""
+    spec = _as_served(spec)
     report = fit(spec, host_memory_bytes=host_memory_bytes() if is_cpu(spec) else None)
     if report.fits:
         return report
     return with_alternatives(report, alternatives(spec, report, catalogue))
+
+
+def _as_served(spec: RunSpec) -> RunSpec:
+    """The run with the dtype that the engine will be given on this host: its kernels decide."""
+    engine = spec.engine
+    if not is_cpu(spec) or not isinstance(engine, VllmSpec) or engine.dtype is not None:
+        return spec
+    return replace(spec, engine=replace(engine, dtype=default_dtype(spec, cpu_flags())))
 
 
 def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> RunSpec:

@@ -113,9 +113,6 @@ def test_host_without_gpu_is_held_against_its_memory() -> None:
     assert r.weights_gib_per_gpu * GIB == 4_196_608 * 4
     assert r.kv_tokens == 262_144
     assert r.ceiling_tokens_per_s is None
-    # Kernels of 4-bit weights know no float32: 2 bytes an element, twice the tokens (seen on vLLM)
-    four_bit = run_of("tiny", "gptq", "cpu", 0, input_tokens=256, output_tokens=64)
-    assert fit(four_bit, host_memory_bytes=8 * GIB).kv_tokens == 524_288
     small = fit(run, host_memory_bytes=GIB)
     assert not small.fits
     assert "on this host" in small.reasons[0]
@@ -126,6 +123,14 @@ def test_four_bit_weights_on_a_host_have_a_cache_of_16_bits(quant: str) -> None:
     """As the engine serves them there, whose kernels know no float32: seen on vLLM, 524,288."""
     run = run_of("tiny", quant, "cpu", 0, input_tokens=256, output_tokens=64)
     assert fit(run, host_memory_bytes=8 * GIB).kv_tokens == 524_288
+
+
+def test_the_kernels_of_this_host_decide_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    """INT8 is served in bfloat16 where the processor has AMX, else in float32: half the cache."""
+    run = run_of("tiny", "int8", "cpu", 0)
+    for flags, tokens in (({"avx512f", "amx_int8"}, 524_288), ({"avx2"}, 262_144)):
+        monkeypatch.setattr("bench.preflight.cpu_flags", lambda flags=flags: frozenset(flags))
+        assert checked(run, catalogue()).kv_tokens == tokens
 
 
 def test_divisibility() -> None:
