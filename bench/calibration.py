@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.metrics import PointMeasurement
+from bench.metrics import Metric, PointMeasurement
 from bench.record import OK, PointData, Run
 
+JUDGED = ("ttft_p50_ms", "ttft_p99_ms", "itl_p50_ms", "itl_p99_ms")
+"""The latencies that the client's errors are held against."""
 ERROR_SHARE = 0.05
 """A client error above this share of what was measured makes a run client-bound."""
 ERROR_FLOOR_MS = 0.25
@@ -114,6 +116,30 @@ def cpu_us_per_token(data: PointData) -> float | None:
     if not tokens:
         return None
     return sum(w.cpu_s + w.parse_cpu_s for w in data.workers) / tokens * 1e6
+
+
+def too_large(
+    calibration: Mapping[str, Any], metrics: Mapping[str, Metric]
+) -> tuple[str, str, float] | None:
+    """The first error above what is tolerated: (its name, the metric's, ms); None without one.
+
+    A metric that was not measured, or is withheld, has no error to be held against.
+    """
+    for metric_name in JUDGED:
+        stem, q, unit = metric_name.split("_")
+        error_name, value = f"{stem}_error_{q}_{unit}", metrics[metric_name].value
+        error_ms = abs(float(calibration[error_name]))
+        if value is not None and error_ms > tolerated_ms(value):
+            return error_name, metric_name, error_ms
+    return None
+
+
+def at_load(calibration: Mapping[str, Any] | None, index: int) -> Mapping[str, Any] | None:
+    """The calibration that a load point is held against: its own, else the busiest one's."""
+    if calibration is None:
+        return None
+    own: Mapping[str, Any] = calibration.get("by_load", {}).get(str(index), calibration)
+    return own
 
 
 def shape_of(run: Run, point: PointMeasurement) -> Shape | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from bench.calibration import at_load
 from bench.checks import certificate
 from bench.codec import decode
 from bench.finding import Finding, is_valid
@@ -88,7 +89,7 @@ def measure_point(
         load=spec.load,
         workload=spec.workload,
         exact_lengths=bool(server.get("ignore_eos")),
-        calibration=run.calibration,
+        calibration=at_load(run.calibration, repeats[0].point.index),
     )
     findings = (*checks, below_ceiling, *drawn.findings)
     shown = metrics if is_valid(findings) else withhold(metrics)

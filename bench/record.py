@@ -227,6 +227,8 @@ class QualityResult:
 class Run:
     """One run, raw. `status` is `running`, `complete`, or `failed` with `failure` saying why.
 
+    `calibration` is the client's own error at the busiest load point (`bench.calibration`);
+    `by_load` in it holds that of others, by index, where the busiest one's would fail them.
     `marks` are moments by name on CLOCK_MONOTONIC (ns); `trace` is what the meters read. `points`
     lie in order of load and repeat; those of a stored run are read from disk when one comes to
     them, so that a sweep of millions of requests needs the memory of one load point.

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import provenance
 from bench.calibrate import calibrate
-from bench.calibration import known, shape_of
+from bench.calibration import known, shape_of, too_large
 from bench.catalogue import Catalogue
 from bench.checkpoints import in_hub_cache
 from bench.codec import encode
@@ -171,10 +171,21 @@ def _engine_facts(server: Server) -> dict[str, Any] | None:
 
 
 def _calibration(path: Path, progress: ProgressCallback) -> dict[str, Any] | None:
-    """The instrument's own error at the busiest load point; None when nothing was measured."""
+    """The instrument's own error at the busiest load point, and at every one that this error would
+    fail, though it was not measured at its load; None when nothing was measured."""
     run = load_run(path)
     points = derive(run).points
     if not points:
         return None
-    shape = shape_of(run, max(points, key=lambda p: known(p, "output_tokens_per_s") or 0.0))
-    return None if shape is None else encode(calibrate(shape, progress))
+    busiest = max(points, key=lambda p: known(p, "output_tokens_per_s") or 0.0)
+    shape = shape_of(run, busiest)
+    if shape is None:
+        return None
+    found: dict[str, Any] = encode(calibrate(shape, progress))
+    own = {}
+    for point in points:
+        if point is not busiest and too_large(found, point.metrics) is not None:
+            shape = shape_of(run, point)
+            if shape is not None:
+                own[str(point.point.index)] = encode(calibrate(shape, progress))
+    return {**found, "by_load": own}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.calibration import ERROR_SHARE, tolerated_ms
+from bench.calibration import ERROR_SHARE, JUDGED, tolerated_ms, too_large
 from bench.checks.merged import as_spread
 from bench.finding import Finding, Severity, finding
 from bench.metrics import METRICS, Metric, Steady
@@ -16,7 +16,6 @@ from bench.record import PointData, WorkerReport
 _CPU_SHARE_LIMIT = 0.9
 _WAITED_LIMIT = 0.5
 """A client alone on its core waits 0.05 to 0.2 times as long as it runs, beside an engine 0.35."""
-_JUDGED = ("ttft_p50_ms", "ttft_p99_ms", "itl_p50_ms", "itl_p99_ms")
 _REMEDY = "something else wants its core: give the load generator cores of its own"
 
 
@@ -110,8 +109,8 @@ def idle_share(parts: Sequence[Steady]) -> float:
 
 def merging_errors(parts: Sequence[Steady]) -> dict[str, float]:
     """By how much late reads of several tokens moved TTFT and ITL: ms, absolute, mean of repeats"""
-    found = dict.fromkeys(_JUDGED, 0.0)
-    judged = [d for d in METRICS if d.name in _JUDGED]
+    found = dict.fromkeys(JUDGED, 0.0)
+    judged = [d for d in METRICS if d.name in JUDGED]
     for part in parts:
         spread = as_spread(part)
         if spread is None:
@@ -159,17 +158,14 @@ def _limit_ms(metrics: Mapping[str, Metric], name: str) -> float | None:
 
 def _calibrated(calibration: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Finding:
     """The instrument's error at this load, on this machine, against 5 % of what it measured."""
-    for metric_name in _JUDGED:
-        stem, q, unit = metric_name.split("_")
-        error_name = f"{stem}_error_{q}_{unit}"
-        limit_ms = _limit_ms(metrics, metric_name)
-        error_ms = abs(float(calibration[error_name]))
-        if limit_ms is not None and error_ms > limit_ms:
-            text = (
-                f"client-bound: against a server of known timing the client is off by "
-                f"{error_ms:.2f} ms ({error_name}), more than 5 % of the measured {metric_name}"
-            )
-            return finding("calibration", "fail", text, error_ms, "ms")
+    found = too_large(calibration, metrics)
+    if found is not None:
+        error_name, metric_name, error_ms = found
+        text = (
+            "client-bound: against a server of known timing the client is off by "
+            f"{error_ms:.2f} ms ({error_name}), more than 5 % of the measured {metric_name}"
+        )
+        return finding("calibration", "fail", text, error_ms, "ms")
     text = (
         f"own error at this load: TTFT {calibration['ttft_error_p50_ms']:+.2f} ms median, "
         f"{calibration['ttft_error_p99_ms']:+.2f} ms p99; "
