@@ -17,9 +17,12 @@ import numpy as np
 
 from bench.metrics import ENOUGH_REPEATS, METRICS, Measurement
 from bench.quality.paired import Interval, holm
-from bench.stats import t_interval
+from bench.stats import t_interval, within
 
 ALPHA = 0.05
+MARGIN = 0.01
+"""Changes surely smaller than this are none: two runs of one server differ by some 0.01 % beyond
+chance now and then, and the client's own error is larger."""
 COMPARED = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "e2e_p50_ms")
 EVERYWHERE = "all loads"
 _RESOLUTION = 1e-9
@@ -28,7 +31,7 @@ _RESOLUTION = 1e-9
 Values = Mapping[tuple[str, str], Mapping[tuple[int, int], float]]
 """(metric, load) -> (round, repeat) -> value."""
 
-Verdict = Literal["faster", "slower", "no_difference_shown", "not_measured"]
+Verdict = Literal["faster", "slower", "equivalent", "no_difference_shown", "not_measured"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class SpeedChange:
     """Variant ÷ baseline of one metric at one load, or over all of them.
 
     `ratio` and `p` (paired t test) are None with fewer than two pairs; `pairs` counts observations.
-    `p_holm` is corrected for the variants beside it (overall rows) or left as `p`.
+    `p_holm` is corrected for the other metrics and variants (overall rows) or left as `p`.
     """
 
     metric: str
@@ -168,9 +171,13 @@ def paired_t_p(logs: Sequence[float]) -> float | None:
 
 
 def judged(change: SpeedChange) -> SpeedChange:
-    """The change with its verdict: faster or slower only where the corrected p is below 5 %."""
+    """The change with its verdict: equivalent where its interval lies within the margin, faster or
+    slower only where the corrected p is below 5 %."""
     if change.ratio is None or change.p_holm is None:
         return replace(change, verdict="not_measured")
+    limits = change.ratio.low, change.ratio.high
+    if within(limits, 1 - MARGIN, 1 + MARGIN) == "yes":
+        return replace(change, verdict="equivalent")
     if change.p_holm >= ALPHA:
         return replace(change, verdict="no_difference_shown")
     gained = (change.ratio.value > 1) == (change.better == "higher")
@@ -178,15 +185,14 @@ def judged(change: SpeedChange) -> SpeedChange:
 
 
 def corrected(rows: Sequence[Sequence[SpeedChange]]) -> list[tuple[SpeedChange, ...]]:
-    """The changes of several variants, the overall p values of each metric corrected together."""
+    """The changes of several variants, the overall p values of all metrics corrected together."""
     result = [list(row) for row in rows]
-    for name in {c.metric for row in rows for c in row}:
-        places = [
-            (i, j)
-            for i, row in enumerate(rows)
-            for j, c in enumerate(row)
-            if c.metric == name and c.load == EVERYWHERE and c.p is not None
-        ]
-        for (i, j), p in zip(places, holm([rows[i][j].p or 0.0 for i, j in places]), strict=True):
-            result[i][j] = judged(replace(rows[i][j], p_holm=p))
+    places = [
+        (i, j)
+        for i, row in enumerate(rows)
+        for j, c in enumerate(row)
+        if c.load == EVERYWHERE and c.p is not None
+    ]
+    for (i, j), p in zip(places, holm([rows[i][j].p or 0.0 for i, j in places]), strict=True):
+        result[i][j] = judged(replace(rows[i][j], p_holm=p))
     return [tuple(row) for row in result]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.compare.speed import EVERYWHERE, SpeedChange
+from bench.compare.speed import EVERYWHERE, MARGIN, SpeedChange
 from bench.quality.verdict import TaskComparison
 
 
@@ -36,6 +36,8 @@ def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[s
         return f"faster and, on the same hardware, cheaper per token: {said}", ("faster", "cheaper")
     if rate.verdict == "slower":
         return f"slower and, on the same hardware, dearer per token: {said}", ("slower", "dearer")
+    if rate.verdict == "equivalent":
+        return f"the same speed (within {MARGIN:.0%}): {said}", ("speed_equivalent",)
     return f"no difference of speed shown: {said}", ("speed_same",)
 
 

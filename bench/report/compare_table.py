@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from bench.compare.compare import Comparison, Row
 from bench.compare.gate import Gate
-from bench.compare.speed import EVERYWHERE, SpeedChange
+from bench.compare.speed import EVERYWHERE, MARGIN, SpeedChange
 from bench.compare.words import p_text, percent
 from bench.metrics import Metric
 from bench.quality.verdict import TaskComparison
@@ -83,7 +83,7 @@ def _usd(bounds: tuple[float, float] | None) -> str:
 
 def _speed(c: Comparison) -> Grid:
     return Grid(
-        title="speed: variant ÷ baseline, all loads",
+        title=f"speed: variant ÷ baseline, all loads; equivalent within {MARGIN:.0%}",
         columns=(column("variant"), column("metric"),
                  *numbers("change", "95 % interval", "pairs", "p", "p (Holm)"), column("verdict")),
         rows=tuple(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from gate_support import measured, point, variant
 
 from bench.compare.compare import compare
-from bench.compare.speed import changes, corrected, paired_t_p, ratio_interval
+from bench.compare.speed import EVERYWHERE, changes, corrected, paired_t_p, ratio_interval
+from bench.compare.words import words_of
 
 
 def test_three_pairs_by_hand() -> None:
@@ -59,6 +61,34 @@ def test_variants_beside_each_other_need_a_smaller_p() -> None:
         assert overall.p_holm == pytest.approx(min(1.0, variants * overall.p))
         assert overall.verdict == verdict
         assert at_load.p_holm == at_load.p
+
+
+def test_a_change_within_the_margin_is_none() -> None:
+    """0.1 % faster in every repeat is beyond chance (p = .0002), and too little to be one; 1.3 %
+    with an interval that reaches below 1 % is a change."""
+    base = rates(100, 100, 100, 100)
+    small, *_ = changes(base, rates(100.1, 100.11, 100.09, 100.1))
+    assert small.p is not None
+    assert small.p < 0.001
+    assert small.verdict == "equivalent"
+    text, codes = words_of([small], [], measured=True)
+    assert text.startswith("the same speed (within 1%): output tokens/s +0.1%")
+    assert codes[0] == "speed_equivalent"
+    across, *_ = changes(base, rates(100.9, 101.5, 101.3, 101.5))
+    assert across.verdict == "faster"
+
+
+def test_the_metrics_of_one_variant_are_corrected_together() -> None:
+    """p = .001, .03, .04 and .2: times 4, 3, 2 and 1 (Holm), never falling."""
+    found = [
+        replace(c, metric=name, p=p, p_holm=p)
+        for name, p in (("a", 0.001), ("b", 0.03), ("c", 0.04), ("d", 0.2))
+        for c in changes(rates(100, 100, 100), rates(120, 130, 140))
+        if c.load == EVERYWHERE
+    ]
+    (row,) = corrected([found])
+    assert [c.p_holm for c in row] == pytest.approx([0.004, 0.09, 0.09, 0.2])
+    assert [c.verdict for c in row] == ["faster", *["no_difference_shown"] * 3]
 
 
 @pytest.mark.parametrize(("rounds", "said"), [(1, True), (2, False)])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.compare.compare import Comparison, Row
-from bench.compare.speed import EVERYWHERE
+from bench.compare.speed import EVERYWHERE, MARGIN
 from bench.compare.words import p_text, percent
 from bench.quality.verdict import TaskComparison
 from bench.record import P_RIGHT, QualityResult, TaskScore
@@ -231,7 +231,8 @@ def _changes(c: Comparison) -> Table:
                 )
             )
     columns = ("variant", "metric", "change", "95 % interval", "pairs", "p (Holm)", "verdict")
-    return Table(caption="Speed over all loads: variant ÷ baseline − 1, paired over repeats",
+    return Table(caption="Speed over all loads: variant ÷ baseline − 1, paired over repeats; "
+                 f"equivalent within {MARGIN:.0%}",
                  columns=columns, rows=rows, left=(0, 1, 6))  # fmt: skip
 
 
