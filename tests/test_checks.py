@@ -252,6 +252,38 @@ def test_tokens_of_a_late_read_are_spread_back() -> None:
     assert as_spread(whole_parts([prompt], SLO, 0)[0]) is None
 
 
+def test_fast_tokens_of_a_late_read_are_found_by_a_quarter_of_their_gap() -> None:
+    """Gaps of 0.2 ms, and a client that was away while a hundred came: the last of them came just
+    0.1 ms before it looked, the first 20 ms before."""
+    first = [100 + 0.2 * k for k in range(50)]
+    shots = [
+        Shot(sent=0, chunks=first, end=120),
+        Shot(sent=200, chunks=[320.0] * 101, end=321),
+    ]
+    late_ms = np.concatenate([np.zeros(50), np.full(101, 0.1)])
+    data = replace(point(shots), chunk_delay_ns=(late_ms * 1e6).astype(np.int64))
+    spread = as_spread(whole_parts([data], SLO, 0)[0])
+    assert spread is not None
+    assert spread.data.chunk_ns[50] / 1e6 == pytest.approx(300.0)
+
+
+def test_a_server_that_falls_behind_half_way_is_unsteady() -> None:
+    """Arrivals every 50 ms, answered in 40 ms; from the middle on one takes 80 ms of a server that
+    does one at a time: the queue grows, and its output rate falls by a third."""
+    repeats = []
+    for repeat in range(3):
+        shots, free = [], 0.0
+        for i in range(240):
+            begun = max(50.0 * i, free)
+            free = begun + (40 if i < 120 else 80)
+            chunks = [begun + (free - begun) * (k + 1) / 8 for k in range(8)]
+            shots.append(Shot(scheduled=50.0 * i, sent=50.0 * i, chunks=chunks, end=free))
+        repeats.append(point(shots, rate_per_s=20.0, repeat=repeat))
+    found = checked(repeats)
+    assert found["steady_state"].severity == "fail"
+    assert found["overload"].severity == "warn"
+
+
 def test_another_generator_is_not_vouched_for() -> None:
     bare = [replace(d, workers=()) for d in sound()]
     found = checked(bare)

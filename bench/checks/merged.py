@@ -10,8 +10,9 @@ from bench.metrics import Steady
 from bench.record import Int64
 
 LATE_NS = 250_000
-"""A read this long after its last packet came late. Tokens that share a read taken up at once were
-bundled by the server, and their common stamp is right."""
+"""A read this long after its last packet came late, or a quarter of the usual gap where that is
+less: a client that was away sees the last of many fast tokens soon after it came. Tokens that share
+a read taken up at once were bundled by the server, and their common stamp is right."""
 
 
 def as_spread(part: Steady) -> Steady | None:
@@ -30,11 +31,11 @@ def as_spread(part: Steady) -> Steady | None:
     begins[requests["first_chunk"][requests["chunks"] > 0]] = True
     starts = np.flatnonzero(begins | np.diff(stamps, prepend=stamps[0] - 1).astype(bool))
     size = np.diff(starts, append=len(stamps))
-    late = (size > 1) & (data.chunk_delay_ns[starts] > LATE_NS)
-    if not late.any():
-        return None
     alone = np.flatnonzero(~begins[starts] & (size == 1))
     usual_ns = np.median(stamps[starts[alone]] - stamps[starts[alone] - 1]) if len(alone) else 0
+    late = (size > 1) & (data.chunk_delay_ns[starts] > min(LATE_NS, usual_ns / 4))
+    if not late.any():
+        return None
     gap_ns = np.where(begins[starts], usual_ns, (stamps[starts] - stamps[starts - 1]) / size)
     of_read = np.repeat(np.arange(len(starts)), size)
     still_to_come = size[of_read] - 1 - (np.arange(len(stamps)) - starts[of_read])

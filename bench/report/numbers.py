@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bench.metrics import PointMeasurement
+from bench.record import Run
 
 _SCALES = ((1e11, 1e9, " G"), (1e8, 1e6, " M"), (1e5, 1e3, " k"))
 """From where on, by what, and the prefix: five digits before the point are read at a glance."""
@@ -56,6 +57,13 @@ def with_interval(value: float, low: float | None, high: float | None) -> str:
     by, prefix = scale(value)
     places = min(max(0, 1 - math.floor(math.log10(half / by))), 3)
     return f"{value / by:,.{places}f} ± {half / by:,.{places}f}{prefix}"
+
+
+def host_cores(run: Run) -> str:
+    """The host's cores in words, and how many of them the engine did not have."""
+    own = len((run.server or {}).get("client_cores", ()))
+    kept = f" ({own} for the load client alone)" if own else ""
+    return f"{run.provenance.get('host_cpu_count')} cores{kept}"
 
 
 def load_words(point: PointMeasurement) -> str:

@@ -13,7 +13,7 @@ from bench.fit.compare import FitError
 from bench.metrics import Measurement, Metric, PointMeasurement
 from bench.record import Run
 from bench.report.grid import Grid, column, numbers, print_grid
-from bench.report.numbers import amount, load_words, quantity, with_interval
+from bench.report.numbers import amount, host_cores, load_words, quantity, with_interval
 from bench.report.power_table import print_power
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
@@ -92,7 +92,7 @@ def _title(run: Run) -> str:
 def _conditions(run: Run) -> str:
     w = run.spec.workload
     host = f"{run.provenance.get('host_cpu') or 'unknown CPU'}, "
-    host += f"{run.provenance.get('host_cpu_count')} cores"
+    host += host_cores(run)
     lengths = [v if isinstance(v, int) else v.dist for v in (w.input_tokens, w.output_tokens)]
     return (
         f"{w.name}: {lengths[0]} tokens in, {lengths[1]} out · {run.spec.load.repeats} repeats · "

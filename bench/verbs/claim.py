@@ -200,9 +200,16 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "concurrency": p.point.concurrency,
         "rate_per_s": p.point.rate_per_s,
         "host_cpu": run.provenance.get("host_cpu"),
-        "host_cpu_count": run.provenance.get("host_cpu_count"),
+        "host_cpu_count": _engine_cores(run),
         "speculative": any("speculative" in str(a) for a in engine_args),
     }
+
+
+def _engine_cores(run: Run) -> int | None:
+    """The host's cores less those that the client had to itself: a claim about a host is not to be
+    refuted by an engine on a part of it."""
+    count = run.provenance.get("host_cpu_count")
+    return None if count is None else count - len((run.server or {}).get("client_cores", ()))
 
 
 # ----------------------------------------------------------------------- measure

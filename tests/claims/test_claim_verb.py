@@ -154,7 +154,21 @@ def test_measure_runs_once_under_the_claims_own_conditions(
     (overrides,) = asked  # true and tripled share it; the others need none
     assert {"model=tiny", "quant=none", "gpu=cpu", "gpus=0", "engine=vllm", "load=closed",
             "workload.input_tokens=64", "workload.output_tokens=64",
-            "load.concurrency=[8]"} < set(overrides)  # fmt: skip
+            "load.concurrency=[8]", "load.own_cores=0"} < set(overrides)  # fmt: skip
+
+
+def test_a_host_is_not_refuted_by_an_engine_on_a_part_of_it(
+    exact_run: Run, four: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The client had a core to itself: the engine's were fewer than the claim's."""
+    assert exact_run.server is not None
+    server = {**exact_run.server, "client_cores": [HERE["host_cpu_count"] - 1]}
+    stored(replace(exact_run, server=server), tmp_path / "results")
+    found = verdicts(capsys, four, tmp_path / "results")
+    assert [v["verdict"] for v in found] == ["untested", "untested", *FOUR[2:]]
+    evidence = " ".join(found[0]["checks"][-1]["evidence"])
+    count = HERE["host_cpu_count"]
+    assert f"host_cpu_count {count} ≠ {count - 1}" in evidence
 
 
 def test_a_run_that_failed_or_is_half_written_is_no_evidence(
@@ -217,7 +231,7 @@ def test_the_command_on_all_claims_needs_no_torch() -> None:
 def test_measured_for_real_from_the_command_line(tmp_path: Path) -> None:
     """A server of known timing: 8 in flight, 5 ms + 63 x 0.5 ms each, are 14,027 tokens/s.
 
-    The client has a core of its own, so 95 % of that is reached; three times never is.
+    95 % of that is reached where nothing else runs; three times that never is.
     """
     known = {"engine": "truth", "engine_version": __version__}
     names = [claim_file(tmp_path, name, value, "at_least", **known)

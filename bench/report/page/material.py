@@ -9,7 +9,7 @@ from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
 from bench.metrics import Metric, PointMeasurement
-from bench.report.numbers import with_interval
+from bench.report.numbers import host_cores, with_interval
 from bench.spec import SloSpec
 from bench.tco.answer import TcoAnswer
 from bench.tco.of_run import slo_met
@@ -51,7 +51,7 @@ def hardware(one: Measured) -> str:
     host = one.run.provenance
     if not host.get("host_cpu"):
         return "a host that is not known, no GPU"
-    return f"{host['host_cpu']}, {host.get('host_cpu_count')} cores, no GPU"
+    return f"{host['host_cpu']}, {host_cores(one.run)}, no GPU"
 
 
 def engine(one: Measured) -> str:
