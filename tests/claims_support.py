@@ -79,7 +79,13 @@ def point(
     return Point(
         run="run-1 c8",
         valid=valid,
-        conditions={**have, "rate_per_s": None, "speculative": False, **conditions},
+        conditions={
+            **have,
+            "rate_per_s": None,
+            "speculative": False,
+            "engine_cores": 2,
+            **conditions,
+        },
         metrics={"output_tokens_per_s": (middle if valid else None, low, high, "tokens/s")},
     )
 

@@ -80,7 +80,7 @@ def _load(c: Conditions) -> list[str]:
         for key in ("input_tokens", "output_tokens")
     ]
     if c.gpu == "cpu":
-        words.append("load.own_cores=0")  # the claim is about all of the host's cores
+        words.append(f"load.own_cores={c.own_cores}")
     if c.rate_per_s is not None:
         return [*words, "load=open", f"load.rate_per_s=[{c.rate_per_s:g}]"]
     return [*words, "load=closed", f"load.concurrency=[{c.concurrency or '<concurrency>'}]"]

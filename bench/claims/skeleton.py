@@ -38,6 +38,7 @@ says:
     gpu_memory_gb: null     # where the GPU's name alone does not tell its size
     host_cpu: null          # with gpu: cpu, the processor's name as in /proc/cpuinfo
     host_cpu_count: null    # with gpu: cpu, its logical cores
+    engine_cores: null      # those of them that the engine had, if not all
   metric: null              # output_tokens_per_s, output_tokens_per_s_per_user, ttft_p99_ms, ...
   definition: null          # what the source says it measures, in its own words
   stated: null              # {{value: 50, high: null, unit: tokens/s, relation: about,

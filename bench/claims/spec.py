@@ -53,7 +53,8 @@ class Conditions:
     `quant` is a name of conf/quant, or the source's word. `gpu` and `form_factor` together name
     an entry of conf/gpu (h100 and sxm: h100-sxm). `architecture` names a model of conf/model with
     the same shape, for the bounds, where the model itself has no entry. A host without GPU is
-    `gpu: cpu` and needs `host_cpu` and `host_cpu_count`.
+    `gpu: cpu` and needs `host_cpu` and `host_cpu_count`; `engine_cores` of them are the engine's,
+    all where that is unsaid, and the others the load client's.
     """
 
     model: str | None
@@ -75,12 +76,21 @@ class Conditions:
     gpu_memory_gb: float | None = None
     host_cpu: str | None = None
     host_cpu_count: int | None = None
+    engine_cores: int | None = None
 
     def __post_init__(self) -> None:
         for key in ("input_tokens", "output_tokens", "concurrency", "context_tokens"):
             value = getattr(self, key)
             _require(value is None or value >= 1, f"{key} must be at least 1")
         _require(self.gpus is None or self.gpus >= 0, "gpus must be at least 0")
+        engine, host = self.engine_cores, self.host_cpu_count
+        _require(engine is None or (host is not None and 1 <= engine <= host),
+                 "engine_cores must be between 1 and host_cpu_count")  # fmt: skip
+
+    @property
+    def own_cores(self) -> int:
+        """The host's cores that the load client has to itself."""
+        return (self.host_cpu_count or 0) - (self.engine_cores or self.host_cpu_count or 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -200,7 +200,8 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "concurrency": p.point.concurrency,
         "rate_per_s": p.point.rate_per_s,
         "host_cpu": run.provenance.get("host_cpu"),
-        "host_cpu_count": _engine_cores(run),
+        "host_cpu_count": run.provenance.get("host_cpu_count"),
+        "engine_cores": _engine_cores(run),
         "speculative": any("speculative" in str(a) for a in engine_args),
     }
 

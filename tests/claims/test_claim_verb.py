@@ -168,7 +168,7 @@ def test_a_host_is_not_refuted_by_an_engine_on_a_part_of_it(
     assert [v["verdict"] for v in found] == ["untested", "untested", *FOUR[2:]]
     evidence = " ".join(found[0]["checks"][-1]["evidence"])
     count = HERE["host_cpu_count"]
-    assert f"host_cpu_count {count} ≠ {count - 1}" in evidence
+    assert f"engine_cores {count} ≠ {count - 1}" in evidence
 
 
 def test_a_run_that_failed_or_is_half_written_is_no_evidence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from claims_support import conf_sources, point, serving, with_points
 
 from bench.claims.assess import assess
 from bench.claims.measured import differences, missing
+from bench.claims.settle import run_overrides
 from bench.claims.spec import Claim, Serving, Stated
 from bench.claims.verdict import agrees, from_interval
 
@@ -92,6 +94,7 @@ def test_runs_that_contradict_each_other_decide_nothing() -> None:
         {"concurrency": 16}, {"input_tokens": 128}, {"output_tokens": 65}, {"quant": "awq"},
         {"gpu": "h100-sxm"}, {"gpus": 1}, {"engine_version": "1.1"}, {"engine": "truth"},
         {"host_cpu": "another CPU"}, {"host_cpu_count": 4}, {"model": "glm-4.7"},
+        {"engine_cores": 1},
         {"engine_version": None}, {"concurrency": None, "rate_per_s": 8.0},
     ],
 )  # fmt: skip
@@ -99,6 +102,17 @@ def test_one_differing_condition_is_enough(changed: dict[str, Any]) -> None:
     found, runs = runs_check(serving(), point(95, 105, **changed))
     assert found.verdict == "untested"
     assert runs.evidence[0] == "no stored run under these conditions"
+
+
+def test_a_claim_about_a_part_of_the_cores_is_measured_on_as_many() -> None:
+    """One of two for the engine: the other is the client's, in the run and in the command."""
+    said = serving(engine_cores=1)
+    assert isinstance(said.says, Serving)
+    assert runs_check(said, point(95, 105, engine_cores=1))[0].verdict == "confirmed"
+    assert runs_check(said, point(95, 105))[0].verdict == "untested"
+    assert "load.own_cores=1" in run_overrides(said.says.conditions, conf_sources())
+    with pytest.raises(ValueError, match="engine_cores must be between 1 and host_cpu_count"):
+        replace(said.says.conditions, engine_cores=3)
 
 
 def test_the_nearest_run_and_its_differences_are_shown() -> None:
