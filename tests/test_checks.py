@@ -11,7 +11,7 @@ import pytest
 from point_support import Shot, even, point
 
 from bench.checks import certificate
-from bench.checks.merged import as_spread
+from bench.checks.restamped import as_spread
 from bench.finding import Finding
 from bench.metrics import measure_all, steady_parts, whole_parts
 from bench.record import PointData, WorkerReport
@@ -118,7 +118,7 @@ FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
      lambda: sound(worker=replace(BUSY, cpu_s=1, run_delay_s=0.06, wakeups=10)), {}),
     ("client_bound", "fail", lambda: seen_late(10.0), {}),
     ("client_bound", "pass", lambda: seen_late(1.0), {}),
-    ("client_bound", "pass", lambda: seen_late(3.0, every=2), {}),
+    ("client_bound", "fail", lambda: seen_late(3.0, every=2), {}),
     ("client_bound", "fail", lambda: merged(late_ms=3.0), {}),
     ("client_bound", "pass", lambda: merged(late_ms=0.2), {}),
     ("client_bound", "warn", lambda: in_company(waited_s=0.06), {}),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from bench.calibration import ERROR_SHARE, JUDGED, tolerated_ms, too_large
-from bench.checks.merged import as_spread
+from bench.checks.restamped import as_seen, as_spread
 from bench.finding import Finding, Severity, finding
 from bench.metrics import METRICS, Metric, Steady
 from bench.record import PointData, WorkerReport
@@ -69,16 +69,20 @@ def _lateness(
     if idle > ERROR_SHARE:
         text = f"client-bound: {seen}; that left its slots idle for {idle:.1%} of the time"
         return finding("client_bound", "fail", f"{text}, limit 5 %; {_REMEDY}", idle, "1")
-    errors = merging_errors(parts) | ({} if held_back else sending_errors(parts, metrics))
-    for name, error_ms in errors.items():
-        limit_ms = _limit_ms(metrics, name)
-        if limit_ms is not None and error_ms > limit_ms:
-            text = (
-                f"client-bound: {seen}; {name} is off by about {error_ms:.2f} ms, "
-                f"limit {limit_ms:.2f} ms; {_REMEDY}"
-            )
-            return finding("client_bound", "fail", text, error_ms, "ms")
-    worst = max(errors.values(), default=0.0)
+    merged = moved(parts, as_spread) | ({} if held_back else sending_errors(parts, metrics))
+    for errors, off in (
+        (merged, "is off by about"),
+        (moved(parts, as_seen), "by its own clock would have been off by"),
+    ):
+        for name, error_ms in errors.items():
+            limit_ms = _limit_ms(metrics, name)
+            if limit_ms is not None and error_ms > limit_ms:
+                text = (
+                    f"client-bound: {seen}; {name} {off} {error_ms:.2f} ms, "
+                    f"limit {limit_ms:.2f} ms; {_REMEDY}"
+                )
+                return finding("client_bound", "fail", text, error_ms, "ms")
+    worst = max(merged.values(), default=0.0)
     text = f"{seen}; by the kernel's stamps no latency is off by more than {worst:.2f} ms"
     waited = waiting_share(workers)
     if waited is not None and waited > _WAITED_LIMIT:
@@ -107,16 +111,18 @@ def idle_share(parts: Sequence[Steady]) -> float:
     return waited_ms / (waited_ms + busy_ms) if busy_ms else 0.0
 
 
-def merging_errors(parts: Sequence[Steady]) -> dict[str, float]:
-    """By how much late reads of several tokens moved TTFT and ITL: ms, absolute, mean of repeats"""
+def moved(
+    parts: Sequence[Steady], restamped: Callable[[Steady], Steady | None]
+) -> dict[str, float]:
+    """By how much other stamps move TTFT and ITL: ms, absolute, mean over the repeats."""
     found = dict.fromkeys(JUDGED, 0.0)
     judged = [d for d in METRICS if d.name in JUDGED]
     for part in parts:
-        spread = as_spread(part)
-        if spread is None:
+        other = restamped(part)
+        if other is None:
             continue
         for d in judged:
-            reported, estimated = d.series(part), d.series(spread)
+            reported, estimated = d.series(part), d.series(other)
             if len(reported) and len(estimated):
                 error_ms = abs(d.reduce(estimated) - d.reduce(reported))
                 found[d.name] += error_ms / len(parts)

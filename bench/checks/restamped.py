@@ -1,4 +1,4 @@
-"""What the kernel's stamps can't tell: tokens that one late read took up together."""
+"""The same load point with other stamps: as the client saw it, and without late reads' bundles."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ LATE_NS = 250_000
 """A read this long after its last packet came late, or a quarter of the usual gap where that is
 less: a client that was away sees the last of many fast tokens soon after it came. Tokens that share
 a read taken up at once were bundled by the server, and their common stamp is right."""
+
+
+def as_seen(part: Steady) -> Steady | None:
+    """The load point as it would read by the client's own stamps; None where the kernel gave none.
+
+    The results rest on the kernel's. A client that looks late none the less sends late and takes
+    up tokens together, so it is held to what its own stamps would have said.
+    """
+    data = part.data
+    if data.chunk_delay_ns is None:
+        return None
+    return replace(part, data=replace(data, chunk_ns=data.chunk_ns + data.chunk_delay_ns))
 
 
 def as_spread(part: Steady) -> Steady | None:
