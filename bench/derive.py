@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from bench.calibration import at_load
-from bench.checks import certificate
-from bench.codec import decode
-from bench.finding import Finding, is_valid
-from bench.fit.compare import FitError, MeasuredMemory, compare_fit
+from bench.fit.against_measured import MeasuredMemory, compare_fit
 from bench.fit.report import FitReport
 from bench.fit.utilised import against_hardware
-from bench.metrics import (
+from bench.load.search import search_findings
+from bench.measure.checks import certificate
+from bench.measure.client_error import at_load
+from bench.measure.metrics import (
     Measurement,
     PointMeasurement,
     measure_all,
@@ -22,8 +21,10 @@ from bench.metrics import (
 from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.quality.trust import quality_findings
-from bench.record import PointData, Run
-from bench.search import search_findings
+from bench.values.codec import decode
+from bench.values.finding import Finding, is_valid
+from bench.values.fit_error import FitError
+from bench.values.record import PointData, Run
 
 _ON_A_HOST = "private memory of the engine's processes, after the load"
 _ON_GPUS = "rise of used memory per GPU, from before the launch to readiness"

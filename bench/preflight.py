@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.catalogue import Catalogue, match_gpu
-from bench.cores import available
+from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
 from bench.engines.vllm import default_dtype
-from bench.errors import InputError
 from bench.evaluators.lm_eval import check as check_quality
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
@@ -17,11 +15,13 @@ from bench.fit.fit import fit, suggested_max_model_len, with_alternatives
 from bench.fit.headroom import is_cpu
 from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
+from bench.load.plan import check_workload
 from bench.meters.gpus import GpuList, host_memory_bytes, list_gpus
-from bench.model_config import hub_config, read_config
-from bench.plan import check_workload
-from bench.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
-from bench.weights import resolve_weights
+from bench.models.model_config import hub_config, read_config
+from bench.models.weights import resolve_weights
+from bench.values.cores import available
+from bench.values.errors import InputError
+from bench.values.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
 
 
 def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, Any] | None]:

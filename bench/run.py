@@ -8,25 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import provenance
-from bench.calibrate import calibrate
-from bench.calibration import known, shape_of, too_large
-from bench.catalogue import Catalogue
-from bench.checkpoints import in_hub_cache
-from bench.codec import encode
+from bench.config.catalogue import Catalogue
 from bench.derive import derive
-from bench.drive import measure_load
-from bench.engine_log import parse_engine_log
 from bench.engines import load_engine
-from bench.errors import BenchError, StoreError
+from bench.engines.log import parse_engine_log
 from bench.evaluators import lm_eval
+from bench.host import provenance
+from bench.load.calibrate import calibrate
+from bench.load.drive import measure_load
+from bench.measure.client_error import known, shape_of, too_large
 from bench.meters import process_memory
 from bench.meters.engine_watch import watch_engine, with_gauges
 from bench.meters.watch import Watch, watch
+from bench.models.checkpoints import in_hub_cache
+from bench.models.weights import resolve_weights
 from bench.preflight import preflight
-from bench.record import QualityResult, Run
-from bench.server import ProgressCallback, Server
-from bench.spec import RunSpec
 from bench.store import (
     create_run_dir,
     discard_run,
@@ -35,7 +31,11 @@ from bench.store import (
     save_quality_items,
     save_run,
 )
-from bench.weights import resolve_weights
+from bench.values.codec import encode
+from bench.values.errors import BenchError, StoreError
+from bench.values.record import QualityResult, Run
+from bench.values.server import ProgressCallback, Server
+from bench.values.spec import RunSpec
 
 
 def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> Run:

@@ -23,11 +23,18 @@ from typing import Any, overload
 
 import numpy as np
 
-from bench.codec import decode, encode
-from bench.errors import InputError, StoreError, nearest
-from bench.record import REQUEST_COLUMNS, LoadPoint, PointData, QualityItem, Run, WorkerReport
-from bench.spec import RunSpec
-from bench.trace import Trace, parse
+from bench.values.codec import decode, encode
+from bench.values.errors import InputError, StoreError, nearest
+from bench.values.record import (
+    REQUEST_COLUMNS,
+    LoadPoint,
+    PointData,
+    QualityItem,
+    Run,
+    WorkerReport,
+)
+from bench.values.spec import RunSpec
+from bench.values.telemetry import Trace, parse
 
 SCHEMA_VERSION = 1
 _ROWS = 2**26

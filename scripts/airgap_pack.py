@@ -123,8 +123,11 @@ def own_wheel(folder: Path) -> Path:
         old.unlink()
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"this project's wheel cannot be built: {done.stderr.strip()[-300:]}")
     return next(folder.glob("selfhost_bench-*.whl"))
@@ -209,9 +212,14 @@ def _blocks(files: Sequence[Path], size: int) -> Iterator[bytes]:
 
 
 def write_pack(
-    files: Sequence[Path], out: Path, *, python: str, slice_bytes: int, pins: Pins,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    python: str,
+    slice_bytes: int,
+    pins: Pins,
     left_out: Sequence[str] = (),
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Slices, manifest and installer of these wheels in `out`; the manifest."""
     manifest = {
         "format": FORMAT,
@@ -252,9 +260,13 @@ def main(argv: list[str] | None = None) -> int:
     # What changes most comes last, so that a change of this project changes the last slice alone.
     wheels = [*sorted(wheels, key=lambda w: -w.stat().st_size), own_wheel(work)]
     manifest = write_pack(
-        wheels, given.out, python=given.python, slice_bytes=round(given.slice_mib * 2**20),
-        pins=pins, left_out=patterns,
-    )  # fmt: skip
+        wheels,
+        given.out,
+        python=given.python,
+        slice_bytes=round(given.slice_mib * 2**20),
+        pins=pins,
+        left_out=patterns,
+    )
     total = sum(p["bytes"] for p in manifest["slices"]) / 2**20
     print(f"{len(wheels)} wheels, {total:.1f} MiB, {len(manifest['slices'])} slices in {given.out}")
     return 0

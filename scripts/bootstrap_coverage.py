@@ -18,9 +18,13 @@ from bench.quality.paired import bootstrap, mcnemar_p, recovery_interval, tango_
 
 # (items, share lost, share won): from no effect to the 3-bit control of a tiny model.
 BINARY = (
-    (100, 0.02, 0.02), (480, 0.01, 0.01), (960, 0.002, 0.002), (960, 0.01, 0.005),
-    (960, 0.021, 0.004), (5000, 0.03, 0.02),
-)  # fmt: skip
+    (100, 0.02, 0.02),
+    (480, 0.01, 0.01),
+    (960, 0.002, 0.002),
+    (960, 0.01, 0.005),
+    (960, 0.021, 0.004),
+    (5000, 0.03, 0.02),
+)
 # (items, share right in both, lost, won): what the uncertainty of the baseline does to a ratio.
 RECOVERY = ((960, 0.93, 0.021, 0.004), (200, 0.30, 0.20, 0.05), (100, 0.10, 0.20, 0.10))
 GRADED = ((30, 0.1), (60, 0.1), (400, 0.1), (400, 1.0))

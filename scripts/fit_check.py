@@ -13,12 +13,13 @@ import urllib.request
 from pathlib import Path
 
 from bench.engines.vllm import VllmEngine
-from bench.fit.compare import FitError, MeasuredMemory, compare_fit
+from bench.fit.against_measured import MeasuredMemory, compare_fit
 from bench.fit.fit import fit
 from bench.meters.process_memory import GIB, private_gib
-from bench.model_config import read_config
-from bench.server import Progress, Server
-from bench.spec import (
+from bench.models.model_config import read_config
+from bench.values.fit_error import FitError
+from bench.values.server import Progress, Server
+from bench.values.spec import (
     GpuSpec,
     Licence,
     LoadSpec,

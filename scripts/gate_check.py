@@ -21,7 +21,7 @@ from bench.compare.compare import compare
 from bench.compare.condition import parse
 from bench.compare.gate import judge
 from bench.compare.variant import Measured, apart
-from bench.compose import catalogue, compose, run_spec
+from bench.config.compose import catalogue, compose, run_spec
 from bench.derive import derive
 from bench.run import execute
 
@@ -55,12 +55,21 @@ def measure(itl_ms: float, repeats: int, results: str) -> Measured:
     """One run of the truth server: 8 in flight, 100 ms to the first of 64 tokens."""
     spec = run_spec(
         compose(
-            ["engine=truth", f"engine.itl_ms={itl_ms}", "engine.ttft_ms=100", "load=closed",
-             "load.concurrency=[8]", f"load.repeats={repeats}", "load.duration_s=2",
-             "load.calibrate=false", "workload=chat-short", f"results_dir={results}"]
+            [
+                "engine=truth",
+                f"engine.itl_ms={itl_ms}",
+                "engine.ttft_ms=100",
+                "load=closed",
+                "load.concurrency=[8]",
+                f"load.repeats={repeats}",
+                "load.duration_s=2",
+                "load.calibrate=false",
+                "workload=chat-short",
+                f"results_dir={results}",
+            ]
         ),
         detect_gpus=False,
-    )  # fmt: skip
+    )
     run = execute(spec, catalogue(()), lambda _: None)
     return Measured(run=replace(run, points=()), measurement=derive(run))
 

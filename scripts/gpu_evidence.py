@@ -28,14 +28,14 @@ from typing import Any, Literal
 
 from gpu_steps import ROOT, Step, gpu_steps, rehearsal_steps
 
-from bench.codec import encode
-from bench.compose import compose, run_spec
+from bench.compare.gpu_time import EXIT_CODES
+from bench.config.compose import compose, run_spec
 from bench.derive import derive
 from bench.engines.guard import GuardedProcess
-from bench.errors import BenchError
-from bench.evidence import EXIT_CODES
 from bench.meters.gpus import list_gpus
 from bench.store import list_runs, load_run
+from bench.values.codec import encode
+from bench.values.errors import BenchError
 
 CARRY_BYTES = 15 * 2**20
 LIMIT_S = 560.0
@@ -52,11 +52,14 @@ def predict(out: Path) -> dict[str, Any]:
             "valid": measured.valid,
             "fit_errors": encode(measured.fit_errors),
             "points": {
-                p.point.label: {n: encode(p.metrics[n]) for n in (
-                    "output_tokens_per_s", "mbu", "mfu", "ceiling_tokens_per_s") if n in p.metrics}
+                p.point.label: {
+                    n: encode(p.metrics[n])
+                    for n in ("output_tokens_per_s", "mbu", "mfu", "ceiling_tokens_per_s")
+                    if n in p.metrics
+                }
                 for p in measured.points
             },
-        }  # fmt: skip
+        }
     return found
 
 
@@ -73,8 +76,10 @@ def perform(step: Step, out: Path, limit_s: float, *, rehearse: bool = False) ->
     put_aside(folder, step.name)
     stored = set(list_runs(str(out / "results")))
     began = time.monotonic()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}  # fmt: skip
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
     log = folder / f"{step.name}.log"
     log.write_text("")
     code: int | None = None
@@ -91,8 +96,15 @@ def perform(step: Step, out: Path, limit_s: float, *, rehearse: bool = False) ->
     status: Status = "timeout" if code is None else "failed" if answer is None else "done"
     if answer == "unclear" and not rehearse:
         status = "unclear"
-    note = {"status": status, "answer": answer, "withheld": why, "exit": code, "took_s": took_s,
-            "estimate_s": step.estimate_s, "command": list(step.command)}  # fmt: skip
+    note = {
+        "status": status,
+        "answer": answer,
+        "withheld": why,
+        "exit": code,
+        "took_s": took_s,
+        "estimate_s": step.estimate_s,
+        "command": list(step.command),
+    }
     part = folder / f"{step.name}.part"
     part.write_text(json.dumps(note, indent=1) + "\n")
     part.replace(folder / f"{step.name}.json")
@@ -122,8 +134,10 @@ def withheld(runs: Iterable[Path]) -> list[str]:
         places = [("", measured.findings), *((p.point.label, p.findings) for p in measured.points)]
         found += [
             f"{path.name} {label}: {f.code}".replace(" :", ":")
-            for label, findings in places for f in findings if f.severity == "fail"
-        ]  # fmt: skip
+            for label, findings in places
+            for f in findings
+            if f.severity == "fail"
+        ]
     return found
 
 
@@ -168,8 +182,10 @@ def show(steps: Sequence[Step], out: Path) -> None:
     for step in steps:
         state = state_of(out, step)
         total += state.get("took_s", step.estimate_s)
-        print(f"{step.name:24} {state.get('status', '–'):8} {step.estimate_s:5.0f} s expected, "
-              f"{total / 60:5.1f} min in all")  # fmt: skip
+        print(
+            f"{step.name:24} {state.get('status', '–'):8} {step.estimate_s:5.0f} s expected, "
+            f"{total / 60:5.1f} min in all"
+        )
 
 
 def detected() -> str:
@@ -182,9 +198,14 @@ def detected() -> str:
 
 
 def go(
-    steps: Sequence[Step], out: Path, limit_s: float, step_s: float, *, retry: bool = False,
+    steps: Sequence[Step],
+    out: Path,
+    limit_s: float,
+    step_s: float,
+    *,
+    retry: bool = False,
     rehearse: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Run what is not done and fits into the time left; 0 when all is done."""
     began, left = time.monotonic(), 0
     for step in steps:
@@ -216,8 +237,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--only")
     parser.add_argument("--from", dest="since")
-    parser.add_argument("--limit-s", type=float, help=f"time of this call: {LIMIT_S:g}; "
-                        "a rehearsal has no limit")  # fmt: skip
+    parser.add_argument(
+        "--limit-s", type=float, help=f"time of this call: {LIMIT_S:g}; a rehearsal has no limit"
+    )
     parser.add_argument("--step-s", type=float, default=470.0, help="time of one step")
     parser.add_argument("--gpu", help="plan for this one instead of the one here")
     parser.add_argument("--checkpoints", type=Path)
@@ -231,8 +253,11 @@ def main(argv: list[str] | None = None) -> int:
         (out / "prediction.json").write_text(json.dumps(predict(out), indent=1) + "\n")
         return 0
     try:
-        steps = rehearsal_steps(out, given.checkpoints) if given.rehearse else gpu_steps(
-            given.gpu or detected(), out, given.step_s, given.checkpoints)  # fmt: skip
+        steps = (
+            rehearsal_steps(out, given.checkpoints)
+            if given.rehearse
+            else gpu_steps(given.gpu or detected(), out, given.step_s, given.checkpoints)
+        )
     except BenchError as error:
         print(f"gpu_evidence: {error}", file=sys.stderr)
         return error.exit_code

@@ -25,9 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.clock import now_ns
-from bench.codec import encode
-from bench.evidence import EXIT_CODES
+from bench.compare.gpu_time import EXIT_CODES
 from bench.meters.nvml import NvmlSource
 from bench.meters.sampler import Rates, Sampling
 from bench.meters.sensors import survey
@@ -35,7 +33,9 @@ from bench.meters.source import Clock, MeterUnavailableError, MonotonicClock
 from bench.meters.synthetic import Curve, Sensors, SyntheticSource, chained, constant, square
 from bench.power.selfcheck import answers
 from bench.power.selfcheck_case import Answer, Facts, Segment
-from bench.trace import Device, Header, Kind, header_line, parse, reading_line
+from bench.values.clock import now_ns
+from bench.values.codec import encode
+from bench.values.telemetry import Device, Header, Kind, header_line, parse, reading_line
 
 LOAD = Path(__file__).with_name("selfcheck_load.py")
 IDLE_W, RESIDENT_W, BUSY_W = 70.0, 110.0, 620.0
@@ -57,8 +57,9 @@ class Timing:
     restart: float = 6.0
 
 
-REHEARSAL = Timing(idle=2.0, fast=3.0, step=1.5, warm=0.2, steady=4.0, wave=2.0, polled=3.0,
-                   round=0.6, restart=1.0)  # fmt: skip
+REHEARSAL = Timing(
+    idle=2.0, fast=3.0, step=1.5, warm=0.2, steady=4.0, wave=2.0, polled=3.0, round=0.6, restart=1.0
+)
 STEPS = 4
 ROUNDS = 6
 """With the sampler: as many as a limit of half a per cent asks for."""
@@ -69,9 +70,11 @@ class Load:
 
     def __init__(self, kind: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(LOAD), kind], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, str(LOAD), kind],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self.said = self.answer()
 
     def answer(self) -> dict[str, Any]:
@@ -126,9 +129,14 @@ class Check:
         return int(self.load.said["allocated_bytes"])
 
     def run(
-        self, name: str, load: Any, seconds: float, *, period_s: float | None = None,
+        self,
+        name: str,
+        load: Any,
+        seconds: float,
+        *,
+        period_s: float | None = None,
         how: float | None = None,
-    ) -> Segment:  # fmt: skip
+    ) -> Segment:
         """One segment: order the load, fill the trace (`how`: poll seconds; 0.5: the sampler)."""
         print(f"  {name} ({seconds:g} s)", file=sys.stderr, flush=True)
         start = now_ns() + 100_000_000
@@ -145,10 +153,16 @@ class Check:
         if self.load is not None:
             said = self.load.answer()
         segment = Segment(
-            name=name, load=load, start_ns=start, end_ns=end, period_s=period_s, polled_s=how,
-            edges_ns=tuple(said["edges_ns"]), rate_per_s=said["units"] / seconds,
+            name=name,
+            load=load,
+            start_ns=start,
+            end_ns=end,
+            period_s=period_s,
+            polled_s=how,
+            edges_ns=tuple(said["edges_ns"]),
+            rate_per_s=said["units"] / seconds,
             counter_mj=ends,
-        )  # fmt: skip
+        )
         self.segments.append(segment)
         return segment
 
@@ -218,9 +232,14 @@ def perform(check: Check, out: Path) -> Facts:
     without, with_it = in_turns(check, out)
     restart(check)
     return Facts(
-        fields=fields, memory=memory, allocated_bytes=allocated, rates_without=tuple(without),
-        rates_with=tuple(with_it), load_pids=tuple(check.pids), marks=check.marks,
-    )  # fmt: skip
+        fields=fields,
+        memory=memory,
+        allocated_bytes=allocated,
+        rates_without=tuple(without),
+        rates_with=tuple(with_it),
+        load_pids=tuple(check.pids),
+        marks=check.marks,
+    )
 
 
 @contextmanager

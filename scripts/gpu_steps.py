@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.checkpoints import RECORD, folder_of
-from bench.compose import compose, run_spec
-from bench.evidence import grouped, level
+from bench.compare.gpu_time import grouped, level
+from bench.config.compose import compose, run_spec
 from bench.fit.fit import fit
+from bench.models.checkpoints import RECORD, folder_of
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (1, 16, 64, 256)
@@ -22,13 +22,20 @@ QUICK = ("workload=chat-short", "load=closed", "load.concurrency=[16]", "load.du
 
 START_S = 100.0  # a first start of the engine: import, load, compile, capture
 SMALL, MOE, LARGE = (
-    "deepseek-r1-distill-llama-8b", "qwen3-30b-a3b", "deepseek-r1-distill-llama-70b"
-)  # fmt: skip
+    "deepseek-r1-distill-llama-8b",
+    "qwen3-30b-a3b",
+    "deepseek-r1-distill-llama-70b",
+)
 VARIANTS = (
-    ("8b-bf16", SMALL, "none"), ("8b-fp8", SMALL, "fp8"), ("8b-awq", SMALL, "awq"),
-    ("8b-gptq", SMALL, "gptq"), ("moe-bf16", MOE, "none"), ("moe-fp8", MOE, "fp8"),
-    ("70b-w4", LARGE, "gptq"), ("70b-fp8", LARGE, "fp8"),
-)  # fmt: skip
+    ("8b-bf16", SMALL, "none"),
+    ("8b-fp8", SMALL, "fp8"),
+    ("8b-awq", SMALL, "awq"),
+    ("8b-gptq", SMALL, "gptq"),
+    ("moe-bf16", MOE, "none"),
+    ("moe-fp8", MOE, "fp8"),
+    ("70b-w4", LARGE, "gptq"),
+    ("70b-fp8", LARGE, "fp8"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +60,19 @@ def script(name: str, *words: str) -> tuple[str, ...]:
 def dummy(model: str, quant: str, gpu: str) -> list[str]:
     """The words for a model of that shape with random weights on one GPU."""
     return [
-        f"model={model}", f"quant={quant}", f"gpu={gpu}", "gpus=1", "model.weights=dummy",
-        "workload=chat-1k-1k", "engine.max_model_len=4096", "load=closed", "load.calibrate=false",
-        "load.requests_per_slot=2", "load.min_requests=2", "load.warmup_requests=1",
-    ]  # fmt: skip
+        f"model={model}",
+        f"quant={quant}",
+        f"gpu={gpu}",
+        "gpus=1",
+        "model.weights=dummy",
+        "workload=chat-1k-1k",
+        "engine.max_model_len=4096",
+        "load=closed",
+        "load.calibrate=false",
+        "load.requests_per_slot=2",
+        "load.min_requests=2",
+        "load.warmup_requests=1",
+    ]
 
 
 def variant_steps(gpu: str, out: Path, limit_s: float) -> list[Step]:
@@ -73,9 +89,11 @@ def variant_steps(gpu: str, out: Path, limit_s: float) -> list[Step]:
         for part in grouped(levels, START_S, limit_s):
             chosen = [x.concurrency for x in part.levels]
             command = bench(
-                *words, f"load.concurrency={chosen}".replace(" ", ""),
-                f"load.duration_s={part.duration_s}", f"results_dir={out / 'results'}",
-            )  # fmt: skip
+                *words,
+                f"load.concurrency={chosen}".replace(" ", ""),
+                f"load.duration_s={part.duration_s}",
+                f"results_dir={out / 'results'}",
+            )
             label = "+".join(map(str, chosen))
             found.append(Step(name=f"{name}-c{label}", command=command, estimate_s=part.estimate_s))
     return found
@@ -95,12 +113,20 @@ def gpu_steps(gpu: str, out: Path, limit_s: float, checkpoints: Path | None) -> 
         "parity.py", "--out", str(out / "parity.json"), SMALL, "64", "128", "4", *words[1:]
     )
     overhead = script(
-        "sampler_overhead.py", "--out", str(out / "sampler_overhead.json"), "--requests", "64",
-        *words, "load.concurrency=[64]",
-    )  # fmt: skip
+        "sampler_overhead.py",
+        "--out",
+        str(out / "sampler_overhead.json"),
+        "--requests",
+        "64",
+        *words,
+        "load.concurrency=[64]",
+    )
     return [
-        Step(name="selfcheck", command=script("gpu_selfcheck.py", "--out", str(out / "selfcheck")),
-             estimate_s=330),
+        Step(
+            name="selfcheck",
+            command=script("gpu_selfcheck.py", "--out", str(out / "selfcheck")),
+            estimate_s=330,
+        ),
         *beside[:2],
         Step(name="parity", command=parity, estimate_s=START_S + 310),
         *beside[2:],
@@ -108,7 +134,7 @@ def gpu_steps(gpu: str, out: Path, limit_s: float, checkpoints: Path | None) -> 
         *quality_steps(out, checkpoints, ["gpu=" + gpu, "gpus=1", *QUICK], START_S + 80),
         *(s for s in variants if s not in beside),
         prediction(out),
-    ]  # fmt: skip
+    ]
 
 
 def quality_steps(
@@ -119,17 +145,29 @@ def quality_steps(
     there = [q for q in ("gptq", "awq") if (folder_of(str(folder), "tiny", q) / RECORD).is_file()]
     place = (f"results_dir={out / 'results'}", f"checkpoints_dir={folder}")
     return [
-        Step(name=f"quality-{q}", estimate_s=estimate_s, command=bench(
-            "model=tiny", f"quant={q}", "quality=tiny", "load.calibrate=false", *more, *place,
-        ))
+        Step(
+            name=f"quality-{q}",
+            estimate_s=estimate_s,
+            command=bench(
+                "model=tiny",
+                f"quant={q}",
+                "quality=tiny",
+                "load.calibrate=false",
+                *more,
+                *place,
+            ),
+        )
         for q in ("none", *there)
-    ]  # fmt: skip
+    ]
 
 
 def prediction(out: Path) -> Step:
     """Prediction against measurement, from what is stored: no GPU is used."""
-    return Step(name="prediction", estimate_s=20,
-                command=script("gpu_evidence.py", "--out", str(out), "--predict"))  # fmt: skip
+    return Step(
+        name="prediction",
+        estimate_s=20,
+        command=script("gpu_evidence.py", "--out", str(out), "--predict"),
+    )
 
 
 def rehearsal_steps(out: Path, checkpoints: Path | None = None) -> list[Step]:
@@ -137,15 +175,38 @@ def rehearsal_steps(out: Path, checkpoints: Path | None = None) -> list[Step]:
     small = ["load.requests=8", "load.repeats=2", "load.calibrate=false"]
     place = f"results_dir={out / 'results'}"
     return [
-        Step(name="selfcheck", estimate_s=60, command=script(
-            "gpu_selfcheck.py", "--rehearse", "--out", str(out / "selfcheck"))),
-        Step(name="tiny-dummy-c1+4", estimate_s=90, command=bench(
-            "model=tiny", "model.weights=dummy", *small, "load.concurrency=[1,4]", place)),
-        Step(name="parity", estimate_s=200, command=script(
-            "parity.py", "--out", str(out / "parity.json"), "tiny", "4", "64", "2")),
-        Step(name="overhead", estimate_s=90, command=script(
-            "sampler_overhead.py", "--out", str(out / "sampler_overhead.json"), "--rounds", "2",
-            "--requests", "64", "model=tiny", "load.concurrency=[4]")),
+        Step(
+            name="selfcheck",
+            estimate_s=60,
+            command=script("gpu_selfcheck.py", "--rehearse", "--out", str(out / "selfcheck")),
+        ),
+        Step(
+            name="tiny-dummy-c1+4",
+            estimate_s=90,
+            command=bench(
+                "model=tiny", "model.weights=dummy", *small, "load.concurrency=[1,4]", place
+            ),
+        ),
+        Step(
+            name="parity",
+            estimate_s=200,
+            command=script("parity.py", "--out", str(out / "parity.json"), "tiny", "4", "64", "2"),
+        ),
+        Step(
+            name="overhead",
+            estimate_s=90,
+            command=script(
+                "sampler_overhead.py",
+                "--out",
+                str(out / "sampler_overhead.json"),
+                "--rounds",
+                "2",
+                "--requests",
+                "64",
+                "model=tiny",
+                "load.concurrency=[4]",
+            ),
+        ),
         *quality_steps(out, checkpoints, [*small, "load.concurrency=[4]", "quality.limit=20"], 120),
         prediction(out),
-    ]  # fmt: skip
+    ]

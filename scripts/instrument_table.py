@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.calibration import cpu_us_per_token
-from bench.checks.client import client_bound
 from bench.engines.truth import serve_truth
 from bench.load import vllm_generator
 from bench.load.workers import drive
-from bench.metrics import measure_all, steady_parts, whole_parts
-from bench.record import LoadPoint, PointData
-from bench.server import Server
-from bench.spec import SloSpec, TruthSpec, WorkloadSpec
-from bench.workload import generate
+from bench.load.workload import generate
+from bench.measure.checks.client import client_bound
+from bench.measure.client_error import cpu_us_per_token
+from bench.measure.metrics import measure_all, steady_parts, whole_parts
+from bench.values.record import LoadPoint, PointData
+from bench.values.server import Server
+from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec
 
 TINY = Path(__file__).parents[1] / "bench" / "assets" / "models" / "tiny"
 CORES = sorted(os.sched_getaffinity(0))
@@ -58,15 +58,32 @@ class Row:
 
 
 ROWS = (
-    Row(name="100 streams", streams=100, requests=400, ttft_ms=50, itl_ms=10,
-        ttft_p50_within_ms=1, ttft_p99_within_ms=5, itl_p50_within_ms=0.2, cpu_us_per_token=20),
-    Row(name="500 streams", streams=500, requests=1500, ttft_ms=50, itl_ms=10,
-        ttft_p50_within_ms=6),
-    Row(name="64 streams, no pace", streams=64, requests=2000, ttft_ms=0, itl_ms=0,
-        tokens_per_s=150_000),
-    Row(name="100 streams, starved", streams=100, requests=400, ttft_ms=50, itl_ms=10,
-        starved=True),
-)  # fmt: skip
+    Row(
+        name="100 streams",
+        streams=100,
+        requests=400,
+        ttft_ms=50,
+        itl_ms=10,
+        ttft_p50_within_ms=1,
+        ttft_p99_within_ms=5,
+        itl_p50_within_ms=0.2,
+        cpu_us_per_token=20,
+    ),
+    Row(
+        name="500 streams", streams=500, requests=1500, ttft_ms=50, itl_ms=10, ttft_p50_within_ms=6
+    ),
+    Row(
+        name="64 streams, no pace",
+        streams=64,
+        requests=2000,
+        ttft_ms=0,
+        itl_ms=0,
+        tokens_per_s=150_000,
+    ),
+    Row(
+        name="100 streams, starved", streams=100, requests=400, ttft_ms=50, itl_ms=10, starved=True
+    ),
+)
 OUTPUT_TOKENS = 200
 HOGS = 4
 WORKLOAD = WorkloadSpec(name="table", input_tokens=64, output_tokens=OUTPUT_TOKENS, slo=SLO)
@@ -77,8 +94,10 @@ def main() -> int:
     if len(CORES) < 2:
         print("two cores are needed: one for the server, one for the client", file=sys.stderr)
         return 2
-    print(f"{'':22}{'client':>16}{'TTFT p50 ms':>18}{'p99':>16}{'ITL p50 ms':>18}"
-          f"{'tokens/s':>12}{'CPU µs/token':>14}")  # fmt: skip
+    print(
+        f"{'':22}{'client':>16}{'TTFT p50 ms':>18}{'p99':>16}{'ITL p50 ms':>18}"
+        f"{'tokens/s':>12}{'CPU µs/token':>14}"
+    )
     wanted = [row for row in ROWS if not sys.argv[1:] or row.name in sys.argv[1:]]
     broken = [text for row in wanted for text in compare(row)]
     for text in broken:

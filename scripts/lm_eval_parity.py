@@ -18,14 +18,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.compose import compose, run_spec
+from bench.config.compose import compose, run_spec
 from bench.engines import load_engine
 from bench.evaluators import lm_eval
 from bench.evaluators.process import environment
 from bench.evaluators.tasks import folders
-from bench.server import Server
-from bench.spec import RunSpec
-from bench.weights import resolve_weights
+from bench.models.weights import resolve_weights
+from bench.values.server import Server
+from bench.values.spec import RunSpec
 
 TASKS = ("tiny_facts_mc", "tiny_facts_gen")
 Scores = dict[tuple[str, str], float]
@@ -39,15 +39,22 @@ def main() -> int:
     parser.add_argument("--limit", type=int)
     args = parser.parse_args()
     spec: RunSpec = run_spec(
-        compose(["gpus=0", "gpu=cpu", "quality=tiny", f"quality.tasks=[{','.join(TASKS)}]"]
-                + ([f"quality.limit={args.limit}"] if args.limit else []))
-    )  # fmt: skip
+        compose(
+            ["gpus=0", "gpu=cpu", "quality=tiny", f"quality.tasks=[{','.join(TASKS)}]"]
+            + ([f"quality.limit={args.limit}"] if args.limit else [])
+        )
+    )
     with tempfile.TemporaryDirectory() as name:
         if args.base_url:
             path = resolve_weights(spec.model, spec.quant).location
             length = spec.model.max_context_tokens
-            server = Server(engine="vllm", base_url=args.base_url, served_model=spec.model.name,
-                            max_model_len=length, model_path=path)  # fmt: skip
+            server = Server(
+                engine="vllm",
+                base_url=args.base_url,
+                served_model=spec.model.name,
+                max_model_len=length,
+                model_path=path,
+            )
             return compare(spec, server, Path(name))
         with load_engine("vllm").serve(spec, Path(name), lambda _: None) as server:
             return compare(spec, server, Path(name))
@@ -64,8 +71,12 @@ def compare(spec: RunSpec, server: Server, folder: Path) -> int:
         f"tokenizer={server.model_path},num_concurrent=16,max_length={server.max_model_len},"
         "tokenizer_backend=huggingface,add_bos_token=True",
     }
-    in_process = {"model": "hf", "model_args": f"pretrained={server.model_path},dtype=float32",
-                  "device": "cpu", "batch_size": "16"}  # fmt: skip
+    in_process = {
+        "model": "hf",
+        "model_args": f"pretrained={server.model_path},dtype=float32",
+        "device": "cpu",
+        "batch_size": "16",
+    }
     same = True
     for title, words in (("endpoint", endpoint), ("in-process", in_process)):
         theirs, their_choices = plain(spec, server, words, folder / title)

@@ -15,14 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.compose import catalogue, compose, run_spec
-from bench.drive import Driver
+from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
-from bench.judge import growth_margin
-from bench.metrics import METRICS, Metric, measure, steady_parts
+from bench.load.drive import Driver
+from bench.load.judge import growth_margin
+from bench.measure.metrics import METRICS, Metric, measure, steady_parts
 from bench.preflight import preflight
-from bench.record import LoadPoint, PointData
-from bench.spec import RunSpec
+from bench.values.record import LoadPoint, PointData
+from bench.values.spec import RunSpec
 
 SHARES = (0.4, 0.7, 1.0, 1.4, 2.0, 2.8)
 SLOTS = 16
@@ -47,8 +47,10 @@ def main() -> int:
         closed = LoadPoint(index=len(SHARES), repeat=0, mode="closed", concurrency=SLOTS)
         full_per_s = shown(spec, driver.measure(closed, "closed loop"))["requests_per_s"]
         print(f"closed loop of {SLOTS}: {full_per_s:.1f} requests/s\n")
-        print(f"{'req/s':>8}{'completed':>11}{'growth':>9}  {'keeps up':10}"
-              f"{'TTFT p50':>10}{'p99 sent':>10}{'p50':>10}{'p99 scheduled, ms':>20}")  # fmt: skip
+        print(
+            f"{'req/s':>8}{'completed':>11}{'growth':>9}  {'keeps up':10}"
+            f"{'TTFT p50':>10}{'p99 sent':>10}{'p50':>10}{'p99 scheduled, ms':>20}"
+        )
         rows = [
             row(spec, driver, LoadPoint(index=i, repeat=0, mode="open", rate_per_s=rate))
             for i, rate in enumerate(round(share * full_per_s, 1) for share in SHARES)
@@ -82,8 +84,9 @@ def shown(spec: RunSpec, data: PointData) -> dict[str, float]:
 def verdict(rows: list[tuple[float, bool, float]]) -> int:
     """Name the knee; 1 when there is none, or when the two clocks agree at the highest rate."""
     over = min((rate for rate, holds, _ in rows if not holds), default=None)
-    under = max((rate for rate, holds, _ in rows if holds and (over is None or rate < over)),
-                default=None)  # fmt: skip
+    under = max(
+        (rate for rate, holds, _ in rows if holds and (over is None or rate < over)), default=None
+    )
     if over is None or under is None:
         print("\nno knee between these rates")
         return 1

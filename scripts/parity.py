@@ -21,26 +21,31 @@ from typing import Any
 
 import numpy as np
 
-from bench.compose import catalogue, compose, run_spec
+from bench.compare.gpu_time import EXIT_CODES
+from bench.config.compose import catalogue, compose, run_spec
 from bench.derive import measure_point
 from bench.engines import load_engine
-from bench.evidence import EXIT_CODES
+from bench.host.provenance import anchor
 from bench.load import vllm_generator
+from bench.load.plan import plan, warm_ups
 from bench.load.workers import drive
-from bench.metrics import Metric, PointMeasurement
-from bench.plan import plan, warm_ups
+from bench.measure.metrics import Metric, PointMeasurement
+from bench.measure.stats import Judgement, t_interval, within
 from bench.preflight import preflight
-from bench.provenance import anchor
-from bench.record import LoadPoint, PointData, Run
 from bench.run import describe
-from bench.server import Server
-from bench.spec import RunSpec
-from bench.stats import Judgement, t_interval, within
+from bench.values.record import LoadPoint, PointData, Run
+from bench.values.server import Server
+from bench.values.spec import RunSpec
 
 SHOWN = (
-    "output_tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms",
-    "itl_p50_ms", "e2e_p50_ms",
-)  # fmt: skip
+    "output_tokens_per_s",
+    "requests_per_s",
+    "ttft_p50_ms",
+    "ttft_p99_ms",
+    "tpot_p50_ms",
+    "itl_p50_ms",
+    "e2e_p50_ms",
+)
 TOLERANCE = 0.02
 
 
@@ -113,9 +118,13 @@ def show(ours: PointMeasurement, theirs: PointMeasurement) -> None:
 def client_bound(ours: PointMeasurement) -> str | None:
     """Why bench's own client was the limit; None when it was not."""
     return next(
-        (f.text for f in ours.findings
-         if f.code in ("client_bound", "client_cpu") and f.severity == "fail"), None
-    )  # fmt: skip
+        (
+            f.text
+            for f in ours.findings
+            if f.code in ("client_bound", "client_cpu") and f.severity == "fail"
+        ),
+        None,
+    )
 
 
 def verdict(
@@ -128,9 +137,11 @@ def verdict(
     ratios = [a / b - 1 for a, b in zip(*rates, strict=True)]
     interval = t_interval(ratios)
     answer = within(interval, -TOLERANCE, TOLERANCE)
-    said = "" if interval is None else (
-        f", 95 % interval {interval[0]:+.2%} to {interval[1]:+.2%} over {len(ratios)} rounds"
-    )  # fmt: skip
+    said = (
+        ""
+        if interval is None
+        else (f", 95 % interval {interval[0]:+.2%} to {interval[1]:+.2%} over {len(ratios)} rounds")
+    )
     text = (
         f"output rate of bench against vllm benchmark: {float(np.mean(ratios)):+.2%}{said}\n"
         f"within {TOLERANCE:.0%}: {answer}"
@@ -143,10 +154,15 @@ def verdict(
         f"token counts equal: {counts[0][1]:,} each" if same else f"TOKEN COUNTS DIFFER: {counts}"
     )
     return answer, {
-        "answer": answer, "text": text, "ratios": ratios, "interval": interval,
-        "rates_bench": rates[0], "rates_vllm": rates[1], "tolerance": TOLERANCE,
+        "answer": answer,
+        "text": text,
+        "ratios": ratios,
+        "interval": interval,
+        "rates_bench": rates[0],
+        "rates_vllm": rates[1],
+        "tolerance": TOLERANCE,
         "tokens_requested_and_counted": counts,
-    }  # fmt: skip
+    }
 
 
 def _asked(repeats: Sequence[PointData]) -> int:

@@ -17,16 +17,16 @@ from pathlib import Path
 
 from gpu_selfcheck import exit_code, sampler
 
-from bench.codec import encode
-from bench.compose import catalogue, compose, run_spec
+from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
+from bench.load.plan import plan, warm_ups
 from bench.load.workers import drive
-from bench.plan import plan, warm_ups
 from bench.power.selfcheck_sensors import overhead_answer, overheads
 from bench.preflight import preflight
-from bench.record import LoadPoint, PointData
-from bench.server import Server
-from bench.spec import RunSpec
+from bench.values.codec import encode
+from bench.values.record import LoadPoint, PointData
+from bench.values.server import Server
+from bench.values.spec import RunSpec
 
 
 def rate(data: PointData) -> float:

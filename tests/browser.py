@@ -19,11 +19,19 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
     "--remote-debugging-port=0",
-)  # fmt: skip
+)
 _WAIT_S = 60
 
 
@@ -77,8 +85,13 @@ class Tab:
 
     def size(self, width: int, height: int = 900) -> None:
         """The size of the window in CSS pixels."""
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                 deviceScaleFactor=1, mobile=width < 600)  # fmt: skip
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
 
     def media(self, *, dark: bool = False, kind: str = "screen") -> None:
         """Light or dark, screen or print."""
@@ -87,8 +100,11 @@ class Tab:
 
     def picture(self) -> bytes:
         """PNG of the whole page."""
-        shot = self.ask("Page.captureScreenshot", captureBeyondViewport=True,
-                        clip={**self._extent(), "scale": 1})  # fmt: skip
+        shot = self.ask(
+            "Page.captureScreenshot",
+            captureBeyondViewport=True,
+            clip={**self._extent(), "scale": 1},
+        )
         return base64.b64decode(shot["data"])
 
     def pdf(self) -> bytes:
@@ -127,8 +143,11 @@ def tab(profile: Path) -> Iterator[Tab]:
     assert path is not None
     process = subprocess.Popen(
         [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+    )
     try:
         with connect(_address(process), max_size=None) as socket:
             first = Tab(socket, "")

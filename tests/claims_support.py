@@ -14,16 +14,25 @@ from bench.claims.load import claims_of
 from bench.claims.sources import Point, Sources
 from bench.claims.spec import Claim
 from bench.claims.verdict import Assessment, Check
-from bench.compose import claim_costs
+from bench.config.compose import claim_costs
 
 CONF = Path(__file__).parents[1] / "conf" / "claims"
 
 HEAD = {"who": "somebody", "where": "somewhere", "as_of": "2026-02", "quote": "a number"}
 CONDITIONS: dict[str, Any] = {
-    "model": "tiny", "quant": "none", "gpu": "cpu", "form_factor": None, "gpus": 0,
-    "host_cpu": "a CPU", "host_cpu_count": 2, "engine": "vllm", "engine_version": "1.0",
-    "input_tokens": 64, "output_tokens": 64, "concurrency": 8,
-}  # fmt: skip
+    "model": "tiny",
+    "quant": "none",
+    "gpu": "cpu",
+    "form_factor": None,
+    "gpus": 0,
+    "host_cpu": "a CPU",
+    "host_cpu_count": 2,
+    "engine": "vllm",
+    "engine_version": "1.0",
+    "input_tokens": 64,
+    "output_tokens": 64,
+    "concurrency": 8,
+}
 
 
 @cache
@@ -55,9 +64,12 @@ def check(name: str, kind: str, number: int = 0) -> Check:
 
 
 def serving(
-    *, metric: str | None = "output_tokens_per_s", definition: str | None = "tokens per second",
-    stated: dict[str, Any] | None = None, **conditions: Any,
-) -> Claim:  # fmt: skip
+    *,
+    metric: str | None = "output_tokens_per_s",
+    definition: str | None = "tokens per second",
+    stated: dict[str, Any] | None = None,
+    **conditions: Any,
+) -> Claim:
     """A claim about speed; keywords replace conditions."""
     says = {
         "kind": "serving",
@@ -70,9 +82,13 @@ def serving(
 
 
 def point(
-    low: float | None, high: float | None, *, value: float | None = None, valid: bool = True,
+    low: float | None,
+    high: float | None,
+    *,
+    value: float | None = None,
+    valid: bool = True,
     **conditions: Any,
-) -> Point:  # fmt: skip
+) -> Point:
     """A load point whose output rate has this interval, under the conditions of `serving`."""
     middle = value if low is None or high is None else (low + high) / 2
     have = {k: v for k, v in CONDITIONS.items() if k != "form_factor"}
@@ -93,5 +109,6 @@ def point(
 def with_points(*points: Point) -> Sources:
     """The sources of conf/ with these stored load points."""
     plain = conf_sources()
-    return Sources(catalogue=plain.catalogue, prices=plain.prices, cost_model=plain.cost_model,
-                   points=points)  # fmt: skip
+    return Sources(
+        catalogue=plain.catalogue, prices=plain.prices, cost_model=plain.cost_model, points=points
+    )

@@ -17,10 +17,10 @@ from hypothesis import settings
 from misbehaving import Misbehave, Serve
 from omegaconf import OmegaConf
 
-from bench.codec import decode
 from bench.engines import load_engine
-from bench.server import Server
-from bench.spec import RunSpec
+from bench.values.codec import decode
+from bench.values.server import Server
+from bench.values.spec import RunSpec
 
 # No test asserts how long something took: a busy machine is no failure.
 settings.register_profile("patient", deadline=None)

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from bench.catalogue import Catalogue
-from bench.codec import decode
-from bench.spec import (
+from bench.config.catalogue import Catalogue
+from bench.values.codec import decode
+from bench.values.spec import (
     GpuSpec,
     LoadSpec,
     ModelSpec,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.compare.variant import Measured, Variant
-from bench.compose import compose, run_spec
-from bench.finding import Finding
-from bench.metrics import METRICS, Measurement, Metric, PointMeasurement
-from bench.record import Anchor, LoadPoint, Run
+from bench.config.compose import compose, run_spec
+from bench.measure.metrics import METRICS, Measurement, Metric, PointMeasurement
+from bench.values.finding import Finding
+from bench.values.record import Anchor, LoadPoint, Run
 
 Figures = Mapping[str, Sequence[float]]
 """Metric -> its value in each repeat."""
@@ -26,8 +26,14 @@ def metric(values: Sequence[float], n: int = 0, **changes: Any) -> Metric:
     return Metric(**{**given, **changes})
 
 
-def point(figures: Figures, concurrency: int = 16, *, failed: str | None = None, n: int = 0,
-          **metrics: Metric) -> PointMeasurement:  # fmt: skip
+def point(
+    figures: Figures,
+    concurrency: int = 16,
+    *,
+    failed: str | None = None,
+    n: int = 0,
+    **metrics: Metric,
+) -> PointMeasurement:
     nothing = {d.name: Metric(value=None, unit=d.unit) for d in METRICS}
     code = () if failed is None else (Finding(code=failed, severity="fail", text="it failed"),)
     return PointMeasurement(
@@ -39,13 +45,20 @@ def point(figures: Figures, concurrency: int = 16, *, failed: str | None = None,
     )
 
 
-def measured(*points: PointMeasurement, at: str = "2026", findings: Sequence[Finding] = (),
-             power: Mapping[str, Any] | None = None, **changes: Any) -> Measured:  # fmt: skip
+def measured(
+    *points: PointMeasurement,
+    at: str = "2026",
+    findings: Sequence[Finding] = (),
+    power: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Measured:
     spec = run_spec(compose(["engine=truth", "gpus=0", "checkpoints_dir=/nowhere"]))
     run = Run(
-        spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso=at), status="complete",
+        spec=spec,
+        anchor=Anchor(monotonic_ns=0, wall_iso=at),
+        status="complete",
         **{"path": f"/results/tiny/run-{at}", **changes},
-    )  # fmt: skip
+    )
     measurement = Measurement(points=points, findings=tuple(findings), power=power)
     return Measured(run=run, measurement=measurement)
 

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 
 from bench.load.workers import drive
-from bench.record import OUTCOMES, LoadPoint, PlannedRequest, PointData
-from bench.server import Server
+from bench.values.record import OUTCOMES, LoadPoint, PlannedRequest, PointData
+from bench.values.server import Server
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 Serve = Callable[[socket.socket, int], None]

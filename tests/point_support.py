@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.record import OUTCOMES, REQUEST_COLUMNS, LoadPoint, PointData, WorkerReport
+from bench.values.record import OUTCOMES, REQUEST_COLUMNS, LoadPoint, PointData, WorkerReport
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,45 @@ def point(
         usage = sum(counts) if s.usage is None else s.usage
         requested = sum(counts) if s.requested is None else s.requested
         rows.append(
-            (i, -1, 0, _ns(scheduled), _ns(s.sent), _ns(first), _ns(s.end), 200,
-             OUTCOMES.index(s.outcome), s.prompt, requested, s.prompt, usage, len(stamps),
-             len(counts), arose)
-        )  # fmt: skip
+            (
+                i,
+                -1,
+                0,
+                _ns(scheduled),
+                _ns(s.sent),
+                _ns(first),
+                _ns(s.end),
+                200,
+                OUTCOMES.index(s.outcome),
+                s.prompt,
+                requested,
+                s.prompt,
+                usage,
+                len(stamps),
+                len(counts),
+                arose,
+            )
+        )
         stamps += [_ns(c) for c in s.chunks]
         tokens += counts
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(REQUEST_COLUMNS))
     calm = WorkerReport(
-        requests=len(rows), cpu_s=0.1, parse_cpu_s=0.1, wall_s=10.0, loop_lag_ns=(1000,),
-        reconnects=0, run_delay_s=0.0, wakeups=100,
-    )  # fmt: skip
+        requests=len(rows),
+        cpu_s=0.1,
+        parse_cpu_s=0.1,
+        wall_s=10.0,
+        loop_lag_ns=(1000,),
+        reconnects=0,
+        run_delay_s=0.0,
+        wakeups=100,
+    )
     return PointData(
         point=LoadPoint(
-            index=0, repeat=repeat, mode=mode,
-            concurrency=concurrency if rate_per_s is None else None, rate_per_s=rate_per_s,
+            index=0,
+            repeat=repeat,
+            mode=mode,
+            concurrency=concurrency if rate_per_s is None else None,
+            rate_per_s=rate_per_s,
         ),
         start_ns=0,
         requests={name: table[:, i] for i, name in enumerate(REQUEST_COLUMNS)},
@@ -74,7 +98,7 @@ def point(
         chunk_tokens=np.array(tokens, dtype=np.int64),
         workers=(worker or calm,),
         **more,
-    )  # fmt: skip
+    )
 
 
 def even(
@@ -83,7 +107,10 @@ def even(
     """One slot, requests back to back: first token after `ttft`, then every `gap`."""
     took = ttft + gap * (tokens - 1) + rest
     return [
-        Shot(sent=i * took, chunks=[i * took + ttft + gap * k for k in range(tokens)],
-             end=(i + 1) * took)
+        Shot(
+            sent=i * took,
+            chunks=[i * took + ttft + gap * k for k in range(tokens)],
+            end=(i + 1) * took,
+        )
         for i in range(count)
-    ]  # fmt: skip
+    ]

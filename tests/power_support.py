@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.finding import Finding
+from bench.measure.metrics import Steady
+from bench.measure.window import Window
 from bench.meters.sampler import Rates, Sampling
 from bench.meters.source import Source
 from bench.meters.synthetic import IDEAL, Curve, Sensors, SyntheticSource
-from bench.metrics import Steady
 from bench.power.measure import PointPower, measure, metered
-from bench.record import OK, LoadPoint, PointData
-from bench.spec import SloSpec
-from bench.trace import End, Header, Trace, end_line, header_line, parse
-from bench.window import Window
+from bench.values.finding import Finding
+from bench.values.record import OK, LoadPoint, PointData
+from bench.values.spec import SloSpec
+from bench.values.telemetry import End, Header, Trace, end_line, header_line, parse
 
 ZERO_NS = 1_000_000_000_000
 SECOND_NS = 1_000_000_000

@@ -10,11 +10,11 @@ from typing import Any
 from point_support import Shot, point
 from power_support import SECOND_NS, ZERO_NS, TurnedClock, at, edited, sampled
 
-from bench.compose import compose, run_spec
+from bench.config.compose import compose, run_spec
 from bench.meters.sampler import Rates
 from bench.meters.synthetic import Curve, Sensors, SyntheticSource
-from bench.record import Anchor, PointData, Run
 from bench.store import create_run_dir, save_point, save_run
+from bench.values.record import Anchor, PointData, Run
 
 LOAD_S = 66
 """Requests of one second in one slot: the steady window is 65 s, in which 65 of them end."""
@@ -64,12 +64,20 @@ def stored(
     """The folder of a run of three repeats on one H100 whose board follows `curve`."""
     spec = run_spec(
         compose(
-            ["engine=vllm", "gpu=h100-sxm", "gpus=1", "load.concurrency=[1]", "load.repeats=3",
-             f"workload.input_tokens={prompt}", f"workload.output_tokens={output}",
-             f"results_dir={results}", *overrides]
+            [
+                "engine=vllm",
+                "gpu=h100-sxm",
+                "gpus=1",
+                "load.concurrency=[1]",
+                "load.repeats=3",
+                f"workload.input_tokens={prompt}",
+                f"workload.output_tokens={output}",
+                f"results_dir={results}",
+                *overrides,
+            ]
         ),
         detect_gpus=False,
-    )  # fmt: skip
+    )
     path = create_run_dir(spec)
     run = Run(
         spec=spec,
@@ -78,11 +86,13 @@ def stored(
         status="complete",
         engine_facts=facts,
         marks={
-            "before_launch_start": at(0), "before_launch_end": at(8),
-            "resident_start": at(9), "resident_end": at(17),
+            "before_launch_start": at(0),
+            "before_launch_end": at(8),
+            "resident_start": at(9),
+            "resident_end": at(17),
         },
         path=str(path),
-    )  # fmt: skip
+    )
     save_run(path, run)
     for number in range(len(STARTS_S)):
         save_point(path, repeat_of(number, prompt, output))

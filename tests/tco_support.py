@@ -10,7 +10,6 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench.codec import decode
 from bench.tco.answer import TcoAnswer, answer
 from bench.tco.demand import Demand
 from bench.tco.document import to_json
@@ -19,6 +18,7 @@ from bench.tco.throughput import (
     TcoRun,
     ThroughputPoint,
 )
+from bench.values.codec import decode
 
 CONF = Path(__file__).parents[1] / "conf"
 TODAY = date(2026, 11, 23)
@@ -56,9 +56,16 @@ def ask_json(*overrides: str, runs: tuple[TcoRun, ...] = ()) -> dict[str, Any]:
 def cpu_run(**changes: Any) -> TcoRun:
     """A Run of the tiny model on a CPU host at one mix, 40 input and 10 output tokens/s."""
     fields: dict[str, Any] = {
-        "path": "results/tiny/run-1", "model": "tiny", "quant": "none", "gpu": "cpu", "gpus": 0,
-        "points": (ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100,
-                                   relative_ci=0.1, slo_met=True),),
+        "path": "results/tiny/run-1",
+        "model": "tiny",
+        "quant": "none",
+        "gpu": "cpu",
+        "gpus": 0,
+        "points": (
+            ThroughputPoint(
+                input_tokens_per_s=400, output_tokens_per_s=100, relative_ci=0.1, slo_met=True
+            ),
+        ),
         "as_of": "2026-11-23",
-    }  # fmt: skip
+    }
     return TcoRun(**{**fields, **changes})

@@ -20,8 +20,11 @@ def tracked() -> list[Path]:
     """The files that git knows, or would know after the next `git add`."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=False, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
     if listing.returncode:
         pytest.skip("not a git checkout")
     return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
@@ -86,8 +89,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     return next(folder.glob("selfhost_bench-*.whl"))
 
 
@@ -108,7 +113,8 @@ def test_the_command_works_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "import bench.cli, bench.compose as c; print(c.conf_dir()); bench.cli.main(['--help'])"
+        "import bench.cli.main, bench.config.compose as c; print(c.conf_dir()); "
+        "bench.cli.main.main(['--help'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -10,9 +10,9 @@ from bench.claims.quantity import Quantity, evaluate, parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Calculation, Claim, Stated, Term
 from bench.claims.verdict import Check, CheckVerdict, agrees, number, say
-from bench.errors import InputError
-from bench.prices.book import PriceRow, select
-from bench.units import UnitError
+from bench.tco.prices.book import PriceRow, select
+from bench.values.errors import InputError
+from bench.values.units import UnitError
 
 _BASIS = {
     "own": "with the claim's own inputs",
@@ -63,8 +63,12 @@ def _check(claim: Claim, stated: Stated, calculation: Calculation, sources: Sour
             lines.append(_beside(stated, in_stated_unit, per_mtok=per_mtok))
     if calculation.note:
         lines.append(calculation.note)
-    return Check(kind="cost" if kind == "cost" else "arithmetic", verdict=verdict,
-                 evidence=tuple(lines), figures=figures)  # fmt: skip
+    return Check(
+        kind="cost" if kind == "cost" else "arithmetic",
+        verdict=verdict,
+        evidence=tuple(lines),
+        figures=figures,
+    )
 
 
 def _verdict(calculation: Calculation, stated: Stated, unit: str, computed: float) -> CheckVerdict:
@@ -158,7 +162,9 @@ def _beside(stated: Stated, computed: float, *, per_mtok: bool) -> str:
         return f"{text}: {number(1 / ratio)} times the limit"
     for power, word in _POWERS_OF_1000.items():
         if per_mtok and abs(ratio / power - 1) < 0.02:
-            return (f"{text}: {word} times too high; a price per million tokens was multiplied as "
-                    f"if per {'thousand tokens' if power == 1e3 else 'token'}")  # fmt: skip
+            return (
+                f"{text}: {word} times too high; a price per million tokens was multiplied as "
+                f"if per {'thousand tokens' if power == 1e3 else 'token'}"
+            )
     many = ratio if ratio > 1 else 1 / ratio
     return f"{text}: {number(many)} times too {'high' if ratio > 1 else 'low'}"

@@ -14,7 +14,7 @@ from bench.claims.settle import settle_with
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Claim, Lookup, Serving
 from bench.claims.verdict import Assessment, Check
-from bench.errors import InputError
+from bench.values.errors import InputError
 
 
 def assess(claim: Claim, sources: Sources) -> Assessment:
@@ -33,8 +33,11 @@ def _checks(claim: Claim, sources: Sources) -> Iterator[Check]:
     says = claim.says
     if claim.absent is not None:
         a = claim.absent
-        yield Check(kind="subject", verdict="not comparable",
-                    evidence=(f"{a.what}: {a.why} ({a.source}, {a.as_of})",))  # fmt: skip
+        yield Check(
+            kind="subject",
+            verdict="not comparable",
+            evidence=(f"{a.what}: {a.why} ({a.source}, {a.as_of})",),
+        )
         return
     if isinstance(says, Arithmetic):
         yield from check_arithmetic(claim, says, sources)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.catalogue import Catalogue
 from bench.claims.quantity import Unit, parse_unit, quantity
 from bench.claims.spec import Conditions, Serving
 from bench.claims.variants import Variant, model_of, quants_of, spec_for, variants
 from bench.claims.verdict import Check, number, say
+from bench.config.catalogue import Catalogue
 from bench.fit.headroom import served
 from bench.fit.roofline import decode_ceiling, decode_flops, peak_flops
-from bench.units import UnitError
+from bench.values.units import UnitError
 
 # No CPU core yet shipped does more per cycle (AMX, 8 bits: 16 × 16 × 64 multiply-adds in 16
 # cycles) or clocks higher; a bound, not an estimate.
@@ -94,8 +94,11 @@ def check_ceiling(says: Serving, catalogue: Catalogue) -> Check:
     slower = says.metric.endswith("_ms")
     ceiling, compute = best.lowest or 0.0, best.compute
     lines = [_line(b, says.metric) for b in _distinct(known)]
-    figures = {"stated": claimed, "ceiling": 1e3 / ceiling if slower else ceiling,
-               "compute_ceiling": compute}  # fmt: skip
+    figures = {
+        "stated": claimed,
+        "ceiling": 1e3 / ceiling if slower else ceiling,
+        "compute_ceiling": compute,
+    }
     rate = 1e3 / claimed if slower else claimed
     if rate <= ceiling:
         lines.append(
@@ -103,13 +106,18 @@ def check_ceiling(says: Serving, catalogue: Catalogue) -> Check:
         )
         return Check(kind="ceiling", verdict="possible", evidence=tuple(lines), figures=figures)
     lines.append(f"stated {say(says.stated)}: {number(rate / ceiling)} times the ceiling")
-    if best.reading == ceiling and says.conditions.speculative is not False and (
-        compute is None or rate <= compute
-    ):  # fmt: skip
-        lines.append("more than one token per pass over the weights needs speculative decoding, "
-                     "which the source does not mention")  # fmt: skip
-        return Check(kind="ceiling", verdict="not comparable", evidence=tuple(lines),
-                     figures=figures)  # fmt: skip
+    if (
+        best.reading == ceiling
+        and says.conditions.speculative is not False
+        and (compute is None or rate <= compute)
+    ):
+        lines.append(
+            "more than one token per pass over the weights needs speculative decoding, "
+            "which the source does not mention"
+        )
+        return Check(
+            kind="ceiling", verdict="not comparable", evidence=tuple(lines), figures=figures
+        )
     return Check(kind="ceiling", verdict="impossible", evidence=tuple(lines), figures=figures)
 
 
@@ -148,8 +156,10 @@ def _cpu(metric: str, conditions: Conditions, catalogue: Catalogue) -> tuple[Bou
     for quant in quants_of(conditions, model, catalogue):
         spec = spec_for(conditions, model, quant, catalogue.gpus["cpu"])
         compute = _scaled(metric, conditions, peak / decode_flops(served(spec), 0))
-        where = (f"{conditions.host_cpu_count} cores × {CPU_HZ / 1e9:g} GHz × "
-                 f"{CPU_OPS_PER_CYCLE:g} operations per cycle")  # fmt: skip
+        where = (
+            f"{conditions.host_cpu_count} cores × {CPU_HZ / 1e9:g} GHz × "
+            f"{CPU_OPS_PER_CYCLE:g} operations per cycle"
+        )
         found.append(Bound(where=where, compute=compute, reading=None, batch=None))
     return tuple(found)
 

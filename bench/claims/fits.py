@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.catalogue import Catalogue
 from bench.claims.spec import Conditions
 from bench.claims.variants import Variant, gpu_names, model_of, variants
 from bench.claims.verdict import Check, CheckVerdict
-from bench.errors import InputError
+from bench.config.catalogue import Catalogue
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
 from bench.fit.fit import fit
 from bench.fit.geometry import Geometry
 from bench.fit.overheads import GIB
 from bench.fit.report import FitReport
+from bench.values.errors import InputError
 
 Outcome = Literal["bytes", "overheads", "fits"]
 SHOWN_ALTERNATIVES = 4
@@ -46,8 +46,11 @@ class Tried:
 def check_fit(conditions: Conditions, catalogue: Catalogue) -> Check:
     """Impossible when no variant has room; `possible` when one has; else what is unknown."""
     if conditions.gpu == "cpu":
-        return Check(kind="fit", verdict="possible",
-                     evidence=("a host without GPU: its memory was not looked at",))  # fmt: skip
+        return Check(
+            kind="fit",
+            verdict="possible",
+            evidence=("a host without GPU: its memory was not looked at",),
+        )
     found = variants(conditions, catalogue)
     if not found:
         return Check(kind="fit", verdict="untested", evidence=(_unknown(conditions, catalogue),))

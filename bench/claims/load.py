@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.claims.spec import Claim
-from bench.codec import decode
-from bench.errors import InputError, nearest
+from bench.values.codec import decode
+from bench.values.errors import InputError, nearest
 
 MANY = "claims"
 

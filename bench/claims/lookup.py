@@ -9,9 +9,9 @@ from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
 from bench.claims.verdict import Check, agrees, number, say, worst
-from bench.errors import InputError, nearest
 from bench.fit.architecture import from_config
-from bench.prices.book import RENT_KINDS, select
+from bench.tco.prices.book import RENT_KINDS, select
+from bench.values.errors import InputError, nearest
 
 _COUNTED = ("total_params", "active_params")
 
@@ -60,8 +60,9 @@ def _from_catalogue(claim: Claim, item: Item, sources: Sources) -> Reference:
         raise InputError(f"{claim.name}: {item.what}: there is no model {name!r}.{hint}")
     if field in _COUNTED:
         count = getattr(from_config(model.config), field)
-        return Reference(value=count / 1e9, source=f"counted from the architecture of {name}",
-                         as_of=model.as_of)  # fmt: skip
+        return Reference(
+            value=count / 1e9, source=f"counted from the architecture of {name}", as_of=model.as_of
+        )
     value: Any = model
     for part in field.split("."):
         value = getattr(value, part)

@@ -12,7 +12,7 @@ from bench.claims.sources import Point, Sources
 from bench.claims.spec import Report, Serving, Stated
 from bench.claims.variants import gpu_names
 from bench.claims.verdict import Check, CheckVerdict, from_interval, number, say
-from bench.units import UnitError
+from bench.values.units import UnitError
 
 SHOWN_RUNS = 5
 SHOWN_NEAR = 2
@@ -95,8 +95,12 @@ def check_runs(says: Serving, sources: Sources) -> Check:
     near = _near(wanted, sources.points)
     if lacking:
         lines = [f"the source does not say: {', '.join(lacking)}", *near]
-        return Check(kind="runs", verdict="not comparable", evidence=tuple(lines),
-                     figures={"missing": float(len(lacking))})  # fmt: skip
+        return Check(
+            kind="runs",
+            verdict="not comparable",
+            evidence=tuple(lines),
+            figures={"missing": float(len(lacking))},
+        )
     assert says.stated is not None
     assert says.metric is not None
     same = [p for p in sources.points if not differences(wanted, p.conditions)]
@@ -106,8 +110,12 @@ def check_runs(says: Serving, sources: Sources) -> Check:
     if not same:
         lines = ["no stored run under these conditions", *near]
     figures = {k: v for _, _, numbers in judged[-1:] for k, v in numbers.items()}
-    return Check(kind="runs", verdict=verdict, evidence=tuple(lines),
-                 figures={"runs": float(len(same)), **figures})  # fmt: skip
+    return Check(
+        kind="runs",
+        verdict=verdict,
+        evidence=tuple(lines),
+        figures={"runs": float(len(same)), **figures},
+    )
 
 
 def _near(wanted: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
@@ -115,9 +123,10 @@ def _near(wanted: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
     close = [
         (differences(wanted, p.conditions), p)
         for p in points
-        if not differences({k: wanted[k] for k in _WHOLE_RUN if wanted[k] is not None},
-                           p.conditions)
-    ]  # fmt: skip
+        if not differences(
+            {k: wanted[k] for k in _WHOLE_RUN if wanted[k] is not None}, p.conditions
+        )
+    ]
     close = sorted((pair for pair in close if pair[0]), key=lambda pair: len(pair[0]))
     return [
         f"nearest stored run {p.run}: {'; '.join(map(str, found))}"
@@ -138,8 +147,12 @@ def _judge(
     words = f" ({', '.join(point.words)})" if point.words else ""
     figures = {"measured": value, "ci_low": low, "ci_high": high}
     if low is None or high is None:
-        return ("untested", f"{point.run}: {number(value)} {unit}{words} without an interval: no "
-                "verdict from one number", figures)  # fmt: skip
+        return (
+            "untested",
+            f"{point.run}: {number(value)} {unit}{words} without an interval: no "
+            "verdict from one number",
+            figures,
+        )
     try:
         scaled = [quantity(v, unit).to(parse_unit(stated.unit)) for v in (value, low, high)]
     except UnitError as error:
@@ -151,8 +164,10 @@ def _judge(
         "untested": "the interval does not decide (more repeats narrow it)",
         "not comparable": "the claim has no number",
     }[verdict]
-    text = (f"{point.run}: {number(scaled[0])} {stated.unit}, 95 % interval {number(scaled[1])} to "
-            f"{number(scaled[2])}{words}; stated {say(stated)}: {reading}")  # fmt: skip
+    text = (
+        f"{point.run}: {number(scaled[0])} {stated.unit}, 95 % interval {number(scaled[1])} to "
+        f"{number(scaled[2])}{words}; stated {say(stated)}: {reading}"
+    )
     return verdict, text, figures
 
 
@@ -179,9 +194,12 @@ def check_reports(says: Serving, sources: Sources) -> Check | None:
         same += [str(d) for d in found]
         lines.append(
             f"reported {number(report.value)} {report.unit} ({report.source}, {report.as_of}); "
-            + (f"conditions that differ or are unsaid: {'; '.join(same)}" if same
-               else "under the same conditions, but a single number without an interval")
-        )  # fmt: skip
+            + (
+                f"conditions that differ or are unsaid: {'; '.join(same)}"
+                if same
+                else "under the same conditions, but a single number without an interval"
+            )
+        )
     first = says.reports[0]
     return Check(
         kind="reports",
@@ -192,6 +210,10 @@ def check_reports(says: Serving, sources: Sources) -> Check | None:
 
 
 def _conditions(report: Report, says: Serving, sources: Sources) -> dict[str, Any]:
-    alike = Serving(conditions=report.conditions, metric=report.metric or says.metric,
-                    definition=says.definition, stated=says.stated)  # fmt: skip
+    alike = Serving(
+        conditions=report.conditions,
+        metric=report.metric or says.metric,
+        definition=says.definition,
+        stated=says.stated,
+    )
     return required(alike, sources.catalogue.gpus)

@@ -10,8 +10,8 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.errors import nearest
-from bench.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, SECONDS_PER_HOUR, UnitError
+from bench.values.errors import nearest
+from bench.values.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, SECONDS_PER_HOUR, UnitError
 
 Dims = tuple[tuple[str, int], ...]
 

@@ -91,6 +91,8 @@ def run_overrides(c: Conditions, sources: Sources) -> list[str]:
     words = _known(c, sources, ("model", "quant", "gpu", "gpus"))
     words += [f"engine={c.engine}", *_load(c)]
     if c.slo is not None:
-        words += [f"workload.slo.ttft_ms={c.slo.ttft_ms:g}",
-                  f"workload.slo.tpot_ms={c.slo.tpot_ms:g}"]  # fmt: skip
+        words += [
+            f"workload.slo.ttft_ms={c.slo.ttft_ms:g}",
+            f"workload.slo.tpot_ms={c.slo.tpot_ms:g}",
+        ]
     return words

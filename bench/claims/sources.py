@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.catalogue import Catalogue
-from bench.errors import InputError
-from bench.prices.book import PriceRow
+from bench.config.catalogue import Catalogue
+from bench.tco.prices.book import PriceRow
+from bench.values.errors import InputError
 
 CostModel = Callable[[str, tuple[str, ...]], Mapping[str, Any]]
 """From a question of conf/tco and overrides to the answer, as `bench tco --json` gives it."""

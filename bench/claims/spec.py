@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.figure import first_day
-from bench.spec import SloSpec
+from bench.values.figure import first_day
+from bench.values.spec import SloSpec
 
 
 def _require(condition: bool, text: str) -> None:
@@ -84,8 +84,10 @@ class Conditions:
             _require(value is None or value >= 1, f"{key} must be at least 1")
         _require(self.gpus is None or self.gpus >= 0, "gpus must be at least 0")
         engine, host = self.engine_cores, self.host_cpu_count
-        _require(engine is None or (host is not None and 1 <= engine <= host),
-                 "engine_cores must be between 1 and host_cpu_count")  # fmt: skip
+        _require(
+            engine is None or (host is not None and 1 <= engine <= host),
+            "engine_cores must be between 1 and host_cpu_count",
+        )
 
     @property
     def own_cores(self) -> int:
@@ -139,8 +141,10 @@ class Term:
     def __post_init__(self) -> None:
         given = [k for k in ("value", "price", "tco") if getattr(self, k) is not None]
         _require(len(given) == 1, "exactly one of value, price and tco must be given")
-        _require(self.price is None or len(self.price.split()) == 2,
-                 "price must be 'provider/model kind'")  # fmt: skip
+        _require(
+            self.price is None or len(self.price.split()) == 2,
+            "price must be 'provider/model kind'",
+        )
         _require(self.tco is None or bool(self.figure), "figure must say which number of the tco")
 
 

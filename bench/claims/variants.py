@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.catalogue import Catalogue
 from bench.claims.spec import Conditions
+from bench.config.catalogue import Catalogue
 from bench.fit.headroom import gpu_memory_gib, has_checkpoint
 from bench.fit.overheads import GIB
-from bench.spec import (
+from bench.values.spec import (
     GpuSpec,
     LoadSpec,
     ModelSpec,
@@ -97,11 +97,13 @@ def variants(
     if model is None or not conditions.gpus:
         return ()
     return tuple(
-        Variant(spec=spec_for(conditions, model, quant, catalogue.gpus[name], cache_bits),
-                cache_bits=cache_bits)
+        Variant(
+            spec=spec_for(conditions, model, quant, catalogue.gpus[name], cache_bits),
+            cache_bits=cache_bits,
+        )
         for quant in quants_of(conditions, model, catalogue)
         for name in gpu_names(conditions, catalogue.gpus)
-    )  # fmt: skip
+    )
 
 
 def spec_for(

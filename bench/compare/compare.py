@@ -14,14 +14,14 @@ from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.tasks import compare_tasks
 from bench.compare.variant import Variant, figure
 from bench.compare.words import words_of
-from bench.errors import InputError
-from bench.finding import Finding, Severity
-from bench.metrics import Metric
+from bench.measure.metrics import Metric
 from bench.quality import verdict as quality_verdict
 from bench.quality.trust import changed_files, quality_findings
 from bench.quality.verdict import TaskComparison
-from bench.record import TaskScore
-from bench.spec import RunSpec
+from bench.values.errors import InputError
+from bench.values.finding import Finding, Severity
+from bench.values.record import TaskScore
+from bench.values.spec import RunSpec
 
 SHOWN = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "energy_per_output_token_j")
 _AXES: tuple[tuple[str, Better], ...] = (
@@ -194,9 +194,14 @@ def usd_per_mtok(
     if rate is None or not rate.value:
         return None
     price = spec.gpu.price
-    low, high = (usd_per_hour, usd_per_hour) if usd_per_hour is not None else (
-        price.low_usd_per_gpu_h, price.high_usd_per_gpu_h,
-    )  # fmt: skip
+    low, high = (
+        (usd_per_hour, usd_per_hour)
+        if usd_per_hour is not None
+        else (
+            price.low_usd_per_gpu_h,
+            price.high_usd_per_gpu_h,
+        )
+    )
     if low is None or high is None:
         return None
     per_mtok = max(spec.gpus, 1) / (rate.value * 3600) * 1e6
@@ -264,8 +269,11 @@ def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding,
     for row, variant in zip(result.rows, variants, strict=True):
         if row.kernel.note is not None:
             severity: Severity = "warn" if row.kernel.fallback else "info"
-            add("kernel_fallback" if row.kernel.fallback else "kernel", severity,
-                f"{row.name}: {row.kernel.note}")  # fmt: skip
+            add(
+                "kernel_fallback" if row.kernel.fallback else "kernel",
+                severity,
+                f"{row.name}: {row.kernel.note}",
+            )
         if not row.valid and variant.loaded:
             text = "load points that failed their certificate enter no comparison of speed"
             add("invalid_run", "warn", f"{row.name}: {text}; bench show says why they failed")

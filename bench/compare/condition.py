@@ -7,16 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.errors import InputError, nearest
-from bench.metrics import METRICS
+from bench.measure.metrics import METRICS
 from bench.power.table import POWER_METRICS
+from bench.values.errors import InputError, nearest
 
 Kind = Literal["ratio", "change", "value"]
 
 MEMORY_GIB = (
-    "engine_reserved_gib", "weights_gib", "kv_pool_gib", "other_gib", "kv_peak_gib",
+    "engine_reserved_gib",
+    "weights_gib",
+    "kv_pool_gib",
+    "other_gib",
+    "kv_peak_gib",
     "need_estimate_gib",
-)  # fmt: skip
+)
 UNITS = (
     {d.name: d.unit for d in METRICS}
     | {d.name: d.unit for d in POWER_METRICS}
@@ -114,9 +118,14 @@ def _ratio(
     if percent <= -100:
         raise InputError(f"--fail-if {text!r}: nothing falls by {-percent:g}% or more.")
     return Condition(
-        text=text.strip(), metric=metric, op="<" if op == "<" else ">", limit=percent / 100,
-        kind="ratio", unit=unit, load=load,
-    )  # fmt: skip
+        text=text.strip(),
+        metric=metric,
+        op="<" if op == "<" else ">",
+        limit=percent / 100,
+        kind="ratio",
+        unit=unit,
+        load=load,
+    )
 
 
 def _unit_of(metric: str, text: str) -> str:
@@ -136,5 +145,10 @@ def closest(name: str, names: Iterable[str]) -> str:
     return f" For example: {', '.join(n for n in EXAMPLES if n in known)}, quality.TASK."
 
 
-EXAMPLES = ("output_tokens_per_s", "ttft_p99_ms", "tpot_p50_ms", "energy_per_output_token_j",
-            "error_rate")  # fmt: skip
+EXAMPLES = (
+    "output_tokens_per_s",
+    "ttft_p99_ms",
+    "tpot_p50_ms",
+    "energy_per_output_token_j",
+    "error_rate",
+)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.stats import t_quantile
+from bench.measure.stats import t_quantile
 
 ENOUGH_TO_CORRELATE = 8
 """Below this many observations the correlation of neighbours is noise itself, and none is used."""

@@ -12,11 +12,11 @@ from bench.compare.condition import ALL_LOADS, Condition
 from bench.compare.estimate import Estimate, at_least_as_wide, of_values, share_half_width
 from bench.compare.speed import independent
 from bench.compare.variant import Measured, Variant, point_at
-from bench.finding import is_valid
-from bench.metrics import ENOUGH_REPEATS, Metric
+from bench.measure.metrics import ENOUGH_REPEATS, Metric
 from bench.power.table import POWER_METRICS
 from bench.quality.verdict import TaskComparison
-from bench.record import TaskScore
+from bench.values.finding import is_valid
+from bench.values.record import TaskScore
 
 Observations = Mapping[tuple[int, int], float]
 """(round, repeat) -> value."""
@@ -198,8 +198,13 @@ def of_quality(
         if condition.kind == "value":
             return _score(condition, [s for s in scores if s.task == task and not s.group], metric)
         found = next(
-            (c for c in compared if c.task == task and (c.primary if metric is None else
-             c.metric == metric)), None)  # fmt: skip
+            (
+                c
+                for c in compared
+                if c.task == task and (c.primary if metric is None else c.metric == metric)
+            ),
+            None,
+        )
         if found is None:
             raise _MissingError(f"{condition.metric} was not scored in both runs")
         return _changed(condition, found)

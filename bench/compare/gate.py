@@ -17,8 +17,8 @@ from bench.compare.compare import Comparison, Row
 from bench.compare.condition import ALL_LOADS, QUALITY, Condition, Kind, closest
 from bench.compare.evidence import Evidence, loads_of, of_load, of_quality
 from bench.compare.variant import Variant
-from bench.errors import InputError
 from bench.quality.paired import holm
+from bench.values.errors import InputError
 
 ALPHA = 0.05
 Outcome = Literal["failed", "held", "not_enough_evidence"]
@@ -145,10 +145,17 @@ def _evidence(condition: Condition, base: Variant, other: Variant, row: Row) -> 
 def _tested(condition: Condition, row: Row, load: str | None, found: Evidence) -> GateTest:
     """The test before any correction: `held`, or `failed` where p alone says so."""
     test = GateTest(
-        condition=condition.text, read_as=condition.read_as, run=row.name, load=load,
-        kind=condition.kind, unit=condition.unit, limit=condition.limit,
-        baseline=found.baseline, variant=found.variant, reason=found.reason,
-    )  # fmt: skip
+        condition=condition.text,
+        read_as=condition.read_as,
+        run=row.name,
+        load=load,
+        kind=condition.kind,
+        unit=condition.unit,
+        limit=condition.limit,
+        baseline=found.baseline,
+        variant=found.variant,
+        reason=found.reason,
+    )
     estimate = found.estimate
     if estimate is None:
         return test

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.record import Run
+from bench.values.record import Run
 
 # Names that say that weights are expanded, or that no specialised kernel took the layer.
 _FALLBACK = re.compile(r"dequant|emulat|fallback|naive|reference", re.IGNORECASE)

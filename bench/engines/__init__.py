@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
-from bench.errors import InputError, nearest
-from bench.server import Engine
+from bench.values.errors import InputError, nearest
+from bench.values.server import Engine
 
 ENGINES: dict[str, str] = {
     "vllm": "bench.engines.vllm:VllmEngine",

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
-from bench.spec import ModelSpec, QuantSpec
+from bench.values.errors import InputError
+from bench.values.spec import ModelSpec, QuantSpec
 
 _CHAT_TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from bench.engines.exchange import Target, normalise_base_url
 from bench.engines.probe import probe
-from bench.server import Progress, ProgressCallback, Server
-from bench.spec import EndpointSpec, RunSpec
+from bench.values.server import Progress, ProgressCallback, Server
+from bench.values.spec import EndpointSpec, RunSpec
 
 
 class EndpointEngine:
-    """Finds out what a running server takes; see `bench.server.Engine`."""
+    """Finds out what a running server takes; see `bench.values.server.Engine`."""
 
     def serve(
         self, spec: RunSpec, run_dir: Path, progress: ProgressCallback

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.errors import EngineError, InputError
+from bench.values.errors import EngineError, InputError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bench.errors import EngineError, InputError
-from bench.server import ProgressCallback, Server
-from bench.spec import RunSpec
-from bench.weights import Weights, resolve_weights
+from bench.models.weights import Weights, resolve_weights
+from bench.values.errors import EngineError, InputError
+from bench.values.server import ProgressCallback, Server
+from bench.values.spec import RunSpec
 
 
 class NoEngine:
-    """Says where the checkpoint is; see `bench.server.Engine`."""
+    """Says where the checkpoint is; see `bench.values.server.Engine`."""
 
     def serve(
         self, spec: RunSpec, run_dir: Path, progress: ProgressCallback

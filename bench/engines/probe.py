@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from bench.engines.exchange import Reply, Target, json_of, optional, request
-from bench.errors import BenchError, EngineError, InputError, nearest
+from bench.values.errors import BenchError, EngineError, InputError, nearest
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _PROMPT_TEXT = "one two three four five six"
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What a server was seen to do; the fields of `bench.server.Server` of the same names."""
+    """What a server was seen to do; fields of `bench.values.server.Server` of the same names."""
 
     served_model: str
     api: Literal["completions", "chat"]

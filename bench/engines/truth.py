@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bench import __version__
-from bench.cores import split
 from bench.engines.exchange import Target
 from bench.engines.guard import GuardedProcess
 from bench.engines.probe import probe, wait_ready
 from bench.engines.vllm import claim_port, last_line
-from bench.errors import EngineError
-from bench.server import Progress, ProgressCallback, Server
-from bench.spec import RunSpec, TruthSpec
+from bench.values.cores import split
+from bench.values.errors import EngineError
+from bench.values.server import Progress, ProgressCallback, Server
+from bench.values.spec import RunSpec, TruthSpec
 
 MODEL = "truth"
 
@@ -34,7 +34,7 @@ def argv(engine: TruthSpec, port: int) -> tuple[str, ...]:
 
 
 class TruthEngine:
-    """Serves the exact schedule of a TruthSpec; see `bench.server.Engine`."""
+    """Serves the exact schedule of a TruthSpec; see `bench.values.server.Engine`."""
 
     def serve(
         self, spec: RunSpec, run_dir: Path, progress: ProgressCallback

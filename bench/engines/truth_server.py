@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import uvloop
 
-from bench.clock import AbsoluteTimer, now_ns
+from bench.values.clock import AbsoluteTimer, now_ns
 
 _BATCH_CHUNKS = 16
 """Chunks per write when sending as fast as possible: fewer system calls, same bytes."""

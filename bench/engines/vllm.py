@@ -13,17 +13,17 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from bench.cores import split
 from bench.engines import dummy
 from bench.engines.cpu import cpu_flags
 from bench.engines.exchange import Target
 from bench.engines.failures import classify, message_of
 from bench.engines.guard import GuardedProcess
 from bench.engines.probe import Capabilities, probe, wait_ready
-from bench.errors import BenchError, EngineError, InputError
-from bench.server import Progress, ProgressCallback, Server
-from bench.spec import RunSpec, VllmSpec
-from bench.weights import Weights, resolve_weights
+from bench.models.weights import Weights, resolve_weights
+from bench.values.cores import split
+from bench.values.errors import BenchError, EngineError, InputError
+from bench.values.server import Progress, ProgressCallback, Server
+from bench.values.spec import RunSpec, VllmSpec
 
 _DYING_S = 10.0  # how long an engine that failed its first request is given to say why
 
@@ -101,7 +101,7 @@ def _eager(spec: RunSpec) -> bool:
 
 
 class VllmEngine:
-    """Serves a model with vLLM; see `bench.server.Engine`."""
+    """Serves a model with vLLM; see `bench.values.server.Engine`."""
 
     def serve(
         self, spec: RunSpec, run_dir: Path, progress: ProgressCallback

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import BenchError, InputError
 from bench.evaluators.process import run_lm_eval
 from bench.evaluators.samples import answer_stats
 from bench.evaluators.samples import items as read_items
 from bench.evaluators.samples import scores as read_scores
 from bench.evaluators.tasks import check_tasks, folders
-from bench.record import QualityItem, QualityResult, TaskScore
-from bench.server import ProgressCallback, Server
-from bench.spec import QualitySpec, RunSpec
+from bench.values.errors import BenchError, InputError
+from bench.values.record import QualityItem, QualityResult, TaskScore
+from bench.values.server import ProgressCallback, Server
+from bench.values.spec import QualitySpec, RunSpec
 
 Backend = Literal["endpoint", "chat", "hf"]
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
-from bench.server import Progress, ProgressCallback, Server
-from bench.spec import QualitySpec
+from bench.values.errors import BenchError
+from bench.values.server import Progress, ProgressCallback, Server
+from bench.values.spec import QualitySpec
 
 _ENDS_S = 10.0  # how long lm-eval may take to end when it is told to
 _STOPPED = 65  # harness.STOPPED; that module imports lm-eval

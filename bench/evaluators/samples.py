@@ -10,7 +10,7 @@ from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
 
-from bench.record import P_RIGHT, AnswerStats, QualityItem, TaskScore
+from bench.values.record import P_RIGHT, AnswerStats, QualityItem, TaskScore
 
 
 def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[TaskScore, ...]:
@@ -52,13 +52,17 @@ def _p_right(accuracies: Sequence[TaskScore], items: Sequence[QualityItem]) -> l
     """The mean probability of the right choice beside each accuracy whose items have one."""
     result = []
     for acc in accuracies:
-        values = [i.value for i in items
-                  if (i.task, i.metric, i.filter) == (acc.task, P_RIGHT, acc.filter)]  # fmt: skip
+        values = [
+            i.value
+            for i in items
+            if (i.task, i.metric, i.filter) == (acc.task, P_RIGHT, acc.filter)
+        ]
         if not values:
             continue
         error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-        result.append(replace(acc, metric=P_RIGHT, value=fmean(values), stderr=error,
-                              n=len(values)))  # fmt: skip
+        result.append(
+            replace(acc, metric=P_RIGHT, value=fmean(values), stderr=error, n=len(values))
+        )
     return result
 
 

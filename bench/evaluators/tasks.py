@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import bench.assets
-from bench.errors import InputError
-from bench.spec import QualitySpec
+from bench.values.errors import InputError
+from bench.values.spec import QualitySpec
 
 _LIST = "python -m lm_eval ls tasks lists them; a folder of your own goes into quality.task_dir."
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-from bench.catalogue import Catalogue
-from bench.errors import InputError
+from bench.config.catalogue import Catalogue
 from bench.fit.architecture import from_config
 from bench.fit.fit import fit
 from bench.fit.geometry import Geometry
 from bench.fit.headroom import has_checkpoint, is_cpu
 from bench.fit.report import Alternative, FitReport
-from bench.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
+from bench.values.errors import InputError
+from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
 

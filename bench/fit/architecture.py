@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.errors import InputError
 from bench.fit.geometry import Block, Geometry, KvCache, Matrix
 from bench.fit.layers import (
     Config,
@@ -25,6 +24,7 @@ from bench.fit.layers import (
     vector,
 )
 from bench.fit.vision import vision_matrices
+from bench.values.errors import InputError
 
 # Model types whose layers were compared with their published implementation.
 KNOWN_TYPES = frozenset(

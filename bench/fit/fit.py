@@ -10,7 +10,6 @@ import dataclasses
 import math
 from typing import Any
 
-from bench.errors import InputError
 from bench.fit.formats import Served
 from bench.fit.geometry import Geometry
 from bench.fit.headroom import (
@@ -27,7 +26,8 @@ from bench.fit.overheads import GIB
 from bench.fit.report import Alternative, FitReport
 from bench.fit.roofline import decode_ceiling, prefill_ceiling
 from bench.fit.sharding import Layout, Stage, layout, option, stages, undivided
-from bench.spec import RunSpec, VllmSpec
+from bench.values.errors import InputError
+from bench.values.spec import RunSpec, VllmSpec
 
 
 def fit(

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import InputError
 from bench.fit.geometry import Geometry, Matrix
-from bench.spec import ModelSpec, QuantSpec
+from bench.values.errors import InputError
+from bench.values.spec import ModelSpec, QuantSpec
 
 # Sizes of scale entries as vLLM allocates them: group scales in the activations' data type,
 # per-channel and per-block scales in float32.

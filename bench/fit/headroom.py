@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.errors import InputError
 from bench.fit.architecture import from_config
 from bench.fit.formats import Served, weight_format
 from bench.fit.geometry import Geometry
 from bench.fit.overheads import GIB, Overhead, batch_limits, cpu_overheads, gpu_overheads
 from bench.fit.sharding import Layout, checkpoint_bytes, option
-from bench.spec import GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
+from bench.values.errors import InputError
+from bench.values.spec import GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
 
 # Tokens per KV block: vLLM's default on GPUs, on a CPU, and its CPU kernel for MLA.
 GPU_BLOCK, CPU_BLOCK, CPU_MLA_BLOCK = 16, 128, 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.errors import InputError
 from bench.fit.geometry import Matrix, Role, Split
+from bench.values.errors import InputError
 
 
 class Config:

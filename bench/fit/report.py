@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.codec import encode
 from bench.fit.formats import WeightFormat
 from bench.fit.overheads import Overhead
 from bench.fit.roofline import Ceiling
 from bench.fit.sharding import Layout
+from bench.values.codec import encode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from bench.fit.formats import Served, WeightFormat
 from bench.fit.geometry import Matrix
-from bench.spec import GpuSpec
+from bench.values.spec import GpuSpec
 
 
 def expert_coverage(experts: int, top_k: int, batch: float) -> float:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.errors import InputError
 from bench.fit.formats import Served, WeightFormat
 from bench.fit.geometry import Geometry, Matrix
-from bench.spec import VllmSpec
+from bench.values.errors import InputError
+from bench.values.spec import VllmSpec
 
 # vLLM pads the vocabulary to a multiple of this (VocabParallelEmbedding).
 VOCAB_PADDING = 64

@@ -12,14 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.errors import InputError
-from bench.finding import Finding, finding
 from bench.fit.formats import Served
 from bench.fit.headroom import served
 from bench.fit.roofline import decode_ceiling, peak_flops, utilisation
-from bench.metrics import Metric, Steady
-from bench.spec import RunSpec
-from bench.window import in_flight
+from bench.measure.metrics import Metric, Steady
+from bench.measure.window import in_flight
+from bench.values.errors import InputError
+from bench.values.finding import Finding, finding
+from bench.values.spec import RunSpec
 
 _TOLERANCE = 1.02
 """Clocks and published bandwidths agree to about this; more than this is a wrong number."""

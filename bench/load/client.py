@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from bench.clock import AbsoluteTimer, now_ns, realtime_offset_ns
 from bench.load import wire
 from bench.load.http import CHUNKED_END, Frame, MalformedError, frame
+from bench.values.clock import AbsoluteTimer, now_ns, realtime_offset_ns
 
 _CONNECTS_AT_ONCE = 128
 _SWEEP_S = 0.1

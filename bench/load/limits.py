@@ -7,7 +7,7 @@ import os
 import resource
 from pathlib import Path
 
-from bench.errors import InputError
+from bench.values.errors import InputError
 
 STREAMS_PER_WORKER = 1000
 """One process follows this many streams at 100 tokens/s each with about half of one core."""

@@ -181,10 +181,15 @@ _FAST = (
     rb'"(?:content|reasoning|reasoning_content)":"(' + _STRING + rb')"\}),"logprobs":null,'
     rb'"finish_reason":(?:null|"[a-z_]{1,40}")(?:,"stop_reason":null)?'
     rb'(?:,"prompt_token_ids":null)?(?:,"token_ids":null)?\}\]'
-    rb'(?:,"usage":\{"prompt_tokens":(' + _NUMBER + rb'),"total_tokens":' + _NUMBER
-    + rb',"completion_tokens":(' + _NUMBER + rb')(?:,"prompt_tokens_details":null)?'
+    rb'(?:,"usage":\{"prompt_tokens":('
+    + _NUMBER
+    + rb'),"total_tokens":'
+    + _NUMBER
+    + rb',"completion_tokens":('
+    + _NUMBER
+    + rb')(?:,"prompt_tokens_details":null)?'
     rb'(?:,"completion_tokens_details":null)?\})?\}'
-)  # fmt: skip
+)
 _EVENT = re.compile(rb"(?:" + _FAST + rb"|([^\n]++(?:\n[^\n]++)*+))\n\n")
 
 

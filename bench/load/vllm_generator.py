@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import BenchError, InputError
-from bench.record import OK, OUTCOMES, REQUEST_COLUMNS, TOKENS_AROSE, LoadPoint, PointData
-from bench.server import Server
-from bench.spec import WorkloadSpec
+from bench.values.errors import BenchError, InputError
+from bench.values.record import OK, OUTCOMES, REQUEST_COLUMNS, TOKENS_AROSE, LoadPoint, PointData
+from bench.values.server import Server
+from bench.values.spec import WorkloadSpec
 
 # Not the `vllm` command: it asks for package metadata that the CPU build has under another name.
 _PROGRAM = """\

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-from bench.clock import now_ns
 from bench.load import http, sse
 from bench.load.client import Client, Shot
 from bench.load.limits import take_descriptors
 from bench.load.wire import arrivals_ns
-from bench.record import (
+from bench.values.clock import now_ns
+from bench.values.record import (
     OK,
     OUTCOMES,
     REQUEST_COLUMNS,
@@ -35,7 +35,7 @@ from bench.record import (
     PlannedRequest,
     WorkerReport,
 )
-from bench.server import Server
+from bench.values.server import Server
 
 COUNTERS = 4
 """Shared progress counters per worker: finished, in flight, reads, failed."""

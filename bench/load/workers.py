@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.clock import now_ns
-from bench.errors import BenchError
 from bench.load.limits import STREAMS_PER_WORKER, ensure_streams, workers_for
+from bench.load.schedule import sessions, split
 from bench.load.worker import COUNTERS, WorkerPlan, WorkerResult, serve_pipe
-from bench.record import LoadPoint, PlannedRequest, PointData
-from bench.schedule import sessions, split
-from bench.server import Server
+from bench.values.clock import now_ns
+from bench.values.errors import BenchError
+from bench.values.record import LoadPoint, PlannedRequest, PointData
+from bench.values.server import Server
 
 _START_MARGIN_NS = 20_000_000
 _POLL_S = 0.2

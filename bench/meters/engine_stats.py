@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from bench.clock import now_ns
+from bench.values.clock import now_ns
 
 _TIMEOUT_S = 5.0
 PREFIX = "vllm:"

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench.clock import now_ns
 from bench.meters.watch import FOLDER, Watch
-from bench.server import Gauges, Progress, ProgressCallback
-from bench.trace import ENGINE, Reading, reading_line
+from bench.values.clock import now_ns
+from bench.values.server import Gauges, Progress, ProgressCallback
+from bench.values.telemetry import ENGINE, Reading, reading_line
 
 ENGINE_FILE = "engine.jsonl"
 PERIOD_S = 1.0

@@ -14,12 +14,12 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from bench.machine import Board, Hub, Install, Sensor, Store
 from bench.meters.rapl import POWERCAP, RaplSource
 from bench.meters.sensors import survey
 from bench.meters.source import Clock, MeterUnavailableError, Source
-from bench.trace import Device
-from bench.weights import Weights
+from bench.models.weights import Weights
+from bench.values.machine import Board, Hub, Install, Sensor, Store
+from bench.values.telemetry import Device
 
 _HUB_TIMEOUT_S = 3.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.meters.gpus import visible_indices
 from bench.meters.source import Clock, MeterUnavailableError, MonotonicClock, stamped
-from bench.trace import Device, Header, Process, Reading, SourceKind
+from bench.values.telemetry import Device, Header, Process, Reading, SourceKind
 
 _POWER_INSTANT, _POWER_AVERAGE, _ENERGY, _MEMORY_TEMPERATURE = 186, 185, 83, 82
 _SCOPE_MEMORY = 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.meters.source import Clock, MeterUnavailableError, MonotonicClock, stamped
-from bench.trace import Device, Header, Process, Reading, Scope, SourceKind
+from bench.values.telemetry import Device, Header, Process, Reading, Scope, SourceKind
 
 POWERCAP = Path("/sys/class/powercap")
 

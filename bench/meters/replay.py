@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.clock import now_ns
-from bench.errors import InputError
 from bench.meters.source import Clock, MonotonicClock
-from bench.trace import Device, Header, Kind, Process, Reading, SourceKind, Trace, parse
+from bench.values.clock import now_ns
+from bench.values.errors import InputError
+from bench.values.telemetry import Device, Header, Kind, Process, Reading, SourceKind, Trace, parse
 
 _POLL_S = 0.01
 

@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.clock import now_ns
-from bench.errors import BenchError
 from bench.meters.source import Clock, MeterUnavailableError, Source
-from bench.trace import (
+from bench.values.clock import now_ns
+from bench.values.errors import BenchError
+from bench.values.telemetry import (
     End,
     Header,
     Kind,

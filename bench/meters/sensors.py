@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 
-from bench.machine import Sensor
 from bench.meters.source import Clock, Source
-from bench.trace import Reading
+from bench.values.machine import Sensor
+from bench.values.telemetry import Reading
 
 _FAST_S, _SLOW_S = 0.01, 0.1
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from bench.clock import now_ns
-from bench.errors import BenchError
-from bench.trace import Device, Header, Process, Reading, SourceKind
+from bench.values.clock import now_ns
+from bench.values.errors import BenchError
+from bench.values.telemetry import Device, Header, Process, Reading, SourceKind
 
 
 class MeterUnavailableError(BenchError):

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.clock import now_ns
 from bench.meters.source import Clock, MonotonicClock
-from bench.trace import Device, Header, Process, Reading, SourceKind
+from bench.values.clock import now_ns
+from bench.values.telemetry import Device, Header, Process, Reading, SourceKind
 
 Curve = Callable[[float], float]
 """Energy in J from 0 to t seconds: the integral of the power curve, so that it is exact."""

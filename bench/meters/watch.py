@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.clock import now_ns
-from bench.codec import decode
-from bench.errors import BenchError, InputError
-from bench.server import Gauges, Progress, ProgressCallback
-from bench.spec import RunSpec
-from bench.trace import Header
+from bench.values.clock import now_ns
+from bench.values.codec import decode
+from bench.values.errors import BenchError, InputError
+from bench.values.server import Gauges, Progress, ProgressCallback
+from bench.values.spec import RunSpec
+from bench.values.telemetry import Header
 
 FOLDER = "telemetry"
 POWER_FILE = "power.jsonl"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from bench.finding import Finding, energy, finding
 from bench.power.window import DeviceWindow
+from bench.values.finding import Finding, energy, finding
 
 RESIDUAL_PASS, RESIDUAL_FAIL = 0.03, 0.05
 FAST_GAP_S, SLOW_GAP_S = 0.25, 1.5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.finding import Finding, energy
 from bench.power.sharing import sharing
-from bench.trace import Device, Scope, Trace
+from bench.values.finding import Finding, energy
+from bench.values.telemetry import Device, Scope, Trace
 
 USED_BYTES = 256 * 2**20
 """A board whose used memory rose by this since before the launch holds a part of the model."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.power.window import device_window
-from bench.trace import Device, Trace
+from bench.values.telemetry import Device, Trace
 
 BASELINES = ("before_launch", "resident")
 SETTLE_SHARE = 0.3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.trace import Float64, Int64
+from bench.values.telemetry import Float64, Int64
 
 _MW_NS_PER_J = 1e12
 _MJ_PER_J = 1e3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.finding import Finding, Severity, energy
+from bench.values.finding import Finding, Severity, energy
 
 HALVES_LIMIT = 0.03
 ENOUGH_REPEATS = 3

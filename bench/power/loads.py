@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.metrics import Steady
+from bench.measure.metrics import Steady
+from bench.measure.window import Window
 from bench.power.load_checks import LoadWindow
 from bench.power.window import DeviceWindow, device_window
-from bench.record import OK
-from bench.trace import Device, Trace
-from bench.window import Window
+from bench.values.record import OK
+from bench.values.telemetry import Device, Trace
 
 
 def load_window(part: Steady, trace: Trace, devices: Sequence[Device]) -> LoadWindow:

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.codec import encode
-from bench.finding import Finding, energy
-from bench.metrics import ENOUGH_REPEATS, Arose, Metric, Steady
+from bench.measure.metrics import ENOUGH_REPEATS, Arose, Metric, Steady
+from bench.measure.stats import t_interval
 from bench.power.checks import board_checks
 from bench.power.devices import Deployment, deployment
 from bench.power.idle import BASELINES, Baseline, baseline
@@ -23,8 +22,9 @@ from bench.power.load_checks import LoadWindow, load_checks
 from bench.power.loads import load_window
 from bench.power.table import ENERGY, UNITS, VERIFIED_ON_HARDWARE
 from bench.power.window import DeviceWindow, device_window
-from bench.stats import t_interval
-from bench.trace import Device, Scope, Trace
+from bench.values.codec import encode
+from bench.values.finding import Finding, energy
+from bench.values.telemetry import Device, Scope, Trace
 
 INSTRUMENT_ERROR = 0.05
 """Gain error of a board's sensors, up to this, differing between identical boards; repeats do not
@@ -214,9 +214,13 @@ def _over_repeats(
     """The mean over repeats and its t interval; None when any repeat has no figure."""
     known = [v for v in values if v is not None]
     metric = Metric(
-        value=None, unit=UNITS[name], arose=run.arose, scope=run.deployment.scope,
-        repeats=len(known), n=len(known),
-    )  # fmt: skip
+        value=None,
+        unit=UNITS[name],
+        arose=run.arose,
+        scope=run.deployment.scope,
+        repeats=len(known),
+        n=len(known),
+    )
     if not known or len(known) < len(values):
         return replace(metric, reason="not every repeat has a figure, or nothing to divide by")
     interval = t_interval(known) if len(known) >= ENOUGH_REPEATS else None

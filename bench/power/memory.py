@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.metrics import Arose, Metric
-from bench.trace import ENGINE, Device, Trace
+from bench.measure.metrics import Arose, Metric
+from bench.values.telemetry import ENGINE, Device, Trace
 
 GIB = 2**30
 _LOG = "engine log"

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import InputError
-from bench.metrics import Measurement, PointMeasurement
+from bench.measure.metrics import Measurement, PointMeasurement
 from bench.power.split import MixPoint
 from bench.power.table import HEADLINE
-from bench.record import PointData, Run
+from bench.values.errors import InputError
+from bench.values.record import PointData, Run
 
 _HITS, _QUERIES = "prefix_cache_hits_total", "prefix_cache_queries_total"
 

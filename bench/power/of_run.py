@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.codec import encode
-from bench.metrics import Metric, Steady
+from bench.measure.metrics import Metric, Steady
 from bench.power.measure import Metered, PointPower, measure, metered
 from bench.power.memory import memory_metrics
 from bench.power.table import VERIFIED_ON_HARDWARE
-from bench.record import PointData, Run
+from bench.values.codec import encode
+from bench.values.record import PointData, Run
 
 
 def metered_run(run: Run) -> Metered:

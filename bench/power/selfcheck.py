@@ -17,7 +17,7 @@ from bench.power.idle import BASELINES, baseline
 from bench.power.integrate import inside
 from bench.power.selfcheck_case import GIB, Answer, Case, Facts, Segment, Verdict, idle_w
 from bench.power.window import device_window
-from bench.trace import Device, Trace
+from bench.values.telemetry import Device, Trace
 
 
 def answers(
@@ -48,8 +48,9 @@ def memory_versions(case: Case) -> Answer:
     name = "memory v1 against v2"
     m, allocated = case.facts.memory, case.facts.allocated_bytes
     if not {"v1_before", "v2_before", "v1_resident", "v2_resident"} <= m.keys():
-        return Answer(question=name, verdict="not measured", text="one version was not read",
-                      figures=dict(m))  # fmt: skip
+        return Answer(
+            question=name, verdict="not measured", text="one version was not read", figures=dict(m)
+        )
     hidden = m["v1_before"]["used"] - m["v2_before"]["used"]
     reserved = m["v2_before"].get("reserved")
     rises = {v: m[f"{v}_resident"]["used"] - m[f"{v}_before"]["used"] for v in ("v1", "v2")}
@@ -61,8 +62,12 @@ def memory_versions(case: Case) -> Answer:
     )
     same = abs(rises["v1"] - rises["v2"]) < 2**20
     enough = allocated is None or rises["v2"] >= allocated
-    return Answer(question=name, verdict="ok" if same and enough else "differs", text=text,
-                  figures={"hidden_bytes": hidden, "reserved_bytes": reserved} | rises)  # fmt: skip
+    return Answer(
+        question=name,
+        verdict="ok" if same and enough else "differs",
+        text=text,
+        figures={"hidden_bytes": hidden, "reserved_bytes": reserved} | rises,
+    )
 
 
 def pid_visibility(case: Case) -> Answer:
@@ -104,8 +109,9 @@ def throttle_counters(case: Case) -> Answer:
         shares = dict(w.throttled)
     text = f"{len(read)} counters" + (f", falling: {', '.join(falling)}" if falling else "")
     text += "; steady load: " + (", ".join(f"{k} {v:.1%}" for k, v in shares.items()) or "unread")
-    return Answer(question=name, verdict="differs" if falling else "ok", text=text,
-                  figures={"shares": shares})  # fmt: skip
+    return Answer(
+        question=name, verdict="differs" if falling else "ok", text=text, figures={"shares": shares}
+    )
 
 
 def counter_continuity(case: Case) -> Answer:
@@ -124,8 +130,9 @@ def counter_continuity(case: Case) -> Answer:
     whole = bool(np.all(np.diff(values) >= 0)) and low <= watts <= high
     text = f"{watts:.1f} W in the mean over {segment.seconds:.0f} s"
     text += ", never falling" if whole else ": it fell or jumped"
-    return Answer(question=name, verdict="ok" if whole else "differs", text=text,
-                  figures={"mean_w": watts})  # fmt: skip
+    return Answer(
+        question=name, verdict="ok" if whole else "differs", text=text, figures={"mean_w": watts}
+    )
 
 
 def idle_baselines(case: Case) -> Answer:

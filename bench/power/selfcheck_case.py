@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bench.power.idle import BASELINES, baseline
 from bench.power.integrate import counted_j
-from bench.trace import Device, Trace
+from bench.values.telemetry import Device, Trace
 
 GIB = 2**30
 OVERHEAD_LIMIT = 0.005

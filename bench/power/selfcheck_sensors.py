@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from bench.measure.stats import t_interval, within
 from bench.power.checks import RESIDUAL_FAIL, RESIDUAL_PASS
 from bench.power.measure import DEFAULT_EDGE_S
 from bench.power.selfcheck_case import OVERHEAD_LIMIT, Answer, Case, Verdict, inner, inner_j, ms
 from bench.power.signal import Refresh, counter_lags_s, half_way_s, refresh, thinned
 from bench.power.window import device_window
-from bench.stats import t_interval, within
 
 
 def update_periods(case: Case) -> Answer:
@@ -21,8 +21,11 @@ def update_periods(case: Case) -> Answer:
     segment = case.segments.get("fast")
     if segment is None:
         return Answer(question=name, verdict="not measured", text="no fast polling was done")
-    wanted = {"83": ("energy", "energy_mj"), "185": ("state", "average_mw"),
-              "186": ("power", "instant_mw")}  # fmt: skip
+    wanted = {
+        "83": ("energy", "energy_mj"),
+        "185": ("state", "average_mw"),
+        "186": ("power", "instant_mw"),
+    }
     found: dict[str, Refresh] = {}
     for number, (kind, column) in wanted.items():
         series = case.trace.of(case.device.index, kind)  # type: ignore[arg-type]
@@ -31,16 +34,21 @@ def update_periods(case: Case) -> Answer:
             found[number] = seen
     figures = {number: vars(seen) for number, seen in found.items()}
     if "83" not in found or "186" not in found:
-        return Answer(question=name, verdict="not supported", text="83 or 186 is not read",
-                      figures=figures)  # fmt: skip
+        return Answer(
+            question=name, verdict="not supported", text="83 or 186 is not read", figures=figures
+        )
     parts = [
         f"{number} every {ms(seen.period_s)} ms, {seen.read_ms:.2f} ms a read"
         for number, seen in found.items()
     ]
     steps = found["83"].period_s
     as_assumed = steps is not None and steps <= 1.5 * DEFAULT_EDGE_S
-    return Answer(question=name, verdict="ok" if as_assumed else "differs",
-                  text="; ".join(parts), figures=figures)  # fmt: skip
+    return Answer(
+        question=name,
+        verdict="ok" if as_assumed else "differs",
+        text="; ".join(parts),
+        figures=figures,
+    )
 
 
 def polling_rates(case: Case) -> Answer:
@@ -59,12 +67,20 @@ def polling_rates(case: Case) -> Answer:
         (t0, e0), (t1, e1) = ends.counter_mj
         watts["ends only"] = (e1 - e0) / 1e3 / ((t1 - t0) / 1e9)
     if len(watts) < 4:
-        return Answer(question=name, verdict="not measured", text="not all three were had",
-                      figures={"watts": watts})  # fmt: skip
+        return Answer(
+            question=name,
+            verdict="not measured",
+            text="not all three were had",
+            figures={"watts": watts},
+        )
     spread = max(watts.values()) / min(watts.values()) - 1
     text = ", ".join(f"{k}: {v:.1f} W" for k, v in watts.items()) + f"; {spread:.1%} apart"
-    return Answer(question=name, verdict="ok" if spread <= RESIDUAL_PASS else "differs", text=text,
-                  figures={"watts": watts, "spread": spread})  # fmt: skip
+    return Answer(
+        question=name,
+        verdict="ok" if spread <= RESIDUAL_PASS else "differs",
+        text=text,
+        figures={"watts": watts, "spread": spread},
+    )
 
 
 def counter_against_integral(case: Case) -> Answer:
@@ -79,8 +95,11 @@ def counter_against_integral(case: Case) -> Answer:
         w = device_window(case.trace, case.device, start, end)
         if w.residual is None or w.counter_j is None or w.integral_j is None:
             continue
-        found[key] = {"counter_w": w.counter_j / seconds, "integral_w": w.integral_j / seconds,
-                      "residual": w.residual}  # fmt: skip
+        found[key] = {
+            "counter_w": w.counter_j / seconds,
+            "integral_w": w.integral_j / seconds,
+            "residual": w.residual,
+        }
     if not found:
         return Answer(question=name, verdict="not measured", text="no window has both")
     worst = max(abs(v["residual"] or 0.0) for v in found.values())
@@ -88,8 +107,12 @@ def counter_against_integral(case: Case) -> Answer:
     quiet = [abs(v["residual"] or 0.0) for k, v in found.items() if k in ("resident", "steady")]
     within = not quiet or max(quiet) <= RESIDUAL_FAIL
     text += f"; limits {RESIDUAL_PASS:.0%} and {RESIDUAL_FAIL:.0%}"
-    return Answer(question=name, verdict="ok" if within else "differs", text=text,
-                  figures={**found, "worst": worst})  # fmt: skip
+    return Answer(
+        question=name,
+        verdict="ok" if within else "differs",
+        text=text,
+        figures={**found, "worst": worst},
+    )
 
 
 def step_lag(case: Case) -> Answer:
@@ -106,13 +129,21 @@ def step_lag(case: Case) -> Answer:
     }
     middle = {k: float(np.median(v)) for k, v in lags.items() if v}
     if "186" not in middle or "83" not in middle:
-        return Answer(question=name, verdict="not measured", text="the readings show no step",
-                      figures={"lags_s": lags})  # fmt: skip
+        return Answer(
+            question=name,
+            verdict="not measured",
+            text="the readings show no step",
+            figures={"lags_s": lags},
+        )
     text = ", ".join(f"{k} {1e3 * v:.0f} ms" for k, v in middle.items())
     text += f" (median of {len(lags['186'])} edges; half-way, the counter by its slope)"
     late = max(abs(middle["186"]), abs(middle["83"])) > 2 * DEFAULT_EDGE_S
-    return Answer(question=name, verdict="differs" if late else "ok", text=text,
-                  figures={"lags_s": lags, "median_s": middle})  # fmt: skip
+    return Answer(
+        question=name,
+        verdict="differs" if late else "ok",
+        text=text,
+        figures={"lags_s": lags, "median_s": middle},
+    )
 
 
 def sampler_overhead(case: Case) -> Answer:
@@ -146,5 +177,9 @@ def overhead_answer(name: str, found: Sequence[float]) -> Answer:
         "unclear": f": too restless to say whether it is below {OVERHEAD_LIMIT:.1%}",
     }[below]
     verdict: Verdict = "ok" if below == "yes" else "differs" if below == "no" else "not measured"
-    return Answer(question=name, verdict=verdict, text=text,
-                  figures={"overheads": list(found), "limit": OVERHEAD_LIMIT})  # fmt: skip
+    return Answer(
+        question=name,
+        verdict=verdict,
+        text=text,
+        figures={"overheads": list(found), "limit": OVERHEAD_LIMIT},
+    )

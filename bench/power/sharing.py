@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.trace import Device, Process, ProcessSample, Trace
+from bench.values.telemetry import Device, Process, ProcessSample, Trace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.power.integrate import Sampled
-from bench.trace import Series
+from bench.values.telemetry import Series
 
 _PLATEAU = 0.5
 """The part of a level, up to the next edge, that counts as settled."""

@@ -18,7 +18,7 @@ from bench.power.integrate import (
     longest_same_s,
 )
 from bench.power.sharing import Sharing, sharing
-from bench.trace import Device, Trace
+from bench.values.telemetry import Device, Trace
 
 POWER_BRAKE = 0x80
 THERMAL = 0x20 | 0x40

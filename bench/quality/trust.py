@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.finding import Finding, finding
-from bench.record import AnswerStats, QualityResult, Run
+from bench.values.finding import Finding, finding
+from bench.values.record import AnswerStats, QualityResult, Run
 
 
 def quality_findings(run: Run) -> tuple[Finding, ...]:

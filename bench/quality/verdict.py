@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from bench.errors import InputError
 from bench.quality.paired import (
     Floats,
     Interval,
@@ -19,7 +18,8 @@ from bench.quality.paired import (
     sign_flip_p,
     tango_interval,
 )
-from bench.record import QualityItem
+from bench.values.errors import InputError
+from bench.values.record import QualityItem
 
 ALPHA = 0.05
 

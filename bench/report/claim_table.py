@@ -42,8 +42,10 @@ def print_claims(found: Sequence[Assessment], *, in_full: bool, out: Console | N
 
 def _print_one(a: Assessment, out: Console) -> None:
     style = _STYLE[a.verdict]
-    out.print(f"[bold]{escape(a.claim)}[/]: [{style} bold]{a.verdict.upper()}[/]: {escape(a.why)}",
-              highlight=False)  # fmt: skip
+    out.print(
+        f"[bold]{escape(a.claim)}[/]: [{style} bold]{a.verdict.upper()}[/]: {escape(a.why)}",
+        highlight=False,
+    )
     out.print(f"  {escape(a.who)}: “{escape(a.quote)}”", highlight=False)
     for check in a.checks:
         tint = _STYLE[check.verdict]

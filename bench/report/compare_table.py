@@ -9,7 +9,7 @@ from bench.compare.compare import Comparison, Row
 from bench.compare.gate import Gate
 from bench.compare.speed import EVERYWHERE, MARGIN, SpeedChange
 from bench.compare.words import p_text, percent
-from bench.metrics import Metric
+from bench.measure.metrics import Metric
 from bench.quality.verdict import TaskComparison
 from bench.report.gate_table import print_gate
 from bench.report.grid import Grid, column, numbers, print_grid
@@ -37,8 +37,11 @@ def print_comparison(c: Comparison, gate: Gate | None = None) -> None:
     _notes(out, c)
     for row in c.rows[1:]:
         front = " · on the Pareto front" if row.on_front else ""
-        out.print(f"[bold]{escape(row.name)}[/]: {escape(row.verdict)}{front}", soft_wrap=True,
-                  highlight=False)  # fmt: skip
+        out.print(
+            f"[bold]{escape(row.name)}[/]: {escape(row.verdict)}{front}",
+            soft_wrap=True,
+            highlight=False,
+        )
     if gate is not None:
         print_gate(out, gate)
 
@@ -84,8 +87,12 @@ def _usd(bounds: tuple[float, float] | None) -> str:
 def _speed(c: Comparison) -> Grid:
     return Grid(
         title=f"speed: variant ÷ baseline, all loads; equivalent within {MARGIN:.0%}",
-        columns=(column("variant"), column("metric"),
-                 *numbers("change", "95 % interval", "pairs", "p", "p (Holm)"), column("verdict")),
+        columns=(
+            column("variant"),
+            column("metric"),
+            *numbers("change", "95 % interval", "pairs", "p", "p (Holm)"),
+            column("verdict"),
+        ),
         rows=tuple(
             (row.name, change.metric, *_speed_cells(change))
             for row in c.rows
@@ -93,7 +100,7 @@ def _speed(c: Comparison) -> Grid:
             if change.load == EVERYWHERE
         ),
         keys=2,
-    )  # fmt: skip
+    )
 
 
 def _speed_cells(change: SpeedChange) -> tuple[str, ...]:
@@ -102,8 +109,14 @@ def _speed_cells(change: SpeedChange) -> tuple[str, ...]:
         return ("–", "–", str(change.pairs), "–", "–", verdict)
     r = change.ratio
     interval = f"{percent(r.low)} to {percent(r.high)}"
-    return (percent(r.value), interval, str(change.pairs), p_text(change.p),
-            p_text(change.p_holm), verdict)  # fmt: skip
+    return (
+        percent(r.value),
+        interval,
+        str(change.pairs),
+        p_text(change.p),
+        p_text(change.p_holm),
+        verdict,
+    )
 
 
 def _quality(c: Comparison) -> Grid:
@@ -119,11 +132,17 @@ def _quality(c: Comparison) -> Grid:
                 rows.append((row.name, *_task_cells(task, error, chance=chance)))
     return Grid(
         title=f"quality on the same items; equivalent above {c.margin:.0%} recovery",
-        columns=(column("variant"), column("task"), column("metric"), *numbers(*titles),
-                 *numbers("lost/won", "p (Holm)", "|ΔLL|"), column("verdict", wraps=True)),
+        columns=(
+            column("variant"),
+            column("task"),
+            column("metric"),
+            *numbers(*titles),
+            *numbers("lost/won", "p (Holm)", "|ΔLL|"),
+            column("verdict", wraps=True),
+        ),
         rows=tuple(rows),
         keys=3,
-    )  # fmt: skip
+    )
 
 
 def _task_cells(t: TaskComparison, stderr: float | None, *, chance: bool) -> tuple[str, ...]:
@@ -139,8 +158,19 @@ def _task_cells(t: TaskComparison, stderr: float | None, *, chance: bool) -> tup
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
-    return (t.task, t.metric, f"{t.n:,}", score, recovery, interval, *extra, flips,
-            p_text(t.p_holm), dll, verdict)  # fmt: skip
+    return (
+        t.task,
+        t.metric,
+        f"{t.n:,}",
+        score,
+        recovery,
+        interval,
+        *extra,
+        flips,
+        p_text(t.p_holm),
+        dll,
+        verdict,
+    )
 
 
 def _notes(out: Console, c: Comparison) -> None:
@@ -148,5 +178,8 @@ def _notes(out: Console, c: Comparison) -> None:
         style = {"warn": "yellow", "fail": "red"}.get(finding.severity, "dim")
         line = f"{finding.severity.upper():<4}  {finding.code}: {finding.text}"
         out.print(escape(line), style=style, highlight=False, soft_wrap=True)
-    out.print("± of a speed is its 95 % interval; ~ is modelled; intervals of changes are paired.",
-              style="dim", highlight=False)  # fmt: skip
+    out.print(
+        "± of a speed is its 95 % interval; ~ is modelled; intervals of changes are paired.",
+        style="dim",
+        highlight=False,
+    )

@@ -9,12 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.finding import Finding
-from bench.machine import Board, Machine, Sensor
 from bench.report.numbers import quantity
+from bench.values.finding import Finding
+from bench.values.machine import Board, Machine, Sensor
 
-_UNITS = {"_mw": "mW", "_mj": "mJ", "_c": "°C", "_mhz": "MHz", "_bytes": "bytes", "_ns": "ns",
-          "_pct": "%"}  # fmt: skip
+_UNITS = {
+    "_mw": "mW",
+    "_mj": "mJ",
+    "_c": "°C",
+    "_mhz": "MHz",
+    "_bytes": "bytes",
+    "_ns": "ns",
+    "_pct": "%",
+}
 
 
 def print_machine(out: Console, machine: Machine, found: Sequence[Finding]) -> None:
@@ -99,9 +106,14 @@ def _sensors(sensors: Sequence[Sensor]) -> Table:
         unit = next((u for end, u in _UNITS.items() if s.name.endswith(end)), "")
         now = "–" if s.last is None else f"{s.last:,.0f} {unit}".strip()
         table.add_row(
-            str(s.device), s.name, now, _ms(s.update_s), _ms(s.polled_s), _ms(s.read_s),
+            str(s.device),
+            s.name,
+            now,
+            _ms(s.update_s),
+            _ms(s.polled_s),
+            _ms(s.read_s),
             "yes" if s.why is None else f"no ({s.why})",
-        )  # fmt: skip
+        )
     return table
 
 

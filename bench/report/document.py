@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.codec import encode
-from bench.metrics import METRICS, Measurement, PointMeasurement
+from bench.measure.metrics import METRICS, Measurement, PointMeasurement
 from bench.power.table import POWER_METRICS
-from bench.record import Run
+from bench.values.codec import encode
+from bench.values.record import Run
 
 
 def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:

@@ -17,20 +17,36 @@ def _grid(rows: Sequence[FitReport]) -> Grid:
         column("quant"),
         *numbers("GPUs"),
         column("fits"),
-        *numbers("weights", "KV left", "other", "max context", "max conc.",
-                 "decode ≤ b1", f"decode ≤ c{most}", "prefill ≤", "$/h"),
-    )  # fmt: skip
+        *numbers(
+            "weights",
+            "KV left",
+            "other",
+            "max context",
+            "max conc.",
+            "decode ≤ b1",
+            f"decode ≤ c{most}",
+            "prefill ≤",
+            "$/h",
+        ),
+    )
     return Grid(columns=columns, rows=tuple(map(_cells, rows)), keys=2)
 
 
 def _cells(r: FitReport) -> tuple[str, ...]:
     return (
-        r.quant, str(r.gpus), "yes" if r.fits else "no", f"{r.weights_gib_per_gpu:,.1f}",
-        f"{r.kv_gib_per_gpu:,.1f}", f"{r.other_gib_per_gpu:,.1f}",
-        f"{r.max_context_tokens:,}", f"{r.max_concurrency:,}",
-        _number(r.ceiling_tokens_per_s_batch1, 0), _number(r.ceiling_tokens_per_s, 0),
-        _number(r.prefill.tokens_per_s if r.prefill else None, 0), price(r),
-    )  # fmt: skip
+        r.quant,
+        str(r.gpus),
+        "yes" if r.fits else "no",
+        f"{r.weights_gib_per_gpu:,.1f}",
+        f"{r.kv_gib_per_gpu:,.1f}",
+        f"{r.other_gib_per_gpu:,.1f}",
+        f"{r.max_context_tokens:,}",
+        f"{r.max_concurrency:,}",
+        _number(r.ceiling_tokens_per_s_batch1, 0),
+        _number(r.ceiling_tokens_per_s, 0),
+        _number(r.prefill.tokens_per_s if r.prefill else None, 0),
+        price(r),
+    )
 
 
 def print_table(rows: Sequence[FitReport], console: Console) -> None:

@@ -26,12 +26,16 @@ def gate_grid(gate: Gate) -> Grid:
     """One row per test."""
     return Grid(
         title="gate: is it beyond the limit?",
-        columns=(column("condition"), column("run"), column("load"),
-                 *numbers("baseline", "run's", "estimate ± 95 %", "n", "p (Holm)"),
-                 column("outcome")),
+        columns=(
+            column("condition"),
+            column("run"),
+            column("load"),
+            *numbers("baseline", "run's", "estimate ± 95 %", "n", "p (Holm)"),
+            column("outcome"),
+        ),
         rows=tuple(_cells(t) for t in gate.tests),
         keys=3,
-    )  # fmt: skip
+    )
 
 
 def gate_lines(gate: Gate) -> list[str]:
@@ -60,8 +64,17 @@ def _cells(t: GateTest) -> tuple[str, ...]:
     base = "–" if t.baseline is None else quantity(t.baseline)
     own = "–" if t.variant is None else quantity(t.variant)
     p = "–" if t.p_holm is None else p_text(t.p_holm)
-    return (t.condition, t.run, t.load or "–", base, own, estimate(t), str(t.n), p,
-            WORDS[t.outcome])  # fmt: skip
+    return (
+        t.condition,
+        t.run,
+        t.load or "–",
+        base,
+        own,
+        estimate(t),
+        str(t.n),
+        p,
+        WORDS[t.outcome],
+    )
 
 
 def estimate(t: GateTest) -> str:

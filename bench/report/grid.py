@@ -56,9 +56,11 @@ def print_grid(out: Console, grid: Grid) -> None:
         for i in block:
             c = grid.columns[i]
             table.add_column(
-                escape(c.title), justify="right" if c.right else "left", no_wrap=not c.wraps,
+                escape(c.title),
+                justify="right" if c.right else "left",
+                no_wrap=not c.wraps,
                 overflow="fold",
-            )  # fmt: skip
+            )
         for row in grid.rows:
             table.add_row(*(escape(row[i]) for i in block))
         out.print(table, highlight=False)

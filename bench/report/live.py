@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bench.server import Gauges, Progress, ProgressCallback
+from bench.values.server import Gauges, Progress, ProgressCallback
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

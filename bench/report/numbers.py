@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bench.metrics import PointMeasurement
-from bench.record import Run
+from bench.measure.metrics import PointMeasurement
+from bench.values.record import Run
 
 _SCALES = ((1e11, 1e9, " G"), (1e8, 1e6, " M"), (1e5, 1e3, " k"))
 """From where on, by what, and the prefix: five digits before the point are read at a glance."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 
-from bench.metrics import Measurement, Metric
+from bench.measure.metrics import Measurement, Metric
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import load_words, quantity, with_interval
 

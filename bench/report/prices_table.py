@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.codec import encode
-from bench.figure import age_days
-from bench.prices.book import Decline, Key, PriceRow, decline
-from bench.prices.tables import Change, Imported
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.tco.prices.book import Decline, Key, PriceRow, decline
+from bench.tco.prices.tables import Change, Imported
+from bench.values.codec import encode
+from bench.values.figure import age_days
 
 SHOWN = 40
 
@@ -31,10 +31,19 @@ def book_document(
     prices = []
     for key, row in sorted(held.items()):
         past, age = decline(history[key]), age_days(row.as_of, on)
-        prices.append({**encode(row), "age_days": age, "stale": age > stale_days,
-                       "decline": None if past is None else encode(past)})  # fmt: skip
-    return {"on": on.isoformat(), "decline": None if pooled is None else encode(pooled),
-            "prices": prices}  # fmt: skip
+        prices.append(
+            {
+                **encode(row),
+                "age_days": age,
+                "stale": age > stale_days,
+                "decline": None if past is None else encode(past),
+            }
+        )
+    return {
+        "on": on.isoformat(),
+        "decline": None if pooled is None else encode(pooled),
+        "prices": prices,
+    }
 
 
 def print_book(
@@ -45,20 +54,34 @@ def print_book(
     pooled = decline(known)
     text = "no price has two dates yet, so no decline can be estimated"
     if pooled is not None:
-        text = (f"{pooled.series} of them have a history and fell by {_yearly(pooled)} "
-                f"({pooled.dates} dated prices)")  # fmt: skip
+        text = (
+            f"{pooled.series} of them have a history and fell by {_yearly(pooled)} "
+            f"({pooled.dates} dated prices)"
+        )
     out.print(f"{len(held)} prices as of {on.isoformat()}: {text}", style="bold", highlight=False)
     rows = []
     for entry in book_document(held, known, on, stale_days)["prices"]:
         past = entry["decline"]
-        rows.append((
-            f"{entry['provider']}/{entry['model']}{'' if entry['verified'] else ' (unverified)'}",
-            entry["kind"], f"{entry['usd']:g}", entry["as_of"],
-            f"{entry['age_days']}{' stale' if entry['stale'] else ''}",
-            "" if past is None else f"{past['per_year']:.0%}", entry["source"],
-        ))  # fmt: skip
-    columns = (column("provider/model"), column("kind"), *numbers("$"), column("as of"),
-               *numbers("age, days", "decline/yr"), column("source", wraps=True))  # fmt: skip
+        rows.append(
+            (
+                f"{entry['provider']}/{entry['model']}"
+                f"{'' if entry['verified'] else ' (unverified)'}",
+                entry["kind"],
+                f"{entry['usd']:g}",
+                entry["as_of"],
+                f"{entry['age_days']}{' stale' if entry['stale'] else ''}",
+                "" if past is None else f"{past['per_year']:.0%}",
+                entry["source"],
+            )
+        )
+    columns = (
+        column("provider/model"),
+        column("kind"),
+        *numbers("$"),
+        column("as of"),
+        *numbers("age, days", "decline/yr"),
+        column("source", wraps=True),
+    )
     print_grid(out, Grid(columns=columns, rows=tuple(rows), keys=2))
 
 
@@ -74,13 +97,20 @@ def import_document(
 ) -> dict[str, Any]:
     """What was read, and every row that was appended with the price it follows."""
     return {
-        "file": path, "shape": found.shape, "read": len(found.rows), "skipped": found.skipped,
-        "book": book, "appended": [
-            {**encode(c.row), "before": None if c.before is None else encode(c.before),
-             "relative": c.relative}
+        "file": path,
+        "shape": found.shape,
+        "read": len(found.rows),
+        "skipped": found.skipped,
+        "book": book,
+        "appended": [
+            {
+                **encode(c.row),
+                "before": None if c.before is None else encode(c.before),
+                "relative": c.relative,
+            }
             for c in new
         ],
-    }  # fmt: skip
+    }
 
 
 def print_import(
@@ -89,15 +119,24 @@ def print_import(
     """How many prices are new, changed or confirmed, the largest changes first."""
     first = sum(change.before is None for change in new)
     moved = [change for change in new if change.relative]
-    out.print(f"{first} new, {len(moved)} changed, {len(new) - first - len(moved)} confirmed at a "
-              "later date", style="bold", highlight=False)  # fmt: skip
+    out.print(
+        f"{first} new, {len(moved)} changed, {len(new) - first - len(moved)} confirmed at a "
+        "later date",
+        style="bold",
+        highlight=False,
+    )
     rows = []
     for change in sorted(moved, key=lambda c: -abs(c.relative or 0.0))[:SHOWN]:
         before = change.before
-        rows.append((change.row.key, change.row.kind,
-                     "" if before is None else f"{before.usd:g} ({before.as_of})",
-                     f"{change.row.usd:g} ({change.row.as_of})",
-                     f"{change.relative or 0.0:+.1%}"))  # fmt: skip
+        rows.append(
+            (
+                change.row.key,
+                change.row.kind,
+                "" if before is None else f"{before.usd:g} ({before.as_of})",
+                f"{change.row.usd:g} ({change.row.as_of})",
+                f"{change.relative or 0.0:+.1%}",
+            )
+        )
     if rows:
         columns = (column("provider/model"), column("kind"), *numbers("before", "now", "change"))
         print_grid(out, Grid(columns=columns, rows=tuple(rows), keys=2))
@@ -105,5 +144,7 @@ def print_import(
         out.print(f"{len(moved) - SHOWN} more changes are in the book", highlight=False)
     out.print(
         f"{path} ({found.shape}): {len(found.rows)} prices read, {found.skipped} entries without "
-        f"a price skipped, {len(new)} rows appended to {book}.", markup=False, highlight=False,
-    )  # fmt: skip
+        f"a price skipped, {len(new)} rows appended to {book}.",
+        markup=False,
+        highlight=False,
+    )

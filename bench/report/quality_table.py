@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 
-from bench.record import QualityResult
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.values.record import QualityResult
 
 
 def print_quality(out: Console, quality: QualityResult) -> None:
@@ -19,8 +19,10 @@ def print_quality(out: Console, quality: QualityResult) -> None:
         chance = "–" if s.chance is None else f"{s.chance:.2f}"
         shots = "–" if s.num_fewshot is None else str(s.num_fewshot)
         rows.append((s.task, s.metric, s.filter, *shown, f"{s.n:,}", shots, chance))
-    columns = (*map(column, ("task", "metric", "filter")),
-               *numbers("score", "std. error", "n", "shots", "chance"))  # fmt: skip
+    columns = (
+        *map(column, ("task", "metric", "filter")),
+        *numbers("score", "std. error", "n", "shots", "chance"),
+    )
     print_grid(out, Grid(columns=columns, rows=tuple(rows)))
     out.print(escape(_made(quality)), style="dim", highlight=False)
 

@@ -6,16 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.compare.compare import usd_per_mtok
-from bench.metrics import Measurement, Metric, PointMeasurement
-from bench.record import Run
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.report.numbers import quantity, with_interval
+from bench.values.record import Run
 
 BEGIN, END = "<!-- results: begin (scripts/readme_results.py) -->", "<!-- results: end -->"
 NOTHING = "No run on a GPU is stored yet."
 _HEAD = (
-    "model", "quant", "GPU", "load", "output tok/s", "ceiling", "MBU", "TTFT p50, ms",
-    "TPOT p50, ms", "J/token", "weights, GiB", "need, GiB", "$/M tokens",
-)  # fmt: skip
+    "model",
+    "quant",
+    "GPU",
+    "load",
+    "output tok/s",
+    "ceiling",
+    "MBU",
+    "TTFT p50, ms",
+    "TPOT p50, ms",
+    "J/token",
+    "weights, GiB",
+    "need, GiB",
+    "$/M tokens",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +80,18 @@ def _cells(run: Run, point: PointMeasurement) -> list[str]:
     m = point.metrics
     usd = usd_per_mtok(run.spec, m.get("output_tokens_per_s"))
     return [
-        *_labels(run), point.point.label, _shown(m.get("output_tokens_per_s")),
-        _shown(m.get("ceiling_tokens_per_s")), _percent(m.get("mbu")), _shown(m.get("ttft_p50_ms")),
-        _shown(m.get("tpot_p50_ms")), _of_the_board(m, "energy_per_output_token_j"),
-        _shown(m.get("weights_gib")), _of_the_board(m, "need_estimate_gib"),
+        *_labels(run),
+        point.point.label,
+        _shown(m.get("output_tokens_per_s")),
+        _shown(m.get("ceiling_tokens_per_s")),
+        _percent(m.get("mbu")),
+        _shown(m.get("ttft_p50_ms")),
+        _shown(m.get("tpot_p50_ms")),
+        _of_the_board(m, "energy_per_output_token_j"),
+        _shown(m.get("weights_gib")),
+        _of_the_board(m, "need_estimate_gib"),
         "–" if usd is None else f"{quantity(usd[0])} to {quantity(usd[1])}",
-    ]  # fmt: skip
+    ]
 
 
 def _of_the_board(metrics: Mapping[str, Metric], name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.metrics import Measurement, Metric
+from bench.measure.metrics import Measurement, Metric
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity, with_interval
 
@@ -78,14 +78,23 @@ def _beyond(found: Mapping[str, Any], unit: str) -> str:
 def _tried(found: Mapping[str, Any], unit: str) -> Grid:
     names = sorted({name for s in found["tried"] for name in s["seen"]})
     rows = tuple(
-        (f"{s['load']:g}", s["verdict"], str(s["repeats"]), f"{s['requests']:,}",
-         *(quantity(s["seen"][n]) if n in s["seen"] else "–" for n in names),
-         s["criterion"].replace("_", " "))
+        (
+            f"{s['load']:g}",
+            s["verdict"],
+            str(s["repeats"]),
+            f"{s['requests']:,}",
+            *(quantity(s["seen"][n]) if n in s["seen"] else "–" for n in names),
+            s["criterion"].replace("_", " "),
+        )
         for s in found["tried"]
-    )  # fmt: skip
-    columns = (*numbers(unit), column("verdict"), *numbers("repeats", "requests"),
-               *numbers(*(n.replace("_", " ") for n in names)),
-               column("nearest to its limit"))  # fmt: skip
+    )
+    columns = (
+        *numbers(unit),
+        column("verdict"),
+        *numbers("repeats", "requests"),
+        *numbers(*(n.replace("_", " ") for n in names)),
+        column("nearest to its limit"),
+    )
     return Grid(title=f"search: {found['criteria']}", columns=columns, rows=rows)
 
 

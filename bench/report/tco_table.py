@@ -6,12 +6,12 @@ from itertools import groupby
 
 from rich.console import Console
 
-from bench import units as u
 from bench.report.grid import Column, Grid, column, numbers, print_grid
 from bench.report.numbers import plain
 from bench.tco.answer import Option, TcoAnswer
 from bench.tco.apis import ApiAnswer
 from bench.tco.caveats import Assumed
+from bench.values import units as u
 
 Money = u.Rate[u.Usd, u.Mtok] | None
 
@@ -56,8 +56,10 @@ def verdict(answer: TcoAnswer) -> str:
         many = f"all {len(dearer)} APIs compared, from {_named(dearer[-1])} to {_named(dearer[0])}"
         many = _named(dearer[0]) if len(dearer) == 1 else many
         return f"buying is cheaper: self-hosting costs {cost}, more than {many}"
-    return (f"self-hosting costs {cost}: less than {_named(cheaper[-1])}{_more(cheaper)}, more "
-            f"than {_named(dearer[0])}{_more(dearer)}")  # fmt: skip
+    return (
+        f"self-hosting costs {cost}: less than {_named(cheaper[-1])}{_more(cheaper)}, more "
+        f"than {_named(dearer[0])}{_more(dearer)}"
+    )
 
 
 def _named(api: ApiAnswer) -> str:
@@ -84,8 +86,10 @@ def fleet(answer: TcoAnswer) -> str:
     )
     known = answer.uncertain.get("usd_per_mtok_blended")
     if known is not None:
-        text += (f" 90 % of {answer.draws:,} draws lie between ${_usd(known['p5'])} and "
-                 f"${_usd(known['p95'])} per M tokens.")  # fmt: skip
+        text += (
+            f" 90 % of {answer.draws:,} draws lie between ${_usd(known['p5'])} and "
+            f"${_usd(known['p95'])} per M tokens."
+        )
     return text
 
 
@@ -109,28 +113,46 @@ def _levels(answer: TcoAnswer) -> Grid:
     known = answer.uncertain.get("usd_per_mtok_blended")
     if known is not None:
         rows += [(name.upper(), "", "", f"{known[name]:,.4f}") for name in ("p5", "p50", "p95")]
-    return Grid(title="Cost per M tokens, $",
-                columns=(column(""), *numbers("marginal", "utilised", "fully loaded")),
-                rows=tuple(rows))  # fmt: skip
+    return Grid(
+        title="Cost per M tokens, $",
+        columns=(column(""), *numbers("marginal", "utilised", "fully loaded")),
+        rows=tuple(rows),
+    )
 
 
 def _steps(answer: TcoAnswer) -> Grid:
     total = float(answer.bill.total)
     rows = [
-        (s.what, s.level, f"{float(s.cost):,.4f}", f"{float(s.monthly):,.2f}",
-         f"{float(s.monthly) / total:.1%}")
+        (
+            s.what,
+            s.level,
+            f"{float(s.cost):,.4f}",
+            f"{float(s.monthly):,.2f}",
+            f"{float(s.monthly) / total:.1%}",
+        )
         for s in answer.steps
-    ]  # fmt: skip
-    return Grid(title="What the fully loaded blend is made of", rows=tuple(rows),
-                columns=(column("", wraps=True), column("level"),
-                         *numbers("$/M tokens", "$/month", "share")))  # fmt: skip
+    ]
+    return Grid(
+        title="What the fully loaded blend is made of",
+        rows=tuple(rows),
+        columns=(
+            column("", wraps=True),
+            column("level"),
+            *numbers("$/M tokens", "$/month", "share"),
+        ),
+    )
 
 
 def _options(answer: TcoAnswer) -> Grid:
-    return Grid(title="Ways to have the servers, fully loaded",
-                columns=(column("way"), *numbers("servers", "$/month", "$/M tokens"),
-                         column("rent, $/GPU-h", wraps=True)),
-                rows=tuple(_option(option) for option in answer.options))  # fmt: skip
+    return Grid(
+        title="Ways to have the servers, fully loaded",
+        columns=(
+            column("way"),
+            *numbers("servers", "$/month", "$/M tokens"),
+            column("rent, $/GPU-h", wraps=True),
+        ),
+        rows=tuple(_option(option) for option in answer.options),
+    )
 
 
 def _option(option: Option) -> tuple[str, ...]:
@@ -141,17 +163,27 @@ def _option(option: Option) -> tuple[str, ...]:
         f"{row.usd:g} {row.provider}, {row.as_of}{'' if row.verified else ', unverified'}"
         for row in option.prices
     ]
-    return (name, f"{float(option.bill.servers):.0f}", f"{float(option.bill.total):,.2f}",
-            _price(option.levels.loaded.blended), " and ".join(rents))  # fmt: skip
+    return (
+        name,
+        f"{float(option.bill.servers):.0f}",
+        f"{float(option.bill.total):,.2f}",
+        _price(option.levels.loaded.blended),
+        " and ".join(rents),
+    )
 
 
 def _apis(answer: TcoAnswer) -> Grid:
     columns = (
-        column("API"), *numbers("$/M", "$/month"), column("break-even", wraps=True),
+        column("API"),
+        *numbers("$/M", "$/month"),
+        column("break-even", wraps=True),
         *numbers("for good", "payback", "NPV, $", "P(cheaper)"),
-    )  # fmt: skip
-    return Grid(title="Against each API (break-even in M tokens a month, payback in months)",
-                columns=columns, rows=tuple(_api(api) for api in answer.apis))  # fmt: skip
+    )
+    return Grid(
+        title="Against each API (break-even in M tokens a month, payback in months)",
+        columns=columns,
+        rows=tuple(_api(api) for api in answer.apis),
+    )
 
 
 def _api(api: ApiAnswer) -> tuple[str, ...]:
@@ -167,12 +199,15 @@ def _api(api: ApiAnswer) -> tuple[str, ...]:
     odds = api.p_self_host_cheaper
     doubt = "" if all(row.verified for row in api.rows.values()) else " (unverified)"
     return (
-        api.key + doubt, f"{float(api.price):,.4f}", f"{float(api.monthly):,.0f}", first,
+        api.key + doubt,
+        f"{float(api.price):,.4f}",
+        f"{float(api.monthly):,.0f}",
+        first,
         "–" if even.for_good_above is None else f"{even.for_good_above:,.0f}",
         "none" if api.payback_months is None else f"{api.payback_months:,.1f}",
         "–" if api.npv is None else f"{float(api.npv):+,.0f}",
         "–" if odds is None else f"{odds:.1%}",
-    )  # fmt: skip
+    )
 
 
 def _correct(answer: TcoAnswer) -> Grid:
@@ -181,21 +216,31 @@ def _correct(answer: TcoAnswer) -> Grid:
         (c.key, plain(float(c.usd)), f"{c.pass_rate:.3f}", verdicts[c.equivalent])
         for c in answer.correct
     ]
-    return Grid(title="Cost per correct answer", rows=tuple(rows),
-                columns=(column("who"), *numbers("$", "pass rate"),
-                         column("quality", wraps=True)))  # fmt: skip
+    return Grid(
+        title="Cost per correct answer",
+        rows=tuple(rows),
+        columns=(column("who"), *numbers("$", "pass rate"), column("quality", wraps=True)),
+    )
 
 
 def _tornado(answer: TcoAnswer) -> Grid:
     rows = [
-        (bar.key, plain(bar.input_p10, 4), plain(bar.input_p90, 4), f"{bar.result_p10:,.4f}",
-         f"{bar.result_p90:,.4f}")
+        (
+            bar.key,
+            plain(bar.input_p10, 4),
+            plain(bar.input_p90, 4),
+            f"{bar.result_p10:,.4f}",
+            f"{bar.result_p90:,.4f}",
+        )
         for bar in answer.bars
-    ]  # fmt: skip
-    columns: tuple[Column, ...] = (column("input"),
-                                   *numbers("P10", "P90", "$/M at P10", "$/M at P90"))  # fmt: skip
-    return Grid(title="What moves the fully loaded blend, one at a time", columns=columns,
-                rows=tuple(rows))  # fmt: skip
+    ]
+    columns: tuple[Column, ...] = (
+        column("input"),
+        *numbers("P10", "P90", "$/M at P10", "$/M at P90"),
+    )
+    return Grid(
+        title="What moves the fully loaded blend, one at a time", columns=columns, rows=tuple(rows)
+    )
 
 
 def print_assumed(answer: TcoAnswer, words: str, console: Console) -> None:

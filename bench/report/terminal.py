@@ -8,15 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from bench.calibration import Calibration
-from bench.fit.compare import FitError
-from bench.metrics import Measurement, Metric, PointMeasurement
-from bench.record import Run
+from bench.measure.client_error import Calibration
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import amount, host_cores, load_words, quantity, with_interval
 from bench.report.power_table import print_power
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
+from bench.values.fit_error import FitError
+from bench.values.record import Run
 
 _PIPED = 400
 
@@ -175,8 +175,15 @@ def print_runs(rows: Sequence[dict[str, Any]], results_dir: str) -> None:
     if not rows:
         out.print(f"no runs below {escape(results_dir)} yet: type bench to make one")
         return
-    columns = (column("run"), column("gpu"), column("engine"), column("workload"),
-               *numbers("best output tok/s"), column("at"), column("trust"))  # fmt: skip
+    columns = (
+        column("run"),
+        column("gpu"),
+        column("engine"),
+        column("workload"),
+        *numbers("best output tok/s"),
+        column("at"),
+        column("trust"),
+    )
     print_grid(out, Grid(columns=columns, rows=tuple(map(_run_cells, rows))))
 
 
@@ -191,15 +198,29 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def print_calibration(results: Sequence[Calibration]) -> None:
     """The instrument's error per load."""
-    columns = numbers("streams", "server TTFT ms", "server ITL ms", "TTFT error p50 ms",
-                      "TTFT error p99 ms", "ITL error p50 ms", "ITL error p99 ms", "CPU µs/token",
-                      "max tokens/s")  # fmt: skip
+    columns = numbers(
+        "streams",
+        "server TTFT ms",
+        "server ITL ms",
+        "TTFT error p50 ms",
+        "TTFT error p99 ms",
+        "ITL error p50 ms",
+        "ITL error p99 ms",
+        "CPU µs/token",
+        "max tokens/s",
+    )
     rows = tuple(
-        (f"{r.shape.concurrency:,}", quantity(r.shape.ttft_ms), quantity(r.shape.itl_ms),
-         f"{r.ttft_error_p50_ms:+.3f}", f"{r.ttft_error_p99_ms:+.3f}",
-         f"{r.itl_error_p50_ms:.3f}", f"{r.itl_error_p99_ms:.3f}",
-         f"{r.client_cpu_us_per_token:.1f}",
-         "–" if r.max_tokens_per_s is None else quantity(r.max_tokens_per_s))
+        (
+            f"{r.shape.concurrency:,}",
+            quantity(r.shape.ttft_ms),
+            quantity(r.shape.itl_ms),
+            f"{r.ttft_error_p50_ms:+.3f}",
+            f"{r.ttft_error_p99_ms:+.3f}",
+            f"{r.itl_error_p50_ms:.3f}",
+            f"{r.itl_error_p99_ms:.3f}",
+            f"{r.client_cpu_us_per_token:.1f}",
+            "–" if r.max_tokens_per_s is None else quantity(r.max_tokens_per_s),
+        )
         for r in results
-    )  # fmt: skip
+    )
     print_grid(console(), Grid(title="the load generator's own error", columns=columns, rows=rows))

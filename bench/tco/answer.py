@@ -11,18 +11,6 @@ from datetime import date
 
 import numpy as np
 
-from bench import units as u
-from bench.errors import InputError, nearest
-from bench.figure import Figure, figures, first_day
-from bench.prices.book import (
-    RENT_KINDS,
-    Key,
-    PriceRow,
-    comparable_apis,
-    not_yet_priced,
-    select,
-    until,
-)
 from bench.tco.apis import ApiAnswer, compare_apis
 from bench.tco.caveats import (
     Assumed,
@@ -54,6 +42,15 @@ from bench.tco.measured import (
     measure,
     measured_power,
 )
+from bench.tco.prices.book import (
+    RENT_KINDS,
+    Key,
+    PriceRow,
+    comparable_apis,
+    not_yet_priced,
+    select,
+    until,
+)
 from bench.tco.quality import CorrectAnswer, correct_answers
 from bench.tco.series import Curve, Step, bill_curve, cost_steps
 from bench.tco.spec import PowerSpec, TcoRequest, TcoSpec
@@ -62,6 +59,9 @@ from bench.tco.throughput import (
     TcoRun,
 )
 from bench.tco.uncertainty import Z95, Bar, percentiles, sample, tornado
+from bench.values import units as u
+from bench.values.errors import InputError, nearest
+from bench.values.figure import Figure, figures, first_day
 
 TIERS = ("on_demand", "reserved", "spot")
 NORMAL_95 = 1.959963984540054
@@ -118,9 +118,12 @@ class TcoAnswer:
 
 
 def answer(
-    request: TcoRequest, runs: tuple[TcoRun, ...], rows: tuple[PriceRow, ...],
-    trace: Demand | None, today: date,
-) -> TcoAnswer:  # fmt: skip
+    request: TcoRequest,
+    runs: tuple[TcoRun, ...],
+    rows: tuple[PriceRow, ...],
+    trace: Demand | None,
+    today: date,
+) -> TcoAnswer:
     """Answer the question; InputError names whatever is missing, unknown or inconsistent."""
     held = select(rows, request.prices.as_of)
     known_gpu(request, rows)
@@ -131,8 +134,11 @@ def answer(
     work = build_work(spec, measured.split, {})
     bill = monthly_bill(costs, work)
     ci = measured.split.interval(float(work.w_in))
-    inputs = {**figures(spec, "tco"), **figures(power, "power"),
-              THROUGHPUT: throughput_figure(measured, ci)}  # fmt: skip
+    inputs = {
+        **figures(spec, "tco"),
+        **figures(power, "power"),
+        THROUGHPUT: throughput_figure(measured, ci),
+    }
     moving = drawable(inputs, spec.basis)
     draws = sample(moving, spec.uncertainty, (THROUGHPUT, LOAD_POWER))
     drawn = drawn_inputs(spec, power, held, measured.split, draws)
@@ -151,12 +157,19 @@ def answer(
     reference = first_day(request.prices.as_of) if request.prices.as_of else today
     ways = options(spec, power, held, work)
     assumed = assumed_inputs(
-        entering(inputs, ways, power is not request.power), measured,
-        u.TOKENS_PER_MTOK / float(work.seconds), priced(apis, ways), reference,
+        entering(inputs, ways, power is not request.power),
+        measured,
+        u.TOKENS_PER_MTOK / float(work.seconds),
+        priced(apis, ways),
+        reference,
         request.prices.stale_days,
-    )  # fmt: skip
-    caveats = [*measured.caveats, *demand_caveats(work, bill), *api_caveats,
-               *hit_rate_caveats(spec, runs)]  # fmt: skip
+    )
+    caveats = [
+        *measured.caveats,
+        *demand_caveats(work, bill),
+        *api_caveats,
+        *hit_rate_caveats(spec, runs),
+    ]
     if measured.split.kind == "blend":
         caveats.append(f"one blended price per token: {measured.split.why}")
     correct = correct_answers(spec, runs, levels.loaded, chosen)
@@ -165,17 +178,30 @@ def answer(
         caveats.append("no input has a range, so nothing is said about uncertainty")
     caveats += stale_caveats(assumed, request.prices.stale_days)
     return TcoAnswer(
-        name=spec.name, note=spec.note, basis=spec.basis, words=measured.words,
-        split=measured.split, throughput_source=measured.source, throughput_ci=ci, work=work,
-        costs=costs, bill=bill, levels=levels, gpus=int(float(bill.servers)) * spec.server.gpus,
-        options=ways, steps=cost_steps(costs, work, bill),
-        curve=bill_curve(costs, work, drawn, [a.breakeven for a in apis]), apis=apis,
+        name=spec.name,
+        note=spec.note,
+        basis=spec.basis,
+        words=measured.words,
+        split=measured.split,
+        throughput_source=measured.source,
+        throughput_ci=ci,
+        work=work,
+        costs=costs,
+        bill=bill,
+        levels=levels,
+        gpus=int(float(bill.servers)) * spec.server.gpus,
+        options=ways,
+        steps=cost_steps(costs, work, bill),
+        curve=bill_curve(costs, work, drawn, [a.breakeven for a in apis]),
+        apis=apis,
         correct=correct,
         uncertain={} if drawn is None else spread(monthly_bill(*drawn), drawn[1]),
         draws=spec.uncertainty.draws if draws else 0,
         bars=tornado(moving, moved),
-        licence=licence_notes(request, runs), assumed=assumed, caveats=tuple(caveats),
-    )  # fmt: skip
+        licence=licence_notes(request, runs),
+        assumed=assumed,
+        caveats=tuple(caveats),
+    )
 
 
 def drawn_inputs(
@@ -272,8 +298,12 @@ def options(
 def drawable(inputs: Mapping[str, Figure], basis: str) -> dict[str, Figure]:
     """The inputs that enter the bill or the API price on this basis: only their ranges are drawn,
     so that a range elsewhere does not pass for knowledge of the uncertainty."""
-    apart = ["tco.quality.", "power.host_adder_w", "tco.api.decline_per_year",
-             "tco.demand.growth_per_year"]  # fmt: skip
+    apart = [
+        "tco.quality.",
+        "power.host_adder_w",
+        "tco.api.decline_per_year",
+        "tco.demand.growth_per_year",
+    ]
     apart += ["tco.own.", "power."] if basis != "own" else []
     apart += ["tco.rent."] if basis != "spot" else []
     return {k: f for k, f in inputs.items() if not k.startswith(tuple(apart))}
@@ -286,6 +316,11 @@ def throughput_figure(measured: Measured, ci: float | None) -> Figure:
         reach = float(np.exp(np.log1p(ci) * Z95 / NORMAL_95))
         ends = (1 / reach, reach)
     return Figure(
-        value=1.0, source=measured.source, as_of=measured.as_of, low=ends[0], high=ends[1],
-        dist="lognormal", arose=measured.arose,
-    )  # fmt: skip
+        value=1.0,
+        source=measured.source,
+        as_of=measured.as_of,
+        low=ends[0],
+        high=ends[1],
+        dist="lognormal",
+        arose=measured.arose,
+    )

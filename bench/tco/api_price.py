@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench import units as u
-from bench.errors import InputError
-from bench.prices.book import PriceRow
+from bench.tco.prices.book import PriceRow
+from bench.values import units as u
+from bench.values.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,10 @@ def api_blend(key: str, rows: Mapping[str, PriceRow], terms: Terms) -> Blend:
             hit = price(f"{tier}cached_input", instead)
             fresh = fresh * (1 - eta) + hit * eta
             if "cache_write" in rows:
-                caveats.append(f"{key}: tokens written to its cache are charged as plain input, "
-                               f"its list says {rows['cache_write'].usd:g} $/M")  # fmt: skip
+                caveats.append(
+                    f"{key}: tokens written to its cache are charged as plain input, "
+                    f"its list says {rows['cache_write'].usd:g} $/M"
+                )
         return fresh * terms.w_in + out * (1 - terms.w_in)
 
     total = mix("")

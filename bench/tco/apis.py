@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench import units as u
-from bench.errors import InputError
-from bench.figure import figure
-from bench.prices.book import Decline, PriceRow, decline
 from bench.tco.api_price import Terms, api_blend
 from bench.tco.breakeven import Breakeven, breakeven
 from bench.tco.fleet import Bill, Costs, Work, monthly_bill, npv, payback_months
 from bench.tco.inputs import Values, lookup
+from bench.tco.prices.book import Decline, PriceRow, decline
 from bench.tco.spec import TcoSpec
+from bench.values import units as u
+from bench.values.errors import InputError
+from bench.values.figure import figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,14 @@ def terms(spec: TcoSpec, values: Values, w_in: u.FloatArray | None = None) -> Te
 
 
 def compare_apis(
-    spec: TcoSpec, chosen: Mapping[str, Mapping[str, PriceRow]], rows: Iterable[PriceRow],
-    costs: Costs, work: Work, draws: Values, drawn: Bill | None,
-) -> tuple[tuple[ApiAnswer, ...], tuple[str, ...]]:  # fmt: skip
+    spec: TcoSpec,
+    chosen: Mapping[str, Mapping[str, PriceRow]],
+    rows: Iterable[PriceRow],
+    costs: Costs,
+    work: Work,
+    draws: Values,
+    drawn: Bill | None,
+) -> tuple[tuple[ApiAnswer, ...], tuple[str, ...]]:
     """Answers for every API, dearest first, and the caveats of their prices."""
     bill = monthly_bill(costs, work)
     history = tuple(rows)
@@ -76,14 +81,17 @@ def compare_apis(
         monthly = price * work.demand
         found.append(
             ApiAnswer(
-                key=key, rows={kind: kinds[kind] for kind in blend.used},
-                price=price, monthly=monthly,
+                key=key,
+                rows={kind: kinds[kind] for kind in blend.used},
+                price=price,
+                monthly=monthly,
                 breakeven=breakeven(costs, work, price),
                 payback_months=payback_months(costs, bill, monthly),
                 npv=npv(costs, work, price, yearly_decline(spec, key, past), growth),
-                p_self_host_cheaper=odds, history=past,
+                p_self_host_cheaper=odds,
+                history=past,
             )
-        )  # fmt: skip
+        )
     return tuple(sorted(found, key=lambda a: -float(a.price))), tuple(dict.fromkeys(caveats))
 
 
@@ -93,6 +101,8 @@ def yearly_decline(spec: TcoSpec, key: str, past: Decline | None) -> u.FloatArra
     if given is not None:
         return np.asarray(figure(given).value)
     if past is None:
-        raise InputError(f"tco.api.decline_per_year is null, but {key} has fewer than two dated "
-                         "prices to estimate it from; give a number.")  # fmt: skip
+        raise InputError(
+            f"tco.api.decline_per_year is null, but {key} has fewer than two dated "
+            "prices to estimate it from; give a number."
+        )
     return np.asarray(past.per_year)

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench import units as u
 from bench.tco.fleet import ROUNDING, Costs, Work
+from bench.values import units as u
 
 MAX_LISTED = 200
 """Crossings listed; just above the floor they would run into the thousands."""
@@ -84,8 +84,9 @@ def breakeven(costs: Costs, work: Work, api: u.Rate[u.Usd, u.Mtok]) -> Breakeven
         end = crossings[-1].mtok_per_month
     else:  # the last interval that begins with the API cheaper
         end = ((last - 1 + spares) * fixed + staff) / margin
-    return Breakeven(crossings=tuple(crossings[:MAX_LISTED]), floor_usd_per_mtok=floor,
-                     for_good_above=end)  # fmt: skip
+    return Breakeven(
+        crossings=tuple(crossings[:MAX_LISTED]), floor_usd_per_mtok=floor, for_good_above=end
+    )
 
 
 def _claimed(work: Work, margin: float, fixed: float, slope: float, busy: float) -> Breakeven:
@@ -93,8 +94,12 @@ def _claimed(work: Work, margin: float, fixed: float, slope: float, busy: float)
     servers = work.claimed_servers or 0
     capacity = servers / busy * float(work.headroom) / float(work.peak_to_mean)
     at = fixed / margin if margin > 0 else None
-    found = () if at is None else (
-        Crossing(mtok_per_month=at, servers=servers, cheaper="self-host"),
-    )  # fmt: skip
-    return Breakeven(crossings=found, floor_usd_per_mtok=slope, for_good_above=at,
-                     capacity_mtok_per_month=capacity)  # fmt: skip
+    found = (
+        () if at is None else (Crossing(mtok_per_month=at, servers=servers, cheaper="self-host"),)
+    )
+    return Breakeven(
+        crossings=found,
+        floor_usd_per_mtok=slope,
+        for_good_above=at,
+        capacity_mtok_per_month=capacity,
+    )

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from bench.figure import Figure, age_days, figure
-from bench.prices.book import PriceRow
-from bench.spec import Licence
 from bench.tco.fleet import Bill, Work
 from bench.tco.inputs import (
     SAME_HIT_RATE,
@@ -17,8 +14,11 @@ from bench.tco.inputs import (
 from bench.tco.measured import (
     Measured,
 )
+from bench.tco.prices.book import PriceRow
 from bench.tco.spec import TcoRequest, TcoSpec
 from bench.tco.throughput import TcoRun, saturated_point
+from bench.values.figure import Figure, age_days, figure
+from bench.values.spec import Licence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,10 @@ def demand_caveats(work: Work, bill: Bill) -> list[str]:
     if work.claimed_servers is None or float(bill.active_exact) <= work.claimed_servers:
         return []
     most = work.claimed_servers * float(work.capacity())
-    return [f"{work.claimed_servers} claimed server(s) can do {most:,.1f} M tokens a month, not "
-            f"{float(work.demand):,.6g}: no such cost exists"]  # fmt: skip
+    return [
+        f"{work.claimed_servers} claimed server(s) can do {most:,.1f} M tokens a month, not "
+        f"{float(work.demand):,.6g}: no such cost exists"
+    ]
 
 
 def absent_caveats(
@@ -86,8 +88,10 @@ def licence_notes(request: TcoRequest, runs: tuple[TcoRun, ...]) -> tuple[str, .
     for licence in dict.fromkeys(known):
         if request.tco.use == "commercial":
             if licence.commercial is False:
-                notes.append(f"{licence.name} does not allow commercial use: this answer is not "
-                             "an offer you may act on")  # fmt: skip
+                notes.append(
+                    f"{licence.name} does not allow commercial use: this answer is not "
+                    "an offer you may act on"
+                )
             if licence.commercial is None:
                 notes.append(f"{licence.name}: whether commercial use is allowed is not known")
         if licence.restrictions:
@@ -100,9 +104,13 @@ def licence_notes(request: TcoRequest, runs: tuple[TcoRun, ...]) -> tuple[str, .
 
 
 def assumed_inputs(
-    inputs: Mapping[str, Figure], measured: Measured, tokens_per_s: float,
-    priced: Mapping[str, PriceRow], reference: date, stale_days: int,
-) -> tuple[Assumed, ...]:  # fmt: skip
+    inputs: Mapping[str, Figure],
+    measured: Measured,
+    tokens_per_s: float,
+    priced: Mapping[str, PriceRow],
+    reference: date,
+    stale_days: int,
+) -> tuple[Assumed, ...]:
     """Every input that was not measured, with its age where it is stale; `priced` are the price
     rows that entered the answer, by key."""
     found = {key: f for key, f in inputs.items() if f.arose != "measured" and key != THROUGHPUT}
@@ -112,9 +120,12 @@ def assumed_inputs(
         )
     for key, row in priced.items():
         found[key] = Figure(
-            value=row.usd, source=row.source, as_of=row.as_of, arose="quoted",
+            value=row.usd,
+            source=row.source,
+            as_of=row.as_of,
+            arose="quoted",
             verified=row.verified,
-        )  # fmt: skip
+        )
     out = []
     for key, f in found.items():
         age = age_days(f.as_of, reference) if f.as_of else 0

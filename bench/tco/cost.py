@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench import units as u
-from bench.errors import InputError
 from bench.tco.throughput import Split
+from bench.values import units as u
+from bench.values.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,11 @@ def marginal_cost(
 
 
 def spread_cost(
-    monthly: u.Rate[u.Usd, u.Month], demand: u.Rate[u.Mtok, u.Month], split: Split,
+    monthly: u.Rate[u.Usd, u.Month],
+    demand: u.Rate[u.Mtok, u.Month],
+    split: Split,
     w_in: u.FloatArray,
-) -> TokenCost:  # fmt: skip
+) -> TokenCost:
     """Levels 2 and 3: a monthly bill over the demand, shared by the server time each part takes.
 
     sigma = w_in*a/(w_in*a + w_out*b); c_in*V_in + c_out*V_out gives the bill back. A part that

@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench import units as u
-from bench.errors import InputError, nearest
 from bench.tco.throughput import Split
+from bench.values import units as u
+from bench.values.errors import InputError, nearest
 
 HOURS_PER_WEEK = 168
 COLUMNS = ("hour", "input_tokens", "output_tokens")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import units as u
-from bench.codec import encode
 from bench.tco.answer import Levels, Option, TcoAnswer
 from bench.tco.apis import ApiAnswer
 from bench.tco.cost import (
     TokenCost,
 )
 from bench.tco.fleet import Bill
+from bench.values import units as u
+from bench.values.codec import encode
 
 
 def to_json(answer: TcoAnswer) -> dict[str, Any]:
@@ -36,8 +36,12 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
         "npv_usd": {a.key: None if a.npv is None else float(a.npv) for a in apis},
         "p_self_host_cheaper": {a.key: a.p_self_host_cheaper for a in apis},
         "waterfall": [
-            {"what": s.what, "level": s.level, "usd_per_mtok": float(s.cost),
-             "monthly_usd": float(s.monthly)}
+            {
+                "what": s.what,
+                "level": s.level,
+                "usd_per_mtok": float(s.cost),
+                "monthly_usd": float(s.monthly),
+            }
             for s in answer.steps
         ],
         "curve": _curve(answer),
@@ -59,17 +63,20 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
         "uncertainty": {"draws": answer.draws, **answer.uncertain},
         "tornado": [{**encode(bar), "swing": bar.swing} for bar in answer.bars],
         "correct_answers": [
-            {"key": c.key, "usd_per_correct_answer": float(c.usd), "pass_rate": c.pass_rate,
-             "equivalent": c.equivalent}
+            {
+                "key": c.key,
+                "usd_per_correct_answer": float(c.usd),
+                "pass_rate": c.pass_rate,
+                "equivalent": c.equivalent,
+            }
             for c in answer.correct
         ],
         "licence": list(answer.licence),
         "caveats": list(answer.caveats),
         "assumed": [
-            {"key": a.key, **encode(a.figure), "stale_age_days": a.age_days}
-            for a in answer.assumed
+            {"key": a.key, **encode(a.figure), "stale_age_days": a.age_days} for a in answer.assumed
         ],
-    }  # fmt: skip
+    }
 
 
 def _level(cost: TokenCost) -> dict[str, float | None]:

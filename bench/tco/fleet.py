@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench import units as u
-from bench.errors import InputError
 from bench.tco.cost import (
     seconds_per_mtok,
 )
 from bench.tco.throughput import (
     Split,
 )
+from bench.values import units as u
+from bench.values.errors import InputError
 
 ROUNDING = 1e-9
 """Slack below which a share of a server is rounding noise and not another server."""
@@ -58,8 +58,10 @@ def spot_rate(
     """c_eff = p_spot/(1 - lambda*tau): rent per useful hour when interruptions cost time."""
     useful = 1 - per_h * recovery_h
     if np.any(useful <= 0):
-        raise InputError("tco.rent: spot_interruptions_per_h times spot_recovery_h reaches 1, so "
-                         "no useful hour is left; lower one of them.")  # fmt: skip
+        raise InputError(
+            "tco.rent: spot_interruptions_per_h times spot_recovery_h reaches 1, so "
+            "no useful hour is left; lower one of them."
+        )
     return spot * np.asarray(1 / useful)
 
 
@@ -160,9 +162,12 @@ def payback_months(costs: Costs, bill: Bill, api: u.Rate[u.Usd, u.Month]) -> flo
 
 
 def npv(
-    costs: Costs, work: Work, api: u.Rate[u.Usd, u.Mtok], decline: u.FloatArray,
+    costs: Costs,
+    work: Work,
+    api: u.Rate[u.Usd, u.Mtok],
+    decline: u.FloatArray,
     growth: u.FloatArray,
-) -> u.Qty[u.Usd] | None:  # fmt: skip
+) -> u.Qty[u.Usd] | None:
     """Net present value of buying against staying with the API over the servers' life.
 
     -N*C0 + sum((API_t - opex_t)*v^t) + N*R*v^n. API prices fall by `decline` and demand grows by

@@ -10,16 +10,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench import units as u
-from bench.errors import InputError
-from bench.figure import Figure, Input, figure
-from bench.prices.book import Key, PriceRow, rent_row
 from bench.tco.demand import Demand
 from bench.tco.fleet import Capital, Costs, Work, monthly_rate, spot_rate
+from bench.tco.prices.book import Key, PriceRow, rent_row
 from bench.tco.spec import PowerSpec, TcoSpec
 from bench.tco.throughput import (
     Split,
 )
+from bench.values import units as u
+from bench.values.errors import InputError
+from bench.values.figure import Figure, Input, figure
 
 THROUGHPUT = "throughput.factor"
 LOAD_POWER = "power.load_w"
@@ -45,10 +45,13 @@ def with_demand(spec: TcoSpec, split: Split, trace: Demand | None) -> TcoSpec:
         )
     if demand.input_share is None:
         if split.kind == "split":
-            raise InputError("tco.demand.input_share is missing: the throughput covers several "
-                             "mixes, so say which share of the demand is input.")  # fmt: skip
-        measured = Figure(value=split.measured_input_share, source="mix of the throughput",
-                          arose="measured")  # fmt: skip
+            raise InputError(
+                "tco.demand.input_share is missing: the throughput covers several "
+                "mixes, so say which share of the demand is input."
+            )
+        measured = Figure(
+            value=split.measured_input_share, source="mix of the throughput", arose="measured"
+        )
         demand = replace(demand, input_share=measured)
     share = figure(demand.input_share or 0.0).value
     if split.kind == "blend" and abs(share - split.measured_input_share) > SAME_MIX:
@@ -102,8 +105,9 @@ def own_costs(spec: TcoSpec, power: PowerSpec, values: Values) -> Costs:
         raise InputError("tco.own is missing: what a server costs to buy and host.")
     for key, given in (("load_w", power.load_w), ("idle_w", power.idle_w)):
         if given is None:
-            raise InputError(f"power.{key} is missing: no Run measured it and power={power.name} "
-                             "gives none.")  # fmt: skip
+            raise InputError(
+                f"power.{key} is missing: no Run measured it and power={power.name} gives none."
+            )
     paid = get("tco.own.capex_usd", own.capex_usd)
     capital = Capital(
         upfront=u.usd(paid * (1 + get("tco.own.install_fraction", own.install_fraction))),
@@ -135,9 +139,11 @@ def rent_costs(
     rent, get, gpu = spec.rent, lookup(values), spec.server.gpu
     row = rent_row(held, gpu, tier, rent.provider)
     if row is None:
-        raise InputError(f"prices: {gpu} has no 'rent_{tier}' price"
-                         f"{'' if rent.provider is None else ' of ' + rent.provider}; add a dated "
-                         "row for it.")  # fmt: skip
+        raise InputError(
+            f"prices: {gpu} has no 'rent_{tier}' price"
+            f"{'' if rent.provider is None else ' of ' + rent.provider}; add a dated "
+            "row for it."
+        )
     rate, rows = u.Rate(row.usd, u.Usd, u.GpuHour), [row]
     if tier == "spot":
         for key in ("spot_interruptions_per_h", "spot_recovery_h"):
@@ -152,14 +158,19 @@ def rent_costs(
         if np.any(kept > 0):
             full = rent_row(held, gpu, "on_demand", rent.provider)
             if full is None:
-                raise InputError(f"prices: {gpu} has no 'rent_on_demand' price, which "
-                                 "tco.rent.spot_on_demand_share needs.")  # fmt: skip
+                raise InputError(
+                    f"prices: {gpu} has no 'rent_on_demand' price, which "
+                    "tco.rent.spot_on_demand_share needs."
+                )
             rows.append(full)
             rate = rate * (1 - kept) + u.Rate(full.usd, u.Usd, u.GpuHour) * kept
     none = np.asarray(0.0)
     costs = Costs(
         server=u.per_server_month(rate, max(spec.server.gpus, 1)),
-        site=u.Rate(0.0, u.Usd, u.ServerMonth), load_kw=none, idle_kw=none,
-        energy=u.Rate(0.0, u.Usd, u.Kwh), staff=build_staff(spec, values),
-    )  # fmt: skip
+        site=u.Rate(0.0, u.Usd, u.ServerMonth),
+        load_kw=none,
+        idle_kw=none,
+        energy=u.Rate(0.0, u.Usd, u.Kwh),
+        staff=build_staff(spec, values),
+    )
     return costs, tuple(rows)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bench.errors import InputError
-from bench.figure import Arose, Figure, figure
 from bench.tco.spec import PowerSpec, TcoSpec
 from bench.tco.throughput import Split, TcoRun, ThroughputPoint, fit_split, saturated_point
+from bench.values.errors import InputError
+from bench.values.figure import Arose, Figure, figure
 
 PRECISE = 0.1
 """Half-width of the throughput's 95 % interval above which an answer says so."""
@@ -35,13 +35,17 @@ def check_runs(runs: tuple[TcoRun, ...], spec: TcoSpec) -> tuple[str, ...]:
         words.update({str(word): run.path for word in run.words if word not in words})
     for word, path in words.items():
         if word not in tuple(map(str, spec.allow)):
-            raise InputError(f"{path} is {word}: no cost is made of it; to carry it through with "
-                             f"that word in every table, add tco.allow=[{word}].")  # fmt: skip
+            raise InputError(
+                f"{path} is {word}: no cost is made of it; to carry it through with "
+                f"that word in every table, add tco.allow=[{word}]."
+            )
     for run in runs[1:]:
         if run.deployment != runs[0].deployment:
-            raise InputError(f"{run.path} ({', '.join(map(str, run.deployment))}) and "
-                             f"{runs[0].path} ({', '.join(map(str, runs[0].deployment))}) are "
-                             "unlike and cannot be pooled; give one deployment.")  # fmt: skip
+            raise InputError(
+                f"{run.path} ({', '.join(map(str, run.deployment))}) and "
+                f"{runs[0].path} ({', '.join(map(str, runs[0].deployment))}) are "
+                "unlike and cannot be pooled; give one deployment."
+            )
     return tuple(words)
 
 
@@ -53,19 +57,26 @@ def replicas(run: TcoRun, spec: TcoSpec) -> int:
     if run.gpu == UNKNOWN_GPU and "synthetic" in run.words:
         return 1
     if run.gpu == UNKNOWN_GPU:
-        raise InputError(f"{run.path} does not say on which hardware it was measured: run it with "
-                         "gpu=NAME gpus=N.")  # fmt: skip
+        raise InputError(
+            f"{run.path} does not say on which hardware it was measured: run it with "
+            "gpu=NAME gpus=N."
+        )
     if run.gpu != spec.server.gpu:
-        raise InputError(f"tco.server.gpu is {spec.server.gpu!r}, but {run.path} was measured on "
-                         f"{run.gpu!r}; choose a tco group of that hardware.")  # fmt: skip
+        raise InputError(
+            f"tco.server.gpu is {spec.server.gpu!r}, but {run.path} was measured on "
+            f"{run.gpu!r}; choose a tco group of that hardware."
+        )
     if run.gpus == 0 or spec.server.gpus == 0:
         if run.gpus != spec.server.gpus:
-            raise InputError(f"tco.server.gpus is {spec.server.gpus}, but {run.path} used "
-                             f"{run.gpus}.")  # fmt: skip
+            raise InputError(
+                f"tco.server.gpus is {spec.server.gpus}, but {run.path} used {run.gpus}."
+            )
         return 1
     if spec.server.gpus < run.gpus:
-        raise InputError(f"tco.server.gpus is {spec.server.gpus}, fewer than the {run.gpus} that "
-                         f"{run.path} used.")  # fmt: skip
+        raise InputError(
+            f"tco.server.gpus is {spec.server.gpus}, fewer than the {run.gpus} that "
+            f"{run.path} used."
+        )
     return spec.server.gpus // run.gpus
 
 
@@ -80,28 +91,45 @@ def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
         copies = replicas(run, spec)
         point, found = saturated_point(run)
         caveats += found
-        points.append(replace(point, input_tokens_per_s=point.input_tokens_per_s * copies,
-                              output_tokens_per_s=point.output_tokens_per_s * copies))  # fmt: skip
+        points.append(
+            replace(
+                point,
+                input_tokens_per_s=point.input_tokens_per_s * copies,
+                output_tokens_per_s=point.output_tokens_per_s * copies,
+            )
+        )
         if copies > 1:
-            caveats.append(f"{copies} copies of {run.path} on one server are assumed to run as "
-                           "fast as one alone")  # fmt: skip
+            caveats.append(
+                f"{copies} copies of {run.path} on one server are assumed to run as "
+                "fast as one alone"
+            )
     split = fit_split(points)
     if split.relative_ci is None and split.spread is None:
         caveats.append("throughput has no interval (not repeated): it counts as certain")
     elif (split.relative_ci or 0.0) > PRECISE:
-        caveats.append(f"throughput is known to ± {split.relative_ci:.0%} only: more or longer "
-                       "repeats narrow it")  # fmt: skip
+        caveats.append(
+            f"throughput is known to ± {split.relative_ci:.0%} only: more or longer "
+            "repeats narrow it"
+        )
     source = "measured: " + ", ".join(run.path for run in runs)
     as_of = min(run.as_of for run in runs)
-    return Measured(split=split, source=source, arose="measured", as_of=as_of,
-                    caveats=tuple(caveats), words=words)  # fmt: skip
+    return Measured(
+        split=split,
+        source=source,
+        arose="measured",
+        as_of=as_of,
+        caveats=tuple(caveats),
+        words=words,
+    )
 
 
 def _given(spec: TcoSpec) -> Measured:
     given = spec.throughput
     if given is None:
-        raise InputError("tco.throughput is null and no Run was given: name a Run, or give "
-                         "throughput points with their source.")  # fmt: skip
+        raise InputError(
+            "tco.throughput is null and no Run was given: name a Run, or give "
+            "throughput points with their source."
+        )
     points = [
         ThroughputPoint(
             input_tokens_per_s=p.input_tokens_per_s,
@@ -110,8 +138,9 @@ def _given(spec: TcoSpec) -> Measured:
         )
         for p in given.points
     ]
-    return Measured(split=fit_split(points), source=given.source, arose=given.arose,
-                    as_of=given.as_of)  # fmt: skip
+    return Measured(
+        split=fit_split(points), source=given.source, arose=given.arose, as_of=given.as_of
+    )
 
 
 def measured_power(power: PowerSpec, runs: tuple[TcoRun, ...], spec: TcoSpec) -> PowerSpec:
@@ -128,8 +157,10 @@ def measured_power(power: PowerSpec, runs: tuple[TcoRun, ...], spec: TcoSpec) ->
     note = f"measured ({run.power_scope}): {run.path}"
     if run.power_scope == "gpu board":
         if power.host_adder_w is None:
-            raise InputError(f"power.host_adder_w is missing: {run.path} measured GPU boards only, "
-                             "so the W of the rest of the server must be assumed.")  # fmt: skip
+            raise InputError(
+                f"power.host_adder_w is missing: {run.path} measured GPU boards only, "
+                "so the W of the rest of the server must be assumed."
+            )
         adder = figure(power.host_adder_w)
         note += f" plus host adder of {adder.value:g} W (assumed)"
     ci = point.power_relative_ci or 0.0
@@ -141,9 +172,13 @@ def measured_power(power: PowerSpec, runs: tuple[TcoRun, ...], spec: TcoSpec) ->
         high = boards * (1 + ci) + (adder.value if most is None else most)
         ranged = low < value < high
         return Figure(
-            value=value, source=note, as_of=run.as_of, arose="measured",
-            low=low if ranged else None, high=high if ranged else None,
-        )  # fmt: skip
+            value=value,
+            source=note,
+            as_of=run.as_of,
+            arose="measured",
+            low=low if ranged else None,
+            high=high if ranged else None,
+        )
 
     idle = power.idle_w if run.idle_w is None else total(run.idle_w)
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from bench.metrics import Measurement, Metric, PointMeasurement
-from bench.record import Run
-from bench.spec import SloSpec
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.tco.throughput import (
     MeasuredQuality,
     TcoRun,
     ThroughputPoint,
 )
+from bench.values.record import Run
+from bench.values.spec import SloSpec
 
 NORMAL_95 = 1.96  # standard errors to either side of a 95 % interval
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench import units as u
-from bench.errors import InputError, nearest
-from bench.figure import Figure, figure
-from bench.prices.book import PriceRow
 from bench.tco.api_price import api_blend
 from bench.tco.apis import terms
 from bench.tco.cost import (
     TokenCost,
     usd_per_correct_answer,
 )
+from bench.tco.prices.book import PriceRow
 from bench.tco.spec import TaskQuality, TcoSpec
 from bench.tco.throughput import (
     MeasuredQuality,
     TcoRun,
 )
+from bench.values import units as u
+from bench.values.errors import InputError, nearest
+from bench.values.figure import Figure, figure
 
 SELF = "self-hosted"
 
@@ -39,9 +39,11 @@ class CorrectAnswer:
 
 
 def correct_answers(
-    spec: TcoSpec, runs: tuple[TcoRun, ...], loaded: TokenCost,
+    spec: TcoSpec,
+    runs: tuple[TcoRun, ...],
+    loaded: TokenCost,
     chosen: Mapping[str, Mapping[str, PriceRow]],
-) -> tuple[CorrectAnswer, ...]:  # fmt: skip
+) -> tuple[CorrectAnswer, ...]:
     """The self-hosted model, then every API whose quality is given; empty without quality."""
     measured = next((run.quality for run in runs if run.quality is not None), None)
     own = _task(measured) if measured is not None else spec.quality.self_hosted
@@ -65,9 +67,11 @@ def correct_answers(
 def _price(key: str, task: TaskQuality, cost: TokenCost, verdict: bool | None) -> CorrectAnswer:
     rate = figure(task.pass_rate).value
     dollars = usd_per_correct_answer(
-        cost, figure(task.input_tokens_per_task).value, figure(task.output_tokens_per_task).value,
+        cost,
+        figure(task.input_tokens_per_task).value,
+        figure(task.output_tokens_per_task).value,
         rate,
-    )  # fmt: skip
+    )
     return CorrectAnswer(
         key=key, usd=dollars, pass_rate=rate, equivalent=True if key == SELF else verdict
     )
@@ -76,11 +80,16 @@ def _price(key: str, task: TaskQuality, cost: TokenCost, verdict: bool | None) -
 def _task(quality: MeasuredQuality) -> TaskQuality:
     try:
         return TaskQuality(
-            pass_rate=Figure(value=quality.pass_rate, low=quality.low, high=quality.high,
-                             source="measured", arose="measured"),
+            pass_rate=Figure(
+                value=quality.pass_rate,
+                low=quality.low,
+                high=quality.high,
+                source="measured",
+                arose="measured",
+            ),
             input_tokens_per_task=quality.input_tokens_per_task,
             output_tokens_per_task=quality.output_tokens_per_task,
-        )  # fmt: skip
+        )
     except ValueError as error:
         raise InputError(
             f"measured quality: {error}; it has no cost per correct answer."

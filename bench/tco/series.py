@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from bench import units as u
 from bench.tco.breakeven import Breakeven
 from bench.tco.fleet import Bill, Costs, Work, monthly_bill
 from bench.tco.uncertainty import percentiles
+from bench.values import units as u
 
 CURVE_POINTS = 81
 FURTHEST = 100.0
@@ -39,13 +39,16 @@ def cost_steps(costs: Costs, work: Work, bill: Bill) -> tuple[Step, ...]:
     parts: tuple[tuple[str, Literal["marginal", "utilised", "loaded"], u.Rate[u.Usd, u.Month]], ...]
     parts = (
         ("server time at saturation", "marginal", months(busy)),
-        ("idle time: peaks, headroom, whole servers", "utilised",
-         months(bill.servers - spares - busy)),
+        (
+            "idle time: peaks, headroom, whole servers",
+            "utilised",
+            months(bill.servers - spares - busy),
+        ),
         ("spare servers", "utilised", months(np.asarray(spares))),
         ("site: colocation and maintenance", "loaded", bill.site),
         ("energy", "loaded", bill.energy),
         ("staff and licences", "loaded", bill.staff),
-    )  # fmt: skip
+    )
     return tuple(
         Step(what=what, level=level, cost=monthly.per(work.demand), monthly=monthly)
         for what, level, monthly in parts
@@ -79,9 +82,11 @@ def bill_curve(
             for name, value in percentiles(np.asarray(total)).items():
                 bands.setdefault(name, []).append(value)
     return Curve(
-        mtok_per_month=grid, servers=bill.servers, monthly_usd=bill.total.value,
+        mtok_per_month=grid,
+        servers=bill.servers,
+        monthly_usd=bill.total.value,
         bands={name: np.array(values) for name, values in bands.items()},
-    )  # fmt: skip
+    )
 
 
 def _at(work: Work, mtok_per_month: u.FloatArray) -> Work:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.figure import Arose, Input, figure, limit
-from bench.prices.book import PricesSpec
-from bench.spec import ModelSpec
+from bench.tco.prices.book import PricesSpec
+from bench.values.figure import Arose, Input, figure, limit
+from bench.values.spec import ModelSpec
 
 CPU = "cpu"
 """The gpu group's name for a host without GPU."""
@@ -31,8 +31,10 @@ class ServerSpec:
     def __post_init__(self) -> None:
         limit(self, "gpus")
         if (self.gpu == CPU) != (self.gpus == 0):
-            raise ValueError(f"gpus is {self.gpus} of gpu {self.gpu!r}: a host without GPU is "
-                             f"gpu {CPU!r} with gpus 0, and any other has at least 1")  # fmt: skip
+            raise ValueError(
+                f"gpus is {self.gpus} of gpu {self.gpu!r}: a host without GPU is "
+                f"gpu {CPU!r} with gpus 0, and any other has at least 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from scipy import optimize, stats
 
-from bench import units as u
-from bench.errors import InputError
-from bench.spec import Licence
+from bench.values import units as u
+from bench.values.errors import InputError
+from bench.values.spec import Licence
 
 DISTINCT_MIX = 0.02
 """Input shares closer than this are one mix: their split would be noise."""
@@ -140,15 +140,19 @@ def saturated_point(run: TcoRun) -> tuple[ThroughputPoint, tuple[str, ...]]:
     if not within:
         unchecked = [p for p in fit if p.slo_met is None]
         if not unchecked:
-            raise InputError(f"{run.path}: no load point met its SLO; relax workload.slo or "
-                             "measure a lighter load.")  # fmt: skip
+            raise InputError(
+                f"{run.path}: no load point met its SLO; relax workload.slo or "
+                "measure a lighter load."
+            )
         within = unchecked
         caveats.append(f"{run.path}: no SLO was checked: this is peak throughput, not goodput")
     best = max(within, key=lambda p: p.tokens_per_s)
     fastest = max(fit, key=lambda p: p.tokens_per_s)
     if best is fastest and not run.searched:
-        caveats.append(f"{run.path}: {best.label or 'the fastest load'} was the fastest tried and "
-                       "kept its SLO: heavier load may cost less per token")  # fmt: skip
+        caveats.append(
+            f"{run.path}: {best.label or 'the fastest load'} was the fastest tried and "
+            "kept its SLO: heavier load may cost less per token"
+        )
     return best, tuple(caveats)
 
 
@@ -167,8 +171,10 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
     for p in points:
         pair = (p.input_tokens_per_s, p.output_tokens_per_s)
         if not all(math.isfinite(x) and x >= 0 for x in pair) or sum(pair) <= 0:
-            raise InputError(f"tco.throughput.points: ({pair[0]:g}, {pair[1]:g}) tokens/s is not "
-                             "a throughput: give values of at least 0, not both 0.")  # fmt: skip
+            raise InputError(
+                f"tco.throughput.points: ({pair[0]:g}, {pair[1]:g}) tokens/s is not "
+                "a throughput: give values of at least 0, not both 0."
+            )
     shares = np.array([input_share(p) for p in points])
     cis = [p.relative_ci for p in points if p.relative_ci is not None]
     ci = math.sqrt(sum(c * c for c in cis) / len(cis)) if cis else None
@@ -182,11 +188,18 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
     spread = _spread(x, np.array([a, b])) if mixes > 2 else None
     a_ci, b_ci = _intervals(x, np.array([a, b]), spread, ci)
     return Split(
-        a=u.Rate(a, u.ServerSecond, u.Mtok), b=u.Rate(b, u.ServerSecond, u.Mtok), kind="split",
-        why=f"regression over {mixes} measured mixes of input and output", mixes=mixes,
-        measured_input_share=float(shares.mean()), relative_ci=ci,
-        residual=float(norm) / math.sqrt(len(x)), a_ci=a_ci, b_ci=b_ci, spread=spread,
-    )  # fmt: skip
+        a=u.Rate(a, u.ServerSecond, u.Mtok),
+        b=u.Rate(b, u.ServerSecond, u.Mtok),
+        kind="split",
+        why=f"regression over {mixes} measured mixes of input and output",
+        mixes=mixes,
+        measured_input_share=float(shares.mean()),
+        relative_ci=ci,
+        residual=float(norm) / math.sqrt(len(x)),
+        a_ci=a_ci,
+        b_ci=b_ci,
+        spread=spread,
+    )
 
 
 def _distinct(shares: u.FloatArray) -> int:
@@ -200,9 +213,15 @@ def _blend(x: u.FloatArray, share: float, ci: float | None, why: str | None = No
     apart = float(each.max() - each.min()) / 2 / mean
     text = why or "one measured mix cannot tell the cost of input from that of output"
     seconds = u.Rate(mean, u.ServerSecond, u.Mtok)
-    return Split(a=seconds, b=seconds, kind="blend", why=text, mixes=1,
-                 measured_input_share=share,
-                 relative_ci=ci if apart <= (ci or 0.0) else apart)  # fmt: skip
+    return Split(
+        a=seconds,
+        b=seconds,
+        kind="blend",
+        why=text,
+        mixes=1,
+        measured_input_share=share,
+        relative_ci=ci if apart <= (ci or 0.0) else apart,
+    )
 
 
 def _spread(x: u.FloatArray, theta: u.FloatArray) -> tuple[float, float, float]:
@@ -215,9 +234,11 @@ def _spread(x: u.FloatArray, theta: u.FloatArray) -> tuple[float, float, float]:
 
 
 def _intervals(
-    x: u.FloatArray, theta: u.FloatArray, spread: tuple[float, float, float] | None,
+    x: u.FloatArray,
+    theta: u.FloatArray,
+    spread: tuple[float, float, float] | None,
     ci: float | None,
-) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:  # fmt: skip
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     """95 % intervals of a and b: from the residuals where there are any, else by propagating the
     throughput's own interval through the 2x2 solution (first order)."""
     if spread is not None:

@@ -13,9 +13,9 @@ import numpy as np
 from scipy import stats
 from scipy.stats import qmc
 
-from bench.figure import Figure
 from bench.tco.spec import UncertaintySpec
-from bench.units import FloatArray
+from bench.values.figure import Figure
+from bench.values.units import FloatArray
 
 Z95 = 1.6448536269514722
 """Standard normal deviate of the 95th percentile: low and high of a lognormal are P5 and P95."""
@@ -90,9 +90,14 @@ def tornado(
         ends = quantile(figure, np.array([0.1, 0.9]))
         low, high = np.broadcast_to(result({key: ends}), (2,))
         bars.append(
-            Bar(key=key, input_p10=float(ends[0]), input_p90=float(ends[1]),
-                result_p10=float(low), result_p90=float(high))
-        )  # fmt: skip
+            Bar(
+                key=key,
+                input_p10=float(ends[0]),
+                input_p90=float(ends[1]),
+                result_p10=float(low),
+                result_p90=float(high),
+            )
+        )
     bars = [bar for bar in bars if bar.swing > 0]
     return tuple(sorted(bars, key=lambda bar: bar.swing, reverse=True))
 

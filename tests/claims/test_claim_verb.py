@@ -15,12 +15,13 @@ import pytest
 import yaml
 from claims_support import CONDITIONS, HEAD, conf_sources
 
-from bench import __version__, provenance
-from bench.errors import InputError
-from bench.record import Anchor, LoadPoint, PointData, Run
-from bench.spec import RunSpec
+from bench import __version__
+from bench.cli.verbs.claim import Request, run, write_new
+from bench.host import provenance
 from bench.store import save_point, save_run
-from bench.verbs.claim import Request, run, write_new
+from bench.values.errors import InputError
+from bench.values.record import Anchor, LoadPoint, PointData, Run
+from bench.values.spec import RunSpec
 
 SLOTS, REQUESTS, TOKENS = 8, 12, 64
 TTFT_NS, ITL_NS = 50_000_000, 10_000_000
@@ -28,8 +29,12 @@ TTFT_NS, ITL_NS = 50_000_000, 10_000_000
 EXACT_TOKENS_PER_S = SLOTS * TOKENS / 0.68
 
 HERE = provenance.collect(None)
-CLAIM_HERE = {**CONDITIONS, "host_cpu": HERE["host_cpu"], "host_cpu_count": HERE["host_cpu_count"],
-              "engine_version": "1.0"}  # fmt: skip
+CLAIM_HERE = {
+    **CONDITIONS,
+    "host_cpu": HERE["host_cpu"],
+    "host_cpu_count": HERE["host_cpu_count"],
+    "engine_version": "1.0",
+}
 
 
 def exact_point(repeat: int) -> PointData:
@@ -46,26 +51,40 @@ def exact_point(repeat: int) -> PointData:
         point=LoadPoint(index=0, repeat=repeat, mode="closed", concurrency=SLOTS),
         start_ns=10**9,
         requests={
-            "index": index, "session": slot, "worker": same * 0, "scheduled_ns": sent,
-            "sent_ns": sent, "first_read_ns": sent + TTFT_NS, "end_ns": sent + length,
-            "status": same * 200, "outcome": same * 0, "input_tokens": same * 64,
-            "requested_tokens": same * TOKENS, "usage_prompt_tokens": same * 64,
-            "usage_completion_tokens": same * TOKENS, "first_chunk": index * TOKENS,
-            "chunks": same * TOKENS, "tokens_arose": same * 0,
+            "index": index,
+            "session": slot,
+            "worker": same * 0,
+            "scheduled_ns": sent,
+            "sent_ns": sent,
+            "first_read_ns": sent + TTFT_NS,
+            "end_ns": sent + length,
+            "status": same * 200,
+            "outcome": same * 0,
+            "input_tokens": same * 64,
+            "requested_tokens": same * TOKENS,
+            "usage_prompt_tokens": same * 64,
+            "usage_completion_tokens": same * TOKENS,
+            "first_chunk": index * TOKENS,
+            "chunks": same * TOKENS,
+            "tokens_arose": same * 0,
         },
         chunk_ns=stamps.reshape(-1).astype(np.int64),
         chunk_tokens=np.ones(stamps.size, dtype=np.int64),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
 def exact_run(run_spec: Callable[..., RunSpec]) -> Run:
     """Three repeats of the exact schedule, as a run of the tiny model would be stored."""
     spec = run_spec(
-        workload={"name": "t", "input_tokens": 64, "output_tokens": 64,
-                  "slo": {"ttft_ms": 1000.0, "tpot_ms": 100.0}},
+        workload={
+            "name": "t",
+            "input_tokens": 64,
+            "output_tokens": 64,
+            "slo": {"ttft_ms": 1000.0, "tpot_ms": 100.0},
+        },
         load={"concurrency": [SLOTS], "repeats": 3, "calibrate": False},
-    )  # fmt: skip
+    )
     return Run(
         spec=spec,
         anchor=Anchor(monotonic_ns=0, wall_iso="2026-11-24T00:00:00+00:00"),
@@ -90,11 +109,12 @@ def claim_file(
     folder: Path, name: str, value: float, relation: str = "about", **conditions: Any
 ) -> str:
     says = {
-        "kind": "serving", "conditions": {**CLAIM_HERE, **conditions},
-        "metric": "output_tokens_per_s", "definition": "output tokens per second",
-        "stated": {"value": value, "unit": "tokens/s", "tolerance": 0.02,
-                   "relation": relation},
-    }  # fmt: skip
+        "kind": "serving",
+        "conditions": {**CLAIM_HERE, **conditions},
+        "metric": "output_tokens_per_s",
+        "definition": "output tokens per second",
+        "stated": {"value": value, "unit": "tokens/s", "tolerance": 0.02, "relation": relation},
+    }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump({**HEAD, "says": says}), encoding="utf-8")
     return str(path)
@@ -104,8 +124,9 @@ def verdicts(
     capsys: pytest.CaptureFixture[str], names: list[str], results: Path, measure: Any = None
 ) -> list[dict[str, Any]]:
     plain = conf_sources()
-    request = Request(names=tuple(names), everything=False, folders=(), results_dir=str(results),
-                      as_json=True)  # fmt: skip
+    request = Request(
+        names=tuple(names), everything=False, folders=(), results_dir=str(results), as_json=True
+    )
     assert run(request, plain.catalogue, plain.prices, plain.cost_model, measure) == 0
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     return found
@@ -152,9 +173,18 @@ def test_measure_runs_once_under_the_claims_own_conditions(
     found = verdicts(capsys, four, tmp_path / "results", measure)
     assert [v["verdict"] for v in found] == FOUR
     (overrides,) = asked  # true and tripled share it; the others need none
-    assert {"model=tiny", "quant=none", "gpu=cpu", "gpus=0", "engine=vllm", "load=closed",
-            "workload.input_tokens=64", "workload.output_tokens=64",
-            "load.concurrency=[8]", "load.own_cores=0"} < set(overrides)  # fmt: skip
+    assert {
+        "model=tiny",
+        "quant=none",
+        "gpu=cpu",
+        "gpus=0",
+        "engine=vllm",
+        "load=closed",
+        "workload.input_tokens=64",
+        "workload.output_tokens=64",
+        "load.concurrency=[8]",
+        "load.own_cores=0",
+    } < set(overrides)
 
 
 def test_a_host_is_not_refuted_by_an_engine_on_a_part_of_it(
@@ -205,24 +235,34 @@ def test_a_skeleton_is_never_written_over(tmp_path: Path) -> None:
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bench.cli", "claim", *words],
-                          capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "bench.cli", "claim", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 def test_the_command_on_all_claims_needs_no_torch() -> None:
     code = (
-        "import sys; from bench.cli import main\n"
+        "import sys; from bench.cli.main import main\n"
         "try: main(['claim', '--all', '--json', 'results_dir=/nowhere'])\n"
         "finally: assert not {'torch', 'vllm'} & set(sys.modules), 'torch was imported'"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
-                          timeout=120)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert len(found) > 70
     assert {v["verdict"] for v in found} == {
-        "confirmed", "refuted", "impossible", "not comparable", "untested"
-    }  # fmt: skip
+        "confirmed",
+        "refuted",
+        "impossible",
+        "not comparable",
+        "untested",
+    }
     for one in found:
         for check in one["checks"]:
             assert set(check) == {"kind", "verdict", "evidence", "figures"}
@@ -234,8 +274,10 @@ def test_measured_for_real_from_the_command_line(tmp_path: Path) -> None:
     95 % of that is reached where nothing else runs; three times that never is.
     """
     known = {"engine": "truth", "engine_version": __version__}
-    names = [claim_file(tmp_path, name, value, "at_least", **known)
-             for name, value in (("true", 0.95 * 14_027), ("tripled", 3 * 14_027))]  # fmt: skip
+    names = [
+        claim_file(tmp_path, name, value, "at_least", **known)
+        for name, value in (("true", 0.95 * 14_027), ("tripled", 3 * 14_027))
+    ]
     names.append(claim_file(tmp_path, "vague", 14_027, **known, concurrency=None))
     found: dict[str, Any] = {}
     for attempt in range(3):  # a run that another process disturbed decides nothing

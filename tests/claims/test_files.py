@@ -12,10 +12,15 @@ from claims_support import CONDITIONS, CONF, HEAD, conf_sources, every_claim
 from bench.claims.assess import assess
 from bench.claims.load import chosen, claims_of
 from bench.claims.skeleton import skeleton
-from bench.errors import InputError
+from bench.values.errors import InputError
 
-SERVING = {"kind": "serving", "conditions": CONDITIONS, "metric": None, "definition": None,
-           "stated": None}  # fmt: skip
+SERVING = {
+    "kind": "serving",
+    "conditions": CONDITIONS,
+    "metric": None,
+    "definition": None,
+    "stated": None,
+}
 
 
 def test_the_skeleton_is_complete_and_unfilled() -> None:
@@ -45,15 +50,28 @@ def without(data: dict[str, Any], key: str) -> dict[str, Any]:
         ({**SERVING, "kind": "servng"}, "Did you mean 'serving'"),
         ({"kind": "lookup"}, "items needs at least one entry"),
         ({"kind": "lookup", "items": [{"what": "x"}]}, "give either stated or text"),
-        ({"kind": "arithmetic", "stated": {"value": 1, "unit": "USD"}, "calculations": []},
-         "calculations needs at least one entry"),
-        ({"kind": "arithmetic", "stated": {"value": 2, "high": 1, "unit": "USD"},
-          "calculations": []}, "high must not be below value"),
-        ({"kind": "arithmetic", "stated": {"value": 1, "unit": "USD"}, "calculations": [
-            {"what": "x", "formula": "a", "terms": {"a": {"unit": "USD"}}}]},
-         "exactly one of value, price and tco"),
+        (
+            {"kind": "arithmetic", "stated": {"value": 1, "unit": "USD"}, "calculations": []},
+            "calculations needs at least one entry",
+        ),
+        (
+            {
+                "kind": "arithmetic",
+                "stated": {"value": 2, "high": 1, "unit": "USD"},
+                "calculations": [],
+            },
+            "high must not be below value",
+        ),
+        (
+            {
+                "kind": "arithmetic",
+                "stated": {"value": 1, "unit": "USD"},
+                "calculations": [{"what": "x", "formula": "a", "terms": {"a": {"unit": "USD"}}}],
+            },
+            "exactly one of value, price and tco",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_malformed_claim_names_the_field(says: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
         claims_of("bad", {**HEAD, "says": says}, "bad.yaml")
@@ -80,25 +98,38 @@ def test_a_malformed_file_is_one_line(data: object, message: str) -> None:
 def test_what_a_calculation_lacks_names_the_claim() -> None:
     def one(terms: dict[str, Any], formula: str = "a", unit: str = "USD") -> Any:
         calculation = {"what": "x", "formula": formula, "terms": terms}
-        says = {"kind": "arithmetic", "stated": {"value": 1, "unit": unit},
-                "calculations": [calculation]}  # fmt: skip
+        says = {
+            "kind": "arithmetic",
+            "stated": {"value": 1, "unit": unit},
+            "calculations": [calculation],
+        }
         return claims_of("bad", {**HEAD, "says": says}, "bad.yaml")[0]
 
     for claim, message in (
         (one({"a": {"unit": "USD/Mtok", "price": "nobody/nothing input"}}), "price book has no"),
         (one({"a": {"unit": "USD", "value": 1}}, "b"), "bad: formula: 'b' is no term"),
         (one({"a": {"unit": "dollar", "value": 1}}), "bad: unit: 'dollar'"),
-        (one({"a": {"unit": "USD", "tco": "source-document", "figure": ["nothing"]}}),
-         "nothing is not in the answer"),
-    ):  # fmt: skip
+        (
+            one({"a": {"unit": "USD", "tco": "source-document", "figure": ["nothing"]}}),
+            "nothing is not in the answer",
+        ),
+    ):
         with pytest.raises(InputError, match=message):
             assess(claim, conf_sources())
 
 
 def test_units_that_cannot_come_out_refute() -> None:
-    says = {"kind": "arithmetic", "stated": {"value": 1, "unit": "USD/month"}, "calculations": [
-        {"what": "a price is no bill", "formula": "a",
-         "terms": {"a": {"unit": "USD/Mtok", "value": 1}}}]}  # fmt: skip
+    says = {
+        "kind": "arithmetic",
+        "stated": {"value": 1, "unit": "USD/month"},
+        "calculations": [
+            {
+                "what": "a price is no bill",
+                "formula": "a",
+                "terms": {"a": {"unit": "USD/Mtok", "value": 1}},
+            }
+        ],
+    }
     (claim,) = claims_of("units", {**HEAD, "says": says}, "units.yaml")
     found = assess(claim, conf_sources())
     assert (found.verdict, found.checks[0].kind) == ("refuted", "units")

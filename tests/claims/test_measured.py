@@ -91,13 +91,22 @@ def test_runs_that_contradict_each_other_decide_nothing() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"concurrency": 16}, {"input_tokens": 128}, {"output_tokens": 65}, {"quant": "awq"},
-        {"gpu": "h100-sxm"}, {"gpus": 1}, {"engine_version": "1.1"}, {"engine": "truth"},
-        {"host_cpu": "another CPU"}, {"host_cpu_count": 4}, {"model": "glm-4.7"},
+        {"concurrency": 16},
+        {"input_tokens": 128},
+        {"output_tokens": 65},
+        {"quant": "awq"},
+        {"gpu": "h100-sxm"},
+        {"gpus": 1},
+        {"engine_version": "1.1"},
+        {"engine": "truth"},
+        {"host_cpu": "another CPU"},
+        {"host_cpu_count": 4},
+        {"model": "glm-4.7"},
         {"engine_cores": 1},
-        {"engine_version": None}, {"concurrency": None, "rate_per_s": 8.0},
+        {"engine_version": None},
+        {"concurrency": None, "rate_per_s": 8.0},
     ],
-)  # fmt: skip
+)
 def test_one_differing_condition_is_enough(changed: dict[str, Any]) -> None:
     found, runs = runs_check(serving(), point(95, 105, **changed))
     assert found.verdict == "untested"
@@ -124,9 +133,20 @@ def test_the_nearest_run_and_its_differences_are_shown() -> None:
 
 @pytest.mark.parametrize(
     "unsaid",
-    ["model", "quant", "gpu", "gpus", "engine", "engine_version", "input_tokens", "output_tokens",
-     "concurrency", "host_cpu", "host_cpu_count"],
-)  # fmt: skip
+    [
+        "model",
+        "quant",
+        "gpu",
+        "gpus",
+        "engine",
+        "engine_version",
+        "input_tokens",
+        "output_tokens",
+        "concurrency",
+        "host_cpu",
+        "host_cpu_count",
+    ],
+)
 def test_what_is_unsaid_never_matches(unsaid: str) -> None:
     """Not even a run that does not know the condition either."""
     nothing: dict[str, Any] = {unsaid: None}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.claims.quantity import evaluate, parse_unit, quantity
-from bench.units import UnitError
+from bench.values.units import UnitError
 
 
 def test_a_price_per_million_times_millions() -> None:

@@ -71,8 +71,11 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
         f"{MODELS}/mistral-8x-cheaper": ("confirmed", "computed", 3 / 0.40),
     },
     "1.2 (3) Gemini 3 Pro offers 1M tokens for $2/M input": {
-        f"{MODELS}/gemini-long-price": ("refuted", "input price of a prompt of 1M tokens, found",
-                                        4.00),
+        f"{MODELS}/gemini-long-price": (
+            "refuted",
+            "input price of a prompt of 1M tokens, found",
+            4.00,
+        ),
     },
     "1.2 (4) DeepSeek R1 uses 685B total parameters but activates only 37B per token": {
         f"{MODELS}/r1-size": ("confirmed", "active parameters, found", 37.5523),
@@ -84,8 +87,11 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
         f"{TRAJECTORY}/ten-times-cheaper": UNKNOWN,
     },
     "2.1 Frontier API | $10-30/M tokens | $2-75/M tokens | -50% to +150%": {
-        f"{TRAJECTORY}/frontier-2025-range":
-            ("refuted", "lowest price of a GPT-4 class API, early 2025, found", 2.50),
+        f"{TRAJECTORY}/frontier-2025-range": (
+            "refuted",
+            "lowest price of a GPT-4 class API, early 2025, found",
+            2.50,
+        ),
         f"{TRAJECTORY}/frontier-2026-range": ("confirmed", "highest price, found", 75.0),
         f"{TRAJECTORY}/frontier-price-low": ("refuted", "computed", -80.0),
         f"{TRAJECTORY}/frontier-price-high": ("confirmed", "computed", 150.0),
@@ -101,15 +107,20 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
     "2.2 DeepSeek V3.2 (2025-12) LM Arena #31": {f"{TRAJECTORY}/v3.2-arena-rank": UNKNOWN},
     "2.2 Llama 4 (2025-11) introduced 10M context, previously only proprietary had >200K": {
         f"{TRAJECTORY}/llama4-date": ("refuted", None, "contradicted, it is 2025-04"),
-        f"{TRAJECTORY}/open-context-before":
-            ("refuted", "longest context of an open model before, found", 1_048_576),
+        f"{TRAJECTORY}/open-context-before": (
+            "refuted",
+            "longest context of an open model before, found",
+            1_048_576,
+        ),
     },
     "2.2 gain ~3-5 points per month, 1400-point threshold (top 10) by late 2026": {
         f"{TRAJECTORY}/arena-rate": UNKNOWN,
         f"{TRAJECTORY}/arena-top-ten": UNKNOWN,
-        f"{TRAJECTORY}/arena-1400":
-            ("refuted", "best LM Arena score of an open model by the day of the document, found",
-             1424.0),
+        f"{TRAJECTORY}/arena-1400": (
+            "refuted",
+            "best LM Arena score of an open model by the day of the document, found",
+            1424.0,
+        ),
     },
     "3.1 Gemini 3 Pro: $2 input + $12 output = ~$14/M tokens -> $14,000/month": {
         f"{COST}/gemini-per-mtok": ("refuted", "computed", (2 + 12) / 2),
@@ -178,7 +189,7 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
     "5.1 If you exceed 1M tokens/month [...] Capex payback often <12 months": {
         f"{COST}/payback": ("refuted", "computed", float("inf")),
     },
-}  # fmt: skip
+}
 
 CASES = {name: case for claims in SENTENCES.values() for name, case in claims.items()}
 
@@ -210,22 +221,30 @@ def test_a_figure_in_another_unit_has_no_ratio_to_the_stated_one() -> None:
     ("name", "why"),
     [
         (f"{COST}/power", "stated ~300 USD/month, computed 146 USD/month: 2.055 times too high"),
-        (f"{COST}/savings-year",
-         "stated ~408,000 USD/year, computed -71,280 USD/year: the sign is the other one"),
-        (f"{COST}/break-even",
-         "stated ~1–2 Mtok/month, computed 411.1 Mtok/month: 205.6 times too low"),
+        (
+            f"{COST}/savings-year",
+            "stated ~408,000 USD/year, computed -71,280 USD/year: the sign is the other one",
+        ),
+        (
+            f"{COST}/break-even",
+            "stated ~1–2 Mtok/month, computed 411.1 Mtok/month: 205.6 times too low",
+        ),
         (f"{COST}/payback", "stated at most 12 months, computed ∞ months: it does not agree"),
         (f"{COST}/maintenance", "nothing at hand bears it out or contradicts it"),
-        (f"{HARDWARE}/r1-2xa100",
-         "2×a100-80gb-sxm have 172 GB; awq: weights 352.2 GB: 180.4 GB too much"),
+        (
+            f"{HARDWARE}/r1-2xa100",
+            "2×a100-80gb-sxm have 172 GB; awq: weights 352.2 GB: 180.4 GB too much",
+        ),
         (f"{HARDWARE}/spot-rents", "the book has no dated spot offer of these GPUs"),
-        (f"{MODELS}/r1-price",
-         "output price: stated 0.55 USD/Mtok: contradicted, it is 2.19 USD/Mtok"),
+        (
+            f"{MODELS}/r1-price",
+            "output price: stated 0.55 USD/Mtok: contradicted, it is 2.19 USD/Mtok",
+        ),
         (f"{TRAJECTORY}/frontier-price-low", "stated ~-50 %, computed -80 %: it does not agree"),
         ("tiny/no-concurrency", "the source does not say: concurrency"),
         ("tiny/above-ceiling", "stated 10,000,000 tokens/s: 2.759 times the ceiling"),
     ],
-)  # fmt: skip
+)
 def test_the_first_line_says_why(name: str, why: str) -> None:
     assert assessed(name).why == why
     assert assessed(name).to_json()["why"] == why

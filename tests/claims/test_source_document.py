@@ -29,7 +29,7 @@ TRAJECTORY = "source-document-trajectory"
         ("cheaper-than-premium", "cost", 0, "computed", 4.5 / 2467),
         ("break-even-premium", "cost", 0, "computed", 2467 / 6),
     ],
-)  # fmt: skip
+)
 def test_refuted_costs(name: str, kind: str, number: int, figure: str, expected: float) -> None:
     assert assessed(f"{COST}/{name}").verdict == "refuted"
     found = check(f"{COST}/{name}", kind, number).figures[figure]

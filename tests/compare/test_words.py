@@ -8,15 +8,22 @@ import pytest
 
 from bench.compare.words import words_of
 from bench.quality.verdict import TaskComparison, compare_task
-from bench.record import QualityItem
+from bench.values.record import QualityItem
 
 
 def task(name: str, more_items: int | None) -> TaskComparison:
     items = [
-        QualityItem(task=name, metric="acc", filter="none", doc_id=n, sample=0,
-                    value=float(n % 2), item_hash=f"h{n}")
+        QualityItem(
+            task=name,
+            metric="acc",
+            filter="none",
+            doc_id=n,
+            sample=0,
+            value=float(n % 2),
+            item_hash=f"h{n}",
+        )
         for n in range(20)
-    ]  # fmt: skip
+    ]
     found = compare_task(
         items, items, higher_is_better=True, chance=None, margin=0.99, primary=True
     )

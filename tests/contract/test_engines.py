@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bench.engine_log import parse_engine_log
 from bench.engines import ENGINES, load_engine
-from bench.errors import InputError
-from bench.server import Progress, ProgressCallback, Server
-from bench.spec import RunSpec
+from bench.engines.log import parse_engine_log
+from bench.values.errors import InputError
+from bench.values.server import Progress, ProgressCallback, Server
+from bench.values.spec import RunSpec
 
 Spec = Callable[..., RunSpec]
 # `none` serves nothing: it stands for quality scored in-process.

@@ -14,7 +14,7 @@ from bench.meters.rapl import RaplSource
 from bench.meters.replay import ReplaySource
 from bench.meters.source import Source
 from bench.meters.synthetic import SyntheticSource, constant
-from bench.trace import Reading, parse
+from bench.values.telemetry import Reading, parse
 
 Make = Callable[[TurnedClock, Path], Source]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from bench.compose import compose, run_spec
+from bench.config.compose import compose, run_spec
 from bench.engines.dummy import hf_config, tokenizer_files, write_model
-from bench.errors import InputError
-from bench.spec import Checkpoint, ModelSpec, QuantSpec, RunSpec
+from bench.values.errors import InputError
+from bench.values.spec import Checkpoint, ModelSpec, QuantSpec, RunSpec
 
 Spec = Callable[..., RunSpec]
 
@@ -81,8 +81,11 @@ def test_what_is_written(run_spec: Spec, tmp_path: Path) -> None:
     write_model(spec.model, spec.quant, tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert names == {
-        "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
-    }  # fmt: skip
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    }
     assert json.loads((tmp_path / "model" / "config.json").read_text())["vocab_size"] == 2048
 
 

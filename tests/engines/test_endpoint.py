@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bench.engines import load_engine
-from bench.errors import EngineError, InputError
-from bench.server import Progress
-from bench.spec import RunSpec
+from bench.values.errors import EngineError, InputError
+from bench.values.server import Progress
+from bench.values.spec import RunSpec
 
 Spec = Callable[..., RunSpec]
 

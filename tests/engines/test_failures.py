@@ -41,8 +41,11 @@ def test_real_logs(log: str, code: str, said: str) -> None:
     ("line", "code"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.", "out_of_memory"),
-        ("ValueError: Free memory on device (3.1/79.3 GiB) on startup is less than desired GPU "
-         "memory utilization (0.9, 71.3 GiB).", "out_of_memory"),
+        (
+            "ValueError: Free memory on device (3.1/79.3 GiB) on startup is less than desired GPU "
+            "memory utilization (0.9, 71.3 GiB).",
+            "out_of_memory",
+        ),
         ("ValueError: No available memory for the cache blocks.", "kv_cache_too_small"),
         ("huggingface_hub.errors.GatedRepoError: 401 Client Error.", "gated_weights"),
         ("huggingface_hub.errors.RepositoryNotFoundError: 404 Client Error.", "missing_weights"),
@@ -51,7 +54,7 @@ def test_real_logs(log: str, code: str, said: str) -> None:
         ("ModuleNotFoundError: No module named 'vllm.entrypoints'", "engine_not_installed"),
         ("RuntimeError: No CUDA GPUs are available", "too_few_devices"),
     ],
-)  # fmt: skip
+)
 def test_messages_that_no_machine_here_could_provoke(line: str, code: str) -> None:
     assert classify(f"starting\n{line}\n", 1).code == code
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.engines.exchange import Target, normalise_base_url
 from bench.engines.probe import probe, wait_ready
-from bench.errors import EngineError, InputError
+from bench.values.errors import EngineError, InputError
 
 Answer = tuple[int, str | list[Any] | dict[str, Any]]
 Rule = Callable[[str, dict[str, Any], Mapping[str, str]], Answer]
@@ -217,9 +217,17 @@ def test_addresses_are_normalised(given: str, normal: str) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "127.0.0.1:8000/v1", "ftp://host/v1", "http://", "http://host:port/v1",
-     "http://host:99999/v1", "http://host/v1?key=1", "http://[::1/v1"],
-)  # fmt: skip
+    [
+        "",
+        "127.0.0.1:8000/v1",
+        "ftp://host/v1",
+        "http://",
+        "http://host:port/v1",
+        "http://host:99999/v1",
+        "http://host/v1?key=1",
+        "http://[::1/v1",
+    ],
+)
 def test_a_malformed_address_is_refused(bad: str) -> None:
     with pytest.raises(InputError, match="is not an address such as"):
         normalise_base_url(bad)

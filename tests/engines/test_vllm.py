@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.engine_log import parse_engine_log
 from bench.engines import load_engine
 from bench.engines.guard import GuardedProcess
+from bench.engines.log import parse_engine_log
 from bench.engines.vllm import (
     Launched,
     argv,
@@ -24,11 +24,11 @@ from bench.engines.vllm import (
     last_line,
     listens,
 )
-from bench.errors import EngineError, InputError
+from bench.models.weights import Weights
 from bench.preflight import check_kernels
-from bench.server import Server
-from bench.spec import RunSpec
-from bench.weights import Weights
+from bench.values.errors import EngineError, InputError
+from bench.values.server import Server
+from bench.values.spec import RunSpec
 
 Spec = Callable[..., RunSpec]
 LOCAL = Weights(source="local", location="/models/m")
@@ -37,24 +37,56 @@ HUB = Weights(source="hub", location="org/m", revision="abc123")
 
 def test_the_command_on_a_cpu(run_spec: Spec) -> None:
     assert argv(run_spec(seed=5), LOCAL, 8123) == (
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", "/models/m", "--served-model-name", "tiny",
-        "--host", "127.0.0.1", "--port", "8123", "--seed", "5",
-        "--dtype", "float32", "--enforce-eager", "--disable-uvicorn-access-log",
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        "/models/m",
+        "--served-model-name",
+        "tiny",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "8123",
+        "--seed",
+        "5",
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--disable-uvicorn-access-log",
+    )
 
 
 def test_the_command_on_two_gpus_from_the_hub(run_spec: Spec) -> None:
     keys = {"gpu_memory_utilization": 0.8, "max_model_len": 4096, "args": ["--max-num-seqs", "64"]}
     assert argv(run_spec(gpus=2, engine_keys=keys), HUB, 8000) == (
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", "org/m", "--served-model-name", "tiny",
-        "--revision", "abc123", "--tokenizer-revision", "abc123",
-        "--host", "127.0.0.1", "--port", "8000", "--seed", "0",
-        "--max-model-len", "4096", "--tensor-parallel-size", "2",
-        "--gpu-memory-utilization", "0.8", "--disable-uvicorn-access-log",
-        "--max-num-seqs", "64",
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        "org/m",
+        "--served-model-name",
+        "tiny",
+        "--revision",
+        "abc123",
+        "--tokenizer-revision",
+        "abc123",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "8000",
+        "--seed",
+        "0",
+        "--max-model-len",
+        "4096",
+        "--tensor-parallel-size",
+        "2",
+        "--gpu-memory-utilization",
+        "0.8",
+        "--disable-uvicorn-access-log",
+        "--max-num-seqs",
+        "64",
+    )
 
 
 def test_choices_of_the_user_come_before_the_defaults(run_spec: Spec) -> None:

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 import bench.assets
-from bench.compose import compose, conf_dir, run_spec
-from bench.errors import InputError
+from bench.config.compose import compose, conf_dir, run_spec
 from bench.evaluators import lm_eval, process
-from bench.record import TaskScore
-from bench.server import Server
-from bench.spec import QualitySpec, RunSpec
+from bench.values.errors import InputError
+from bench.values.record import TaskScore
+from bench.values.server import Server
+from bench.values.spec import QualitySpec, RunSpec
 
 PRESETS = sorted((conf_dir() / "quality").glob("*.yaml"))
 
@@ -140,8 +140,9 @@ def test_the_cause_of_a_failure_is_one_line(tmp_path: Path) -> None:
 
 
 def test_repeats_are_averaged_but_no_new_items() -> None:
-    one = TaskScore(task="t", metric="acc", filter="none", value=0.5, stderr=0.1, n=25,
-                    higher_is_better=True)  # fmt: skip
+    one = TaskScore(
+        task="t", metric="acc", filter="none", value=0.5, stderr=0.1, n=25, higher_is_better=True
+    )
     (mean,) = lm_eval.mean_over_samples([one, replace(one, value=0.7)])
     assert mean.value == pytest.approx(0.6)
     assert (mean.stderr, mean.n) == (0.1, 25)

@@ -15,9 +15,14 @@ def row(doc: int, metrics: dict[str, Any], resps: list[Any], filtered: list[Any]
     """One line of a sample log."""
     hashes = {f"{part}_hash": f"{part}{doc}" for part in ("doc", "prompt", "target")}
     return {
-        "doc_id": doc, "filter": "none", "metrics": list(metrics), **metrics, **hashes,
-        "resps": resps, "filtered_resps": filtered,
-    }  # fmt: skip
+        "doc_id": doc,
+        "filter": "none",
+        "metrics": list(metrics),
+        **metrics,
+        **hashes,
+        "resps": resps,
+        "filtered_resps": filtered,
+    }
 
 
 def read(rows: list[dict[str, Any]], kind: str, answers: Any = ()) -> list[Any]:
@@ -36,8 +41,9 @@ def choice(doc: int, target: str, acc: float, *logliks: float) -> dict[str, Any]
     given = [[str(v), "False"] for v in logliks]
     arguments = {f"gen_args_{i}": {"arg_1": f" {i + 1}"} for i in range(len(logliks))}
     return row(doc, {"acc": acc}, [[g] for g in given], given) | {
-        "target": target, "arguments": arguments,
-    }  # fmt: skip
+        "target": target,
+        "arguments": arguments,
+    }
 
 
 def test_the_right_choice_has_a_probability() -> None:
@@ -46,8 +52,9 @@ def test_the_right_choice_has_a_probability() -> None:
         choice(0, "1", 0.0, math.log(4), math.log(3), 0.0),
         choice(1, "0", 1.0, math.log(4), math.log(3), math.log(1)),
     ]
-    acc, p_right = ([i for i in read(rows, "multiple_choice") if i.metric == m]
-                    for m in ("acc", "p_right"))  # fmt: skip
+    acc, p_right = (
+        [i for i in read(rows, "multiple_choice") if i.metric == m] for m in ("acc", "p_right")
+    )
     assert [i.value for i in p_right] == [pytest.approx(3 / 8), pytest.approx(1 / 2)]
     assert [i.item_hash for i in p_right] == [i.item_hash for i in acc]
 
@@ -91,8 +98,12 @@ def test_lists_of_verdicts_are_their_share() -> None:
 
 def test_answers_are_joined_by_prompt_and_text() -> None:
     digest = hashlib.sha256(b" red").hexdigest()
-    answer = {"input_tokens": 12, "output_tokens": 7, "reasoning_tokens": 5,
-              "finish_reason": "length"}  # fmt: skip
+    answer = {
+        "input_tokens": 12,
+        "output_tokens": 7,
+        "reasoning_tokens": 5,
+        "finish_reason": "length",
+    }
     rows = [row(0, {"exact_match": 0.0}, [[" red"]], ["red"])]
     (found,) = read(rows, "generate_until", {("prompt0", digest): answer})
     assert (found.input_tokens, found.output_tokens, found.reasoning_tokens) == (12, 7, 5)
@@ -117,8 +128,10 @@ def test_answer_stats_count_an_answer_once() -> None:
     for doc, (tokens, reason) in enumerate([(2, "stop"), (4, "length")]):
         text = f" {doc}"
         answers[f"prompt{doc}", hashlib.sha256(text.encode()).hexdigest()] = {
-            "input_tokens": 10, "output_tokens": tokens, "finish_reason": reason,
-        }  # fmt: skip
+            "input_tokens": 10,
+            "output_tokens": tokens,
+            "finish_reason": reason,
+        }
         rows.append(row(doc, {"a": 1.0, "b": 0.0}, [[text]], [text]))
     (found,) = answer_stats(read(rows, "generate_until", answers))
     assert (found.n, found.input_tokens, found.output_tokens) == (2, 10.0, 3.0)
@@ -132,10 +145,12 @@ def test_scores_say_what_lm_eval_said() -> None:
             "ppl": {"bits_per_byte,none": 0.5, "bits_per_byte_stderr,none": "N/A"},
         },
         "configs": {"t": {"output_type": "multiple_choice"}, "ppl": {}},
-        "versions": {"t": 1.0}, "n-shot": {"t": 5}, "task_hashes": {"t": "abc"},
+        "versions": {"t": 1.0},
+        "n-shot": {"t": 5},
+        "task_hashes": {"t": "abc"},
         "higher_is_better": {"t": {"acc": True}, "ppl": {"bits_per_byte": False}},
         "n-samples": {"t": {"effective": 4}, "ppl": {"effective": 60}},
-    }  # fmt: skip
+    }
     choices = [["-1", "a"], ["-2", "b"], ["-3", "c"], ["-4", "d"]]
     scored = read([row(0, {"acc": 1.0}, [[c] for c in choices], choices)], "multiple_choice")
     acc, bits = scores(results, scored)
@@ -148,9 +163,12 @@ def test_the_probability_is_scored_beside_accuracy() -> None:
     """3 of 8 and 4 of 8: mean 7 ÷ 16; standard error |1 ÷ 8| ÷ 2, as of two values."""
     results = {
         "results": {"t": {"acc,none": 0.5, "acc_stderr,none": 0.5}},
-        "configs": {"t": {}}, "versions": {"t": 1.0}, "n-shot": {"t": 0},
-        "higher_is_better": {"t": {"acc": True}}, "n-samples": {"t": {"effective": 2}},
-    }  # fmt: skip
+        "configs": {"t": {}},
+        "versions": {"t": 1.0},
+        "n-shot": {"t": 0},
+        "higher_is_better": {"t": {"acc": True}},
+        "n-samples": {"t": {"effective": 2}},
+    }
     rows = [choice(d, str(1 - d), float(d), math.log(4), math.log(3), 0.0) for d in (0, 1)]
     _, p_right = scores(results, read(rows, "multiple_choice"))
     assert (p_right.task, p_right.metric, p_right.n) == ("t", "p_right", 2)

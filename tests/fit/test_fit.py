@@ -8,9 +8,8 @@ import json
 import pytest
 from fit_support import catalogue, run_of
 
-from bench.errors import InputError
+from bench.fit.against_measured import MeasuredMemory, compare_fit
 from bench.fit.alternatives import alternatives
-from bench.fit.compare import MeasuredMemory, compare_fit
 from bench.fit.fit import fit, suggested_max_model_len
 from bench.fit.formats import from_hf
 from bench.fit.geometry import Matrix
@@ -18,14 +17,23 @@ from bench.fit.overheads import batch_limits
 from bench.fit.report import FitReport
 from bench.fit.sharding import Layout, layout
 from bench.preflight import checked
-from bench.spec import VllmSpec
+from bench.values.errors import InputError
+from bench.values.spec import VllmSpec
 
 GIB = 1024**3
 REQUIRED = {
-    "fits", "reasons", "weights_gib_per_gpu", "kv_gib_per_gpu", "other_gib_per_gpu",
-    "budget_gib_per_gpu", "max_context_tokens", "max_concurrency", "ceiling_tokens_per_s_batch1",
-    "ceiling_tokens_per_s", "alternatives",
-}  # fmt: skip
+    "fits",
+    "reasons",
+    "weights_gib_per_gpu",
+    "kv_gib_per_gpu",
+    "other_gib_per_gpu",
+    "budget_gib_per_gpu",
+    "max_context_tokens",
+    "max_concurrency",
+    "ceiling_tokens_per_s_batch1",
+    "ceiling_tokens_per_s",
+    "alternatives",
+}
 
 
 def proposed(report: FitReport) -> set[tuple[str, str, str, int]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from fit_support import catalogue
 
-from bench.errors import InputError
 from bench.fit.architecture import from_config
-from bench.model_config import hub_config, read_config
+from bench.models.model_config import hub_config, read_config
+from bench.values.errors import InputError
 
 LLAMA = {
     "model_type": "llama",

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from point_support import even, point
 
 from bench.fit.utilised import against_hardware
-from bench.metrics import Metric, measure_all, steady_parts, whole_parts
-from bench.spec import RunSpec
+from bench.measure.metrics import Metric, measure_all, steady_parts, whole_parts
+from bench.values.spec import RunSpec
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -59,9 +59,12 @@ def test_faster_than_memory_can_be_read_is_no_record_but_a_fault(llama_8b: RunSp
 def test_hardware_without_published_limits_has_no_ceiling(run_spec: Callable[..., RunSpec]) -> None:
     found, finding = judged(run_spec(), gap_ms=10)
     assert {name: m.value for name, m in found.items()} == {
-        "mbu": None, "mfu": None, "ceiling_tokens_per_s": None,
-        "engine_mbu": None, "engine_mfu": None,
-    }  # fmt: skip
+        "mbu": None,
+        "mfu": None,
+        "ceiling_tokens_per_s": None,
+        "engine_mbu": None,
+        "engine_mfu": None,
+    }
     assert finding.severity == "info"
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import InputError
 from bench.load import limits
 from bench.load.limits import ensure_streams, explained, workers_for
+from bench.values.errors import InputError
 
 
 def test_workers_follow_the_streams(monkeypatch: pytest.MonkeyPatch) -> None:

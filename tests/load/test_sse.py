@@ -17,10 +17,21 @@ from bench.load.sse import _fast, _slow, events, read_body, tokens
 def completion(text: str, total: int | None = None, **more: Any) -> dict[str, Any]:
     """One chunk as vLLM writes it, keys in its order."""
     message: dict[str, Any] = {
-        "id": "cmpl-1", "object": "text_completion", "created": 1, "model": "m",
-        "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": None,
-                     "stop_reason": None, **more}],
-    }  # fmt: skip
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "text": text,
+                "logprobs": None,
+                "finish_reason": None,
+                "stop_reason": None,
+                **more,
+            }
+        ],
+    }
     if total is not None:
         message["usage"] = {
             "prompt_tokens": 7,
@@ -33,9 +44,12 @@ def completion(text: str, total: int | None = None, **more: Any) -> dict[str, An
 def chat(delta: dict[str, Any]) -> dict[str, Any]:
     """One chunk of a chat stream."""
     return {
-        "id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
         "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}],
-    }  # fmt: skip
+    }
 
 
 def stream(*messages: Any, end: str = "\n\n", done: bool = True) -> bytes:
@@ -118,11 +132,14 @@ def test_tokens_by_running_usage() -> None:
     found = tokens(
         read_body(
             stream(
-                completion("a", 1), completion("", 2), completion("cde", 5), completion("", 5),
+                completion("a", 1),
+                completion("", 2),
+                completion("cde", 5),
+                completion("", 5),
                 {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}},
             )
         )
-    )  # fmt: skip
+    )
     assert found.counts is not None
     assert found.counts.tolist() == [1, 1, 3]
     assert (found.prompt, found.completion, found.done) == (7, 5, True)
@@ -133,12 +150,14 @@ def test_tokens_by_text_where_usage_comes_at_the_end_only() -> None:
     found = tokens(
         read_body(
             stream(
-                chat({"role": "assistant", "content": ""}), chat({"content": "a"}),
-                chat({"reasoning_content": "b"}), chat({}),
+                chat({"role": "assistant", "content": ""}),
+                chat({"content": "a"}),
+                chat({"reasoning_content": "b"}),
+                chat({}),
                 {"choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 2}},
             )
         )
-    )  # fmt: skip
+    )
     assert found.counts is None
     assert len(found.last_byte) == 2
     assert found.completion == 2
@@ -166,12 +185,18 @@ def test_an_error_event_is_kept_as_one() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        "nonsense", "[1, 2]", '"text"', '{"choices": 3}', '{"choices": [1]}',
-        '{"choices": [{"delta": 3}]}', '{"choices": [], "usage": 5}',
+        "nonsense",
+        "[1, 2]",
+        '"text"',
+        '{"choices": 3}',
+        '{"choices": [1]}',
+        '{"choices": [{"delta": 3}]}',
+        '{"choices": [], "usage": 5}',
         '{"choices": [], "usage": {"completion_tokens": -1}}',
-        '{"choices": [], "usage": {"completion_tokens": 1.5}}', "[" * 20000,
+        '{"choices": [], "usage": {"completion_tokens": 1.5}}',
+        "[" * 20000,
     ],
-)  # fmt: skip
+)
 def test_what_is_no_completion_chunk_is_refused(event: str) -> None:
     with pytest.raises(MalformedError):
         read_body(f"data: {event}\n\n".encode())

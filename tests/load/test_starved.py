@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bench.engines.truth import serve_truth
-from bench.server import Server
-from bench.spec import TruthSpec
+from bench.values.server import Server
+from bench.values.spec import TruthSpec
 
 CORES = sorted(os.sched_getaffinity(0))
 HOGS = 4
@@ -21,13 +21,13 @@ HOGS = 4
 # In a process of its own: load workers are forked from a server that inherits its core.
 CLIENT = """
 import json, sys
-from bench.checks.client import client_bound
+from bench.measure.checks.client import client_bound
 from bench.load.workers import drive
-from bench.metrics import measure_all, steady_parts, whole_parts
-from bench.record import LoadPoint
-from bench.server import Server
-from bench.spec import SloSpec, WorkloadSpec
-from bench.workload import generate
+from bench.measure.metrics import measure_all, steady_parts, whole_parts
+from bench.values.record import LoadPoint
+from bench.values.server import Server
+from bench.values.spec import SloSpec, WorkloadSpec
+from bench.load.workload import generate
 url, streams, requests, tokens = sys.argv[1], *map(int, sys.argv[2:])
 slo = SloSpec(ttft_ms=1e9, tpot_ms=1e9)
 workload = WorkloadSpec(name="w", input_tokens=8, output_tokens=tokens, slo=slo)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from misbehaving import END, HEAD, Misbehave, delta, event, outcomes, request, shoot, tokens_of
 
-from bench.clock import now_ns
-from bench.errors import BenchError
 from bench.load.workers import drive
-from bench.metrics import Steady, e2e_ms, itl_ms, tpot_ms, ttft_ms
-from bench.record import LoadPoint, PlannedRequest
-from bench.server import Server
-from bench.spec import SloSpec
-from bench.window import Window
+from bench.measure.metrics import Steady, e2e_ms, itl_ms, tpot_ms, ttft_ms
+from bench.measure.window import Window
+from bench.values.clock import now_ns
+from bench.values.errors import BenchError
+from bench.values.record import LoadPoint, PlannedRequest
+from bench.values.server import Server
+from bench.values.spec import SloSpec
 
 
 def test_a_good_server_first(misbehave: Misbehave) -> None:
@@ -246,11 +246,15 @@ def test_a_later_turn_is_never_sent_before_its_gap_is_over(misbehave: Misbehave)
 
     turns = tuple(
         PlannedRequest(
-            index=i, prompt=[5], input_tokens=1, output_tokens=4, session=i // 5,
+            index=i,
+            prompt=[5],
+            input_tokens=1,
+            output_tokens=4,
+            session=i // 5,
             gap_ns=10_300_000 if i % 5 else 0,
         )
         for i in range(40)
-    )  # fmt: skip
+    )
     point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=4)
     data = drive(misbehave(serve), point, turns, timeout_s=5.0)
     r = data.requests

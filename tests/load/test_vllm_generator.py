@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.errors import InputError
 from bench.load.vllm_generator import argv, observed
-from bench.record import LoadPoint
-from bench.server import Server
-from bench.spec import LengthSpec, SloSpec, WorkloadSpec
+from bench.values.errors import InputError
+from bench.values.record import LoadPoint
+from bench.values.server import Server
+from bench.values.spec import LengthSpec, SloSpec, WorkloadSpec
 
 POINT = LoadPoint(index=0, repeat=0, mode="closed", concurrency=2)
 SLO = SloSpec(ttft_ms=1000, tpot_ms=100)
@@ -38,8 +38,12 @@ def test_stamps_counts_and_errors_of_a_worked_result() -> None:
     r = data.requests
     assert r["sent_ns"].tolist() == [10_000_000_000, 10_500_000_000, 11_000_000_000]
     assert data.chunk_ns.tolist() == [
-        10_200_000_000, 10_250_000_000, 10_600_000_000, 10_610_000_000, 10_630_000_000,
-    ]  # fmt: skip
+        10_200_000_000,
+        10_250_000_000,
+        10_600_000_000,
+        10_610_000_000,
+        10_630_000_000,
+    ]
     assert data.chunk_tokens.tolist() == [2, 2, 1, 1, 1]
     assert r["end_ns"].tolist() == [10_250_000_000, 10_630_000_000, 11_000_000_000]
     assert (r["outcome"] == 0).tolist() == [True, True, False]

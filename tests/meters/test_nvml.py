@@ -137,8 +137,9 @@ def test_what_the_self_check_asks_of_a_board_that_refuses_it() -> None:
     average = source.average(0)
     assert average is not None
     assert (average.values, average.why) == (
-        {"average_mw": None}, {"average_mw": "Not Supported"},
-    )  # fmt: skip
+        {"average_mw": None},
+        {"average_mw": "Not Supported"},
+    )
     assert source.memory_v1(0) is None
 
 
@@ -249,14 +250,20 @@ def test_clients_of_an_mps_server_are_seen_beside_the_server() -> None:
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
-         "no NVIDIA driver on this machine (NVML Shared Library Not Found)"),
-        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
-         "no NVIDIA driver on this machine (Driver Not Loaded)"),
-        (pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
-         "NVML does not start (RM has detected an NVML/RM version mismatch.)"),
+        (
+            pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
+            "no NVIDIA driver on this machine (NVML Shared Library Not Found)",
+        ),
+        (
+            pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+            "no NVIDIA driver on this machine (Driver Not Loaded)",
+        ),
+        (
+            pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+            "NVML does not start (RM has detected an NVML/RM version mismatch.)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_why_no_gpu_is_listed(code: int, reason: str) -> None:
     assert list_gpus({}, FakeNvml(start=pynvml.NVMLError(code))).reason == reason
 
@@ -276,8 +283,10 @@ def test_the_list_of_gpus_and_what_may_be_unknown_of_them() -> None:
     found = list_gpus({}, refused)
     (gpu,) = found.devices
     assert (gpu.uuid, gpu.name, gpu.memory_total_bytes) == (
-        "GPU-a000", "NVIDIA Nothing", 85_520_809_984,
-    )  # fmt: skip
+        "GPU-a000",
+        "NVIDIA Nothing",
+        85_520_809_984,
+    )
     assert (gpu.power_limit_w, gpu.mig_enabled) == (None, False)
     assert (found.driver_version, found.reason) == ("570.00", None)
     assert list_gpus({}, FakeNvml()).devices[0].power_limit_w == 650.0

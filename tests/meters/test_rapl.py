@@ -15,7 +15,7 @@ from power_support import TurnedClock, at, sampled
 from bench.meters.rapl import RaplSource
 from bench.meters.source import MeterUnavailableError
 from bench.power.measure import metered
-from bench.trace import parse
+from bench.values.telemetry import parse
 
 RANGE_UJ = 262_143_328_850
 

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from power_support import ZERO_NS, TurnedClock, sampled
 
-from bench.codec import decode
-from bench.compose import compose, run_spec
-from bench.errors import InputError
+from bench.config.compose import compose, run_spec
 from bench.meters.sampler import open_sources
 from bench.meters.synthetic import Sensors, SyntheticSource, constant
 from bench.meters.watch import watch
-from bench.spec import RunSpec
 from bench.store import load_trace
-from bench.trace import Trace, parse
+from bench.values.codec import decode
+from bench.values.errors import InputError
+from bench.values.spec import RunSpec
+from bench.values.telemetry import Trace, parse
 
 
 def spec(*overrides: str) -> RunSpec:
@@ -98,7 +98,7 @@ def _nothing_shown(meter: Any) -> bool:
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from bench.compose import compose, run_spec
+from bench.config.compose import compose, run_spec
 from bench.meters.watch import watch
 with watch(run_spec(compose(["engine=truth", "meter=synthetic"])), Path(sys.argv[1])):
     tasks = Path("/proc/self/task").glob("*/children")
@@ -113,8 +113,10 @@ with watch(run_spec(compose(["engine=truth", "meter=synthetic"])), Path(sys.argv
 def test_the_sampler_ends_with_an_owner_that_was_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(tmp_path)],
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
-    ) as owner:  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as owner:
         assert owner.stdout is not None
         sampler = int(owner.stdout.readline())
         try:

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from bench.power.memory import GIB, memory_metrics
-from bench.trace import ENGINE, Device, Header, Reading, Trace, header_line, parse, reading_line
+from bench.values.telemetry import (
+    ENGINE,
+    Device,
+    Header,
+    Reading,
+    Trace,
+    header_line,
+    parse,
+    reading_line,
+)
 
 DEVICES = tuple(Device(index=i, uuid=f"GPU-{i}", name="board") for i in range(2))
 MARKS = {"before_launch_end": 100, "resident_start": 200}

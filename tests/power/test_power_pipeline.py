@@ -11,9 +11,10 @@ import pytest
 from power_support import at
 from stored_support import STARTS_S, busy, document, repeat_of, stored
 
-from bench.commands import VERBS
+from bench.cli.commands import VERBS
+from bench.cli.verbs import split
+from bench.cli.verbs.claim import points_of
 from bench.derive import derive
-from bench.errors import InputError
 from bench.power import table
 from bench.power.mixes import cached_share, mixes
 from bench.power.split import MixPoint, split_energy
@@ -21,8 +22,7 @@ from bench.power.table import POWER_METRICS
 from bench.report.terminal import print_run
 from bench.store import load_run
 from bench.tco.of_run import tco_run
-from bench.verbs import split
-from bench.verbs.claim import points_of
+from bench.values.errors import InputError
 
 # 60 W idle; under load 90 W, 0.2 J a prompt token and 3 J an output token, a request a second.
 MIXES = ((100, 10), (400, 10), (200, 50), (600, 40), (50, 80), (500, 100))
@@ -109,10 +109,15 @@ def points(count: int, power: Any) -> list[MixPoint]:
     """Mixes over 100 s; `power` gives W from prompt and output tokens per second."""
     rates = [(100.0 * (1 + i % 3), 10.0 * (1 + i // 3)) for i in range(count)]
     return [
-        MixPoint(label=f"p{i}", energy_j=100 * power(a, b), seconds=100, input_tokens=100 * a,
-                 output_tokens=100 * b)
+        MixPoint(
+            label=f"p{i}",
+            energy_j=100 * power(a, b),
+            seconds=100,
+            input_tokens=100 * a,
+            output_tokens=100 * b,
+        )
         for i, (a, b) in enumerate(rates)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +196,7 @@ def test_costs_and_claims_refuse_it_as_measured(
     assert ("energy_per_output_token_j" in evidence) == (source == "nvml")
     assert ("power_mean_w" in evidence) == (source == "nvml")
     if source != "nvml":
-        from bench.cli import main
+        from bench.cli.main import main
 
         with pytest.raises(SystemExit) as ended:
             main(["tco", str(path)])

@@ -16,7 +16,7 @@ from power_support import MARKS, at, board_trace, code, header, load_part, measu
 from bench.meters.synthetic import Sensors, steps
 from bench.power.idle import baseline
 from bench.power.measure import PointPower
-from bench.trace import Trace
+from bench.values.telemetry import Trace
 
 Line = dict[str, Any]
 Edit = Callable[[Line], Line | None]

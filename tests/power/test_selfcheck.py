@@ -14,7 +14,7 @@ from bench.power.selfcheck_case import Answer, Facts, Segment
 from bench.power.selfcheck_sensors import overhead_answer, overheads
 from bench.power.signal import counter_lags_s, half_way_s, refresh, thinned
 from bench.power.window import device_window
-from bench.trace import Process, ProcessSample, Trace
+from bench.values.telemetry import Process, ProcessSample, Trace
 
 FAST = Rates(fast_s=0.01, slow_s=0.01)
 
@@ -80,8 +80,9 @@ def test_a_sensor_of_25_in_100_ms_is_blind_to_loads_that_lock_to_it(ms: int, hon
 
 
 def test_thinning_keeps_the_first_reading_of_every_period() -> None:
-    t_ns, values = thinned(trace_of(constant(100), 3, IDEAL).of(0, "energy").read("energy_mj"),
-                           500_000_000)  # fmt: skip
+    t_ns, values = thinned(
+        trace_of(constant(100), 3, IDEAL).of(0, "energy").read("energy_mj"), 500_000_000
+    )
     assert [(t - at(0)) / 1e9 for t in t_ns.tolist()] == [0, 0.5, 1, 1.5, 2, 2.5, 3]
     assert len(values) == 7
 
@@ -101,13 +102,18 @@ IDLE_W, RESIDENT_W, BUSY_W = 70.0, 110.0, 600.0
 def whole_check(sensors: Sensors) -> tuple[Trace, list[Segment], Facts]:
     """A board through every stretch: idle, resident, fast, steps, steady, waves, restart."""
     plan = [
-        ("before_launch", "idle", 10, None), ("resident", "idle", 10, None),
-        ("fast", "square", 10, 1.3), ("steps", "square", 32, 8.0),
-        ("steady_10ms", "steady", 15, None), ("steady_ends", "steady", 15, None),
-        ("steady", "steady", 30, None), ("square_37ms", "square", 20, 0.037),
-        ("square_50ms", "square", 20, 0.05), ("square_100ms", "square", 20, 0.1),
+        ("before_launch", "idle", 10, None),
+        ("resident", "idle", 10, None),
+        ("fast", "square", 10, 1.3),
+        ("steps", "square", 32, 8.0),
+        ("steady_10ms", "steady", 15, None),
+        ("steady_ends", "steady", 15, None),
+        ("steady", "steady", 30, None),
+        ("square_37ms", "square", 20, 0.037),
+        ("square_50ms", "square", 20, 0.05),
+        ("square_100ms", "square", 20, 0.1),
         ("restart", "idle", 10, None),
-    ]  # fmt: skip
+    ]
     levels: list[tuple[float, float]] = []
     segments, now = [], 1.0
     for name, load, seconds, period in plan:
@@ -119,25 +125,41 @@ def whole_check(sensors: Sensors) -> tuple[Trace, list[Segment], Facts]:
             edges.append(now + i * period / 2)  # type: ignore[operator]
             levels.append((edges[-1], BUSY_W if i % 2 == 0 else low))
         ends = (now + 1, now + seconds - 1)
-        segments.append(Segment(
-            name=name, load=load, start_ns=at(now), end_ns=at(now + seconds),  # type: ignore[arg-type]
-            period_s=period, edges_ns=tuple(at(e) for e in edges),
-            counter_mj=tuple((at(e), 1e3 * BUSY_W * e) for e in ends),
-        ))  # fmt: skip
+        segments.append(
+            Segment(
+                name=name,
+                load=load,  # type: ignore[arg-type]
+                start_ns=at(now),
+                end_ns=at(now + seconds),
+                period_s=period,
+                edges_ns=tuple(at(e) for e in edges),
+                counter_mj=tuple((at(e), 1e3 * BUSY_W * e) for e in ends),
+            )
+        )
         now += seconds
     trace = board_trace(steps(levels, IDLE_W), now + 1, sensors, rates=FAST)
     seen = ProcessSample(t_ns=at(12), device=0, processes=(Process(pid=42),))
     by_name = {s.name: s for s in segments}
-    marks = {f"{n}_{e}": getattr(by_name[n], f"{e}_ns")
-             for n in ("before_launch", "resident") for e in ("start", "end")}  # fmt: skip
+    marks = {
+        f"{n}_{e}": getattr(by_name[n], f"{e}_ns")
+        for n in ("before_launch", "resident")
+        for e in ("start", "end")
+    }
     gib = 2**30
     facts = Facts(
         fields={"instant_mw": None, "energy_mj": None, "used_bytes": None, "memory_mw": "no"},
-        memory={"v1_before": {"used": gib}, "v2_before": {"used": 0, "reserved": gib},
-                "v1_resident": {"used": 6 * gib}, "v2_resident": {"used": 5 * gib}},
-        allocated_bytes=4 * gib, rates_without=(100.0, 100.0, 100.0), rates_with=(99.9, 99.9),
-        load_pids=(42,), marks=marks,
-    )  # fmt: skip
+        memory={
+            "v1_before": {"used": gib},
+            "v2_before": {"used": 0, "reserved": gib},
+            "v1_resident": {"used": 6 * gib},
+            "v2_resident": {"used": 5 * gib},
+        },
+        allocated_bytes=4 * gib,
+        rates_without=(100.0, 100.0, 100.0),
+        rates_with=(99.9, 99.9),
+        load_pids=(42,),
+        marks=marks,
+    )
     return replace(trace, processes=(seen,)), segments, facts
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.compose import compose, run_spec
-from bench.finding import is_valid
+from bench.config.compose import compose, run_spec
 from bench.quality.trust import changed_files, quality_findings
-from bench.record import Anchor, AnswerStats, QualityResult, Run
+from bench.values.finding import is_valid
+from bench.values.record import Anchor, AnswerStats, QualityResult, Run
 
 FILES = {"config.json": "a", "model.safetensors": "b"}
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.errors import InputError
 from bench.quality.paired import tango_interval
 from bench.quality.verdict import agreement_needed, compare_task, corrected, flips_needed
-from bench.record import QualityItem
+from bench.values.errors import InputError
+from bench.values.record import QualityItem
 
 
 def items(values: list[float], **changes: object) -> list[QualityItem]:
@@ -133,8 +133,14 @@ def test_change_of_log_likelihoods_by_hand() -> None:
 def test_other_questions_are_refused() -> None:
     base = items([1.0, 0.0])
     with pytest.raises(InputError, match="item 0 is another question"):
-        compare_task(base, [replace(i, item_hash="x") for i in base], higher_is_better=True,
-                     chance=None, margin=0.99, primary=True)  # fmt: skip
+        compare_task(
+            base,
+            [replace(i, item_hash="x") for i in base],
+            higher_is_better=True,
+            chance=None,
+            margin=0.99,
+            primary=True,
+        )
     with pytest.raises(InputError, match="1 items were scored in one run only"):
         compare_task(base, base[:1], higher_is_better=True, chance=None, margin=0.99, primary=True)
 

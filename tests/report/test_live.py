@@ -8,12 +8,17 @@ import pytest
 from rich.console import Console
 
 from bench.report.live import gauges, shown, text, view
-from bench.server import Gauges, Progress
+from bench.values.server import Gauges, Progress
 
 ALL = Gauges(
-    tokens_per_s=1234.4, running=16, waiting=3, kv_use=0.425, power_w=412.3, temperature_c=61,
+    tokens_per_s=1234.4,
+    running=16,
+    waiting=3,
+    kv_use=0.425,
+    power_w=412.3,
+    temperature_c=61,
     memory_gib=70.25,
-)  # fmt: skip
+)
 SEEN = "1,234 tokens/s · 16 running · 3 waiting · KV 42% · 412 W · 61 °C · 70.2 GiB"
 
 

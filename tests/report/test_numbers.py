@@ -12,12 +12,21 @@ from bench.report.numbers import amount, plain, quantity, with_interval
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0, "0"), (0.01234, "0.0123"), (12.345, "12.3"), (1128.4, "1,128"), (48_914, "48,914"),
-        (99_999.6, "100,000"), (100_000, "100 k"), (428_134, "428 k"), (-296_262, "-296 k"),
-        (3_624_956, "3,625 k"), (123_456_789, "123 M"), (1.5e11, "150 G"),
+        (0, "0"),
+        (0.01234, "0.0123"),
+        (12.345, "12.3"),
+        (1128.4, "1,128"),
+        (48_914, "48,914"),
+        (99_999.6, "100,000"),
+        (100_000, "100 k"),
+        (428_134, "428 k"),
+        (-296_262, "-296 k"),
+        (3_624_956, "3,625 k"),
+        (123_456_789, "123 M"),
+        (1.5e11, "150 G"),
         (math.inf, "inf"),
     ],
-)  # fmt: skip
+)
 def test_three_digits_and_a_prefix_from_a_hundred_thousand_on(value: float, text: str) -> None:
     assert quantity(value) == text
 
@@ -25,11 +34,14 @@ def test_three_digits_and_a_prefix_from_a_hundred_thousand_on(value: float, text
 @pytest.mark.parametrize(
     ("value", "half", "text"),
     [
-        (1_924.4, 38.2, "1,924 ± 38"), (250.43, 9.01, "250.4 ± 9.0"), (2.0, 0.0, "2.00 ± 0"),
-        (267_085, 3_120, "267.1 ± 3.1 k"), (267_085, 44, "267.085 ± 0.044 k"),
+        (1_924.4, 38.2, "1,924 ± 38"),
+        (250.43, 9.01, "250.4 ± 9.0"),
+        (2.0, 0.0, "2.00 ± 0"),
+        (267_085, 3_120, "267.1 ± 3.1 k"),
+        (267_085, 44, "267.085 ± 0.044 k"),
         (267_085, 91_000, "267 ± 91 k"),
     ],
-)  # fmt: skip
+)
 def test_both_halves_share_their_prefix(value: float, half: float, text: str) -> None:
     assert with_interval(value, value - half, value + half) == text
 

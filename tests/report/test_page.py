@@ -18,12 +18,10 @@ from browser import Tab, chromium, tab
 from point_support import even, point
 
 from bench.claims.verdict import Assessment, Check
-from bench.record import PointData, QualityItem, QualityResult, TaskScore
 from bench.report.numbers import quantity
 from bench.report.page.build import html, page
 from bench.report.page.material import Material
 from bench.report.page.questions import QUESTIONS
-from bench.server import Server
 from bench.store import (
     create_run_dir,
     list_runs,
@@ -32,6 +30,8 @@ from bench.store import (
     save_quality_items,
     save_run,
 )
+from bench.values.record import PointData, QualityItem, QualityResult, TaskScore
+from bench.values.server import Server
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'$x$&amp;</svg>\x1b[31m"
 LIMIT_BYTES = 6 * 2**20
@@ -46,8 +46,13 @@ HEADLINE = {
     "E2E p50, ms": "e2e_p50_ms",
     "errors": "error_rate",
 }
-RUN_HEADINGS = ["Verdict", "Headline numbers", "Throughput against interactivity",
-                "Latency distributions", "Time line"]  # fmt: skip
+RUN_HEADINGS = [
+    "Verdict",
+    "Headline numbers",
+    "Throughput against interactivity",
+    "Latency distributions",
+    "Time line",
+]
 LAST_HEADINGS = ["Validity certificate", "Formulae and inputs", "How to reproduce"]
 QUICK = ("load.repeats=3", "load.calibrate=false", "load.duration_s=0.5", "meter=synthetic")
 
@@ -335,8 +340,11 @@ def test_every_check_says_what_it_asks() -> None:
             if node.func.id in ("finding", "energy") and isinstance(node.args[0], ast.Constant):
                 codes.add(str(node.args[0].value))
             if node.func.id == "Finding":
-                codes |= {str(k.value.value) for k in node.keywords
-                          if k.arg == "code" and isinstance(k.value, ast.Constant)}  # fmt: skip
+                codes |= {
+                    str(k.value.value)
+                    for k in node.keywords
+                    if k.arg == "code" and isinstance(k.value, ast.Constant)
+                }
     assert len(codes) > 40
     assert codes == set(QUESTIONS)
 
@@ -348,12 +356,13 @@ def test_hostile_words_stay_words(browser: Tab, stored: Callable[..., Path]) -> 
     bad = [replace(s, outcome="http_error") if n % 2 else s for n, s in enumerate(shots)]
     folder = stored(
         [replace(point(bad, repeat=n), errors={1: f"body {HOSTILE}"}) for n in range(3)],
-        status="failed", failure=f"it said {HOSTILE}",
+        status="failed",
+        failure=f"it said {HOSTILE}",
         server={"engine": "vllm", "engine_version": HOSTILE, "argv": [HOSTILE]},
         engine_facts={"attention_backend": f"log {HOSTILE}"},
         quality=QualityResult(preset="tiny", status="failed", failure=f"scores {HOSTILE}"),
         provenance={"command": [HOSTILE], "host_cpu": HOSTILE, "packages": {HOSTILE: HOSTILE}},
-    )  # fmt: skip
+    )
     [path] = list_runs(str(folder))
     run = load_run(path)
     save_run(
@@ -362,8 +371,16 @@ def test_hostile_words_stay_words(browser: Tab, stored: Callable[..., Path]) -> 
     headings = opened(browser, report(f"results_dir={folder}"))
     assert "Quality" in headings
     assert browser.value("document.images.length") == 0
-    for place in ("h1", "#timeline figcaption", "#verdict", "#reproduce", "#certificate",
-                  "#quality", "#formulae", "title"):  # fmt: skip
+    for place in (
+        "h1",
+        "#timeline figcaption",
+        "#verdict",
+        "#reproduce",
+        "#certificate",
+        "#quality",
+        "#formulae",
+        "title",
+    ):
         assert "<script>alert(1)</script>" in browser.value(
             f"document.querySelector('{place}').textContent"
         )
@@ -390,8 +407,14 @@ def test_a_hostile_name_in_a_picture(browser: Tab, stored: Callable[..., Path]) 
 def test_a_hostile_claim(browser: Tab, tmp_path: Path) -> None:
     """Quotes, names, evidence and remedies of claims are text."""
     found = Check(kind="fit", verdict="impossible", evidence=(f"because {HOSTILE}",))
-    claim = Assessment(claim=f"folder/{HOSTILE}", who=HOSTILE, quote=HOSTILE, checks=(found,),
-                       settle_with=HOSTILE, note=HOSTILE)  # fmt: skip
+    claim = Assessment(
+        claim=f"folder/{HOSTILE}",
+        who=HOSTILE,
+        quote=HOSTILE,
+        checks=(found,),
+        settle_with=HOSTILE,
+        note=HOSTILE,
+    )
     target = tmp_path / "claim.html"
     made = page(Material(claims=[claim], command=HOSTILE, version=HOSTILE), HOSTILE)
     target.write_text(html(made), encoding="utf-8")
@@ -404,9 +427,18 @@ def test_a_hostile_claim(browser: Tab, tmp_path: Path) -> None:
 @needs_browser
 def test_a_search(browser: Tab, tmp_path: Path) -> None:
     """The answer in words, and every load tried as --json has it."""
-    bench("engine=truth", "load=slo", "load.over=concurrency", "load.concurrency=[1,4]",
-          "load.min_requests=8", "load.duration_s=0.3", "load.repeats=1", "load.calibrate=false",
-          "load.warmup_requests=1", f"results_dir={tmp_path}")  # fmt: skip
+    bench(
+        "engine=truth",
+        "load=slo",
+        "load.over=concurrency",
+        "load.concurrency=[1,4]",
+        "load.min_requests=8",
+        "load.duration_s=0.3",
+        "load.repeats=1",
+        "load.calibrate=false",
+        "load.warmup_requests=1",
+        f"results_dir={tmp_path}",
+    )
     headings = opened(browser, report(f"results_dir={tmp_path}"))
     assert "Load search" in headings
     document = json.loads(bench("show", f"results_dir={tmp_path}", "--json"))
@@ -527,11 +559,17 @@ def test_every_claim(browser: Tab, tmp_path: Path) -> None:
 @pytest.mark.vllm
 def test_a_real_vllm(browser: Tab, vllm_server: Server, tmp_path: Path) -> None:
     bench(
-        "engine=endpoint", f"engine.base_url={vllm_server.base_url}", "gpu=cpu",
-        f"engine.served_model={vllm_server.served_model}", "workload.output_tokens=32",
-        "load.concurrency=[1,4]", "load.duration_s=3", "load.repeats=3", "load.calibrate=false",
+        "engine=endpoint",
+        f"engine.base_url={vllm_server.base_url}",
+        "gpu=cpu",
+        f"engine.served_model={vllm_server.served_model}",
+        "workload.output_tokens=32",
+        "load.concurrency=[1,4]",
+        "load.duration_s=3",
+        "load.repeats=3",
+        "load.calibrate=false",
         f"results_dir={tmp_path}",
-    )  # fmt: skip
+    )
     headings = opened(browser, report(f"results_dir={tmp_path}"))
     assert headings[:2] == ["Verdict", "Headline numbers"]
     assert headings[-3:] == LAST_HEADINGS
@@ -555,7 +593,9 @@ def test_pictures_as_files(stored: Callable[..., Path], tmp_path: Path) -> None:
 def test_a_wrong_format_names_the_right_ones() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.cli", "report", "--format", "pgn"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.strip().endswith("Did you mean 'png'?")

@@ -11,12 +11,12 @@ import pytest
 import stored_support as made_up
 from power_support import at, edited
 
-from bench.compose import compose, run_spec
-from bench.metrics import Measurement, Metric, PointMeasurement
-from bench.provenance import anchor
-from bench.record import LoadPoint, Run
+from bench.config.compose import compose, run_spec
+from bench.host.provenance import anchor
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.report.results_table import BEGIN, END, NOTHING, Stored, put, results_table
-from bench.trace import ENGINE, Reading, reading_line
+from bench.values.record import LoadPoint, Run
+from bench.values.telemetry import ENGINE, Reading, reading_line
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -25,15 +25,22 @@ import readme_results  # noqa: E402
 
 
 def stored(concurrency: int = 64, **changes: object) -> Stored:
-    words = ["model=deepseek-r1-distill-llama-8b", "quant=fp8", "gpu=h100-sxm", "gpus=1",
-             "model.weights=dummy"]  # fmt: skip
+    words = [
+        "model=deepseek-r1-distill-llama-8b",
+        "quant=fp8",
+        "gpu=h100-sxm",
+        "gpus=1",
+        "model.weights=dummy",
+    ]
     spec = run_spec(compose(words), detect_gpus=False)
     rate = Metric(value=3600.0, unit="tokens/s", ci_low=3500.0, ci_high=3700.0)
     point = PointMeasurement(
-        point=LoadPoint(index=0, repeat=0, mode="closed", concurrency=concurrency), requests=9,
-        window_s=(60.0,), findings=(),
+        point=LoadPoint(index=0, repeat=0, mode="closed", concurrency=concurrency),
+        requests=9,
+        window_s=(60.0,),
+        findings=(),
         metrics={"output_tokens_per_s": rate, "mbu": Metric(value=0.614, unit="1")},
-    )  # fmt: skip
+    )
     run = Run(spec=spec, anchor=anchor(), status="complete")
     run = replace(run, **changes)  # type: ignore[arg-type]
     return Stored(run=run, measurement=Measurement(points=(point,), findings=()))
@@ -118,9 +125,10 @@ def test_runs_from_the_disk_fill_every_column(tmp_path: Path) -> None:
 def test_a_board_that_was_made_up_has_no_energy_and_no_need(tmp_path: Path, source: str) -> None:
     made_up_run(tmp_path, "none", 600.0, 15.0, source)
     (row,) = [
-        line.split(" | ") for line in readme_results.table_of(tmp_path).splitlines()
+        line.split(" | ")
+        for line in readme_results.table_of(tmp_path).splitlines()
         if line.startswith("| deepseek")
-    ]  # fmt: skip
+    ]
     assert row[4] == "20.0 ± 0"
     assert (row[9], row[11]) == ("–", "–")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.metrics import Measurement
+from bench.measure.metrics import Measurement
 from bench.report.search_table import answer
 
 
@@ -17,9 +17,13 @@ def found(*steps: dict[str, Any], objective: str = "saturate") -> dict[str, Any]
     above = [s["load"] for s in steps if s["verdict"] != "holds"]
     held = [s["load"] for s in steps if s["verdict"] == "holds"]
     return {
-        "complete": True, "objective": objective, "criteria": "c", "tried": list(steps),
-        "found": max(held, default=None), "not_holding": min(above, default=None),
-    }  # fmt: skip
+        "complete": True,
+        "objective": objective,
+        "criteria": "c",
+        "tried": list(steps),
+        "found": max(held, default=None),
+        "not_holding": min(above, default=None),
+    }
 
 
 def said(document: dict[str, Any]) -> str:
@@ -45,8 +49,11 @@ def test_unclear_is_not_over_saturated() -> None:
 
 
 def test_an_slo_names_the_limit_that_is_missed() -> None:
-    missed = {**tried(24.0, "fails", 1.0), "criterion": "ttft_sched_p99_ms",
-              "seen": {"ttft_sched_p99_ms": 323.0}}  # fmt: skip
+    missed = {
+        **tried(24.0, "fails", 1.0),
+        "criterion": "ttft_sched_p99_ms",
+        "seen": {"ttft_sched_p99_ms": 323.0},
+    }
     text = said(found(tried(22.7, "holds", 0.1), missed, objective="slo"))
     assert text == "the SLO holds up to 22.7 req/s; not at 24 req/s (ttft_sched_p99_ms 323)"
 

@@ -42,15 +42,23 @@ def make_wheel(folder: Path, name: str, files: dict[str, bytes], tag: str = "py3
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     """Two wheels in slices of 700 bytes: each spans several."""
-    first = make_wheel(tmp_path, "engine_toy", {
-        "engine_toy/__init__.py": b"VALUE = 42\n", "engine_toy/data.bin": bytes(range(256)) * 8,
-        "engine_toy-1.0.data/scripts/toy": b"#!python\nprint('toy')\n",
-    })  # fmt: skip
+    first = make_wheel(
+        tmp_path,
+        "engine_toy",
+        {
+            "engine_toy/__init__.py": b"VALUE = 42\n",
+            "engine_toy/data.bin": bytes(range(256)) * 8,
+            "engine_toy-1.0.data/scripts/toy": b"#!python\nprint('toy')\n",
+        },
+    )
     second = make_wheel(tmp_path, "own_toy", {"own_toy.py": b"from engine_toy import VALUE\n"})
     airgap_pack.write_pack(
-        [first, second], tmp_path / "pack", python=HERE, slice_bytes=700,
+        [first, second],
+        tmp_path / "pack",
+        python=HERE,
+        slice_bytes=700,
         pins=airgap_pack.Pins(host=("numpy", "no-such-thing==1"), check=("engine_toy", "own_toy")),
-    )  # fmt: skip
+    )
     return tmp_path / "pack"
 
 
@@ -148,10 +156,16 @@ def test_packing_again_keeps_the_slices_that_are_right(pack: Path, tmp_path: Pat
 
 
 def test_what_the_host_does_not_need_is_left_out_of_wheel_and_record(tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path, "big", {
-        "big/__init__.py": b"", "big/_fa2.abi3.so": b"x" * 5000, "big/_C.cpython-311-x.so": b"a",
-        "big/_C.cpython-312-x.so": b"b",
-    })  # fmt: skip
+    wheel = make_wheel(
+        tmp_path,
+        "big",
+        {
+            "big/__init__.py": b"",
+            "big/_fa2.abi3.so": b"x" * 5000,
+            "big/_C.cpython-311-x.so": b"a",
+            "big/_C.cpython-312-x.so": b"b",
+        },
+    )
     text = "big/_fa2.abi3.so  # older boards\nbig/_C.cpython-{python}-*.so\n\n# nothing\n"
     patterns = airgap_pack.patterns_for("3.12", text)
     small = airgap_pack.trimmed(wheel, patterns, tmp_path / "trimmed")

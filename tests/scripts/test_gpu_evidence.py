@@ -18,7 +18,7 @@ import gpu_evidence as evidence
 import gpu_steps as plan
 from gpu_steps import Step
 
-from bench.compose import compose, run_spec
+from bench.config.compose import compose, run_spec
 
 
 def step(name: str, code: str, estimate_s: float = 1) -> Step:
@@ -72,8 +72,11 @@ def test_what_an_earlier_try_said_is_kept(tmp_path: Path) -> None:
         evidence.go([tried], tmp_path, 60, 30, retry=True)
     earlier = tmp_path / "steps" / "earlier"
     assert sorted(p.name for p in earlier.iterdir()) == [
-        "parity.1.json", "parity.1.log", "parity.2.json", "parity.2.log",
-    ]  # fmt: skip
+        "parity.1.json",
+        "parity.1.log",
+        "parity.2.json",
+        "parity.2.log",
+    ]
     assert (earlier / "parity.2.log").read_text() == "said 4\n"
     assert statuses(tmp_path) == {"parity": "done"}
 

@@ -21,8 +21,9 @@ from bench.power.selfcheck_case import Answer, Verdict
 @pytest.fixture(scope="module")
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("selfcheck")
-    short = gpu_selfcheck.Timing(idle=1, fast=2.7, step=0.8, warm=0.1, polled=1.2, steady=2,
-                                 wave=1, round=0.3, restart=1)  # fmt: skip
+    short = gpu_selfcheck.Timing(
+        idle=1, fast=2.7, step=0.8, warm=0.1, polled=1.2, steady=2, wave=1, round=0.3, restart=1
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gpu_selfcheck, "REHEARSAL", short)
         assert gpu_selfcheck.main(["--rehearse", "--out", str(out)]) == 0

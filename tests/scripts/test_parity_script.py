@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from point_support import Shot, point
 
-from bench.record import PointData
+from bench.values.record import PointData
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 

@@ -10,9 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import units as u
-from bench.errors import InputError
-from bench.figure import Figure
 from bench.tco.breakeven import breakeven
 from bench.tco.cost import (
     spread_cost,
@@ -25,14 +22,23 @@ from bench.tco.throughput import (
     ThroughputPoint,
     fit_split,
 )
+from bench.values import units as u
+from bench.values.errors import InputError
+from bench.values.figure import Figure
 
 positive = st.floats(0.01, 1e4)
 
 
 def _split(a: float, b: float) -> Split:
-    return Split(a=u.Rate(a, u.ServerSecond, u.Mtok), b=u.Rate(b, u.ServerSecond, u.Mtok),
-                 kind="split", why="test", mixes=2, measured_input_share=0.5,
-                 relative_ci=None)  # fmt: skip
+    return Split(
+        a=u.Rate(a, u.ServerSecond, u.Mtok),
+        b=u.Rate(b, u.ServerSecond, u.Mtok),
+        kind="split",
+        why="test",
+        mixes=2,
+        measured_input_share=0.5,
+        relative_ci=None,
+    )
 
 
 # No deadlines: a busy machine must not fail a property.
@@ -50,14 +56,20 @@ def test_input_and_output_costs_give_the_bill_back(
 
 
 @settings(deadline=None)
-@given(a=st.floats(1, 1e3), b=st.floats(1, 1e3), mixes=st.lists(st.floats(0.1, 0.9), min_size=2,
-       max_size=6, unique_by=lambda m: round(m, 1)))  # fmt: skip
+@given(
+    a=st.floats(1, 1e3),
+    b=st.floats(1, 1e3),
+    mixes=st.lists(st.floats(0.1, 0.9), min_size=2, max_size=6, unique_by=lambda m: round(m, 1)),
+)
 def test_the_split_is_recovered_from_mixes(a: float, b: float, mixes: list[float]) -> None:
     points = []
     for share in mixes:
         total = 1e6 / (share * a + (1 - share) * b)
-        points.append(ThroughputPoint(input_tokens_per_s=total * share,
-                                      output_tokens_per_s=total * (1 - share)))  # fmt: skip
+        points.append(
+            ThroughputPoint(
+                input_tokens_per_s=total * share, output_tokens_per_s=total * (1 - share)
+            )
+        )
     fitted = fit_split(points)
     if max(mixes) - min(mixes) >= 0.02:
         assert fitted.kind == "split"
@@ -68,20 +80,26 @@ def test_the_split_is_recovered_from_mixes(a: float, b: float, mixes: list[float
 def _costs(**changes: Any) -> Costs:
     none = np.asarray(0.0)
     fields: dict[str, Any] = {
-        "server": u.Rate(1000.0, u.Usd, u.ServerMonth), "site": u.Rate(0.0, u.Usd, u.ServerMonth),
-        "load_kw": none, "idle_kw": none, "energy": u.Rate(0.1, u.Usd, u.Kwh),
+        "server": u.Rate(1000.0, u.Usd, u.ServerMonth),
+        "site": u.Rate(0.0, u.Usd, u.ServerMonth),
+        "load_kw": none,
+        "idle_kw": none,
+        "energy": u.Rate(0.1, u.Usd, u.Kwh),
         "staff": u.usd_per_month(0.0),
-    }  # fmt: skip
+    }
     return Costs(**{**fields, **changes})
 
 
 def _work(volume: float = 1.0, **changes: Any) -> Work:
     """One server carries 1,000 M tokens a month at this split."""
     fields: dict[str, Any] = {
-        "demand": u.Rate(volume, u.Mtok, u.Month), "w_in": np.asarray(0.5),
-        "peak_to_mean": np.asarray(1.0), "headroom": np.asarray(1.0), "spares": np.asarray(0.0),
+        "demand": u.Rate(volume, u.Mtok, u.Month),
+        "w_in": np.asarray(0.5),
+        "peak_to_mean": np.asarray(1.0),
+        "headroom": np.asarray(1.0),
+        "spares": np.asarray(0.0),
         "split": _split(2628.0, 2628.0),
-    }  # fmt: skip
+    }
     return Work(**{**fields, **changes})
 
 
@@ -93,9 +111,14 @@ def test_all_crossings_of_a_bill_in_steps() -> None:
     found = breakeven(costs, _work(), u.usd_per_mtok(1.30))
     seen = [(round(c.mtok_per_month), c.servers, c.cheaper) for c in found.crossings]
     assert seen == [
-        (1923, 2, "self-host"), (2000, 3, "api"), (2692, 3, "self-host"), (3000, 4, "api"),
-        (3462, 4, "self-host"), (4000, 5, "api"), (4231, 5, "self-host"),
-    ]  # fmt: skip
+        (1923, 2, "self-host"),
+        (2000, 3, "api"),
+        (2692, 3, "self-host"),
+        (3000, 4, "api"),
+        (3462, 4, "self-host"),
+        (4000, 5, "api"),
+        (4231, 5, "self-host"),
+    ]
     assert found.for_good_above == pytest.approx(5500 / 1.30)
 
 
@@ -124,14 +147,19 @@ def test_no_crossing_at_or_below_the_floor() -> None:
 
 
 def test_annuity_without_interest_is_straight_line() -> None:
-    capital = Capital(upfront=u.usd(60_000.0), residual=u.usd(6_000.0), life_months=36,
-                      monthly_rate=np.asarray(0.0))  # fmt: skip
+    capital = Capital(
+        upfront=u.usd(60_000.0),
+        residual=u.usd(6_000.0),
+        life_months=36,
+        monthly_rate=np.asarray(0.0),
+    )
     assert float(capital.per_month()) == pytest.approx(1_500.0)
 
 
 def _two_months(**changes: Any) -> Costs:
-    capital = Capital(upfront=u.usd(1_000.0), residual=u.usd(200.0), life_months=2,
-                      monthly_rate=np.asarray(0.1))  # fmt: skip
+    capital = Capital(
+        upfront=u.usd(1_000.0), residual=u.usd(200.0), life_months=2, monthly_rate=np.asarray(0.1)
+    )
     return _costs(capital=capital, **changes)
 
 
@@ -145,8 +173,7 @@ def test_npv_by_hand() -> None:
 def test_npv_with_falling_prices_and_growth_by_hand() -> None:
     """Prices fall to 1/4 and demand to 4 times a year: at month t both are powers of t/12. Demand
     900, 900*4^(1/12) = 1010, 1134: a second server is bought at month 0 for month 1."""
-    worth = npv(_two_months(), _work(900.0), u.usd_per_mtok(1.0), np.asarray(0.75),
-                np.asarray(3.0))  # fmt: skip
+    worth = npv(_two_months(), _work(900.0), u.usd_per_mtok(1.0), np.asarray(0.75), np.asarray(3.0))
     assert worth is not None
     # each month's bill is 900 * 4^(t/12) * 4^(-t/12) = 900; both servers are bought at month 0
     by_hand = -2 * 1000 + 900 / 1.1 + (900 + 2 * 200) / 1.21

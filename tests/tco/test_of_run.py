@@ -7,18 +7,22 @@ from typing import Any
 
 import pytest
 
-from bench.finding import finding
-from bench.metrics import Measurement, Metric, PointMeasurement
-from bench.record import Anchor, LoadPoint, Run
-from bench.spec import RunSpec, SloSpec
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.tco.of_run import slo_met, tco_run
+from bench.values.finding import finding
+from bench.values.record import Anchor, LoadPoint, Run
+from bench.values.spec import RunSpec, SloSpec
 
 SLO = SloSpec(ttft_ms=1000, tpot_ms=100)
 VALUES = {
-    "output_tokens_per_s": 100.0, "input_tokens_per_s": 300.0, "requests_per_s": 10.0,
-    "goodput_requests_per_s": 9.6, "ttft_p99_ms": 800.0, "ttft_sched_p99_ms": 1200.0,
+    "output_tokens_per_s": 100.0,
+    "input_tokens_per_s": 300.0,
+    "requests_per_s": 10.0,
+    "goodput_requests_per_s": 9.6,
+    "ttft_p99_ms": 800.0,
+    "ttft_sched_p99_ms": 1200.0,
     "tpot_p99_ms": 50.0,
-}  # fmt: skip
+}
 
 
 def load_point(
@@ -32,11 +36,18 @@ def load_point(
     for name, change in changes.items():
         metrics[name] = change if isinstance(change, Metric) else Metric(value=change, unit="x")
     return PointMeasurement(
-        point=LoadPoint(index=index, repeat=0, mode="closed" if rate_per_s is None else "open",
-                        concurrency=4 if rate_per_s is None else None, rate_per_s=rate_per_s),
-        requests=10, window_s=(1.0,), metrics=metrics,
+        point=LoadPoint(
+            index=index,
+            repeat=0,
+            mode="closed" if rate_per_s is None else "open",
+            concurrency=4 if rate_per_s is None else None,
+            rate_per_s=rate_per_s,
+        ),
+        requests=10,
+        window_s=(1.0,),
+        metrics=metrics,
         findings=(finding("prefix_cache", "pass", "hits", 0.25),),
-    )  # fmt: skip
+    )
 
 
 def test_both_limits_must_hold() -> None:
@@ -62,24 +73,29 @@ def test_a_percentile_not_measured_is_judged_by_the_share_that_met_both() -> Non
 def stored(run_spec: Callable[..., RunSpec]) -> Callable[..., Run]:
     def make(status: Any = "complete", **more: Any) -> Run:
         return Run(
-            spec=run_spec(**more), status=status, path="results/r",
+            spec=run_spec(**more),
+            status=status,
+            path="results/r",
             anchor=Anchor(monotonic_ns=0, wall_iso="2026-11-24T10:00"),
-            provenance={"host_cpu": "EPYC"}, server={"engine_version": "0.32.0"},
-        )  # fmt: skip
+            provenance={"host_cpu": "EPYC"},
+            server={"engine_version": "0.32.0"},
+        )
 
     return make
 
 
 def test_every_load_point_keeps_its_own_power_and_hits(stored: Callable[..., Run]) -> None:
     def watts(value: float, scope: str, reach: float = 0.0) -> Metric:
-        return Metric(value=value, unit="W", scope=scope, ci_low=value - reach,
-                      ci_high=value + reach)  # fmt: skip
+        return Metric(
+            value=value, unit="W", scope=scope, ci_low=value - reach, ci_high=value + reach
+        )
 
     points = (
-        load_point(0, power_mean_w=watts(500, "GPU board", 20),
-                   idle_resident_w=watts(90, "GPU board")),
+        load_point(
+            0, power_mean_w=watts(500, "GPU board", 20), idle_resident_w=watts(90, "GPU board")
+        ),
         load_point(1, power_mean_w=watts(40, "processor")),
-    )  # fmt: skip
+    )
     found = tco_run(stored(), Measurement(points=points))
     first, second = found.points
     assert first.load_w == 500.0

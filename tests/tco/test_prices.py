@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from tco_support import TODAY, ask, ask_json, request
 
-from bench.errors import InputError
-from bench.figure import age_days, first_day
-from bench.prices.book import PriceRow, PricesSpec, TokenKind, decline, select
-from bench.prices.tables import changes, read_prices
+from bench.cli.verbs import prices as verb
 from bench.tco.answer import answer
 from bench.tco.document import to_json
-from bench.verbs import prices as verb
+from bench.tco.prices.book import PriceRow, PricesSpec, TokenKind, decline, select
+from bench.tco.prices.tables import changes, read_prices
+from bench.values.errors import InputError
+from bench.values.figure import age_days, first_day
 
 DATA = Path(__file__).parents[1] / "data" / "prices"
 
@@ -37,8 +37,14 @@ def test_later_rows_do_not_overwrite_earlier_ones() -> None:
 
 def test_an_answer_as_of_a_date_outlives_later_prices() -> None:
     asked = request("tco=worked-example", "prices.as_of=2026-11-23")
-    later = PriceRow(provider="deepseek", model="deepseek-r1", kind="input", usd=0.01,
-                     as_of="2026-12-01", source="test")  # fmt: skip
+    later = PriceRow(
+        provider="deepseek",
+        model="deepseek-r1",
+        kind="input",
+        usd=0.01,
+        as_of="2026-12-01",
+        source="test",
+    )
     before = answer(asked, (), asked.prices.rows, None, TODAY)
     after = answer(asked, (), (*asked.prices.rows, later), None, TODAY)
     assert [float(a.price) for a in after.apis] == [float(a.price) for a in before.apis]
@@ -102,8 +108,12 @@ def test_decline_with_interval_by_hand() -> None:
 
 def test_decline_pools_series_each_with_its_level() -> None:
     """Two prices far apart that both fall by 10 % over the same days fall by 10 % together."""
-    rows = [_row(10.0, "2025-01-01"), _row(9.0, "2026-01-01"),
-            _row(1.0, "2025-01-01", "output"), _row(0.9, "2026-01-01", "output")]  # fmt: skip
+    rows = [
+        _row(10.0, "2025-01-01"),
+        _row(9.0, "2026-01-01"),
+        _row(1.0, "2025-01-01", "output"),
+        _row(0.9, "2026-01-01", "output"),
+    ]
     found = decline(rows)
     assert found is not None
     assert found.per_year == pytest.approx(1 - 0.9 ** (365.25 / 365))
@@ -111,14 +121,23 @@ def test_decline_pools_series_each_with_its_level() -> None:
 
 
 def test_history_can_stand_in_for_an_assumed_decline() -> None:
-    asked = request("tco=worked-example", "tco.api.decline_per_year=null",
-                    "tco.api.compare=[deepseek/deepseek-r1]")  # fmt: skip
+    asked = request(
+        "tco=worked-example",
+        "tco.api.decline_per_year=null",
+        "tco.api.compare=[deepseek/deepseek-r1]",
+    )
     prices: tuple[tuple[TokenKind, float], ...] = (("input", 1.10), ("output", 4.38))
     old = tuple(
-        PriceRow(provider="deepseek", model="deepseek-r1", kind=kind, usd=usd, as_of="2024",
-                 source="test")
+        PriceRow(
+            provider="deepseek",
+            model="deepseek-r1",
+            kind=kind,
+            usd=usd,
+            as_of="2024",
+            source="test",
+        )
         for kind, usd in prices
-    )  # fmt: skip
+    )
     (api,) = answer(asked, (), asked.prices.rows + old, None, TODAY).apis
     assert api.history is not None
     assert api.history.per_year == pytest.approx(0.5, abs=1e-3)
@@ -181,12 +200,18 @@ def test_bad_files_are_named(text: str, provider: str | None, match: str) -> Non
 
 def test_changes_against_what_held() -> None:
     known = [_row(3.0, "2026-01-01"), _row(15.0, "2026-01-01", "output")]
-    new = [_row(2.4, "2026-11-23"), _row(15.0, "2026-11-23", "output"), _row(1.0, "2026-11-23",
-           model="n"), _row(3.0, "2026-01-01")]  # fmt: skip
+    new = [
+        _row(2.4, "2026-11-23"),
+        _row(15.0, "2026-11-23", "output"),
+        _row(1.0, "2026-11-23", model="n"),
+        _row(3.0, "2026-01-01"),
+    ]
     found = changes(known, new)
     assert [(c.row.key, c.row.kind, c.relative) for c in found] == [
-        ("p/m", "input", pytest.approx(-0.2)), ("p/m", "output", 0.0), ("p/n", "input", None),
-    ]  # fmt: skip
+        ("p/m", "input", pytest.approx(-0.2)),
+        ("p/m", "output", 0.0),
+        ("p/n", "input", None),
+    ]
 
 
 def test_import_appends_and_keeps_history(
@@ -217,8 +242,14 @@ def test_what_came_later_changes_nothing_as_of_a_date(tmp_path: Path) -> None:
     """A price cut of November is neither the price nor part of the history on 17 February."""
     asked = request("tco=worked-example", "prices.as_of=2026-02-17")
     rows = asked.prices.rows
-    later = PriceRow(provider="deepseek", model="deepseek-r1", kind="output", usd=0.42,
-                     as_of="2026-11-20", source="test")  # fmt: skip
+    later = PriceRow(
+        provider="deepseek",
+        model="deepseek-r1",
+        kind="output",
+        usd=0.42,
+        as_of="2026-11-20",
+        source="test",
+    )
     before, after = (to_json(answer(asked, (), r, None, TODAY)) for r in (rows, (*rows, later)))
     assert before == after
     assert before["apis"]["deepseek/deepseek-r1"]["price_decline_per_year"] is None
@@ -249,8 +280,10 @@ def test_prices_as_plain_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(("per_token", "kept"), [(3e-6, True), (3.0, False), (1e-12, False)])
 def test_a_price_in_another_unit_is_no_price(per_token: float, kept: bool) -> None:
     """$3 per token would be $3,000,000 per million, 1e-12 would be nothing: units were mixed."""
-    table = {"a": {"litellm_provider": "p", "input_cost_per_token": per_token},
-             "b": {"litellm_provider": "p", "input_cost_per_token": 1e-6}}  # fmt: skip
+    table = {
+        "a": {"litellm_provider": "p", "input_cost_per_token": per_token},
+        "b": {"litellm_provider": "p", "input_cost_per_token": 1e-6},
+    }
     found = read_prices(json.dumps(table), "f", as_of="2026", provider=None)
     assert ("a" in {row.model for row in found.rows}) is kept
     assert found.skipped == (0 if kept else 1)
@@ -258,8 +291,11 @@ def test_a_price_in_another_unit_is_no_price(per_token: float, kept: bool) -> No
 
 def test_written_cache_is_said_where_it_costs_more() -> None:
     """Hits at 0.30 for half the input: 0.75*(1.5 + 0.15) + 0.25*15; writing costs 3.75."""
-    found = ask("tco=worked-example", "tco.demand.cache_hit_rate=0.5",
-                "tco.api.compare=[anthropic/claude-sonnet-4.5]")  # fmt: skip
+    found = ask(
+        "tco=worked-example",
+        "tco.demand.cache_hit_rate=0.5",
+        "tco.api.compare=[anthropic/claude-sonnet-4.5]",
+    )
     assert float(found.apis[0].price) == pytest.approx(0.75 * 1.65 + 0.25 * 15)
     assert any("written to its cache are charged as plain input" in c for c in found.caveats)
 
@@ -271,16 +307,20 @@ def test_a_missing_book_is_named() -> None:
 
 def test_tiers_without_a_price_are_charged_plain_and_said() -> None:
     """gpt-5-mini has no cached price in the book: hits cost the input price."""
-    found = ask("tco=worked-example", "tco.demand.cache_hit_rate=0.5",
-                "tco.api.compare=[openai/gpt-5-mini]")  # fmt: skip
+    found = ask(
+        "tco=worked-example", "tco.demand.cache_hit_rate=0.5", "tco.api.compare=[openai/gpt-5-mini]"
+    )
     assert float(found.apis[0].price) == pytest.approx(0.6875)
     assert any("no cached_input price" in line for line in found.caveats)
 
 
 def test_batch_and_long_context_shares() -> None:
     """Sonnet 4.5 at 3:1: 6.00 plain, 3.00 batch, 0.75*6 + 0.25*22.5 = 10.125 long."""
-    data = ask_json("tco=worked-example", "tco.api.batch_share=0.2",
-                    "tco.api.long_context_share=0.5",
-                    "tco.api.compare=[anthropic/claude-sonnet-4.5]")  # fmt: skip
+    data = ask_json(
+        "tco=worked-example",
+        "tco.api.batch_share=0.2",
+        "tco.api.long_context_share=0.5",
+        "tco.api.compare=[anthropic/claude-sonnet-4.5]",
+    )
     blend = data["apis"]["anthropic/claude-sonnet-4.5"]["usd_per_mtok_blended"]
     assert blend == pytest.approx(0.8 * (0.5 * 6.0 + 0.5 * 10.125) + 0.2 * 3.0)

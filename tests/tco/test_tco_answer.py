@@ -12,17 +12,17 @@ import pytest
 from rich.console import Console
 from tco_support import TODAY, ask, ask_json, cpu_run, request
 
-from bench.codec import decode
-from bench.errors import InputError
+from bench.cli.verbs import tco as verb
 from bench.report.tco_table import print_answer
-from bench.spec import Licence, ModelSpec
 from bench.tco.answer import answer
 from bench.tco.spec import PowerSpec
 from bench.tco.throughput import (
     MeasuredQuality,
     ThroughputPoint,
 )
-from bench.verbs import tco as verb
+from bench.values.codec import decode
+from bench.values.errors import InputError
+from bench.values.spec import Licence, ModelSpec
 
 # --- refusals: named, never $0 ---
 
@@ -42,10 +42,14 @@ BAD = [
     (["power.idle_w=8000"], "power.idle_w must not exceed load_w"),
     (["power.load_w=null"], "power.load_w is missing"),
     (["power.pue=0.9"], "power.pue must be at least 1"),
-    (["tco.throughput.points=[{input_tokens_per_s: 0, output_tokens_per_s: 0}]"],
-     "is not a throughput"),
-    (["tco.throughput.points=[{input_tokens_per_s: -5, output_tokens_per_s: 9}]"],
-     "is not a throughput"),
+    (
+        ["tco.throughput.points=[{input_tokens_per_s: 0, output_tokens_per_s: 0}]"],
+        "is not a throughput",
+    ),
+    (
+        ["tco.throughput.points=[{input_tokens_per_s: -5, output_tokens_per_s: 9}]"],
+        "is not a throughput",
+    ),
     (["tco.throughput.points=[]"], "no throughput is given"),
     (["tco.throughput=null"], "tco.throughput is null and no Run was given"),
     (["tco.own=null"], "own is missing"),
@@ -62,10 +66,14 @@ BAD = [
     (["tco.use=comercial"], "Did you mean 'commercial'"),
     (["tco.demand.mtok_per_month=.nan"], "is not a number"),
     (["tco.demand.trace=week.csv"], r"input_share itself: add tco.demand.mtok_per_month=null"),
-    (["prices.more_rows=[{provider: p, model: m, kind: input, usd: 3e-6, as_of: 2026-01, "
-      "source: s}]"],
-     "usd is 3e-06 per million tokens, which no one asks"),
-]  # fmt: skip
+    (
+        [
+            "prices.more_rows=[{provider: p, model: m, kind: input, usd: 3e-6, as_of: 2026-01, "
+            "source: s}]"
+        ],
+        "usd is 3e-06 per million tokens, which no one asks",
+    ),
+]
 
 
 @pytest.mark.parametrize(("overrides", "text"), BAD)
@@ -97,20 +105,31 @@ def test_doubtful_runs_are_refused_or_carry_their_word(word: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
-        ([], "self-hosting costs $1.53 per M tokens: less than google/gemini-3-pro ($4.50) and 1 "
-             "more, more than deepseek/deepseek-r1 ($0.96) and 2 more"),
-        (["tco.api.compare=[openai/gpt-5-mini]"],
-         "buying is cheaper: self-hosting costs $1.53 per M tokens, more than openai/gpt-5-mini "
-         "($0.6875)"),
-        (["tco.api.compare=[openai/gpt-5-mini,deepseek/deepseek-r1]"],
-         "buying is cheaper: self-hosting costs $1.53 per M tokens, more than all 2 APIs compared, "
-         "from openai/gpt-5-mini ($0.6875) to deepseek/deepseek-r1 ($0.96)"),
-        (["tco.api.compare=[google/gemini-3-pro,anthropic/claude-sonnet-4.5]",
-          "tco.api.discount=0.6"],
-         "self-hosting costs $1.53 per M tokens, less than every API compared, the cheapest being "
-         "google/gemini-3-pro ($1.80, self-hosting cheaper in 28% of draws)"),
+        (
+            [],
+            "self-hosting costs $1.53 per M tokens: less than google/gemini-3-pro ($4.50) and 1 "
+            "more, more than deepseek/deepseek-r1 ($0.96) and 2 more",
+        ),
+        (
+            ["tco.api.compare=[openai/gpt-5-mini]"],
+            "buying is cheaper: self-hosting costs $1.53 per M tokens, more than openai/gpt-5-mini "
+            "($0.6875)",
+        ),
+        (
+            ["tco.api.compare=[openai/gpt-5-mini,deepseek/deepseek-r1]"],
+            "buying is cheaper: self-hosting costs $1.53 per M tokens, more than all 2 APIs "
+            "compared, from openai/gpt-5-mini ($0.6875) to deepseek/deepseek-r1 ($0.96)",
+        ),
+        (
+            [
+                "tco.api.compare=[google/gemini-3-pro,anthropic/claude-sonnet-4.5]",
+                "tco.api.discount=0.6",
+            ],
+            "self-hosting costs $1.53 per M tokens, less than every API compared, the cheapest "
+            "being google/gemini-3-pro ($1.80, self-hosting cheaper in 28% of draws)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_first_line_is_the_answer_in_words(overrides: list[str], text: str) -> None:
     screen = io.StringIO()
     print_answer(ask("tco=worked-example", *overrides), Console(file=screen, width=400))
@@ -220,9 +239,14 @@ def test_only_what_enters_is_listed_as_assumed() -> None:
 def test_a_share_kept_on_demand_brings_its_price_along() -> None:
     """Spot at (0.8 x 1 / (1 - 0.02 x 0.25) + 0.2 x 2) $/GPU-h on 3 servers of 8."""
     row = "{provider: x, model: h100-sxm, kind: rent_spot, usd: 1, as_of: 2026-11, source: t}"
-    data = ask_json("tco=worked-example", "tco.basis=spot", f"prices.more_rows=[{row}]",
-                    "tco.rent.spot_interruptions_per_h=0.02", "tco.rent.spot_recovery_h=0.25",
-                    "tco.rent.spot_on_demand_share=0.2")  # fmt: skip
+    data = ask_json(
+        "tco=worked-example",
+        "tco.basis=spot",
+        f"prices.more_rows=[{row}]",
+        "tco.rent.spot_interruptions_per_h=0.02",
+        "tco.rent.spot_recovery_h=0.25",
+        "tco.rent.spot_on_demand_share=0.2",
+    )
     rate = 0.8 / (1 - 0.02 * 0.25) + 0.2 * 2
     assert data["monthly_usd_parts"]["hardware"] == pytest.approx(3 * 8 * 730 * rate)
     kinds = [p["kind"] for p in data["options"]["spot"]["prices"]]
@@ -231,8 +255,13 @@ def test_a_share_kept_on_demand_brings_its_price_along() -> None:
 
 
 def test_measured_boards_need_the_rest_of_the_server() -> None:
-    point = ThroughputPoint(input_tokens_per_s=4000, output_tokens_per_s=1000, slo_met=True,
-                            load_w=2000.0, power_relative_ci=0.05)  # fmt: skip
+    point = ThroughputPoint(
+        input_tokens_per_s=4000,
+        output_tokens_per_s=1000,
+        slo_met=True,
+        load_w=2000.0,
+        power_relative_ci=0.05,
+    )
     run = cpu_run(gpu="h100-sxm", gpus=4, points=(point,), idle_w=400.0)
     with pytest.raises(InputError, match=r"power\.host_adder_w is missing"):
         ask("tco=default", "power.host_adder_w=null", runs=(run,))
@@ -246,8 +275,9 @@ def test_measured_boards_need_the_rest_of_the_server() -> None:
 
 def test_power_is_that_of_the_load_whose_throughput_counts() -> None:
     """The overloaded point draws 3 kW, the one within the SLO 2 kW; of two Runs the dearer."""
-    good = ThroughputPoint(input_tokens_per_s=4000, output_tokens_per_s=1000, slo_met=True,
-                           load_w=2000.0)  # fmt: skip
+    good = ThroughputPoint(
+        input_tokens_per_s=4000, output_tokens_per_s=1000, slo_met=True, load_w=2000.0
+    )
     over = replace(good, output_tokens_per_s=1500, slo_met=False, load_w=3000.0)
     run = cpu_run(gpu="h100-sxm", gpus=8, points=(good, over), idle_w=400.0)
     assert float(ask("tco=default", runs=(run,)).costs.load_kw) == pytest.approx(2.0 + 1.4)
@@ -275,8 +305,9 @@ def test_licence_is_in_the_answer() -> None:
 
 
 def test_measured_quality_gives_cost_per_correct_answer() -> None:
-    quality = MeasuredQuality(pass_rate=0.5, low=0.49, high=0.51, input_tokens_per_task=1000,
-                              output_tokens_per_task=200)  # fmt: skip
+    quality = MeasuredQuality(
+        pass_rate=0.5, low=0.49, high=0.51, input_tokens_per_task=1000, output_tokens_per_task=200
+    )
     data = ask_json("tco=cpu-host", runs=(cpu_run(quality=quality),))
     blended = data["levels"]["loaded"]["usd_per_mtok_blended"]
     (own,) = data["correct_answers"]
@@ -291,12 +322,16 @@ def test_a_quality_that_is_never_right_has_no_cost() -> None:
 
 def test_unlike_cache_hit_rates_are_said() -> None:
     def points(rate: float | None) -> tuple[ThroughputPoint, ...]:
-        return (ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, slo_met=True,
-                                cache_hit_rate=rate),)  # fmt: skip
+        return (
+            ThroughputPoint(
+                input_tokens_per_s=400, output_tokens_per_s=100, slo_met=True, cache_hit_rate=rate
+            ),
+        )
 
     def said(rate: float | None, *overrides: str) -> str:
-        return " ".join(ask("tco=cpu-host", *overrides, runs=(cpu_run(points=points(rate)),))
-                        .caveats)  # fmt: skip
+        return " ".join(
+            ask("tco=cpu-host", *overrides, runs=(cpu_run(points=points(rate)),)).caveats
+        )
 
     assert "cache hit rate of 0.40; the API is priced at 0.00" in said(0.4)
     assert "cache hit rate" not in said(0.0)
@@ -314,8 +349,10 @@ def test_json_has_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
     data = json.loads(capsys.readouterr().out)
     for level in ("marginal", "utilised", "loaded"):
         assert set(data["levels"][level]) == {
-            "usd_per_mtok_input", "usd_per_mtok_output", "usd_per_mtok_blended",
-        }  # fmt: skip
+            "usd_per_mtok_input",
+            "usd_per_mtok_output",
+            "usd_per_mtok_blended",
+        }
     by_api = ("breakeven_mtok_per_month", "payback_months", "npv_usd", "p_self_host_cheaper")
     for key in by_api:
         assert len(data[key]) == 5, key
@@ -334,16 +371,20 @@ def test_the_trace_is_the_demand(tmp_path: Path, capsys: pytest.CaptureFixture[s
     model = json.loads(capsys.readouterr().out)["model"]
     assert model["demand_mtok_per_month"] == pytest.approx(3000 * 730)
     assert model["input_share"] == pytest.approx(0.75)
-    missing = request("tco=worked-example", *(f"tco.demand.{i}" for i in nulls[:3]),
-                      "tco.demand.trace=/nowhere.csv")  # fmt: skip
+    missing = request(
+        "tco=worked-example",
+        *(f"tco.demand.{i}" for i in nulls[:3]),
+        "tco.demand.trace=/nowhere.csv",
+    )
     with pytest.raises(InputError, match=r"tco\.demand\.trace: /nowhere\.csv"):
         verb.run(missing)
 
 
 def test_the_model_group_serves_the_licence_without_a_run() -> None:
     asked = request("tco=worked-example")
-    model = ModelSpec(name="m", max_context_tokens=8,
-                      licence=Licence(name="Closed", commercial=False))  # fmt: skip
+    model = ModelSpec(
+        name="m", max_context_tokens=8, licence=Licence(name="Closed", commercial=False)
+    )
     found = answer(replace(asked, model=model), (), asked.prices.rows, None, TODAY)
     assert "Closed does not allow commercial use" in found.licence[0]
 

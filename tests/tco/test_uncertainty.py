@@ -7,19 +7,25 @@ import pytest
 from scipy import stats
 from tco_support import ask, cpu_run
 
-from bench import units as u
-from bench.errors import InputError
-from bench.figure import Figure
 from bench.tco.demand import trace_demand
 from bench.tco.spec import UncertaintySpec
 from bench.tco.throughput import Split, ThroughputPoint, fit_split
 from bench.tco.uncertainty import quantile, sample, tornado
+from bench.values import units as u
+from bench.values.errors import InputError
+from bench.values.figure import Figure
 
 
 def split_of(a: float, b: float) -> Split:
-    return Split(a=u.Rate(a, u.ServerSecond, u.Mtok), b=u.Rate(b, u.ServerSecond, u.Mtok),
-                 kind="split", why="test", mixes=2, measured_input_share=0.5,
-                 relative_ci=None)  # fmt: skip
+    return Split(
+        a=u.Rate(a, u.ServerSecond, u.Mtok),
+        b=u.Rate(b, u.ServerSecond, u.Mtok),
+        kind="split",
+        why="test",
+        mixes=2,
+        measured_input_share=0.5,
+        relative_ci=None,
+    )
 
 
 def _figure(low: float, value: float, high: float, dist: str = "uniform") -> Figure:
@@ -73,9 +79,12 @@ def test_tornado_orders_by_swing() -> None:
 
 def test_draws_that_cannot_vary_say_so() -> None:
     nulls = ["own.capex_usd", "people.fte", "demand.peak_to_mean", "fleet.spares"]
-    found = ask("tco=worked-example", "power.usd_per_kwh=0.1", "power.host_adder_w=null",
-                *(f"tco.{key}={value}" for key, value in zip(nulls, (300000, 0.5, 2.5, 1),
-                                                             strict=True)))  # fmt: skip
+    found = ask(
+        "tco=worked-example",
+        "power.usd_per_kwh=0.1",
+        "power.host_adder_w=null",
+        *(f"tco.{key}={value}" for key, value in zip(nulls, (300000, 0.5, 2.5, 1), strict=True)),
+    )
     assert found.uncertain == {}
     assert ask("tco=source-document").uncertain == {}  # its spot terms' ranges do not enter
     assert all(api.p_self_host_cheaper is None for api in found.apis)
@@ -85,9 +94,15 @@ def test_draws_that_cannot_vary_say_so() -> None:
 def test_the_odds_by_hand() -> None:
     """Only FTE varies, evenly from 0 to 2: F = 34,950.05 + 21,666.67*fte meets the API's
     54,000 (4.50 at 60 % off) at 0.879 FTE, which 44 % of the draws lie below."""
-    found = ask("tco=worked-example", "power.usd_per_kwh=0.1", "tco.own.capex_usd=300000",
-                "tco.demand.peak_to_mean=2.5", "tco.fleet.spares=1", "tco.api.discount=0.6",
-                "tco.api.compare=[google/gemini-3-pro]")  # fmt: skip
+    found = ask(
+        "tco=worked-example",
+        "power.usd_per_kwh=0.1",
+        "tco.own.capex_usd=300000",
+        "tco.demand.peak_to_mean=2.5",
+        "tco.fleet.spares=1",
+        "tco.api.discount=0.6",
+        "tco.api.compare=[google/gemini-3-pro]",
+    )
     fixed = 45_783.38293486117 - 10_833.333333333334
     wins = (0.4 * 135_000 - fixed) / (200_000 * 1.3 / 12) / 2  # share of FTE below break-even
     assert found.apis[0].p_self_host_cheaper == pytest.approx(wins, abs=1e-3)
@@ -99,9 +114,9 @@ def test_the_fits_own_residuals_reach_the_answer() -> None:
     X'1 = (3.5, 3.7): a = 0.440246, b = 0.383454; residuals 0.17630, -0.07222, -0.06372 with one
     degree of freedom and t = 12.7062."""
     mixes = ((1e6, 1e6), (2e6, 0.5e6), (0.5e6, 2.2e6))
-    split = fit_split([
-        ThroughputPoint(input_tokens_per_s=i, output_tokens_per_s=o) for i, o in mixes
-    ])  # fmt: skip
+    split = fit_split(
+        [ThroughputPoint(input_tokens_per_s=i, output_tokens_per_s=o) for i, o in mixes]
+    )
     assert (float(split.a), float(split.b)) == pytest.approx((0.440246, 0.383454), abs=1e-6)
     variance = 0.17630**2 + 0.07222**2 + 0.06372**2
     inverse = np.linalg.inv(np.array([[5.25, 3.1], [3.1, 6.09]]))
@@ -109,14 +124,16 @@ def test_the_fits_own_residuals_reach_the_answer() -> None:
     expected = half / (0.5 * 0.440246 + 0.5 * 0.383454)
     assert split.interval(0.5) == pytest.approx(expected, rel=1e-3)
     assert split.a_ci is not None
-    assert split.a_ci[1] - 0.440246 == pytest.approx(12.7062 * np.sqrt(variance * inverse[0, 0]),
-                                                    rel=1e-3)  # fmt: skip
+    assert split.a_ci[1] - 0.440246 == pytest.approx(
+        12.7062 * np.sqrt(variance * inverse[0, 0]), rel=1e-3
+    )
 
 
 def test_an_interval_wider_than_the_value_is_no_certainty() -> None:
     """± 120 %: the factor runs from 1/1.94 to 1.94 (P5 to P95), not from 1 to 1."""
-    point = ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, relative_ci=1.2,
-                            slo_met=True)  # fmt: skip
+    point = ThroughputPoint(
+        input_tokens_per_s=400, output_tokens_per_s=100, relative_ci=1.2, slo_met=True
+    )
     found = ask("tco=cpu-host", "tco.demand.mtok_per_month=5000", runs=(cpu_run(points=(point,)),))
     assert any("known to ± 120% only" in line for line in found.caveats)
     bar = next(bar for bar in found.bars if bar.key == "throughput.factor")
@@ -126,8 +143,7 @@ def test_an_interval_wider_than_the_value_is_no_certainty() -> None:
 def test_points_that_no_price_fits_widen_the_blend() -> None:
     """More input makes this server no slower, so output alone would cost: a blend of 1.5 and 3 M
     tokens/s is 0.5 server-seconds per M tokens, 33 % either way."""
-    points = [ThroughputPoint(input_tokens_per_s=i, output_tokens_per_s=1e6)
-              for i in (0.5e6, 2e6)]  # fmt: skip
+    points = [ThroughputPoint(input_tokens_per_s=i, output_tokens_per_s=1e6) for i in (0.5e6, 2e6)]
     split = fit_split(points)
     assert split.kind == "blend"
     assert float(split.a) == pytest.approx(0.5)

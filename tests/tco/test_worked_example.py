@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from tco_support import ask, ask_json, request
 
-from bench import units as u
-from bench.prices.book import PriceRow, TokenKind
 from bench.tco.answer import TcoAnswer
 from bench.tco.api_price import Terms, api_blend
 from bench.tco.fleet import Work, monthly_bill
@@ -18,6 +16,8 @@ from bench.tco.inputs import (
     build_work,
     own_costs,
 )
+from bench.tco.prices.book import PriceRow, TokenKind
+from bench.values import units as u
 
 APIS = {
     "anthropic/claude-sonnet-4.5": (6.00, 180_000, 6.345, 5_335_354, 5_667, 2),
@@ -104,13 +104,18 @@ def test_floor_is_the_limit_of_the_bill(example: TcoAnswer) -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("tco.people.fte=0", 1.165), ("tco.people.fte=2", 2.609),
-        ("tco.demand.peak_to_mean=1.5", 1.526), ("tco.demand.peak_to_mean=4", 2.297),
-        ("tco.fleet.spares=0", 1.141), ("tco.fleet.spares=2", 1.911),
-        ("tco.own.capex_usd=240000", 1.360), ("tco.own.capex_usd=360000", 1.692),
-        ("power.usd_per_kwh=0.05", 1.509), ("power.usd_per_kwh=0.20", 1.560),
+        ("tco.people.fte=0", 1.165),
+        ("tco.people.fte=2", 2.609),
+        ("tco.demand.peak_to_mean=1.5", 1.526),
+        ("tco.demand.peak_to_mean=4", 2.297),
+        ("tco.fleet.spares=0", 1.141),
+        ("tco.fleet.spares=2", 1.911),
+        ("tco.own.capex_usd=240000", 1.360),
+        ("tco.own.capex_usd=360000", 1.692),
+        ("power.usd_per_kwh=0.05", 1.509),
+        ("power.usd_per_kwh=0.20", 1.560),
     ],
-)  # fmt: skip
+)
 def test_one_at_a_time(override: str, expected: float) -> None:
     blended = ask_json("tco=worked-example", override)["levels"]["loaded"]["usd_per_mtok_blended"]
     assert round(blended, 3) == expected
@@ -119,16 +124,21 @@ def test_one_at_a_time(override: str, expected: float) -> None:
 def test_discounted_blend_with_cache_hits() -> None:
     """3/15 with cached input 0.30, half of it hit, 25 % off, at 3:1: 3.740625."""
     prices: tuple[tuple[TokenKind, float], ...] = (
-        ("input", 3.0), ("cached_input", 0.30), ("output", 15.0),
-    )  # fmt: skip
+        ("input", 3.0),
+        ("cached_input", 0.30),
+        ("output", 15.0),
+    )
     rows: dict[str, PriceRow] = {
         kind: PriceRow(provider="p", model="m", kind=kind, usd=usd, as_of="2026", source="test")
         for kind, usd in prices
     }
     terms = Terms(
-        w_in=np.asarray(0.75), cache_hit_rate=np.asarray(0.5), discount=np.asarray(0.25),
-        batch_share=np.asarray(0.0), long_context_share=np.asarray(0.0),
-    )  # fmt: skip
+        w_in=np.asarray(0.75),
+        cache_hit_rate=np.asarray(0.5),
+        discount=np.asarray(0.25),
+        batch_share=np.asarray(0.0),
+        long_context_share=np.asarray(0.0),
+    )
     blend = api_blend("p/m", rows, terms)
     assert float(blend.price) == pytest.approx(3.740625, abs=1e-12)
     assert blend.used == ("input", "output", "cached_input")

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from bench.codec import encode
 from bench.compare.variant import Measured
-from bench.finding import Finding
-from bench.metrics import METRICS
+from bench.measure.metrics import METRICS
 from bench.power.table import POWER_METRICS
 from bench.report.numbers import load_words, quantity
 from bench.report.page.blocks import Block, Cell, Fold, Listing, Mood, Section, Table, Text, word
 from bench.report.page.material import Material
 from bench.report.page.questions import QUESTIONS
+from bench.values.codec import encode
+from bench.values.finding import Finding
 
 _MOODS: dict[str, Mood] = {"pass": "good", "info": "", "warn": "doubt", "fail": "bad"}
 _ORDER = {"pass": 0, "info": 1, "warn": 2, "fail": 3}
@@ -24,10 +24,12 @@ _ORDER = {"pass": 0, "info": 1, "warn": 2, "fail": 3}
 
 def certificate(m: Material) -> Section | None:
     """Every check at every load point, and the text of each."""
-    blocks: list[Block] = [Text(
-        text="PASS: as it should be. INFO: to be known. WARN: the numbers stand, with this doubt. "
-        "FAIL: the numbers of this load point (or its energy alone) are withheld."
-    )]  # fmt: skip
+    blocks: list[Block] = [
+        Text(
+            text="PASS: as it should be. INFO: to be known. WARN: the numbers stand, with this "
+            "doubt. FAIL: the numbers of this load point (or its energy alone) are withheld."
+        )
+    ]
     for one in m.runs:
         if one.measurement.points:
             blocks.append(_matrix(one, m.name(one)))
@@ -49,8 +51,12 @@ def _matrix(one: Measured, name: str) -> Table:
             cells.append(word(None) if worst is None else _cell(worst))
         rows.append(cells)
     columns = ("check", *(load_words(p) for p in points))
-    return Table(caption=f"{name}: every check at every load point", columns=columns, rows=rows,
-                 left=range(len(columns)))  # fmt: skip
+    return Table(
+        caption=f"{name}: every check at every load point",
+        columns=columns,
+        rows=rows,
+        left=range(len(columns)),
+    )
 
 
 def _cell(f: Finding) -> Cell:
@@ -75,22 +81,32 @@ def _texts(one: Measured, name: str) -> list[Block]:
         where.setdefault(replace(f, figure=None, unit=None), []).append(place)
     rows = {
         passed: [
-            [Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=_of_energy(f)),
-             word(f.code), word(f.text), word(", ".join(places))]
+            [
+                Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=_of_energy(f)),
+                word(f.code),
+                word(f.text),
+                word(", ".join(places)),
+            ]
             for f, places in sorted(where.items(), key=lambda i: -_ORDER[i[0].severity])
             if (f.severity == "pass") == passed
         ]
         for passed in (False, True)
-    }  # fmt: skip
+    }
     columns = ("outcome", "check", "finding", "where")
     blocks: list[Block] = []
     if rows[False]:
         caption = f"{name}: what is to be known of the checks that did not simply pass"
-        blocks.append(Table(caption=caption, rows=rows[False], left=range(4), columns=columns,
-                            prose=True))  # fmt: skip
+        blocks.append(
+            Table(caption=caption, rows=rows[False], left=range(4), columns=columns, prose=True)
+        )
     if rows[True]:
-        table = Table(caption=f"{name}: what passed", rows=rows[True], left=range(4),
-                      columns=columns, prose=True)  # fmt: skip
+        table = Table(
+            caption=f"{name}: what passed",
+            rows=rows[True],
+            left=range(4),
+            columns=columns,
+            prose=True,
+        )
         blocks.append(Fold(title=f"What the checks that passed found: {name}", blocks=[table]))
     return blocks
 
@@ -101,8 +117,13 @@ def formulae(m: Material) -> Section | None:
     if m.runs:
         rows = [[word(d.name), word(d.unit), word(d.formula)] for d in METRICS]
         rows += [[word(d.name), word(d.unit), word(d.formula)] for d in POWER_METRICS]
-        table = Table(caption="Metrics and their formulae", rows=rows, left=(0, 1, 2),
-                      prose=True, columns=("metric", "unit", "formula"))  # fmt: skip
+        table = Table(
+            caption="Metrics and their formulae",
+            rows=rows,
+            left=(0, 1, 2),
+            prose=True,
+            columns=("metric", "unit", "formula"),
+        )
         blocks.append(Fold(title="Formulae", blocks=[table]))
     for one in m.runs:
         name = m.name(one)
@@ -150,8 +171,15 @@ def reproduce(m: Material) -> Section:
             blocks.append(Text(text="which started the engine as:"))
             blocks.append(Listing(text=shlex.join(map(str, server["argv"]))))
         rows = [[word(k), word(v)] for k, v in _versions(one)]
-        blocks.append(Table(caption=f"{m.name(one)}: versions and hashes", rows=rows, left=(0, 1),
-                            prose=True, columns=("what", "value")))  # fmt: skip
+        blocks.append(
+            Table(
+                caption=f"{m.name(one)}: versions and hashes",
+                rows=rows,
+                left=(0, 1),
+                prose=True,
+                columns=("what", "value"),
+            )
+        )
     return Section(name="reproduce", heading="How to reproduce", blocks=blocks)
 
 

@@ -11,7 +11,7 @@ from bench.report.numbers import with_interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bench.metrics import Metric
+    from bench.measure.metrics import Metric
 
 Mood = Literal["", "good", "doubt", "bad"]
 """What a word or a row says of itself beside its text: never colour alone."""

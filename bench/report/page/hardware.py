@@ -55,10 +55,12 @@ def memory(m: Material) -> Section | None:
 
     named = list(dict.fromkeys(p for bar in bars.values() for p in bar))
     rows = [
-        [word(name.replace("\n", ", ")),
-         *(Cell(text=quantity(bar[p]), value=bar[p]) if p in bar else word(None) for p in named)]
+        [
+            word(name.replace("\n", ", ")),
+            *(Cell(text=quantity(bar[p]), value=bar[p]) if p in bar else word(None) for p in named),
+        ]
         for name, bar in bars.items()
-    ]  # fmt: skip
+    ]
     table = Table(caption="GiB of the whole deployment", columns=("deployment", *named), rows=rows)
     caption = (
         "Predicted (modelled before the launch) and measured, over all GPUs or the host. Weights "
@@ -74,8 +76,11 @@ def _predicted(one: Measured) -> dict[str, float]:
     fit, boards = one.run.fit, max(1, one.run.spec.gpus)
     if fit is None:
         return {}
-    keys = (("weights", "weights_gib_per_gpu"), ("KV cache", "kv_gib_per_gpu"),
-            ("other", "other_gib_per_gpu"))  # fmt: skip
+    keys = (
+        ("weights", "weights_gib_per_gpu"),
+        ("KV cache", "kv_gib_per_gpu"),
+        ("other", "other_gib_per_gpu"),
+    )
     return {name: float(fit[key]) * boards for name, key in keys if fit.get(key) is not None}
 
 
@@ -109,9 +114,12 @@ def _errors(one: Measured, name: str) -> Table:
         predicted = Cell(text=amount(e.predicted, e.unit), value=e.predicted)
         by = word("not measured" if e.measured is None else e.source)
         rows.append([word(e.quantity), word(e.unit), predicted, seen, off, by])
-    return Table(caption=f"{name}: prediction against measurement",
-                 columns=("quantity", "unit", "predicted", "measured", "off by", "measured by"),
-                 rows=rows, left=(0, 1, 5))  # fmt: skip
+    return Table(
+        caption=f"{name}: prediction against measurement",
+        columns=("quantity", "unit", "predicted", "measured", "off by", "measured by"),
+        rows=rows,
+        left=(0, 1, 5),
+    )
 
 
 def energy(m: Material) -> Section | None:
@@ -131,12 +139,17 @@ def _energy_of(one: Measured, name: str, suffix: str) -> list[Block]:
     source = str(power["power_source"])
     label = "" if source not in ("replay", "synthetic") else f" ({source}: no measurement)"
     rows = [[word(load_words(p)), *(measured(p.metrics[k]) for _, k in _ENERGY)] for p in points]
-    table = Table(caption=f"{name}: power and energy by {source}{label}, {power['scope']}",
-                  columns=("load", *(t for t, _ in _ENERGY)), rows=rows)  # fmt: skip
+    table = Table(
+        caption=f"{name}: power and energy by {source}{label}, {power['scope']}",
+        columns=("load", *(t for t, _ in _ENERGY)),
+        rows=rows,
+    )
     first = points[0].metrics
     text = f"Scope: {power['scope']}, {len(power.get('devices', ()))} summed."
-    for words, key in (("idle before launch", "idle_before_launch_w"),
-                       ("idle with the model resident", "idle_resident_w")):  # fmt: skip
+    for words, key in (
+        ("idle before launch", "idle_before_launch_w"),
+        ("idle with the model resident", "idle_resident_w"),
+    ):
         if first[key].value is not None:
             text += f" {words.capitalize()}: {quantity(first[key].value or 0.0)} W."
     error = first["energy_instrument_error"].value

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
-from bench.metrics import Metric, PointMeasurement
+from bench.measure.metrics import Metric, PointMeasurement
 from bench.report.numbers import host_cores, with_interval
-from bench.spec import SloSpec
 from bench.tco.answer import TcoAnswer
 from bench.tco.of_run import slo_met
+from bench.values.spec import SloSpec
 
 
 @dataclass(frozen=True, kw_only=True)

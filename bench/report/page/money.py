@@ -86,8 +86,14 @@ def _waterfall(a: TcoAnswer, words: str) -> Picture:
         [word(s.what), word(s.level), _usd(float(s.cost)), _usd(float(s.monthly), 2)]
         for s in a.steps
     ]
-    rows.append([word("fully loaded"), word(""), _usd(float(a.levels.loaded.blended)),
-                 _usd(float(a.bill.total), 2)])  # fmt: skip
+    rows.append(
+        [
+            word("fully loaded"),
+            word(""),
+            _usd(float(a.levels.loaded.blended)),
+            _usd(float(a.bill.total), 2),
+        ]
+    )
 
     def draw() -> Figure:
         from bench.report.pictures.money import waterfall
@@ -99,8 +105,12 @@ def _waterfall(a: TcoAnswer, words: str) -> Picture:
         f"From server time at saturation to the fully loaded cost, on the basis “{a.basis}”. "
         "Steps up to a level add up to that level's cost."
     )
-    table = Table(caption="Steps of the cost", rows=rows, left=(0, 1),
-                  columns=("step", "level", "$/M tokens", "$/month"))  # fmt: skip
+    table = Table(
+        caption="Steps of the cost",
+        rows=rows,
+        left=(0, 1),
+        columns=("step", "level", "$/M tokens", "$/month"),
+    )
     return Picture(name="waterfall", caption=caption, draw=draw, numbers=table)
 
 
@@ -109,12 +119,18 @@ def _breakeven(a: TcoAnswer, words: str) -> Picture:
     curve = a.curve
     lines = (curve.monthly_usd, curve.bands.get("p5"), curve.bands.get("p95"))
     rows = [
-        [_plain(volume), number(float(curve.servers[n]), ".0f"),
-         *(_usd(None if line is None else float(line[n] / volume)) for line in lines)]
+        [
+            _plain(volume),
+            number(float(curve.servers[n]), ".0f"),
+            *(_usd(None if line is None else float(line[n] / volume)) for line in lines),
+        ]
         for n, volume in list(enumerate(curve.mtok_per_month.tolist()))[::8]
-    ]  # fmt: skip
-    table = Table(caption="Own servers, $/M tokens", rows=rows,
-                  columns=("M tokens/month", "servers", "central", "P5", "P95"))  # fmt: skip
+    ]
+    table = Table(
+        caption="Own servers, $/M tokens",
+        rows=rows,
+        columns=("M tokens/month", "servers", "central", "P5", "P95"),
+    )
 
     def draw() -> Figure:
         from bench.report.pictures.money import breakeven
@@ -131,10 +147,15 @@ def _breakeven(a: TcoAnswer, words: str) -> Picture:
 
 def _tornado(a: TcoAnswer, words: str) -> Picture:
     rows = [
-        [word(b.key), _plain(b.input_p10), _plain(b.input_p90),
-         _usd(b.result_p10), _usd(b.result_p90)]
+        [
+            word(b.key),
+            _plain(b.input_p10),
+            _plain(b.input_p90),
+            _usd(b.result_p10),
+            _usd(b.result_p90),
+        ]
         for b in a.bars
-    ]  # fmt: skip
+    ]
     columns = ("input", "P10", "P90", "$/M tokens at P10", "$/M tokens at P90")
     table = Table(caption="Each input at P10 and P90, the others fixed", columns=columns, rows=rows)
 
@@ -150,8 +171,12 @@ def _tornado(a: TcoAnswer, words: str) -> Picture:
 
 def _options(a: TcoAnswer, words: str) -> Table:
     columns = ("way", "servers", "$/month", "$/M tokens", "rent")
-    return Table(caption=f"Ways to have the servers, fully loaded{words}", columns=columns,
-                 rows=[_option(o) for o in a.options], left=(0, 4))  # fmt: skip
+    return Table(
+        caption=f"Ways to have the servers, fully loaded{words}",
+        columns=columns,
+        rows=[_option(o) for o in a.options],
+        left=(0, 4),
+    )
 
 
 def _option(o: Option) -> list[Cell]:
@@ -163,8 +188,13 @@ def _option(o: Option) -> list[Cell]:
         + ("" if row.verified else ", unverified")
         for row in o.prices
     )
-    return [name, number(float(o.bill.servers), ".0f"), _usd(float(o.bill.total), 2),
-            _usd(float(o.levels.loaded.blended)), word(rent)]  # fmt: skip
+    return [
+        name,
+        number(float(o.bill.servers), ".0f"),
+        _usd(float(o.bill.total), 2),
+        _usd(float(o.levels.loaded.blended)),
+        word(rent),
+    ]
 
 
 _APIS = (
@@ -176,10 +206,23 @@ _APIS = (
 
 
 def _apis(a: TcoAnswer, words: str) -> Table:
-    columns = ("API", "$/M tokens", "$/month", "break-even, M tokens/month", "for good above",
-               "payback, months", "NPV, $", "P(own is cheaper)", "prices as of")  # fmt: skip
-    return Table(caption=f"Against each API{words}", columns=columns,
-                 rows=[_api(api) for api in a.apis], left=(0, 8))  # fmt: skip
+    columns = (
+        "API",
+        "$/M tokens",
+        "$/month",
+        "break-even, M tokens/month",
+        "for good above",
+        "payback, months",
+        "NPV, $",
+        "P(own is cheaper)",
+        "prices as of",
+    )
+    return Table(
+        caption=f"Against each API{words}",
+        columns=columns,
+        rows=[_api(api) for api in a.apis],
+        left=(0, 8),
+    )
 
 
 def _api(api: ApiAnswer) -> list[Cell]:
@@ -191,13 +234,16 @@ def _api(api: ApiAnswer) -> list[Cell]:
     dates = ", ".join(sorted({row.as_of for row in api.rows.values()}))
     doubt = "" if all(row.verified for row in api.rows.values()) else ", unverified"
     return [
-        word(api.key), _usd(float(api.price)), _usd(float(api.monthly), 2), first,
+        word(api.key),
+        _usd(float(api.price)),
+        _usd(float(api.monthly), 2),
+        first,
         _usd(even.for_good_above, 0),
         _payback(api.payback_months),
         _usd(None if api.npv is None else float(api.npv), 0),
         word(None) if odds is None else Cell(text=f"{odds:.1%}", value=odds),
         word(dates + doubt),
-    ]  # fmt: skip
+    ]
 
 
 def _payback(months: float | None) -> Cell:
@@ -213,8 +259,12 @@ def _correct(a: TcoAnswer, words: str) -> Table:
         [word(c.key), _usd(float(c.usd), 6), number(c.pass_rate, ".3f"), word(known[c.equivalent])]
         for c in a.correct
     ]
-    return Table(caption=f"Cost per correct answer{words}", rows=rows, left=(0, 3),
-                 columns=("who", "$", "pass rate", "quality"))  # fmt: skip
+    return Table(
+        caption=f"Cost per correct answer{words}",
+        rows=rows,
+        left=(0, 3),
+        columns=("who", "$", "pass rate", "quality"),
+    )
 
 
 def _assumed(a: TcoAnswer, words: str) -> Table:
@@ -226,8 +276,12 @@ def _assumed(a: TcoAnswer, words: str) -> Table:
         span = "" if f.low is None or f.high is None else f"{plain(f.low)} to {plain(f.high)}"
         value = Cell(text=plain(f.value), value=f.value)
         rows.append([word(one.key), value, *map(word, (span, how, f.as_of, f.source))])
-    return Table(caption=f"Not measured{words}", rows=rows, left=(0, 2, 3, 4, 5),
-                 columns=("input", "value", "range", "how", "as of", "source"))  # fmt: skip
+    return Table(
+        caption=f"Not measured{words}",
+        rows=rows,
+        left=(0, 2, 3, 4, 5),
+        columns=("input", "value", "range", "how", "as of", "source"),
+    )
 
 
 OUTCOMES = {
@@ -240,9 +294,12 @@ OUTCOMES = {
 """What a claim's verdict says."""
 
 _MOODS: dict[str, Mood] = {
-    "confirmed": "good", "refuted": "bad", "impossible": "bad", "not comparable": "doubt",
+    "confirmed": "good",
+    "refuted": "bad",
+    "impossible": "bad",
+    "not comparable": "doubt",
     "untested": "doubt",
-}  # fmt: skip
+}
 
 
 def claims(m: Material) -> Section | None:
@@ -250,12 +307,20 @@ def claims(m: Material) -> Section | None:
     if not m.claims:
         return None
     rows = [
-        [Cell(text=a.claim, note=f"“{shorten(a.quote, 90, placeholder=' …')}”"),
-         Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]), word(a.why)]
+        [
+            Cell(text=a.claim, note=f"“{shorten(a.quote, 90, placeholder=' …')}”"),
+            Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]),
+            word(a.why),
+        ]
         for a in m.claims
-    ]  # fmt: skip
-    table = Table(caption="Published numbers and what became of them", rows=rows,
-                  columns=("claim", "verdict", "why"), left=(0, 1, 2), prose=True)  # fmt: skip
+    ]
+    table = Table(
+        caption="Published numbers and what became of them",
+        rows=rows,
+        columns=("claim", "verdict", "why"),
+        left=(0, 1, 2),
+        prose=True,
+    )
     folds = []
     for source, group in groupby(m.claims, key=lambda a: a.claim.rpartition("/")[0]):
         each = [Fold(title=f"{a.claim}: {a.verdict}", blocks=_evidence(a)) for a in group]

@@ -55,5 +55,5 @@ QUESTIONS = {
     "truth_server": "Was this a real model?",
     "user_clocks": "Do the boards run at their own clocks?",
     "window_bracketed": "Does each window lie between sensor readings?",
-}  # fmt: skip
+}
 """By the check's code."""

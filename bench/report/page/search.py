@@ -25,15 +25,30 @@ def search(m: Material) -> Section | None:
 def _tried(found: Mapping[str, Any], name: str) -> Table:
     seen = sorted({key for step in found["tried"] for key in step["seen"]})
     rows = [
-        [number(step["load"], "g"), word(step["verdict"]), number(step["repeats"]),
-         number(step["requests"]), *(_cell(step["seen"].get(key)) for key in seen),
-         word(step["criterion"].replace("_", " "))]
+        [
+            number(step["load"], "g"),
+            word(step["verdict"]),
+            number(step["repeats"]),
+            number(step["requests"]),
+            *(_cell(step["seen"].get(key)) for key in seen),
+            word(step["criterion"].replace("_", " ")),
+        ]
         for step in found["tried"]
-    ]  # fmt: skip
-    columns = (load_unit(found), "verdict", "repeats", "requests",
-               *(key.replace("_", " ") for key in seen), "nearest to its limit")  # fmt: skip
-    return Table(caption=f"{name}: every load tried for {found['criteria']}", columns=columns,
-                 rows=rows, left=(1, len(columns) - 1))  # fmt: skip
+    ]
+    columns = (
+        load_unit(found),
+        "verdict",
+        "repeats",
+        "requests",
+        *(key.replace("_", " ") for key in seen),
+        "nearest to its limit",
+    )
+    return Table(
+        caption=f"{name}: every load tried for {found['criteria']}",
+        columns=columns,
+        rows=rows,
+        left=(1, len(columns) - 1),
+    )
 
 
 def _cell(value: float | None) -> Cell:

@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
-from bench.histogram import Histogram, histograms
-from bench.metrics import METRICS, Metric, PointMeasurement, steady_parts
+from bench.measure.histogram import Histogram, histograms
+from bench.measure.metrics import METRICS, Metric, PointMeasurement, steady_parts
+from bench.measure.timeline import Timeline, timeline
 from bench.power.table import POWER_METRICS
-from bench.record import PointData
 from bench.report.numbers import load_words, quantity
 from bench.report.page.blocks import (
     Block,
@@ -26,7 +26,7 @@ from bench.report.page.blocks import (
     word,
 )
 from bench.report.page.material import Material, fastest, kept_slo, slo_words
-from bench.timeline import Timeline, timeline
+from bench.values.record import PointData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,9 +97,15 @@ def _ceiling(point: PointMeasurement, ceiling: Metric | None) -> Cell:
 def _every_metric(one: Measured) -> Table:
     points = one.measurement.points
     known = {d.name: d.unit for d in METRICS} | {d.name: d.unit for d in POWER_METRICS}
-    names = [n for n in dict.fromkeys(n for p in points for n in p.metrics)
-             if any(p.metrics[n].value is not None or p.metrics[n].withheld_value is not None
-                    for p in points if n in p.metrics)]  # fmt: skip
+    names = [
+        n
+        for n in dict.fromkeys(n for p in points for n in p.metrics)
+        if any(
+            p.metrics[n].value is not None or p.metrics[n].withheld_value is not None
+            for p in points
+            if n in p.metrics
+        )
+    ]
     rows = []
     for name in names:
         metrics = [p.metrics.get(name) for p in points]
@@ -108,8 +114,12 @@ def _every_metric(one: Measured) -> Table:
         cells = [measured(m, note="" if m is None else _counted(m)) for m in metrics]
         rows.append([word(name), word("share" if unit == "1" else unit), *cells, word(arose)])
     columns = ("metric", "unit", *(load_words(p) for p in points), "how it arose")
-    return Table(caption="Every metric that has a value at some load", columns=columns, rows=rows,
-                 left=(0, 1, len(columns) - 1))  # fmt: skip
+    return Table(
+        caption="Every metric that has a value at some load",
+        columns=columns,
+        rows=rows,
+        left=(0, 1, len(columns) - 1),
+    )
 
 
 def throughput(m: Material) -> Section | None:
@@ -122,10 +132,16 @@ def throughput(m: Material) -> Section | None:
     unit = "tokens/s per GPU" if gpus else "tokens/s"
     slo = told[0].run.spec.workload.slo
     rows = [
-        [word(m.name(r)), word(load_words(p)), measured(p.metrics["output_tokens_per_s_per_user"]),
-         measured(p.metrics[key]), word({True: "yes", False: "no", None: "–"}[kept_slo(r, p)])]
-        for r in told for p in r.measurement.points
-    ]  # fmt: skip
+        [
+            word(m.name(r)),
+            word(load_words(p)),
+            measured(p.metrics["output_tokens_per_s_per_user"]),
+            measured(p.metrics[key]),
+            word({True: "yes", False: "no", None: "–"}[kept_slo(r, p)]),
+        ]
+        for r in told
+        for p in r.measurement.points
+    ]
     columns = ("run", "load", "tokens/s per user", unit, "SLO kept")
     table = Table(caption="Numbers of this picture", columns=columns, rows=rows, left=(0, 1, 4))
 
@@ -133,12 +149,20 @@ def throughput(m: Material) -> Section | None:
         from bench.report.pictures.speed import Curve, Place, throughput
 
         curves = [
-            Curve(name=m.name(r), places=[
-                Place(load=p.point.label, slo_met=kept_slo(r, p), per_gpu=p.metrics[key],
-                      per_user=p.metrics["output_tokens_per_s_per_user"])
-                for p in r.measurement.points])
+            Curve(
+                name=m.name(r),
+                places=[
+                    Place(
+                        load=p.point.label,
+                        slo_met=kept_slo(r, p),
+                        per_gpu=p.metrics[key],
+                        per_user=p.metrics["output_tokens_per_s_per_user"],
+                    )
+                    for p in r.measurement.points
+                ],
+            )
             for r in told
-        ]  # fmt: skip
+        ]
         limit = f"TPOT ≤ {slo.tpot_ms:g} ms"
         return throughput(curves, unit=unit, slo_per_user=1000 / slo.tpot_ms, slo_text=limit)
 
@@ -206,19 +230,25 @@ def _hills(
     table = Table(
         caption=f"{name} of {run}, ms",
         columns=("load", "p50", "p90", "p99", "values"),
-        rows=[[word(load_words(p)), *(measured(p.metrics[k]) for k in keys), number(h.n)]
-              for p, h in rows],
-    )  # fmt: skip
+        rows=[
+            [word(load_words(p)), *(measured(p.metrics[k]) for k in keys), number(h.n)]
+            for p, h in rows
+        ],
+    )
     limit = slo.ttft_ms if name == "TTFT" else None
 
     def draw() -> Figure:
         from bench.report.pictures.latency import Spread, latency
 
         spreads = [
-            Spread(load=p.point.label, histogram=h, p50_ms=p.metrics[keys[0]].value,
-                   p99_ms=p.metrics[keys[2]].value)
+            Spread(
+                load=p.point.label,
+                histogram=h,
+                p50_ms=p.metrics[keys[0]].value,
+                p99_ms=p.metrics[keys[2]].value,
+            )
             for p, h in rows
-        ]  # fmt: skip
+        ]
         return latency(spreads, name=name, limit_ms=limit, limit=f"SLO, {slo.ttft_ms:g} ms")
 
     long = {
@@ -271,8 +301,12 @@ def _over_time(
         return picture(seen, above.replace(" · ", "\n"))
 
     caption = f"{run}, {title}. The steady window, from which every number comes, is shaded."
-    return Picture(name=f"timeline-{point.point.label}{suffix}", caption=caption, draw=draw,
-                   numbers=_binned(seen))  # fmt: skip
+    return Picture(
+        name=f"timeline-{point.point.label}{suffix}",
+        caption=caption,
+        draw=draw,
+        numbers=_binned(seen),
+    )
 
 
 def _binned(seen: Timeline, every: int = 6) -> Table:

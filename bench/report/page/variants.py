@@ -9,7 +9,6 @@ from bench.compare.compare import Comparison, Row
 from bench.compare.speed import EVERYWHERE, MARGIN
 from bench.compare.words import p_text, percent
 from bench.quality.verdict import TaskComparison
-from bench.record import P_RIGHT, QualityResult, TaskScore
 from bench.report.numbers import quantity
 from bench.report.page.blocks import (
     Block,
@@ -26,6 +25,7 @@ from bench.report.page.blocks import (
     word,
 )
 from bench.report.page.material import Material
+from bench.values.record import P_RIGHT, QualityResult, TaskScore
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,8 +58,18 @@ def _scores(found: QualityResult, name: str) -> list[Block]:
     for s in found.scores:
         value = Cell(text=f"{s.value:.4f}", value=s.value)
         error = number(s.stderr, ".4f")
-        rows.append([word(s.task), word(s.metric), word(s.filter), value, error, number(s.n),
-                     number(s.num_fewshot), number(s.chance, ".2f")])  # fmt: skip
+        rows.append(
+            [
+                word(s.task),
+                word(s.metric),
+                word(s.filter),
+                value,
+                error,
+                number(s.n),
+                number(s.num_fewshot),
+                number(s.chance, ".2f"),
+            ]
+        )
     columns = ("task", "metric", "filter", "score", "std. error", "items", "shots", "chance")
     made = f"lm-eval {found.lm_eval_version}, {found.backend}, preset {found.preset}"
     blocks: list[Block] = [
@@ -84,9 +94,16 @@ def _scores_picture(scored: Mapping[str, QualityResult]) -> Picture:
         for name, found in scored.items():
             for s in _shares(found):
                 half = _NORMAL_95 * (s.stderr or 0.0)
-                rows.append(Dot(name=f"{s.task}\n{s.metric}", value=s.value, low=s.value - half,
-                                high=s.value + half, chance=s.chance,
-                                series=name if len(scored) > 1 else ""))  # fmt: skip
+                rows.append(
+                    Dot(
+                        name=f"{s.task}\n{s.metric}",
+                        value=s.value,
+                        low=s.value - half,
+                        high=s.value + half,
+                        chance=s.chance,
+                        series=name if len(scored) > 1 else "",
+                    )
+                )
         return dots(sorted(rows, key=lambda dot: dot.name), axis="score (share)")
 
     caption = f"Scores of {', '.join(scored)} with 95 % intervals (1.96 standard errors)."
@@ -100,13 +117,24 @@ def _recovery_picture(c: Comparison) -> Picture:
         from bench.report.pictures.quality import Dot, dots
 
         rows = [
-            Dot(name=_named(t), series=row.name, value=t.recovery.value * 100,
-                low=t.recovery.low * 100, high=t.recovery.high * 100)
-            for row in c.rows for t in row.quality if t.primary and t.recovery is not None
-        ]  # fmt: skip
+            Dot(
+                name=_named(t),
+                series=row.name,
+                value=t.recovery.value * 100,
+                low=t.recovery.low * 100,
+                high=t.recovery.high * 100,
+            )
+            for row in c.rows
+            for t in row.quality
+            if t.primary and t.recovery is not None
+        ]
         rows.sort(key=lambda dot: dot.name)
-        return dots(rows, axis="recovery, % of the baseline's score", line=c.margin * 100,
-                    words=f"margin {c.margin:.1%}")  # fmt: skip
+        return dots(
+            rows,
+            axis="recovery, % of the baseline's score",
+            line=c.margin * 100,
+            words=f"margin {c.margin:.1%}",
+        )
 
     caption = (
         f"Recovery (variant ÷ {c.baseline}, on the same items) with paired 95 % intervals. A whole "
@@ -121,11 +149,28 @@ def _named(t: TaskComparison) -> str:
 
 
 def _recovery_table(c: Comparison) -> Table:
-    columns = ("variant", "task", "metric", "items", c.baseline, "variant's score", "recovery",
-               "95 % interval", "above chance", "lost", "won", "p (Holm)", "verdict")  # fmt: skip
+    columns = (
+        "variant",
+        "task",
+        "metric",
+        "items",
+        c.baseline,
+        "variant's score",
+        "recovery",
+        "95 % interval",
+        "above chance",
+        "lost",
+        "won",
+        "p (Holm)",
+        "verdict",
+    )
     rows = [_recovered(row, t) for row in c.rows for t in row.quality if t.primary]
-    return Table(caption=f"Quality on the same items; equivalent above {c.margin:.1%} recovery",
-                 columns=columns, rows=rows, left=(0, 1, 2, 12))  # fmt: skip
+    return Table(
+        caption=f"Quality on the same items; equivalent above {c.margin:.1%} recovery",
+        columns=columns,
+        rows=rows,
+        left=(0, 1, 2, 12),
+    )
 
 
 def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
@@ -139,11 +184,21 @@ def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
-    return [word(row.name), word(t.task), word(t.metric), number(t.n),
-            Cell(text=f"{t.baseline:.4f}", value=t.baseline),
-            Cell(text=f"{t.variant:.4f}", value=t.variant), recovery, interval, above,
-            number(t.lost), number(t.won),
-            Cell(text=p_text(t.p_holm), value=t.p_holm), word(verdict)]  # fmt: skip
+    return [
+        word(row.name),
+        word(t.task),
+        word(t.metric),
+        number(t.n),
+        Cell(text=f"{t.baseline:.4f}", value=t.baseline),
+        Cell(text=f"{t.variant:.4f}", value=t.variant),
+        recovery,
+        interval,
+        above,
+        number(t.lost),
+        number(t.won),
+        Cell(text=p_text(t.p_holm), value=t.p_holm),
+        word(verdict),
+    ]
 
 
 def variants(m: Material) -> Section | None:
@@ -154,17 +209,28 @@ def variants(m: Material) -> Section | None:
     blocks: list[Block] = [_figures(c)]
     if any(row.speed for row in c.rows):
         blocks.append(_changes(c))
-    known = [a for a in ("cost", "latency", "quality")
-             if sum(row.pareto.get(a) is not None for row in c.rows) > 1]  # fmt: skip
+    known = [
+        a
+        for a in ("cost", "latency", "quality")
+        if sum(row.pareto.get(a) is not None for row in c.rows) > 1
+    ]
     if len(known) > 1:
         blocks.append(_pareto(c, known))
     moods: dict[str, Mood] = {"fail": "bad", "warn": "doubt"}
-    blocks += [Text(lead=f.severity.upper(), text=f"{f.code}: {f.text}", mood=moods[f.severity])
-               for f in c.findings if f.severity in moods]  # fmt: skip
+    blocks += [
+        Text(lead=f.severity.upper(), text=f"{f.code}: {f.text}", mood=moods[f.severity])
+        for f in c.findings
+        if f.severity in moods
+    ]
     rows = [[word(f.code), word(f.text)] for f in c.findings if f.severity not in moods]
     if rows:
-        table = Table(caption="To be known of the comparison", columns=("what", "finding"),
-                      rows=rows, left=(0, 1), prose=True)  # fmt: skip
+        table = Table(
+            caption="To be known of the comparison",
+            columns=("what", "finding"),
+            rows=rows,
+            left=(0, 1),
+            prose=True,
+        )
         blocks.append(Fold(title=f"Also noted ({len(rows)})", blocks=[table]))
     return Section(name="variants", heading="Variants", blocks=blocks)
 
@@ -192,12 +258,24 @@ def _figures(c: Comparison) -> Table:
         figures = [measured(row.figures.get(n)) for _, n in used]
         kernel = word(", ".join(row.kernel.names) or None)
         rows.append([word(row.name), *figures, *memory, usd, kernel, trust, word(row.verdict)])
-    columns = ("variant", *(t for t, _ in used), "weights, GiB", "KV, GiB", "$/M tokens", "kernel",
-               "trust", "verdict")  # fmt: skip
+    columns = (
+        "variant",
+        *(t for t, _ in used),
+        "weights, GiB",
+        "KV, GiB",
+        "$/M tokens",
+        "kernel",
+        "trust",
+        "verdict",
+    )
     at = f" at {c.load}" if c.load else ""
     text = len(columns)
-    return Table(caption=f"{c.model}: variants against {c.baseline}{at}; $ is the {c.usd_arose}",
-                 columns=columns, rows=rows, left=(0, text - 3, text - 2, text - 1))  # fmt: skip
+    return Table(
+        caption=f"{c.model}: variants against {c.baseline}{at}; $ is the {c.usd_arose}",
+        columns=columns,
+        rows=rows,
+        left=(0, text - 3, text - 2, text - 1),
+    )
 
 
 def _gib(value: float | None, arose: str) -> Cell:
@@ -231,22 +309,35 @@ def _changes(c: Comparison) -> Table:
                 )
             )
     columns = ("variant", "metric", "change", "95 % interval", "pairs", "p (Holm)", "verdict")
-    return Table(caption="Speed over all loads: variant ÷ baseline − 1, paired over repeats; "
-                 f"equivalent within {MARGIN:.0%}",
-                 columns=columns, rows=rows, left=(0, 1, 6))  # fmt: skip
+    return Table(
+        caption="Speed over all loads: variant ÷ baseline − 1, paired over repeats; "
+        f"equivalent within {MARGIN:.0%}",
+        columns=columns,
+        rows=rows,
+        left=(0, 1, 6),
+    )
 
 
 def _pareto(c: Comparison, known: list[str]) -> Picture:
     across = known[0]
     up = "quality" if "quality" in known[1:] else known[1]
     rows = [
-        [word(row.name), *(word(None) if (v := row.pareto.get(a)) is None
-                           else Cell(text=f"{v:.4g}", value=v) for a in known),
-         word("yes" if row.on_front else "no")]
+        [
+            word(row.name),
+            *(
+                word(None) if (v := row.pareto.get(a)) is None else Cell(text=f"{v:.4g}", value=v)
+                for a in known
+            ),
+            word("yes" if row.on_front else "no"),
+        ]
         for row in c.rows
-    ]  # fmt: skip
-    table = Table(caption="Relative to the baseline", columns=("variant", *known, "not beaten"),
-                  rows=rows, left=(0, len(known) + 1))  # fmt: skip
+    ]
+    table = Table(
+        caption="Relative to the baseline",
+        columns=("variant", *known, "not beaten"),
+        rows=rows,
+        left=(0, len(known) + 1),
+    )
 
     def draw() -> Figure:
         from bench.report.pictures.variants import Standing, pareto

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from bench.compare.variant import Measured
-from bench.finding import Finding
 from bench.report.numbers import load_words
 from bench.report.page.blocks import Block, Mood, Section, Text
 from bench.report.page.material import (
@@ -24,6 +23,7 @@ from bench.report.page.money import OUTCOMES
 from bench.report.page.questions import QUESTIONS
 from bench.report.tco_table import fleet
 from bench.report.tco_table import verdict as cost_verdict
+from bench.values.finding import Finding
 
 
 def verdict(m: Material) -> Section:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from bench.metrics import Metric
+from bench.measure.metrics import Metric
 from bench.report.pictures import style
 
 
@@ -24,9 +24,17 @@ def energy(
             [0.0 if m.ci_low is None else (m.value or 0.0) - m.ci_low for _, m in known],
             [0.0 if m.ci_high is None else m.ci_high - (m.value or 0.0) for _, m in known],
         ]
-        ax.errorbar([i for i, _ in known], [m.value or 0.0 for _, m in known], yerr=reach,
-                    color=style.SERIES[n], marker=style.MARKERS[n], linestyle=style.DASHES[n],
-                    capsize=3, elinewidth=1, label=name)  # fmt: skip
+        ax.errorbar(
+            [i for i, _ in known],
+            [m.value or 0.0 for _, m in known],
+            yerr=reach,
+            color=style.SERIES[n],
+            marker=style.MARKERS[n],
+            linestyle=style.DASHES[n],
+            capsize=3,
+            elinewidth=1,
+            label=name,
+        )
     ax.set_xticks(range(len(loads)), list(loads))
     ax.set_xlim(-0.4, len(loads) - 0.6)
     ax.set_ylim(bottom=0)

@@ -20,17 +20,37 @@ def memory(bars: Mapping[str, Mapping[str, float]]) -> Figure:
         left = 0.0
         for part, gib in bar.items():
             n = parts.index(part)
-            ax.barh(place, gib, 0.62, left, color=style.SERIES[n % len(style.SERIES)],
-                    hatch=style.HATCHES[n % len(style.HATCHES)], edgecolor=style.PAPER,
-                    linewidth=0.6)  # fmt: skip
+            ax.barh(
+                place,
+                gib,
+                0.62,
+                left,
+                color=style.SERIES[n % len(style.SERIES)],
+                hatch=style.HATCHES[n % len(style.HATCHES)],
+                edgecolor=style.PAPER,
+                linewidth=0.6,
+            )
             left += gib
-        ax.annotate(f"{quantity(left)} GiB", (left, place), (4, 0), textcoords="offset points",
-                    va="center", fontsize=11)  # fmt: skip
+        ax.annotate(
+            f"{quantity(left)} GiB",
+            (left, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=11,
+        )
     for n, part in enumerate(parts):
         ax.add_patch(
-            Rectangle((0, 0), 0, 0, facecolor=style.SERIES[n % len(style.SERIES)], linewidth=0,
-                      hatch=style.HATCHES[n % len(style.HATCHES)], label=part)
-        )  # fmt: skip
+            Rectangle(
+                (0, 0),
+                0,
+                0,
+                facecolor=style.SERIES[n % len(style.SERIES)],
+                linewidth=0,
+                hatch=style.HATCHES[n % len(style.HATCHES)],
+                label=part,
+            )
+        )
     ax.set_yticks(range(len(bars)), list(bars))
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()

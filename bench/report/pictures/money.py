@@ -25,8 +25,17 @@ def waterfall(steps: Sequence[Step], title: str) -> Figure:
     for n, step in enumerate(steps):
         usd, s = float(step.cost), _LEVELS[step.level]
         words = None if step.level in named else f"up to {step.level}"
-        ax.barh(n, usd, 0.62, total, color=style.SERIES[s], hatch=style.HATCHES[s],
-                edgecolor=style.PAPER, linewidth=0.6, label=words)  # fmt: skip
+        ax.barh(
+            n,
+            usd,
+            0.62,
+            total,
+            color=style.SERIES[s],
+            hatch=style.HATCHES[s],
+            edgecolor=style.PAPER,
+            linewidth=0.6,
+            label=words,
+        )
         named.add(step.level)
         total += usd
         ax.plot([total, total], [n - 0.31, n + 1.31], color=style.QUIET, linewidth=0.8)
@@ -58,14 +67,20 @@ def breakeven(curve: Curve, apis: Mapping[str, float], demand: float, title: str
     volumes = curve.mtok_per_month
     if {"p5", "p95"} <= curve.bands.keys():
         low, high = curve.bands["p5"] / volumes, curve.bands["p95"] / volumes
-        ax.fill_between(volumes, low, high, color=style.SERIES[5], alpha=0.35, linewidth=0,
-                        label="P5 to P95")  # fmt: skip
+        ax.fill_between(
+            volumes, low, high, color=style.SERIES[5], alpha=0.35, linewidth=0, label="P5 to P95"
+        )
     ax.plot(volumes, curve.monthly_usd / volumes, color=style.SERIES[0], label="own servers")
     models = Counter(name.rpartition("/")[2] for name in apis)
     for n, (name, usd) in enumerate(apis.items(), 1):
         model = name.rpartition("/")[2]
-        ax.axhline(usd, color=style.SERIES[n % 6], linestyle=style.DASHES[n % 6], linewidth=1.2,
-                   label=style.shortened(model if models[model] == 1 else name, 25))  # fmt: skip
+        ax.axhline(
+            usd,
+            color=style.SERIES[n % 6],
+            linestyle=style.DASHES[n % 6],
+            linewidth=1.2,
+            label=style.shortened(model if models[model] == 1 else name, 25),
+        )
     ax.axvline(demand, color=style.INK, linewidth=0.8, label="this demand")
     ax.set_xlim(volumes[0], volumes[-1])
     ax.set_xlabel("demand, M tokens per month")
@@ -83,8 +98,17 @@ def tornado(bars: Sequence[Bar], centre: float, title: str) -> Figure:
     for n, bar in enumerate(bars):
         for value, s in ((bar.result_p10, 0), (bar.result_p90, 1)):
             words = None if n else ("input at P10", "input at P90")[s]
-            ax.barh(n, value - centre, 0.62, centre, color=style.SERIES[s], label=words,
-                    hatch=style.HATCHES[s], edgecolor=style.PAPER, linewidth=0.6)  # fmt: skip
+            ax.barh(
+                n,
+                value - centre,
+                0.62,
+                centre,
+                color=style.SERIES[s],
+                label=words,
+                hatch=style.HATCHES[s],
+                edgecolor=style.PAPER,
+                linewidth=0.6,
+            )
     ax.axvline(centre, color=style.INK, linewidth=1)
     ax.set_yticks(range(len(bars)), [style.shortened(_short(b.key), 24) for b in bars])
     ax.set_ylim(len(bars) - 0.5, -0.5)
@@ -98,8 +122,13 @@ def tornado(bars: Sequence[Bar], centre: float, title: str) -> Figure:
     return drawing
 
 
-_NAMES = {"fte": "staff (FTE)", "capex_usd": "purchase price", "usd_per_kwh": "$ per kWh",
-          "spares": "spare servers", "peak_to_mean": "peak ÷ mean demand"}  # fmt: skip
+_NAMES = {
+    "fte": "staff (FTE)",
+    "capex_usd": "purchase price",
+    "usd_per_kwh": "$ per kWh",
+    "spares": "spare servers",
+    "peak_to_mean": "peak ÷ mean demand",
+}
 
 
 def _short(key: str) -> str:

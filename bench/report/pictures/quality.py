@@ -31,14 +31,27 @@ def dots(rows: Sequence[Dot], *, axis: str, line: float | None = None, words: st
         s = series.index(row.series)
         low = row.value if row.low is None else row.low
         high = row.value if row.high is None else row.high
-        ax.errorbar([row.value], [n], xerr=[[row.value - low], [high - row.value]], capsize=3,
-                    color=style.SERIES[s % 6], marker=style.MARKERS[s % 6], elinewidth=1.4,
-                    linestyle="none")  # fmt: skip
+        ax.errorbar(
+            [row.value],
+            [n],
+            xerr=[[row.value - low], [high - row.value]],
+            capsize=3,
+            color=style.SERIES[s % 6],
+            marker=style.MARKERS[s % 6],
+            elinewidth=1.4,
+            linestyle="none",
+        )
         if row.chance is not None:
             ax.plot([row.chance], [n], marker="x", color=style.QUIET, linestyle="none")
     for s, name in enumerate(series if any(series) else ()):
-        ax.plot([], [], color=style.SERIES[s % 6], marker=style.MARKERS[s % 6],
-                linestyle="none", label=style.shortened(name))  # fmt: skip
+        ax.plot(
+            [],
+            [],
+            color=style.SERIES[s % 6],
+            marker=style.MARKERS[s % 6],
+            linestyle="none",
+            label=style.shortened(name),
+        )
     if any(r.chance is not None for r in rows):
         ax.plot([], [], marker="x", color=style.QUIET, linestyle="none", label="chance")
     if line is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from bench.metrics import Metric
+from bench.measure.metrics import Metric
 from bench.report.pictures import style
 
 
@@ -44,17 +44,29 @@ def throughput(curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_t
         dash = style.DASHES[n % len(style.DASHES)]
         marker = style.MARKERS[n % len(style.MARKERS)]
         ax.errorbar(
-            x, y, xerr=_reach([p.per_user for p in places]),
-            yerr=_reach([p.per_gpu for p in places]), color=colour, linestyle=dash,
-            marker="none", elinewidth=1, capsize=2.5,
-        )  # fmt: skip
+            x,
+            y,
+            xerr=_reach([p.per_user for p in places]),
+            yerr=_reach([p.per_gpu for p in places]),
+            color=colour,
+            linestyle=dash,
+            marker="none",
+            elinewidth=1,
+            capsize=2.5,
+        )
         for p, at_x, at_y in zip(places, x, y, strict=True):
             fill = colour if p.slo_met else style.PAPER
             ax.plot([at_x], [at_y], marker=marker, color=colour, markerfacecolor=fill, zorder=3)
             # Labels of every other curve stand on its other side.
-            ax.annotate(p.load, (at_x, at_y), (-6, -14) if n % 2 else (6, 6), fontsize=10,
-                        textcoords="offset points", ha="right" if n % 2 else "left",
-                        color=style.QUIET)  # fmt: skip
+            ax.annotate(
+                p.load,
+                (at_x, at_y),
+                (-6, -14) if n % 2 else (6, 6),
+                fontsize=10,
+                textcoords="offset points",
+                ha="right" if n % 2 else "left",
+                color=style.QUIET,
+            )
         label = style.shortened(curve.name)
         ax.plot([], [], color=colour, linestyle=dash, marker=marker, label=label)
     ax.set_xlim(left=0)
@@ -65,8 +77,15 @@ def throughput(curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_t
     ax.axvspan(slo_per_user, right, color=style.SHADE, zorder=0, linewidth=0)
     ax.axvline(slo_per_user, color=style.QUIET, linestyle=":", linewidth=1.2)
     ax.plot([], [], color=style.QUIET, linestyle=":", label=f"SLO: {slo_text} (right of it)")
-    ax.plot([], [], color=style.QUIET, linestyle="none", marker="o",
-            markerfacecolor=style.PAPER, label="hollow: SLO not kept")  # fmt: skip
+    ax.plot(
+        [],
+        [],
+        color=style.QUIET,
+        linestyle="none",
+        marker="o",
+        markerfacecolor=style.PAPER,
+        label="hollow: SLO not kept",
+    )
     ax.set_xlabel("interactivity, tokens/s per user")
     ax.set_ylabel(f"output, {unit}")
     style.ticks(ax, x="linear", y="linear")

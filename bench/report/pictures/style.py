@@ -28,23 +28,51 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++")
 VARIABLES = {
-    INK: "ink", QUIET: "quiet", GRID: "grid", PAPER: "paper", SHADE: "shade",
+    INK: "ink",
+    QUIET: "quiet",
+    GRID: "grid",
+    PAPER: "paper",
+    SHADE: "shade",
     **{colour: f"s{n}" for n, colour in enumerate(SERIES, 1)},
-}  # fmt: skip
+}
 """Colours that the page replaces by its own, so that a picture follows light and dark."""
 
 _RC: dict[Any, Any] = {
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 12,
-    "text.color": INK, "text.parse_math": False, "axes.labelcolor": INK, "axes.edgecolor": QUIET,
-    "axes.facecolor": PAPER, "axes.grid": True, "axes.axisbelow": True, "axes.titlesize": 12,
-    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.linewidth": 0.8, "grid.color": GRID, "grid.linewidth": 0.7, "figure.facecolor": PAPER,
-    "xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-    "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11, "legend.frameon": False,
-    "lines.linewidth": 1.6, "lines.markersize": 6.5, "hatch.color": PAPER, "hatch.linewidth": 0.9,
-    "svg.fonttype": "none", "svg.hashsalt": "bench", "savefig.facecolor": PAPER,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 12,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "figure.facecolor": PAPER,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 6.5,
+    "hatch.color": PAPER,
+    "hatch.linewidth": 0.9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bench",
+    "savefig.facecolor": PAPER,
     "figure.constrained_layout.use": True,
-}  # fmt: skip
+}
 
 
 @contextmanager
@@ -129,8 +157,14 @@ def legend_below(drawing: Figure, ax: Axes, columns: int = 2) -> None:
     """The legend under the picture, where it hides nothing; none for a single unnamed series."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        drawing.legend(handles, labels, loc="outside lower left", ncols=columns,
-                       handlelength=2.6, columnspacing=1.4)  # fmt: skip
+        drawing.legend(
+            handles,
+            labels,
+            loc="outside lower left",
+            ncols=columns,
+            handlelength=2.6,
+            columnspacing=1.4,
+        )
 
 
 def shortened(text: str, length: int = 28) -> str:

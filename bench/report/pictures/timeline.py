@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from bench.measure.timeline import Timeline
 from bench.report.pictures import style
-from bench.timeline import Timeline
 
 
 def timeline(seen: Timeline, title: str) -> Figure:
@@ -17,8 +17,13 @@ def timeline(seen: Timeline, title: str) -> Figure:
         known = [(t, v) for t, v in zip(middle, line.values, strict=True) if v is not None]
         if seen.steady_s is not None:
             ax.axvspan(*seen.steady_s, color=style.SHADE, zorder=0, linewidth=0)
-        ax.plot([t for t, _ in known], [v for _, v in known], drawstyle="steps-mid",
-                color=style.SERIES[n % len(style.SERIES)], linewidth=1.2)  # fmt: skip
+        ax.plot(
+            [t for t, _ in known],
+            [v for _, v in known],
+            drawstyle="steps-mid",
+            color=style.SERIES[n % len(style.SERIES)],
+            linewidth=1.2,
+        )
         ax.set_ylim(bottom=0, top=1.0 if not any(v for _, v in known) else None)
         ax.set_title(f"{line.name}, {line.unit}", fontsize=11, pad=3)
         style.ticks(ax, y="linear")

@@ -39,9 +39,17 @@ def pareto(standings: Sequence[Standing], across: str, up: str) -> Figure:
         if x is None or y is None:
             continue
         colour = style.SERIES[n % 6]
-        ax.plot([x], [y], marker=style.MARKERS[n % 6], color=colour, linestyle="none",
-                markersize=10, markerfacecolor=colour if s.on_front else style.PAPER,
-                markeredgewidth=1.8, label=style.shortened(s.name))  # fmt: skip
+        ax.plot(
+            [x],
+            [y],
+            marker=style.MARKERS[n % 6],
+            color=colour,
+            linestyle="none",
+            markersize=10,
+            markerfacecolor=colour if s.on_front else style.PAPER,
+            markeredgewidth=1.8,
+            label=style.shortened(s.name),
+        )
     ax.axvline(1, color=style.QUIET, linestyle=":", linewidth=1)
     ax.axhline(1, color=style.QUIET, linestyle=":", linewidth=1)
     ax.margins(0.25)

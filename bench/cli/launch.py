@@ -1,0 +1,107 @@
+"""`bench run`: one run, or a sweep of them through Hydra."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cli.arguments import Arguments
+from bench.config.compose import catalogue, check_sweep, compose, conf_dir, prepared, run_spec
+from bench.values.errors import BenchError, InputError
+
+
+def run(arguments: Arguments) -> int:
+    """One run or, with Hydra's flags, a sweep."""
+    if arguments.hydra_flags:
+        return _hydra(arguments)
+    data = compose(arguments.overrides, arguments.config_dirs)
+    document, code = _one_run(data, arguments)
+    if arguments.as_json and document is not None:
+        print(json.dumps(document))
+    return code
+
+
+def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any] | None, int]:
+    """Execute one composed run and show it; its JSON document and exit code."""
+    from bench.derive import derive
+    from bench.report.live import shown
+    from bench.run import execute
+
+    with shown() as progress:
+        run = execute(asked(data, arguments), catalogue(arguments.config_dirs), progress)
+    measurement = derive(run)
+    if not arguments.as_json:
+        from bench.report.terminal import print_run
+
+        print_run(run, measurement)
+    from bench.report.document import run_document
+
+    errors = [point.metrics["error_rate"].value for point in measurement.points]
+    if errors and all(share == 1 for share in errors):
+        print(f"bench: every request failed: nothing was measured. See {run.path}", file=sys.stderr)
+        return run_document(run, measurement), 1
+    return run_document(run, measurement), 0
+
+
+def asked(data: dict[str, Any], arguments: Arguments) -> Any:
+    """The run of composed data, its model replaced by what a typed model.path or model.repo is."""
+    from dataclasses import replace
+
+    from bench.preflight import resolve_model
+
+    spec = run_spec(data)
+    return replace(spec, model=resolve_model(spec.model, arguments.typed_keys))
+
+
+def _hydra(arguments: Arguments) -> int:
+    """Sweeps and Hydra's own flags, through Hydra's main; one failed job does not stop the rest."""
+    import hydra
+    from omegaconf import DictConfig, OmegaConf
+
+    check_sweep(arguments.overrides, arguments.config_dirs)
+    documents: list[dict[str, Any]] = []
+    codes: list[int] = []
+
+    def job(config: DictConfig) -> None:
+        data = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(data, dict)
+        plain = {str(k): v for k, v in data.items()}
+        try:
+            document, code = _one_run(plain, arguments)
+        except BenchError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            document, code = {"valid": False, "error": str(error)}, error.exit_code
+        documents.append(document or {})
+        codes.append(code)
+
+    ready = prepared(arguments.overrides, arguments.config_dirs)
+    sys.argv = [sys.argv[0], *arguments.hydra_flags, *ready]
+    hydra.main(config_path=str(conf_dir().absolute()), config_name="config", version_base="1.3")(
+        job
+    )()
+    if arguments.as_json and documents:
+        print(json.dumps(documents))
+    elif len(documents) > 1:
+        _compare_sweep(documents)
+    failed = sum(code != 0 for code in codes)
+    if failed:
+        print(f"bench: {failed} of {len(codes)} runs of the sweep failed.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _compare_sweep(documents: Sequence[Mapping[str, Any]]) -> None:
+    """After a sweep over quant: its runs beside each other, unless they differ in more."""
+    from bench.cli.verbs import compare
+
+    done = [d for d in documents if d.get("status") == "complete"]
+    if len({d["spec"]["quant"]["name"] for d in done}) < 2:
+        return
+    try:
+        compare.show(
+            compare.compared([Path(d["run"]) for d in done], compare.Request()), as_json=False
+        )
+    except InputError as error:
+        print(f"no comparison of the sweep: {error}", file=sys.stderr)

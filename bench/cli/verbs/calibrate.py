@@ -1,0 +1,38 @@
+"""`bench calibrate`: the load generator's own error at a load, against a server of known timing."""
+
+from __future__ import annotations
+
+import json
+
+from bench.load.calibrate import calibrate
+from bench.load.limits import workers_for
+from bench.measure.client_error import Shape
+from bench.preflight import with_cores
+from bench.report.live import shown
+from bench.report.terminal import print_calibration
+from bench.values.codec import encode
+from bench.values.spec import RunSpec, TruthSpec
+
+
+def run(spec: RunSpec, *, as_json: bool) -> int:
+    """Calibrate at every concurrency of the load, afresh (the cache is renewed)."""
+    spec = with_cores(spec)
+    assert isinstance(spec.engine, TruthSpec)
+    results = []
+    with shown() as progress:
+        for concurrency in spec.load.concurrency:
+            shape = Shape(
+                concurrency=concurrency,
+                ttft_ms=spec.engine.ttft_ms,
+                itl_ms=spec.engine.itl_ms,
+                tokens_per_chunk=spec.engine.tokens_per_chunk,
+                workers=workers_for(concurrency, spec.load.workers),
+                own_cores=spec.load.own_cores or 0,
+            )
+            results.append(calibrate(shape, progress, cached=False))
+    if as_json:
+        documents = [encode(r) for r in results]
+        print(json.dumps(documents[0] if len(documents) == 1 else documents))
+    else:
+        print_calibration(results)
+    return 0

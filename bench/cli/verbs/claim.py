@@ -1,0 +1,250 @@
+"""`bench claim`: is the published number true? Files and stored runs in, verdicts out."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.claims.assess import assess
+from bench.claims.load import chosen, claims_of
+from bench.claims.measured import missing
+from bench.claims.settle import run_overrides
+from bench.claims.skeleton import skeleton
+from bench.claims.sources import CostModel, Point, Sources
+from bench.claims.spec import Claim, Serving
+from bench.claims.verdict import Assessment
+from bench.config.catalogue import Catalogue
+from bench.derive import derive
+from bench.engines import ENGINES
+from bench.host import provenance
+from bench.measure.metrics import PointMeasurement
+from bench.store import list_runs, load_run
+from bench.tco.prices.book import PriceRow
+from bench.values.errors import InputError, StoreError
+from bench.values.record import Run
+
+MEASURE_KEYS = ("load.repeats", "load.duration_s", "load.requests", "load.calibrate")
+"""What may be asked of a measuring run: how long and how often, never under which conditions."""
+MEASURE_REPEATS = 6
+"""Repeats of a measuring run: the interval of six is a third as wide as that of three."""
+
+Measure = Callable[[tuple[str, ...]], Run]
+"""From overrides to the Run they make; the command line composes and executes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `bench claim` was asked: names (or all), and where things are."""
+
+    names: tuple[str, ...]
+    everything: bool
+    folders: tuple[Path, ...]
+    results_dir: str
+    as_json: bool = False
+
+
+def run(
+    request: Request,
+    catalogue: Catalogue,
+    prices: tuple[PriceRow, ...],
+    cost_model: CostModel,
+    measure: Measure | None = None,
+) -> int:
+    """Print the verdicts and return 0: a refuted claim is an answer, not a failure."""
+    found = assessed(request, catalogue, prices, cost_model, measure)
+    if request.as_json:
+        print(json.dumps([a.to_json() for a in found], indent=2))
+    else:
+        from bench.report.claim_table import print_claims
+
+        print_claims(found, in_full=not request.everything)
+    return 0
+
+
+def assessed(
+    request: Request,
+    catalogue: Catalogue,
+    prices: tuple[PriceRow, ...],
+    cost_model: CostModel,
+    measure: Measure | None = None,
+) -> list[Assessment]:
+    """The verdicts on the claims asked for; `measure` makes the runs that would settle them."""
+    claims = wanted(request)
+    if measure is not None:
+        measure = functools.cache(measure)  # claims under the same conditions share one run
+    sources = Sources(
+        catalogue=catalogue,
+        prices=prices,
+        cost_model=cost_model,
+        points=stored_points(claims, request.results_dir),
+        engines=tuple(ENGINES),
+    )
+    found = []
+    for claim in claims:
+        assessment = assess(claim, sources)
+        if measure is not None:
+            assessment = _measured(claim, assessment, sources, measure)
+        found.append(assessment)
+    return found
+
+
+def wanted(request: Request) -> tuple[Claim, ...]:
+    """The claims asked for; a name that is a file is read as one."""
+    if not request.names and not request.everything:
+        raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
+    files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
+    found = [claim for path in files.values() for claim in read(path)]
+    names = [n for n in request.names if n not in files]
+    if names or request.everything:
+        every = [c for folder in request.folders for p in _files(folder) for c in read(p)]
+        found += every if request.everything else chosen(names, every)
+    return tuple({c.name: c for c in found}.values())
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yaml"))
+
+
+def read(path: Path) -> tuple[Claim, ...]:
+    """The claims of one file; InputError when it cannot be read or is malformed."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), loader)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+    return claims_of(path.stem, data, str(path))
+
+
+def write_new(name: str, folder: Path) -> int:
+    """Write a skeleton NAME.yaml, never over an existing file; returns 0."""
+    path = folder / f"{name.removesuffix('.yaml')}.yaml"
+    if path.exists():
+        raise InputError(f"{path} exists already; choose another name.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(skeleton(path.stem), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}.") from error
+    print(f"{path}: fill it in, then: bench claim {path}")
+    return 0
+
+
+# ------------------------------------------------------------------- stored runs
+
+
+def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...]:
+    """Load points of the stored runs that any of the claims could be about.
+
+    run.json alone tells which those are: only their load points are read and derived.
+    """
+    models = {c.says.conditions.model for c in claims if isinstance(c.says, Serving)}
+    found: list[Point] = []
+    for path in list_runs(results_dir):
+        try:
+            record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+            if record["spec"]["model"]["name"] not in models or record["status"] != "complete":
+                continue
+            found += points_of(load_run(path))
+        except (OSError, ValueError, KeyError, StoreError, InputError):
+            continue  # a half-written or older run is no evidence either way
+    return tuple(found)
+
+
+def points_of(run: Run) -> list[Point]:
+    """A run's load points as evidence."""
+    measurement = derive(run)
+    words = ("random weights",) if run.spec.model.weights == "dummy" else ()
+    whole = not any(f.severity == "fail" for f in measurement.findings)
+    return [
+        Point(
+            run=f"{run.path} {p.point.label}",
+            valid=whole and p.valid,
+            conditions=_conditions(run, p),
+            metrics={
+                name: (m.value if whole else None, m.ci_low, m.ci_high, m.unit)
+                for name, m in p.metrics.items()
+                if m.arose not in ("replay", "synthetic")  # no measurement, so no evidence
+            },
+            words=words,
+            failures=tuple(
+                f.text for f in (*measurement.findings, *p.findings) if f.severity == "fail"
+            ),
+        )
+        for p in measurement.points
+    ]
+
+
+def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
+    """A load point in the words of a claim's conditions; None where the run does not know."""
+    spec, server = run.spec, run.server or {}
+    lengths = {k: getattr(spec.workload, k) for k in ("input_tokens", "output_tokens")}
+    w = spec.workload
+    plain = w.turns == 1 and w.shared_prefix_tokens == 0
+    engine_args = getattr(spec.engine, "args", ())
+    return {
+        "model": spec.model.name,
+        "quant": spec.quant.name,
+        "gpu": spec.gpu.name,
+        "gpus": spec.gpus,
+        "engine": spec.engine.kind,
+        "engine_version": server.get("engine_version"),
+        **{k: v if plain and isinstance(v, int) else None for k, v in lengths.items()},
+        "concurrency": p.point.concurrency,
+        "rate_per_s": p.point.rate_per_s,
+        "host_cpu": run.provenance.get("host_cpu"),
+        "host_cpu_count": run.provenance.get("host_cpu_count"),
+        "engine_cores": _engine_cores(run),
+        "speculative": any("speculative" in str(a) for a in engine_args),
+    }
+
+
+def _engine_cores(run: Run) -> int | None:
+    """The host's cores less those that the client had to itself: a claim about a host is not to be
+    refuted by an engine on a part of it."""
+    count = run.provenance.get("host_cpu_count")
+    return None if count is None else count - len((run.server or {}).get("client_cores", ()))
+
+
+# ----------------------------------------------------------------------- measure
+
+
+def _measured(
+    claim: Claim, assessment: Assessment, sources: Sources, measure: Measure
+) -> Assessment:
+    """The assessment with a new run under the claim's own conditions, where one can settle it."""
+    says = claim.says
+    if not isinstance(says, Serving) or assessment.verdict == "impossible":
+        return assessment
+    if claim.absent is not None or missing(says, sources.catalogue.gpus):
+        return assessment  # the checks already list what is missing
+    _check_host(claim, says)
+    words = (*run_overrides(says.conditions, sources), f"load.repeats={MEASURE_REPEATS}")
+    points = tuple(points_of(measure(words)))
+    return assess(claim, replace(sources, points=points))
+
+
+def _check_host(claim: Claim, says: Serving) -> None:
+    """Refuse a run that could not be compared: another engine than bench launches, another host."""
+    c = says.conditions
+    if c.engine not in ENGINES:
+        raise InputError(
+            f"{claim.name}: bench does not launch {c.engine!r}; serve it yourself and use the "
+            "command that bench claim prints without --measure."
+        )
+    if c.gpu != "cpu":
+        return
+    here: Mapping[str, Any] = provenance.collect(None)
+    for key in ("host_cpu", "host_cpu_count"):
+        if getattr(c, key) != here[key]:
+            raise InputError(
+                f"{claim.name}: {key} is {getattr(c, key)!r}, but this machine has "
+                f"{here[key]!r}: a run here would not be comparable."
+            )

@@ -1,0 +1,152 @@
+"""`bench compare`: stored runs in, one table with a verdict per variant out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.compare.compare import Comparison, compare
+from bench.compare.condition import parse
+from bench.compare.gate import Gate, judge
+from bench.compare.variant import Measured, Variant, apart, group
+from bench.derive import derive
+from bench.report.junit import junit
+from bench.report.rows import comparison_rows, write_rows
+from bench.store import find_run, load_quality_items, load_run, write_file
+from bench.values.codec import encode
+from bench.values.errors import BenchError, InputError
+from bench.values.record import Run
+
+Execute = Callable[[str, int], Run]
+"""From a variant and the number of the round to the Run it makes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `bench compare` was asked. `names` are runs, the baseline first unless `baselines` names
+    it; `rounds` says that runs of one variant belong together, and so do several baselines.
+    `fail_if` makes a gate of it, `junit` is where that is written down for a CI system."""
+
+    names: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+    fail_if: tuple[str, ...] = ()
+    junit: str | None = None
+    allow: tuple[str, ...] = ()
+    margin: float | None = None
+    load: str | None = None
+    usd_per_hour: float | None = None
+    rounds: bool = False
+    results_dir: str = "results"
+    as_json: bool = False
+    form: str | None = None
+
+
+def run(request: Request) -> int:
+    """Print the comparison of stored runs; 0 whatever it says, for a verdict is an answer. With
+    `fail_if` the gate's exit code: 0 held, 3 failed, 4 not enough evidence."""
+    conditions = tuple(map(parse, request.fail_if))
+    if request.junit is not None and not conditions:
+        raise InputError("--junit writes down a gate: say what fails with --fail-if CONDITION.")
+    names = request.names or (("latest",) if request.baselines else ())
+    if not request.baselines:
+        request, names = replace(request, baselines=names[:1]), names[1:]
+    bases, others = (_paths(given, request.results_dir) for given in (request.baselines, names))
+    known = {path.resolve() for path in bases}
+    others = [path for path in others if path.resolve() not in known]
+    variants = _variants([measured_run(p) for p in bases], others, request)
+    comparison = _compare(variants, request)
+    gate = judge(variants, comparison, conditions, request.load) if conditions else None
+    if gate is not None and request.junit is not None:
+        write_file(Path(request.junit), junit(gate, comparison.model))
+    if request.form is not None:
+        write_rows(comparison_rows(comparison, gate), request.form)
+        return 0 if gate is None else gate.exit_code
+    return show(comparison, gate, as_json=request.as_json)
+
+
+def _paths(names: Sequence[str], results_dir: str) -> list[Path]:
+    return [find_run(name, results_dir) for name in names]
+
+
+def _variants(
+    bases: Sequence[Measured], others: Sequence[Path], request: Request
+) -> tuple[Variant, ...]:
+    """The baseline and what is compared with it.
+
+    With `rounds`, one baseline's variant takes in its other runs; several baselines are rounds of
+    it by themselves, so that runs of the same variant can be set against them.
+    """
+    measured = [measured_run(path) for path in others]
+    if not request.rounds:
+        if len(bases) > 1:
+            raise InputError("several --baseline runs are rounds of one variant: add --rounds.")
+        return apart([*bases, *measured])
+    if len(bases) == 1:
+        return group([*bases, *measured])
+    (base,) = group(bases) if len(group(bases)) == 1 else (None,)
+    if base is None:
+        raise InputError("the --baseline runs are not of one variant.")
+    names = {base.name}
+    found = [base]
+    for variant in group(measured):
+        name = variant.name if variant.name not in names else f"{variant.name} #2"
+        found.append(replace(variant, name=name))
+    return tuple(found)
+
+
+def compared(paths: Sequence[Path], request: Request) -> Comparison:
+    """The comparison of the runs in those folders, the first one's variant as baseline."""
+    measured = [measured_run(path) for path in paths]
+    return _compare(group(measured) if request.rounds else apart(measured), request)
+
+
+def _compare(variants: Sequence[Variant], request: Request) -> Comparison:
+    return compare(
+        variants,
+        allow=request.allow,
+        margin=request.margin,
+        load=request.load,
+        usd_per_hour=request.usd_per_hour,
+    )
+
+
+def measured_run(path: Path) -> Measured:
+    """A stored run with its measurement and its scored items; its raw points are let go."""
+    stored = load_run(path)
+    measurement = derive(stored)
+    return Measured(
+        run=replace(stored, points=(), trace=None),
+        measurement=measurement,
+        items=load_quality_items(path),
+    )
+
+
+def show(comparison: Comparison, gate: Gate | None = None, *, as_json: bool) -> int:
+    """Print a comparison and its gate as tables or as JSON; the gate's exit code, 0 without one."""
+    if as_json:
+        print(json.dumps({**encode(comparison), "gate": encode(gate)}))
+    else:
+        from bench.report.compare_table import print_comparison
+
+        print_comparison(comparison, gate)
+    return 0 if gate is None else gate.exit_code
+
+
+def interleave(variants: Sequence[str], rounds: int, execute: Execute, request: Request) -> int:
+    """Measure the variants in turn, `rounds` times over, then compare them round by round.
+
+    A drift of the machine then touches all variants alike, and restarts of the engine become part
+    of the interval. A round that fails ends the series; what was measured stays stored.
+    """
+    if len(variants) < 2 or rounds < 2:
+        raise InputError("--interleave needs two variants (quant=A,B) and two rounds or more.")
+    paths = []
+    for number in range(rounds):
+        for name in variants:
+            made = execute(name, number)
+            if made.status != "complete":
+                raise BenchError(f"{made.path}: {made.failure or 'not complete'}; series ended.")
+            paths.append(Path(made.path))
+    return show(compared(paths, request), as_json=request.as_json)

@@ -1,0 +1,74 @@
+"""`bench fit`: what fits and how fast it could physically be, before anything is downloaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+
+from bench.config.catalogue import Catalogue
+from bench.fit.alternatives import GPU_COUNTS
+from bench.fit.architecture import from_config
+from bench.fit.fit import fit
+from bench.fit.headroom import has_checkpoint, is_cpu
+from bench.fit.report import FitReport
+from bench.preflight import checked, resolve
+from bench.report.terminal import console
+from bench.values.spec import QuantSpec, RunSpec
+
+
+def run(
+    spec: RunSpec, *, explicit: frozenset[str], catalogue: Catalogue, as_json: bool = False
+) -> int:
+    """Print the fit of one combination, or of the table of those not typed; exit status 0.
+
+    `explicit` holds the keys of the overrides that were typed: `quant` and `gpus` both typed (or a
+    host without GPUs) ask for one combination, each one missing becomes an axis of the table.
+    That a run does not fit is an answer, not a failure: see `fits` in the JSON.
+    """
+    spec = resolve(spec, explicit, catalogue)
+    if is_cpu(spec) or {"quant", "gpus"} <= explicit:
+        report = checked(spec, catalogue)
+        if as_json:
+            print(json.dumps(report.to_json(), indent=2))
+        else:
+            from bench.report.fit_table import print_report
+
+            print_report(report, console())
+        return 0
+    rows = tuple(table(spec, explicit, catalogue))
+    if not any(r.fits for r in rows):
+        last = dataclasses.replace(
+            spec, quant=catalogue.quants.get(rows[-1].quant, spec.quant), gpus=rows[-1].gpus
+        )
+        rows = (*rows[:-1], checked(last, catalogue))
+    if as_json:
+        data = {
+            "model": spec.model.name,
+            "gpu": spec.gpu.name,
+            "table": [r.to_json() for r in rows],
+        }
+        print(json.dumps(data, indent=2))
+    else:
+        from bench.report.fit_table import print_table
+
+        print_table(rows, console())
+    return 0
+
+
+def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iterator[FitReport]:
+    """One report per quantisation and GPU count that was not typed; no alternatives."""
+    quants = [spec.quant] if "quant" in explicit else _quants(spec, catalogue)
+    counts = [spec.gpus] if "gpus" in explicit else list(GPU_COUNTS)
+    geometry = from_config(spec.model.config)
+    for quant in quants:
+        for count in counts:
+            cell = dataclasses.replace(spec, quant=quant, gpus=count)
+            yield fit(cell, geometry=geometry)
+
+
+def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
+    """Those with published weights, widest first; all of them when none has any."""
+    every = sorted(catalogue.quants.values(), key=lambda q: (-(q.weight_bits or 32), q.name))
+    listed = [q for q in every if has_checkpoint(spec.model, q.name)]
+    return listed or every or [spec.quant]

@@ -1,0 +1,95 @@
+"""`bench prices`: the price book, how its prices moved, and importing public tables into it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.report.prices_table import book_document, import_document, print_book, print_import
+from bench.report.terminal import console
+from bench.tco.prices.book import PriceRow, PricesSpec, select, until
+from bench.tco.prices.tables import Change, book_lines, changes, read_prices
+from bench.values.errors import InputError, StoreError
+from bench.values.figure import first_day
+
+DEFAULT_BOOK = "prices.csv"
+
+
+def run(
+    spec: PricesSpec,
+    *,
+    import_path: str | None = None,
+    provider: str | None = None,
+    as_of: str | None = None,
+    as_json: bool = False,
+) -> int:
+    """List the book as of its date, or import a file into it; returns 0.
+
+    An import is dated `as_of` (today when None) where the file has no dates, and is appended to
+    the book's CSV: nothing there is changed or removed.
+    """
+    today = datetime.now(tz=UTC).date().isoformat()
+    if import_path is None:
+        _show(spec, today, as_json)
+    else:
+        _import(spec, import_path, provider, as_of or today, as_json)
+    return 0
+
+
+def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
+    """All rows: those of the configuration, then those of the CSV that `book` names."""
+    rows = spec.rows + spec.more_rows
+    if spec.book is None:
+        return rows
+    text = _read(spec.book, "prices.book")
+    return rows + read_prices(text, spec.book, as_of="1970", provider=None).rows
+
+
+def _read(name: str, key: str) -> str:
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{key}: {name}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{key}: {name} is not a text file.") from error
+
+
+def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
+    rows = book_rows(spec)
+    held, known = select(rows, spec.as_of), until(rows, spec.as_of)
+    on = first_day(spec.as_of or today)
+    if as_json:
+        print(json.dumps(book_document(held, known, on, spec.stale_days), indent=2))
+    else:
+        print_book(console(), held, known, on, spec.stale_days)
+
+
+def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_json: bool) -> None:
+    text = _read(path, "prices import")
+    found = read_prices(text, path, as_of=as_of, provider=provider, gpu_names=spec.gpu_names)
+    book = Path(spec.book or DEFAULT_BOOK)
+    known = spec.rows + spec.more_rows
+    if book.exists():
+        known += read_prices(
+            _read(str(book), "prices.book"), str(book), as_of="1970", provider=None
+        ).rows
+    new = changes(known, found.rows)
+    if new:
+        _append(book, new)
+    if as_json:
+        print(json.dumps(import_document(path, str(book), found, new), indent=2))
+        return
+    out = console()
+    print_import(out, path, str(book), found, new)
+    if spec.book is None:
+        out.print(f"Use them with prices.book={book}.", markup=False)
+
+
+def _append(book: Path, new: tuple[Change, ...]) -> None:
+    try:
+        fresh = not book.exists() or book.stat().st_size == 0
+        with book.open("a", encoding="utf-8") as file:
+            file.write(book_lines((change.row for change in new), header=fresh))
+    except OSError as error:
+        raise StoreError(f"{book}: {error.strerror}.") from error

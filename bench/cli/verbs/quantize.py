@@ -1,0 +1,86 @@
+"""`bench quantize`: make the checkpoint that nobody published, and write down how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import __version__
+from bench.host.provenance import file_hashes
+from bench.models.checkpoints import RECORD, folder_of
+from bench.models.quantize import llm_compressor
+from bench.models.quantize.spec import QuantizeSpec
+from bench.models.weights import Weights, resolve_weights
+from bench.values.codec import encode
+from bench.values.errors import InputError, StoreError
+from bench.values.server import ProgressCallback
+
+
+def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int:
+    """Make the checkpoint and print where it is; 0. An existing one is an InputError."""
+    if spec.quant.name == "none":
+        raise InputError("quant=none is the model itself: choose what to make, as quant=gptq.")
+    folder = folder_of(spec.checkpoints_dir, spec.model.name, spec.quant.name)
+    if folder.exists() and not spec.force:
+        raise InputError(
+            f"{folder} is there already: use it with quant={spec.quant.name}, or "
+            "make it again with force=true."
+        )
+    source = resolve_weights(spec.model, replace(spec.quant, name="none"))
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    result = llm_compressor.quantize(spec, source, part, progress)
+    record = record_of(spec, source, part, result)
+    _install(part, folder, record)
+    if as_json:
+        print(json.dumps({"checkpoint": str(folder), **record}))
+    else:
+        size = sum(p.stat().st_size for p in folder.iterdir())
+        print(f"{folder}: {size / 1e6:.1f} MB in {result['seconds']:.0f} s")
+        print(f"use it: bench model={spec.model.name} quant={spec.quant.name}")
+    return 0
+
+
+def record_of(
+    spec: QuantizeSpec, source: Weights, folder: Path, result: dict[str, Any]
+) -> dict[str, Any]:
+    """How the checkpoint came to be: source, recipe, calibration, versions, hashes."""
+    recipe = json.dumps(encode(spec.quant.recipe), sort_keys=True)
+    texts: str | None = None
+    if spec.calibration.file is not None:
+        file = llm_compressor.calibration_file(spec.calibration)
+        texts = hashlib.sha256(file.read_bytes()).hexdigest()
+    local = source.location if source.is_local else None
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bench_version": __version__,
+        "model": spec.model.name,
+        "source": source.location if local is None else spec.model.weights,
+        "source_revision": source.revision,
+        "source_sha256": None if local is None else file_hashes(Path(local)),
+        "quant": spec.quant.name,
+        "recipe": encode(spec.quant.recipe),
+        "recipe_sha256": hashlib.sha256(recipe.encode()).hexdigest(),
+        "calibration": encode(spec.calibration),
+        "calibration_sha256": texts,
+        "seed": spec.seed,
+        **result,
+        "sha256": file_hashes(folder),
+    }
+
+
+def _install(part: Path, folder: Path, record: dict[str, Any]) -> None:
+    """Put the finished checkpoint where it belongs; until then the old one stays."""
+    try:
+        (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+        for log in folder.parent.glob(f"{part.name}.log"):
+            log.rename(folder.with_name(f"{folder.name}.log"))
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,165 @@
+"""`bench report`: stored runs, cost answers and claims in, one page or its pictures out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+import webbrowser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+
+from bench import __version__
+from bench.claims.verdict import Assessment
+from bench.cli.verbs import tco
+from bench.compare.compare import Comparison, compare
+from bench.compare.variant import Measured, apart
+from bench.derive import derive
+from bench.report.page.blocks import Page
+from bench.report.page.material import Material
+from bench.store import find_run, load_quality_items, load_run
+from bench.tco.spec import TcoRequest
+from bench.values.errors import InputError, StoreError, nearest
+
+FORMATS = ("html", "png", "svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `bench report` was asked. `question` adds a cost answer and `judge` verdicts on claims;
+    `out` is a file for HTML and a folder for pictures."""
+
+    names: tuple[str, ...] = ()
+    question: TcoRequest | None = None
+    question_name: str = "cost"
+    judge: Callable[[], Sequence[Assessment]] | None = None
+    allow: tuple[str, ...] = ()
+    format: str = "html"
+    out: str | None = None
+    show: bool = False
+    results_dir: str = "results"
+    as_json: bool = False
+
+
+def run(request: Request) -> int:
+    """Write the page or the pictures, print where they are, and return 0."""
+    if request.format not in FORMATS:
+        raise InputError(
+            f"--format: {request.format!r} is none of {', '.join(FORMATS)}."
+            f"{nearest(request.format, FORMATS)}"
+        )
+    names = request.names
+    if not names and request.question is None and request.judge is None:
+        names = ("latest",)
+    paths = [find_run(name, request.results_dir) for name in names]
+    runs = [_measured(path) for path in paths]
+    material = _material(request, paths, runs)
+    from bench.report.page.build import page
+
+    made = page(material, _title(request, material))
+    target = Path(request.out) if request.out else _default(request, paths)
+    written = (
+        _write_page(made, target) if request.format == "html" else _draw(request, made, target)
+    )
+    if request.as_json:
+        print(json.dumps({"files": [str(p) for p in written]}))
+    else:
+        for path in written:
+            print(path)
+    if request.show and written:
+        webbrowser.open(written[0].absolute().as_uri())
+    return 0
+
+
+def _measured(path: Path) -> Measured:
+    """A stored run with its raw points: distributions and time lines are made of them."""
+    stored = load_run(path)
+    return Measured(run=stored, measurement=derive(stored), items=load_quality_items(path))
+
+
+def _material(request: Request, paths: Sequence[Path], runs: Sequence[Measured]) -> Material:
+    """Everything that the page is made of, each part derived as its own verb does."""
+    cost = None
+    if request.question is not None:
+        names = [str(path) for path in paths]
+        cost = tco.answered(request.question, tco.stored(names, request.results_dir))
+    return Material(
+        runs=tuple(runs),
+        comparison=_compared(runs, request.allow) if len(runs) > 1 else None,
+        cost=cost,
+        claims=tuple(request.judge()) if request.judge is not None else (),
+        command=shlex.join(["bench", *sys.argv[1:]]),
+        version=__version__,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _compared(runs: Sequence[Measured], allow: Sequence[str]) -> Comparison:
+    return compare(apart(runs), allow=allow)
+
+
+def _title(request: Request, material: Material) -> str:
+    from bench.report.page.material import hardware, subject
+
+    parts = []
+    if material.comparison is not None:
+        parts.append(" against ".join(row.name for row in material.comparison.rows))
+        parts.insert(0, material.comparison.model)
+    elif material.runs:
+        parts.append(f"{subject(material.runs[0])} on {hardware(material.runs[0])}")
+    if material.cost is not None:
+        parts.append(f"cost: {material.cost.name}")
+    if material.claims:
+        parts.append("claims put to the test")
+    return " · ".join(parts)
+
+
+def _default(request: Request, paths: Sequence[Path]) -> Path:
+    """results/reports/NAME(.html): the name of the runs, the cost question, the claims."""
+    parts = [f"{p.absolute().parent.name}-{p.absolute().name}" for p in paths[:1]]
+    if len(paths) > 1:
+        parts.append(f"and-{len(paths) - 1}-more")
+    if request.question is not None:
+        parts.append(f"tco-{request.question_name}")
+    if request.judge is not None:
+        parts.append("claims")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts)).lstrip(".")
+    folder = Path(request.results_dir).expanduser() / "reports"
+    return folder / (f"{name}.html" if request.format == "html" else name)
+
+
+def _write_page(made: Page, target: Path) -> list[Path]:
+    from bench.report.page.build import html
+
+    return [_write(target, html(made).encode("utf-8", errors="replace"))]
+
+
+def _draw(request: Request, made: Page, folder: Path) -> list[Path]:
+    """Each picture of the page as a file of its own."""
+    from bench.report.pictures import style
+
+    written = []
+    for picture in made.pictures():
+        with style.styled():
+            data = style.image(picture.draw(), "png" if request.format == "png" else "svg")
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", picture.name)
+        written.append(_write(folder / f"{name}.{request.format}", data))
+    if not written:
+        raise InputError("there is no picture to draw: nothing of this was measured.")
+    return written
+
+
+def _write(target: Path, data: bytes) -> Path:
+    part = target.with_name(PurePath(target.name + ".part").name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(target)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {target}: {error.strerror or error}. Choose another place with --out."
+        ) from error
+    return target

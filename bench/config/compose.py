@@ -1,0 +1,239 @@
+"""conf/ as values: Hydra's composition, checked and decoded into the types of this package.
+
+The only importer of hydra and omegaconf besides the command line's own `hydra.main`, and only once
+something is to be composed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.values.errors import InputError, nearest
+
+GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "quality")
+"""The groups that a run is composed of."""
+
+
+def conf_dir() -> Path:
+    """conf/ inside an installed package, or beside the package in a checkout."""
+    inside = Path(__file__).parents[1] / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
+    """The names that a group can be set to."""
+    roots = [conf_dir(), *map(Path, config_dirs)]
+    return sorted({p.stem for root in roots for p in (root / group).glob("*.yaml")})
+
+
+def prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
+    """Overrides for Hydra: group names checked, every other key may be new (the codec judges)."""
+    groups = {p.name for root in (conf_dir(), *map(Path, config_dirs)) for p in root.iterdir()}
+    result = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        bare = key.lstrip("+~").partition("@")[0]
+        if bare in groups:
+            _check_choice(bare, value, config_dirs)
+            result.append(override)
+        elif key.startswith(("+", "~", "hydra")):
+            result.append(override)
+        else:
+            result.append(f"++{override}")
+    if config_dirs:
+        paths = ",".join(f"file://{d}" for d in config_dirs)
+        result.append(f"hydra.searchpath=[{paths}]")
+    return result
+
+
+def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
+    valid = options(group, config_dirs)
+    for name in value.split(","):
+        plain = name.strip().strip("'\"")
+        if plain not in valid and not any(c in plain for c in "(*[{"):
+            raise InputError(f"{group}={plain}: there is no such {group}.{nearest(plain, valid)}")
+
+
+def _check_syntax(overrides: Sequence[str]) -> None:
+    """InputError that names the word which Hydra's grammar does not take."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for override in overrides:
+        try:
+            parser.parse_override(override)
+        except HydraException as error:
+            said = " ".join(str(error).split()).partition(" See http")[0]
+            raise InputError(
+                f"{override!r} is no KEY=VALUE that Hydra can read ({said}): close every bracket "
+                "and quote, and quote a text that holds = , or a bracket."
+            ) from error
+
+
+def compose(
+    overrides: Sequence[str], config_dirs: Sequence[str] = (), config: str = "config"
+) -> dict[str, Any]:
+    """The composed configuration as plain data; InputError in one line when it does not compose."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    ready = prepared(overrides, config_dirs)
+    try:
+        with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
+            composed = hydra_compose(config, overrides=ready)
+        data = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        _check_syntax(overrides)
+        said = " ".join(str(error).split()).replace("++", "")
+        raise InputError(f"{said[:300]}") from error
+    assert isinstance(data, dict)
+    return {str(k): v for k, v in data.items()}
+
+
+def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
+    """The RunSpec of composed data; `gpus: null` becomes what this machine and engine imply."""
+    from bench.models.checkpoints import with_local_checkpoints
+    from bench.values.codec import decode
+    from bench.values.spec import RunSpec
+
+    data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
+    _check_finite(data, "")
+    if data.get("gpus") is None:
+        local = detect_gpus and isinstance(data.get("engine"), dict)
+        wants_gpu = local and data["engine"].get("kind") == "vllm"
+        data["gpus"] = _gpus_here() if wants_gpu else 0
+    for group in ("workload", "load"):
+        data[group] = _for_machine(data[group], data)
+    return with_local_checkpoints(decode(RunSpec, data))
+
+
+def _check_finite(data: Any, path: str) -> None:
+    """InputError for an infinite number or one that is none (nan): nothing lasts or is so long."""
+    if isinstance(data, float) and not math.isfinite(data):
+        raise InputError(f"{path}: {data} is not a finite number.")
+    children = dict(enumerate(data)) if isinstance(data, list) else data
+    for key, value in children.items() if isinstance(children, dict) else ():
+        _check_finite(value, f"{path}.{key}" if path else str(key))
+
+
+def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
+    """A group set to `auto` as what suits the machine that serves, typed keys on top."""
+    from omegaconf import OmegaConf
+
+    if not isinstance(group, dict) or "on_gpu" not in group:
+        return group
+    gpu = data.get("gpu")
+    on_gpu = bool(data["gpus"]) or (isinstance(gpu, dict) and gpu.get("kind") == "gpu")
+    chosen = group["on_gpu" if on_gpu else "on_cpu"]
+    typed = {k: v for k, v in group.items() if k not in ("on_gpu", "on_cpu")}
+    return OmegaConf.to_container(OmegaConf.merge(chosen, typed))
+
+
+OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration")
+"""Groups that belong to other verbs than run."""
+
+
+def _gpus_here() -> int:
+    from bench.meters.gpus import list_gpus
+
+    return min(1, len(list_gpus().devices))
+
+
+def catalogue(config_dirs: Sequence[str] = ()) -> Any:
+    """Every model, quantisation and GPU of conf as values."""
+    import yaml
+
+    from bench.config.catalogue import Catalogue
+    from bench.values.codec import decode
+    from bench.values.spec import GpuSpec, ModelSpec, QuantSpec
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    def load(group: str, kind: Any) -> dict[str, Any]:
+        found = {}
+        for root in (conf_dir(), *map(Path, config_dirs)):
+            for path in sorted((root / group).glob("*.yaml")):
+                with path.open() as file:
+                    found[path.stem] = decode(kind, yaml.load(file, loader), str(path))
+        return found
+
+    return Catalogue(
+        models=load("model", ModelSpec), quants=load("quant", QuantSpec), gpus=load("gpu", GpuSpec)
+    )
+
+
+def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
+    """Compose every swept value once, so that a misspelt one is found before the first job."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    _check_syntax(overrides)
+    parser = OverridesParser.create()
+    values: list[list[str]] = []
+    for override in overrides:
+        parsed = parser.parse_override(override)
+        swept = parsed.is_sweep_override()
+        key = override.partition("=")[0]
+        values.append(
+            [f"{key}={v}" for v in parsed.sweep_string_iterator()] if swept else [override]
+        )
+    first = [v[0] for v in values]
+    for i, choices in enumerate(values):
+        for choice in choices if len(choices) > 1 or i == 0 else []:
+            run_spec(
+                compose([*first[:i], choice, *first[i + 1 :]], config_dirs),
+                detect_gpus=False,
+            )
+
+
+def split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """`results_dir=…` (default `results`) apart from the other overrides."""
+    chosen = [o.partition("=")[2] for o in overrides if o.startswith("results_dir=")]
+    return (chosen or ["results"])[-1], [o for o in overrides if not o.startswith("results_dir=")]
+
+
+def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
+    """The default price book's rows, and the cost model as a function of question and overrides."""
+    import copy
+    import functools
+    from datetime import UTC, datetime
+
+    import yaml
+
+    from bench.tco.answer import answer
+    from bench.tco.document import to_json
+    from bench.tco.prices.book import PricesSpec
+    from bench.tco.spec import TcoRequest
+    from bench.values.codec import decode
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with (conf_dir() / "prices" / "default.yaml").open(encoding="utf-8") as file:
+        prices = decode(PricesSpec, yaml.load(file, loader), "prices")
+
+    @functools.cache
+    def composed(question: str, groups: tuple[str, ...]) -> dict[str, Any]:
+        data = compose([f"tco={question}", *groups], config_dirs, "cost")
+        return {k: v for k, v in data.items() if k in ("tco", "prices", "power")}
+
+    @functools.cache
+    def ask(question: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+        groups = tuple(o for o in overrides if "." not in o.partition("=")[0])
+        data = copy.deepcopy(composed(question, groups))
+        for override in overrides:  # set here: composing anew takes a third of a second
+            key, _, value = override.partition("=")
+            *path, last = key.split(".")
+            if path:
+                functools.reduce(lambda group, name: group[name], path, data)[last] = yaml.load(
+                    value, loader
+                )
+        request = decode(TcoRequest, data, f"tco={question}")
+        rows = request.prices.rows + request.prices.more_rows
+        return to_json(answer(request, (), rows, None, datetime.now(tz=UTC).date()))
+
+    return prices.rows, ask

@@ -1,0 +1,1 @@
+"""From raw records to numbers: windows, metrics, intervals, and the certificate on them."""

@@ -1,0 +1,137 @@
+"""Checks against the engine's own account: token counts, preemptions, prefix cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from bench.values.finding import Finding, Severity, finding
+from bench.values.record import OK, TOKENS_AROSE, Int64, PointData
+from bench.values.spec import WorkloadSpec
+
+_PREFIX_TOLERANCE = 0.10
+
+
+def token_counts(repeats: Sequence[PointData]) -> Iterable[Finding]:
+    """Tokens seen in chunks = usage of the response = the server's own counter."""
+    wrong = 0
+    told = 0
+    for d in repeats:
+        r = d.requests
+        total = np.concatenate([[0], np.cumsum(d.chunk_tokens)])
+        seen = total[r["first_chunk"] + r["chunks"]] - total[r["first_chunk"]]
+        known = (r["outcome"] == OK) & (r["usage_completion_tokens"] >= 0)
+        told += int(known.sum())
+        wrong += int((seen != r["usage_completion_tokens"])[known].sum())
+    if wrong:
+        text = f"{wrong} responses carry another number of tokens than their usage says"
+        yield finding("token_counts", "fail", text, wrong)
+    elif told:
+        yield finding("token_counts", "pass", f"{told} responses agree with their usage", 0)
+    else:
+        text = "the server gives no usage: tokens are counted as one per chunk"
+        yield finding("token_counts", "warn", text)
+    yield _server_counter(repeats)
+
+
+def _server_counter(repeats: Sequence[PointData]) -> Finding:
+    ours = server = spare = 0.0
+    for d in repeats:
+        counted = d.counted("generation_tokens_total")
+        if counted is None:
+            return finding("server_counter", "info", "the server publishes no token counter")
+        server += counted
+        ours += float(d.chunk_tokens.sum())
+        failed = d.requests["outcome"] != OK
+        spare += float(d.requests["requested_tokens"][failed].sum())
+    # The server may have generated for failed requests what never reached the client.
+    if ours <= server <= ours + spare:
+        text = f"the server's counter rose by {server:.0f} tokens, the client saw {ours:.0f}"
+        return finding("server_counter", "pass", text, server - ours, "tokens")
+    text = (
+        f"the server counted {server:.0f} generated tokens, the client {ours:.0f}: somebody else "
+        "uses this server, or tokens were lost"
+    )
+    return finding("server_counter", "fail", text, server - ours, "tokens")
+
+
+def chunk_truth(repeats: Sequence[PointData]) -> Finding:
+    """How the tokens of each chunk are known; guessed ones make ITL an allocation."""
+    kinds = np.concatenate(
+        [d.requests["tokens_arose"][d.requests["outcome"] == OK] for d in repeats]
+    )
+    names = {TOKENS_AROSE[k] for k in set(kinds.tolist())}
+    if names <= {"usage_per_chunk", "one_per_chunk"}:
+        how = " and ".join(sorted(names)) or "no response"
+        return finding("chunk_tokens", "pass", f"tokens per chunk are known: {how}")
+    text = (
+        "the server bundles tokens without saying how many: ITL and rates inside the window are "
+        "allocated evenly over chunks"
+    )
+    return finding("chunk_tokens", "warn", text)
+
+
+def preemptions(repeats: Sequence[PointData]) -> Finding:
+    """Requests that the engine threw out of its KV cache and computed again."""
+    rises = [d.counted("num_preemptions_total") for d in repeats]
+    known = [r for r in rises if r is not None]
+    if not known:
+        return finding("preemptions", "info", "the engine does not publish preemptions")
+    total = sum(known)
+    if total:
+        text = f"the engine preempted {total:.0f} requests: its KV cache is too small for this load"
+        return finding("preemptions", "warn", text, total)
+    return finding("preemptions", "pass", "the engine preempted no request", 0)
+
+
+def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Finding:
+    """Share of prompt tokens from the prefix cache, against what the workload shares on purpose.
+
+    A server caches whole blocks of tokens, and two requests at once can both miss: hits up to 10
+    points off the declared share are its doing. Of a user's own file nothing is declared.
+    """
+    rises = [
+        (d.counted("prefix_cache_hits_total"), d.counted("prefix_cache_queries_total"))
+        for d in repeats
+    ]
+    known = [(h, q) for h, q in rises if h is not None and q]
+    if not known:
+        return finding("prefix_cache", "info", "the engine does not publish prefix-cache hits")
+    share = sum(h for h, _ in known) / sum(q for _, q in known)
+    text = f"{share:.1%} of prompt tokens came from the prefix cache"
+    if workload.file is not None and workload.file_format != "trace":
+        return finding("prefix_cache", "info", f"{text}; your file declares no share", share, "1")
+    declared = _declared_share(repeats, workload)
+    if declared == 0.0:
+        severity: Severity = "fail" if share > 0.01 else "pass"
+        return finding("prefix_cache", severity, f"{text}, none should", share, "1")
+    text += f", {declared:.1%} repeat an earlier prompt"
+    if abs(share - declared) > _PREFIX_TOLERANCE:
+        text += ": is prefix caching off, or the KV cache too small to keep them?"
+        return finding("prefix_cache", "warn", text, share, "1")
+    return finding("prefix_cache", "pass", text, share, "1")
+
+
+def _declared_share(repeats: Sequence[PointData], workload: WorkloadSpec) -> float:
+    """Over all repeats, each with prompts of its own."""
+    shared = sum(shared_prompt_tokens(workload, d.requests) for d in repeats)
+    return shared / max(1, sum(int(d.requests["input_tokens"].sum()) for d in repeats))
+
+
+def shared_prompt_tokens(spec: WorkloadSpec, requests: Mapping[str, Int64]) -> int:
+    """Prompt tokens of one repeat that repeat an earlier prompt of it, by the workload's design.
+
+    The first prompt with each shared prefix repeats nothing. A later turn repeats the prompt of the
+    turn before, not its reply: what the server answered is not what the conversation goes on with.
+    """
+    if spec.file is not None:
+        return 0
+    order = np.argsort(requests["index"], kind="stable")
+    inputs, session = requests["input_tokens"][order], requests["session"][order]
+    later = np.zeros(len(order), dtype=bool)
+    later[1:] = (session[1:] >= 0) & (session[1:] == session[:-1])
+    opening = np.cumsum(~later)  # numbers the sessions from 1
+    shared = np.where(opening > spec.shared_prefix_count, spec.shared_prefix_tokens, 0)
+    shared[later] = inputs[np.flatnonzero(later) - 1]
+    return int(np.minimum(shared, inputs).sum())

@@ -1,0 +1,68 @@
+"""Checks of what came back: causes before effects, few errors, exact lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.values.finding import Finding, finding
+from bench.values.record import OK, OUTCOMES, PointData
+
+
+def clock_sanity(repeats: Sequence[PointData]) -> Finding:
+    """No event before its cause: scheduled ≤ sent ≤ first byte ≤ end, tokens in order."""
+    wrong = 0
+    for d in repeats:
+        r = d.requests
+        answered = r["first_read_ns"] > 0
+        wrong += int((r["sent_ns"] < r["scheduled_ns"]).sum())
+        wrong += int((r["first_read_ns"] < r["sent_ns"])[answered].sum())
+        wrong += int((r["end_ns"] < r["sent_ns"]).sum())
+        inner = np.ones(max(0, len(d.chunk_ns) - 1), dtype=bool)
+        starts = r["first_chunk"][(r["chunks"] > 0) & (r["first_chunk"] > 0)] - 1
+        inner[starts] = False
+        wrong += int((np.diff(d.chunk_ns) < 0)[inner].sum())
+    if wrong:
+        return finding("clock", "fail", f"{wrong} events stand before their cause", wrong)
+    return finding("clock", "pass", "every event follows its cause", 0)
+
+
+def error_rate(repeats: Sequence[PointData], limit: float) -> Finding:
+    """Share of requests that failed, against the limit of the load."""
+    outcome = np.concatenate([d.requests["outcome"] for d in repeats])
+    failed = int((outcome != OK).sum())
+    share = failed / max(len(outcome), 1)
+    if not len(outcome):
+        return finding("errors", "fail", "no request was sent", None, "1")
+    if failed == 0:
+        return finding("errors", "pass", f"all {len(outcome)} requests succeeded", 0.0, "1")
+    kinds = ", ".join(
+        f"{int((outcome == k).sum())} {OUTCOMES[k]}" for k in sorted(set(outcome.tolist()) - {OK})
+    )
+    example = next((text for d in repeats for text in d.errors.values()), "")
+    text = f"{failed} of {len(outcome)} requests failed ({kinds})"
+    text += f"; for example: {example[:160]}" if example else ""
+    return finding("errors", "fail" if share > limit else "warn", text, share, "1")
+
+
+def output_length(repeats: Sequence[PointData], *, exact: bool) -> Finding:
+    """Responses are as long as asked for, where the server can be told to."""
+    asked = np.concatenate(
+        [d.requests["requested_tokens"][d.requests["outcome"] == OK] for d in repeats]
+    )
+    got = np.concatenate(
+        [d.requests["usage_completion_tokens"][d.requests["outcome"] == OK] for d in repeats]
+    )
+    known = got >= 0
+    off = int((asked != got)[known].sum())
+    if not known.any():
+        return finding("output_length", "info", "output lengths are not known")
+    if off == 0:
+        return finding("output_length", "pass", "every response has the length asked for", 0)
+    mean = float(got[known].mean())
+    text = (
+        f"{off} of {int(known.sum())} responses have another length than asked for "
+        f"(mean {mean:.1f} tokens instead of {float(asked[known].mean()):.1f})"
+    )
+    return finding("output_length", "fail" if exact else "warn", text, float(off))

@@ -1,0 +1,173 @@
+"""The steady part of a load point: where it begins and ends, and whether it really was steady."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.measure.stats import Floats
+from bench.values.record import OK, Int64, PointData
+
+BINS = 24
+"""Equal time bins of the window, for rates, their intervals and the test of steadiness."""
+
+DRIFT_LIMIT = 0.10
+"""Halves of a window that differ by less than this share are steady whatever the p-value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """From `start_ns` to `end_ns` on CLOCK_MONOTONIC; every figure is of events ending inside."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    def holds(self, stamps_ns: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Mask of the stamps in (start, end]."""
+        mask: np.ndarray[tuple[int], np.dtype[np.bool_]] = (stamps_ns > self.start_ns) & (
+            stamps_ns <= self.end_ns
+        )
+        return mask
+
+    def binned(self, stamps_ns: Int64, weights: Int64 | None = None) -> Floats:
+        """Sum of `weights` (default: counts) per second in each of BINS bins. Shape (BINS,)."""
+        return self.summed(self.bins(stamps_ns), weights)
+
+    def bins(self, stamps_ns: Int64) -> Int64:
+        """The bin of each stamp, from 1 to BINS; 0 before the window and BINS + 1 after it."""
+        where = (stamps_ns - (self.start_ns + 1)) * BINS
+        where //= self.end_ns - self.start_ns
+        np.clip(where, -1, BINS, out=where)
+        where += 1
+        return where
+
+    def summed(self, bins: Int64, weights: npt.NDArray[np.generic] | None = None) -> Floats:
+        """Sum of `weights` (default: counts) per second in each of BINS bins. Shape (BINS,)."""
+        sums = np.bincount(bins, weights=weights, minlength=BINS + 2)[1:-1]
+        rates: Floats = sums.astype(np.float64) / (self.seconds / BINS)
+        return rates
+
+
+def steady_window(data: PointData) -> Window | None:
+    """The steady window of a load point; None when there is none.
+
+    Closed loop: from the moment every slot has completed one request (all of the first `slots`
+    requests sent have ended) until a slot first finds nothing more to send. Open loop: from one
+    tenth of the schedule, or one median request duration if that is longer, until the last
+    scheduled arrival; later turns of a session do not count as arrivals. Ramp: all of the schedule,
+    for none of it is steady.
+    """
+    sent, end = data.requests["sent_ns"], data.requests["end_ns"]
+    if len(sent) == 0:
+        return None
+    heads = _heads(data)
+    if data.point.mode == "closed":
+        slots = data.point.concurrency or 1
+        if int(heads.sum()) < slots:  # never were all busy
+            return None
+        start = int(end[np.argsort(sent, kind="stable")[:slots]].max())
+        stop = _first_idle_ns(data, heads, slots)
+    else:
+        scheduled = data.requests["scheduled_ns"][heads]
+        ok = data.requests["outcome"] == OK
+        first, stop = int(scheduled.min()), int(scheduled.max())
+        if data.point.mode == "ramp":
+            return Window(start_ns=first, end_ns=stop) if stop > first else None
+        typical = float(np.median((end - sent)[ok])) if ok.any() else 0.0
+        start = first + int(max(0.1 * (stop - first), min(typical, 0.5 * (stop - first))))
+    return Window(start_ns=start, end_ns=stop) if stop > start else None
+
+
+def _first_idle_ns(
+    data: PointData, heads: np.ndarray[tuple[int], np.dtype[np.bool_]], slots: int
+) -> int:
+    """When a slot of some worker first had nothing more to send.
+
+    Of a worker's H sessions (a request without one is its own), S begin at once in its S slots and
+    each end but the last S makes room for one more: the slot of end number H − S + 1 stays empty.
+    """
+    r = data.requests
+    order = np.flatnonzero(heads)[np.argsort(r["sent_ns"][heads], kind="stable")]
+    began_at_once = r["worker"][order[:slots]]
+    idle = []
+    for worker in np.unique(r["worker"]):
+        ours = r["worker"] == worker
+        # A request without a session is numbered below all sessions, each by itself.
+        names = np.where(r["session"] < 0, -1 - r["index"], r["session"])[ours]
+        sessions, of = np.unique(names, return_inverse=True)
+        ends = np.zeros(len(sessions), dtype=np.int64)
+        np.maximum.at(ends, of, r["end_ns"][ours])
+        began = int((began_at_once == worker).sum())
+        idle.append(int(np.sort(ends)[max(0, len(ends) - max(began, 1))]))
+    return min(idle)
+
+
+def _heads(data: PointData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Mask of the requests that arrive by themselves: all but the later turns of a session."""
+    session, index = data.requests["session"], data.requests["index"]
+    order = np.lexsort((index, session))
+    later = np.zeros(len(session), dtype=bool)
+    later[order[1:]] = (session[order[1:]] == session[order[:-1]]) & (session[order[1:]] >= 0)
+    heads: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~later
+    return heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steadiness:
+    """How the two halves of the window compare: relative difference and its p-value (Welch); and
+    the p-value of a slope all through it (t test of the regression on time)."""
+
+    relative_difference: float
+    p_value: float
+    slope_p_value: float
+
+    @property
+    def steady(self) -> bool:
+        """Not both large and beyond chance, by either test."""
+        beyond_chance = min(self.p_value, self.slope_p_value) < 0.01
+        return abs(self.relative_difference) <= DRIFT_LIMIT or not beyond_chance
+
+
+def steadiness(rates: Floats, typical: float | None = None) -> Steadiness | None:
+    """Compare the halves of a binned rate; None when nothing happened at all.
+
+    `typical` is what a difference is a share of, where that is not the mean of `rates`.
+    """
+    from scipy.special import stdtr
+
+    n = len(rates)
+    a, b = rates[: n // 2], rates[n // 2 :]
+    centre = float(rates.mean())
+    whole = centre if typical is None else typical
+    if whole == 0:
+        return None
+    difference = float(b.mean() - a.mean())
+    va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
+    p = float(difference == 0)
+    if va + vb > 0:
+        degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+        p = 2 * float(stdtr(degrees, -abs(difference) / (va + vb) ** 0.5))
+    time = np.arange(n) - (n - 1) / 2
+    slope = float(time @ rates / (time @ time))
+    left = float(np.square(rates - centre - slope * time).sum()) / (n - 2)
+    slope_p = float(slope == 0)
+    if left > 0:
+        slope_p = 2 * float(stdtr(n - 2, -abs(slope) * float(time @ time) ** 0.5 / left**0.5))
+    return Steadiness(relative_difference=difference / whole, p_value=p, slope_p_value=slope_p)
+
+
+def in_flight(data: PointData, at_ns: Int64) -> Int64:
+    """Requests scheduled but not ended at each instant. Shape of `at_ns`."""
+    began = np.sort(data.requests["scheduled_ns"])
+    ended = np.sort(data.requests["end_ns"])
+    counts: Int64 = np.searchsorted(began, at_ns, side="right") - np.searchsorted(
+        ended, at_ns, side="right"
+    )
+    return counts

@@ -1,0 +1,1 @@
+"""What is served: its config.json, its checkpoints and weights, and making a quantised one."""

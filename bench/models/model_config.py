@@ -1,0 +1,86 @@
+"""Reading a config.json: from a directory, or from a model's repository on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.values.errors import InputError
+
+_TIMEOUT_S = 10.0
+
+
+def read_config(directory: str | Path) -> Mapping[str, Any]:
+    """The config.json in `directory` (or the file itself); InputError when it is not one."""
+    path = Path(directory).expanduser()
+    path = path if path.suffix == ".json" else path / "config.json"
+    try:
+        return _parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise InputError(
+            f"model.path: {path} cannot be read ({error.strerror}); give a directory that holds "
+            "a Hugging Face config.json."
+        ) from error
+
+
+def hub_config(
+    repo: str,
+    *,
+    revision: str = "main",
+    env: Mapping[str, str] | None = None,
+    endpoint: str = "https://huggingface.co",
+) -> Mapping[str, Any]:
+    """The config.json of a hub repository: from the local cache, else fetched (a few kB).
+
+    HF_HUB_OFFLINE=1 forbids fetching, HF_ENDPOINT replaces `endpoint`, and HF_TOKEN opens gated
+    repositories; it is sent, never stored or printed.
+    """
+    env = os.environ if env is None else env
+    cached = _cached(repo, env)
+    if cached is not None:
+        return read_config(cached)
+    if env.get("HF_HUB_OFFLINE") == "1":
+        raise InputError(
+            f"model.repo: {repo} is not in the local hub cache and HF_HUB_OFFLINE=1 forbids "
+            "fetching its config.json; give model.path=DIR."
+        )
+    url = f"{env.get('HF_ENDPOINT', endpoint)}/{repo}/resolve/{revision}/config.json"
+    request = urllib.request.Request(url)
+    if env.get("HF_TOKEN"):
+        request.add_header("Authorization", f"Bearer {env['HF_TOKEN']}")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+            return _parse(response.read().decode("utf-8"), url)
+    except urllib.error.HTTPError as error:
+        error.close()
+        hint = "set HF_TOKEN and accept its terms" if error.code in (401, 403) else "check the name"
+        raise InputError(
+            f"model.repo: {url} answered {error.code}; {hint}, or give model.path=DIR."
+        ) from error
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise InputError(
+            f"model.repo: {url} cannot be reached; give model.path=DIR with its config.json."
+        ) from error
+
+
+def _cached(repo: str, env: Mapping[str, str]) -> Path | None:
+    """The newest config.json of a repository in the hub's cache, if there is one."""
+    home = Path(env.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(env.get("HF_HUB_CACHE", home / "hub"))
+    found = cache.glob(f"models--{repo.replace('/', '--')}/snapshots/*/config.json")
+    return max(found, key=lambda p: p.stat().st_mtime, default=None)
+
+
+def _parse(text: str, where: str) -> Mapping[str, Any]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} is not JSON ({error.msg}, line {error.lineno}).") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{where} is not a config.json: it holds no keys.")
+    return data

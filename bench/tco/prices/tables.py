@@ -1,0 +1,262 @@
+"""Public price tables as dated rows of the price book, and what they change in it.
+
+Three shapes are read: LiteLLM's JSON of prices per token by model, CSV of GPU offers (SkyPilot's
+catalogue: AcceleratorName; gpuhunt's: gpu_name), and the book's own CSV. A price of 0 or a blank
+is no price: such entries are counted as skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from bench.tco.prices.book import USD_PER_MTOK, Key, PriceRow, select
+from bench.values.codec import decode
+from bench.values.errors import InputError
+from bench.values.figure import first_day
+from bench.values.units import TOKENS_PER_MTOK
+
+BOOK_COLUMNS = ("provider", "model", "kind", "usd", "as_of", "source", "verified")
+TOKEN_PRICE_KINDS = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cached_input",
+    "input_cost_per_token_cache_hit": "cached_input",
+    "cache_creation_input_token_cost": "cache_write",
+    "input_cost_per_token_batches": "batch_input",
+    "output_cost_per_token_batches": "batch_output",
+}
+LONG_KINDS = {
+    "input_cost_per_token": "long_input",
+    "output_cost_per_token": "long_output",
+    "cache_read_input_token_cost": "long_cached_input",
+}
+LONG = re.compile(r"^(?P<base>\w+)_above_\d+k_tokens$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """Rows read from a file, how many entries had no usable price, and the shape recognised."""
+
+    rows: tuple[PriceRow, ...]
+    skipped: int
+    shape: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One price an import adds; `before` is the price it follows, None when it is the first."""
+
+    row: PriceRow
+    before: PriceRow | None
+
+    @property
+    def relative(self) -> float | None:
+        """The change as a share of the price before."""
+        return None if self.before is None else self.row.usd / self.before.usd - 1
+
+
+def read_prices(
+    text: str,
+    path: str,
+    *,
+    as_of: str,
+    provider: str | None,
+    gpu_names: Mapping[str, str] | None = None,
+) -> Imported:
+    """Rows of a price file; `as_of` dates shapes that carry no date, `provider` names the seller
+    where the file does not; `gpu_names` turns a seller's GPU names into those of the gpu group
+    (a seller's "H100" does not say which form factor). InputError when the shape is not known or
+    holds no price.
+    """
+    try:
+        first_day(as_of)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if text.lstrip().startswith("{"):
+        found = _litellm(text, path, as_of)
+    else:
+        found = _csv(text, path, as_of, provider, gpu_names or {})
+    if not found.rows:
+        raise InputError(f"{path}: no usable price in it ({found.skipped} entries skipped).")
+    return found
+
+
+def _litellm(text: str, path: str, as_of: str) -> Imported:
+    try:
+        table = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON: {error}.") from error
+    rows, skipped = [], 0
+    for name, entry in table.items():
+        if name == "sample_spec" or not isinstance(entry, Mapping):
+            continue
+        seller = entry.get("litellm_provider")
+        seller = str(seller) if seller else name.split("/")[0] if "/" in name else "unknown"
+        source = f"{path}; {entry['source']}" if entry.get("source") else path
+        found = list(_token_prices(entry))
+        skipped += not found
+        rows += [
+            _row(
+                path,
+                provider=seller,
+                model=name.removeprefix(f"{seller}/"),
+                kind=kind,
+                usd=usd,
+                as_of=as_of,
+                source=source,
+            )
+            for kind, usd in found
+        ]
+    return Imported(rows=tuple(rows), skipped=skipped, shape="LiteLLM price table")
+
+
+def _token_prices(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Kinds and $/M tokens of one model; the file has $/token."""
+    seen: set[str] = set()
+    for field, value in entry.items():
+        long = LONG.match(field)
+        kind = LONG_KINDS.get(long["base"]) if long else TOKEN_PRICE_KINDS.get(field)
+        price = _price(value)
+        if kind is None or price is None or kind in seen:
+            continue
+        usd = round(price * TOKENS_PER_MTOK, 9)
+        if USD_PER_MTOK[0] <= usd <= USD_PER_MTOK[1]:
+            seen.add(kind)
+            yield kind, usd
+
+
+def _price(value: object) -> float | None:
+    """A price above 0, or None for a blank, a zero or a text."""
+    try:
+        number = float(cast(Any, value))
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _csv(
+    text: str, path: str, as_of: str, provider: str | None, gpu_names: Mapping[str, str]
+) -> Imported:
+    reader = csv.DictReader(io.StringIO(text))
+    have = set(reader.fieldnames or ())
+    if set(BOOK_COLUMNS[:6]) <= have:
+        rows = tuple(_book_row(row, f"{path}, line {reader.line_num}") for row in reader)
+        return Imported(rows=rows, skipped=0, shape="price book")
+    if {"AcceleratorName", "AcceleratorCount", "Price"} <= have:
+        shape, offers, skipped = "GPU offers (SkyPilot catalogue)", *_offers(_skypilot(reader))
+    elif {"gpu_name", "gpu_count", "price"} <= have:
+        shape, offers, skipped = "GPU offers (gpuhunt)", *_offers(_gpuhunt(reader))
+    else:
+        raise InputError(
+            f"{path}: columns {', '.join(sorted(have))} are none of the known price "
+            "tables: AcceleratorName, AcceleratorCount, Price (SkyPilot); gpu_name, "
+            "gpu_count, price (gpuhunt); or the book's own "
+            f"{', '.join(BOOK_COLUMNS)}."
+        )
+    if provider is None:
+        raise InputError(f"{path}: GPU offers do not say whose they are; give provider=NAME.")
+    return Imported(
+        rows=tuple(
+            _row(
+                path,
+                provider=provider,
+                model=gpu_names.get(gpu, gpu),
+                kind=kind,
+                as_of=as_of,
+                usd=round(min(prices), 6),
+                source=f"{path}, lowest of {len(prices)} offers",
+            )
+            for (gpu, kind), prices in sorted(offers.items())
+        ),
+        skipped=skipped,
+        shape=shape,
+    )
+
+
+Offer = tuple[str, str, float | None, float | None]
+
+
+def _skypilot(reader: Iterable[Mapping[str, str]]) -> Iterator[Offer]:
+    """GPU, kind, $/h of the whole machine, GPUs in it; one line may hold two prices."""
+    for row in reader:
+        if row["AcceleratorName"]:
+            count = _price(row["AcceleratorCount"])
+            yield row["AcceleratorName"], "rent_on_demand", _price(row["Price"]), count
+            if row.get("SpotPrice"):
+                yield row["AcceleratorName"], "rent_spot", _price(row["SpotPrice"]), count
+
+
+def _gpuhunt(reader: Iterable[Mapping[str, str]]) -> Iterator[Offer]:
+    for row in reader:
+        if row["gpu_name"]:
+            kind = "rent_spot" if row.get("spot", "").lower() == "true" else "rent_on_demand"
+            yield row["gpu_name"], kind, _price(row["price"]), _price(row["gpu_count"])
+
+
+def _offers(offers: Iterator[Offer]) -> tuple[dict[tuple[str, str], list[float]], int]:
+    found: dict[tuple[str, str], list[float]] = {}
+    skipped = 0
+    for gpu, kind, price, count in offers:
+        if price is None or count is None:
+            skipped += 1
+        else:
+            found.setdefault((gpu, kind), []).append(price / count)
+    return found, skipped
+
+
+def _book_row(row: Mapping[str, str], where: str) -> PriceRow:
+    fields: dict[str, Any] = {k: row[k] for k in BOOK_COLUMNS[:6]}
+    fields["verified"] = (row.get("verified") or "true").lower() == "true"
+    try:
+        fields["usd"] = float(row["usd"])
+    except ValueError as error:
+        raise InputError(f"{where}: {error}.") from error
+    return _row(where, **fields)
+
+
+def _row(where: str, **fields: Any) -> PriceRow:
+    return decode(PriceRow, fields, where)
+
+
+def changes(known: Iterable[PriceRow], new: Iterable[PriceRow]) -> tuple[Change, ...]:
+    """The new rows that say something: a first price, or one unlike what held on its date."""
+    history: dict[Key, list[PriceRow]] = defaultdict(list)
+    for row in known:
+        history[row.provider, row.model, row.kind].append(row)
+    found: list[Change] = []
+    for row in new:
+        key = (row.provider, row.model, row.kind)
+        before = select(history[key], row.as_of).get(key)
+        older = before is not None and first_day(before.as_of) < first_day(row.as_of)
+        if before is None or older or before.usd != row.usd:
+            found.append(Change(row=row, before=before))
+    return tuple(found)
+
+
+def book_lines(rows: Iterable[PriceRow], *, header: bool) -> str:
+    """Rows as lines of the book's CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    if header:
+        writer.writerow(BOOK_COLUMNS)
+    for row in rows:
+        writer.writerow(
+            [
+                row.provider,
+                row.model,
+                row.kind,
+                repr(row.usd),
+                row.as_of,
+                row.source,
+                str(row.verified).lower(),
+            ]
+        )
+    return out.getvalue()

@@ -1,0 +1,157 @@
+"""Strict translation between plain data (YAML, JSON) and the frozen values of this package.
+
+`decode` refuses unknown and missing keys and wrong types, naming the offending path and the
+nearest valid name; `encode` is its inverse. The same code reads configurations and stored runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast
+
+from bench.values.errors import InputError, nearest
+
+T = TypeVar("T")
+
+
+def decode(kind: type[T], data: object, path: str = "") -> T:
+    """Build a `kind` from plain data; InputError names the place below `path` that does not fit.
+
+    Without `path`, places are keys as one types them: `load.concurrency`.
+    """
+    return cast(T, _decode(kind, data, path))
+
+
+def encode(value: object) -> Any:
+    """Plain dicts, lists and scalars for a value; tuples become lists and paths strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): encode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _at(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _said(path: str, text: str) -> InputError:
+    return InputError(f"{path}: {text}" if path else text[:1].upper() + text[1:])
+
+
+def _decode(kind: Any, data: object, path: str) -> Any:
+    if kind is Any:
+        return data
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        if data in choices:
+            return data
+        hint = nearest(str(data), map(str, choices))
+        raise InputError(f"{path}: {data!r} is not one of its values.{hint}")
+    if origin in (Union, types.UnionType):
+        return _decode_union(typing.get_args(kind), data, path)
+    if origin is tuple:
+        return _decode_tuple(typing.get_args(kind), data, path)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(data, Mapping):
+            raise _mismatch(path, "a mapping", data)
+        value_kind = typing.get_args(kind)[1]
+        return {str(k): _decode(value_kind, v, _at(path, k)) for k, v in data.items()}
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(cast(type, kind), data, path)
+    return _decode_scalar(kind, data, path)
+
+
+def _decode_union(members: Sequence[Any], data: object, path: str) -> Any:
+    if data is None and type(None) in members:
+        return None
+    members = [m for m in members if m is not type(None)]
+    values = [m for m in members if dataclasses.is_dataclass(m)]
+    if isinstance(data, Mapping) and values:
+        return _decode(_by_kind(values, data, path), data, path)
+    rest = [m for m in members if m not in values] or values
+    errors: list[InputError] = []
+    for member in rest:
+        try:
+            return _decode(member, data, path)
+        except InputError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _by_kind(values: Sequence[Any], data: Mapping[Any, Any], path: str) -> Any:
+    """The member of a union of dataclasses whose `kind` literal the data names."""
+    if len(values) == 1:
+        return values[0]
+    by_name = {typing.get_args(_hints(v)["kind"])[0]: v for v in values}
+    name = data.get("kind")
+    if name not in by_name:
+        hint = nearest(str(name), by_name)
+        raise InputError(f"{_at(path, 'kind')}: {name!r} is unknown.{hint}")
+    return by_name[name]
+
+
+def _decode_tuple(args: tuple[Any, ...], data: object, path: str) -> tuple[Any, ...]:
+    item = args[0]
+    if isinstance(data, (int, float)) and not isinstance(data, bool):
+        data = [data]  # `load.concurrency=8` means one load point
+    if isinstance(data, str) or not isinstance(data, Sequence):
+        raise _mismatch(path, "a list", data)
+    if args[-1] is not Ellipsis:
+        if len(data) != len(args):
+            raise _mismatch(path, f"a list of {len(args)}", data)
+        return tuple(
+            _decode(a, d, f"{path}[{i}]") for i, (a, d) in enumerate(zip(args, data, strict=True))
+        )
+    return tuple(_decode(item, d, f"{path}[{i}]") for i, d in enumerate(data))
+
+
+def _decode_dataclass(kind: type, data: object, path: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise _mismatch(path, "a group of keys", data)
+    hints = _hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
+    for key in data:
+        if key not in fields:
+            raise _said(path, f"unknown key {str(key)!r}.{nearest(str(key), fields)}")
+    values = {k: _decode(hints[k], v, _at(path, k)) for k, v in data.items()}
+    for name, f in fields.items():
+        no_default = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if no_default and name not in values:
+            raise _said(path, f"the key {name!r} is missing.")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise InputError(_at(path, str(error))) from error
+
+
+def _decode_scalar(kind: Any, data: object, path: str) -> Any:
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if kind is Path and isinstance(data, str):
+        return Path(data)
+    if isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool)):
+        return data
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    raise _mismatch(path, names.get(kind, getattr(kind, "__name__", str(kind))), data)
+
+
+def _mismatch(path: str, wanted: str, data: object) -> InputError:
+    number = wanted == "a text" and isinstance(data, (int, float))
+    remedy = f""": quote it, '"{data}"'""" if number else ""
+    return InputError(f"{path}: {data!r} is not {wanted}{remedy}.")

@@ -1,0 +1,87 @@
+"""A server that answers requests, however it came to be: what every engine hands to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from bench.values.spec import RunSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server proven ready by a real one-token request.
+
+    `base_url` ends in /v1. `headers` may hold a secret: it is never stored or printed. `api` and
+    `prompt` say which shape of request it takes; `usage` how it counts tokens: `continuous` (per
+    chunk), `final` (once per response) or `none`. `ignore_eos` says whether it can be told to
+    generate exactly max_tokens. `client_cores` are those that the engine leaves to the load client.
+    """
+
+    engine: str
+    base_url: str
+    served_model: str
+    api: Literal["completions", "chat"] = "completions"
+    prompt: Literal["token_ids", "text"] = "token_ids"
+    usage: Literal["continuous", "final", "none"] = "continuous"
+    ignore_eos: bool = True
+    vocab_size: int | None = None
+    max_model_len: int | None = None
+    engine_version: str | None = None
+    argv: tuple[str, ...] | None = None
+    pid: int | None = None
+    log_path: Path | None = None
+    metrics_url: str | None = None
+    model_path: str | None = None
+    startup_s: float | None = None
+    client_cores: tuple[int, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def is_alive(self) -> bool:
+        """Whether the process that was launched for it lives; True where none was."""
+        return self.pid is None or Path(f"/proc/{self.pid}").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauges:
+    """What the engine and the meters show now; None where nothing tells."""
+
+    tokens_per_s: float | None = None
+    running: float | None = None
+    waiting: float | None = None
+    kv_use: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One line of live progress: the phase, seconds since it began, and the last thing seen.
+
+    `done` and `total` count in `unit` when the phase knows its length; else they are None.
+    """
+
+    phase: str
+    elapsed_s: float
+    detail: str = ""
+    done: float | None = None
+    total: float | None = None
+    unit: str = ""
+    gauges: Gauges = field(default_factory=Gauges)
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class Engine(Protocol):
+    """Starts (or finds) a server for a run and takes it down again on every way out."""
+
+    def serve(
+        self, spec: RunSpec, run_dir: Path, progress: ProgressCallback
+    ) -> AbstractContextManager[Server]:
+        """Yield a ready Server; raise EngineError (classified) when there will be none."""
+        ...

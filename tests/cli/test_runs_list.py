@@ -1,0 +1,90 @@
+"""The list of runs: derived once, and again when a run or the code has changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from point_support import even, point
+
+from bench.cli.verbs import runs
+from bench.cli.verbs.summaries import NAME, summaries
+from bench.config.compose import compose, run_spec
+from bench.report.rows import known_format, write_rows
+from bench.store import create_run_dir, load_run, save_point, save_run
+from bench.values.errors import InputError
+from bench.values.record import Anchor, Run
+
+
+def stored(folder: Path, **changes: Any) -> Path:
+    spec = run_spec(compose(["engine=truth", "gpus=0", f"results_dir={folder}"]))
+    path = create_run_dir(spec)
+    for repeat in (10, 9, 2):
+        save_point(path, point(even(12), repeat=repeat))
+    given = {"status": "complete", **changes}
+    save_run(path, Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026"), **given))
+    return path
+
+
+def test_a_row_is_derived_once_and_again_when_the_run_changes(tmp_path: Path) -> None:
+    path = stored(tmp_path)
+    asked: list[Path] = []
+
+    def row(of: Path) -> dict[str, Any]:
+        asked.append(of)
+        return {"n": len(asked)}
+
+    first = summaries(str(tmp_path), row)
+    assert summaries(str(tmp_path), row) == first == [{"n": 1, "run": str(path)}]
+    save_point(path, point(even(12), repeat=11))
+    assert summaries(str(tmp_path), row)[0]["n"] == 2
+    (tmp_path / NAME).write_text("{ half of a")
+    assert summaries(str(tmp_path), row)[0]["n"] == 3
+
+
+def test_another_code_makes_another_row(tmp_path: Path) -> None:
+    stored(tmp_path)
+    summaries(str(tmp_path), lambda _: {"n": 1})
+    cache = tmp_path / NAME
+    known = json.loads(cache.read_text())
+    (entry,) = known.values()
+    entry["of"] = f"other{entry['of']}"
+    cache.write_text(json.dumps(known))
+    assert summaries(str(tmp_path), lambda _: {"n": 2})[0]["n"] == 2
+
+
+def test_points_come_in_order_of_repeat_and_one_at_a_time(tmp_path: Path) -> None:
+    run = load_run(stored(tmp_path))
+    assert [p.point.repeat for p in run.points] == [2, 9, 10]
+    assert run.points[-1].count == 12
+    assert len(run.points[1:]) == 2
+
+
+@pytest.mark.parametrize("form", ["csv", "md"])
+def test_rows_for_other_programs(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stored(tmp_path)
+    runs.list_all(str(tmp_path), as_json=False, form=form)
+    lines = capsys.readouterr().out.splitlines()
+    assert str(path) in lines[-1].replace("\\", "")
+    assert "workload" in lines[0]
+
+
+def test_csv_leaves_empty_what_was_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows([{"a": None, "b": 0.0, "c": 'x"y'}], "csv")
+    assert capsys.readouterr().out == 'a,b,c\n,0.0,"x""y"\n'
+
+
+def test_markdown_takes_no_markup_from_names(capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows([{"name": "<b>|*x*", "value": 1234.5}], "md")
+    assert capsys.readouterr().out == (
+        "| name | value |\n| --- | ---: |\n| \\<b\\>\\|\\*x\\* | 1,234 |\n"
+    )
+
+
+def test_an_unknown_format_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean 'parquet'"):
+        known_format("parket")

@@ -1,0 +1,38 @@
+"""What is composed when nothing is said, and what typed keys do to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.config.compose import compose, run_spec
+from bench.values.spec import RunSpec
+
+
+def composed(*overrides: str) -> RunSpec:
+    spec = run_spec(compose(overrides), detect_gpus=False)
+    assert isinstance(spec, RunSpec)
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("overrides", "workload", "concurrency"),
+    [
+        ((), "chat-short", (1, 4, 16)),
+        (("gpus=2",), "chat-1k-1k", (1, 16, 64, 256)),
+        (("gpu=h200-sxm",), "chat-1k-1k", (1, 16, 64, 256)),
+        (("engine=truth",), "chat-short", (1, 4, 16)),
+        (("gpus=2", "workload=chat-short", "load=closed"), "chat-short", (1, 4, 16)),
+    ],
+)
+def test_the_load_suits_what_serves(
+    overrides: tuple[str, ...], workload: str, concurrency: tuple[int, ...]
+) -> None:
+    spec = composed(*overrides)
+    assert (spec.workload.name, spec.load.concurrency) == (workload, concurrency)
+
+
+def test_typed_keys_stand_on_top_of_the_choice() -> None:
+    spec = composed("gpus=1", "load.concurrency=[3]", "workload.slo.ttft_ms=5")
+    assert spec.load.concurrency == (3,)
+    assert spec.load.duration_s == 75.0  # conf/load/gpu.yaml's, kept
+    assert (spec.workload.slo.ttft_ms, spec.workload.slo.tpot_ms) == (5.0, 50.0)

@@ -1,0 +1,334 @@
+"""The certificate: a sound load point passes every check, and each fault is found by its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from point_support import Shot, even, point
+
+from bench.measure.checks import certificate
+from bench.measure.checks.restamped import as_spread
+from bench.measure.metrics import measure_all, steady_parts, whole_parts
+from bench.measure.window import steadiness
+from bench.values.finding import Finding
+from bench.values.record import PointData, WorkerReport
+from bench.values.spec import LoadSpec, SloSpec, WorkloadSpec
+
+SLO = SloSpec(ttft_ms=500, tpot_ms=50)
+WORKLOAD = WorkloadSpec(name="w", input_tokens=8, output_tokens=5, slo=SLO)
+CALIBRATION = {
+    "ttft_error_p50_ms": 0.5,
+    "ttft_error_p99_ms": 1.0,
+    "itl_error_p50_ms": 0.01,
+    "itl_error_p99_ms": 0.1,
+}
+BUSY = WorkerReport(
+    requests=1,
+    cpu_s=9.5,
+    parse_cpu_s=0,
+    wall_s=10,
+    loop_lag_ns=(1000,),
+    reconnects=0,
+    run_delay_s=0.0,
+    wakeups=10,
+)
+
+
+def counters(data: PointData, generated: float = 0, **rises: float) -> PointData:
+    """The same point with the engine's own counters before and after; `generated` is added."""
+    total = float(data.chunk_tokens.sum()) + generated
+    zero = {"generation_tokens_total": 0.0, **dict.fromkeys(rises, 0.0)}
+    after = {"generation_tokens_total": total, **rises}
+    return replace(data, engine_before=zero, engine_after=after)
+
+
+def sound(shots: list[Shot] | None = None, **more: Any) -> list[PointData]:
+    return [
+        counters(point(even(150) if shots is None else shots, repeat=r, **more)) for r in range(3)
+    ]
+
+
+def checked(repeats: list[PointData], **changes: Any) -> dict[str, Finding]:
+    """The worst finding per code."""
+    parts = steady_parts(repeats, SLO, 0)
+    options: dict[str, Any] = {
+        "load": LoadSpec(),
+        "workload": WORKLOAD,
+        "exact_lengths": True,
+        "calibration": CALIBRATION,
+        **changes,
+    }
+    order = ("pass", "info", "warn", "fail")
+    worst: dict[str, Finding] = {}
+    metrics = measure_all(parts, whole_parts(repeats, SLO, 0))
+    for finding in certificate(repeats, parts, metrics, **options):
+        known = worst.get(finding.code)
+        if known is None or order.index(finding.severity) > order.index(known.severity):
+            worst[finding.code] = finding
+    return worst
+
+
+def test_a_sound_load_point_passes_everything() -> None:
+    found = checked(sound())
+    doubtful = {code: f for code, f in found.items() if f.severity in ("warn", "fail")}
+    assert not doubtful
+
+
+def first(change: Callable[[Shot], Shot], every: int = 1) -> list[PointData]:
+    """150 requests of which each `every`-th is changed."""
+    return sound([change(s) if i % every == 0 else s for i, s in enumerate(even(150))])
+
+
+def _drifting() -> list[PointData]:
+    """Requests of 150 ms, then of 260 ms: every repeat alike."""
+    shots, at = [], 0.0
+    for i in range(150):
+        gap = 10 if i < 75 else 32
+        chunks = [at + 100 + gap * k for k in range(5)]
+        shots.append(Shot(sent=at, chunks=chunks, end=chunks[-1] + 10))
+        at = chunks[-1] + 10
+    return sound(shots)
+
+
+def seen_late(late_ms: float, every: int = 1) -> list[PointData]:
+    """TTFT 100 ms and gaps of 10 ms by the kernel's stamps; the client looked late at some."""
+    late = np.where(np.arange(750) % every == 0, round(late_ms * 1e6), 0)
+    return [replace(d, chunk_delay_ns=late) for d in sound()]
+
+
+def in_company(waited_s: float) -> list[PointData]:
+    """Nothing was seen late, but the client waited for its core, having run for 0.1 s."""
+    worker = replace(BUSY, cpu_s=0.1, run_delay_s=waited_s)
+    none = np.zeros(750, dtype=np.int64)
+    return [replace(d, chunk_delay_ns=none) for d in sound(worker=worker)]
+
+
+def merged(late_ms: float) -> list[PointData]:
+    """One answer in ten comes as one read: 100 + 40 ms after sending, by the stamp of its last
+    packet, and `late_ms` later it was looked at."""
+    shots = [
+        replace(s, chunks=[s.chunks[-1]] * 5) if i % 10 == 0 else s for i, s in enumerate(even(150))
+    ]
+    late = np.where(np.arange(750) // 5 % 10 == 0, round(late_ms * 1e6), 0)
+    return [replace(d, chunk_delay_ns=late) for d in sound(shots)]
+
+
+FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
+    ("clock", "fail", lambda: first(lambda s: replace(s, scheduled=s.sent + 1)), {}),
+    ("clock", "fail", lambda: first(lambda s: replace(s, chunks=[*s.chunks[:4], s.chunks[0]])), {}),
+    ("errors", "fail", lambda: first(lambda s: replace(s, outcome="timeout"), every=20), {}),
+    ("errors", "warn", lambda: first(lambda s: replace(s, outcome="timeout"), every=150), {}),
+    ("steady_state", "fail", _drifting, {}),
+    ("steady_state", "fail", lambda: sound(even(1)), {}),
+    ("client_cpu", "fail", lambda: sound(worker=BUSY), {}),
+    (
+        "client_bound",
+        "fail",
+        lambda: sound(worker=replace(BUSY, cpu_s=1, run_delay_s=0.06, wakeups=10)),
+        {},
+    ),
+    ("client_bound", "fail", lambda: seen_late(10.0), {}),
+    ("client_bound", "pass", lambda: seen_late(1.0), {}),
+    ("client_bound", "fail", lambda: seen_late(3.0, every=2), {}),
+    ("client_bound", "fail", lambda: merged(late_ms=3.0), {}),
+    ("client_bound", "pass", lambda: merged(late_ms=0.2), {}),
+    ("client_bound", "warn", lambda: in_company(waited_s=0.06), {}),
+    ("client_bound", "pass", lambda: in_company(waited_s=0.03), {}),
+    ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p50_ms": 6.0}}),
+    ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "ttft_error_p99_ms": 6.0}}),
+    ("calibration", "fail", sound, {"calibration": {**CALIBRATION, "itl_error_p50_ms": 0.6}}),
+    ("calibration", "info", sound, {"calibration": None}),
+    ("calibration", "warn", sound, {"calibration": None, "load": LoadSpec(calibrate=False)}),
+    ("token_counts", "fail", lambda: first(lambda s: replace(s, usage=6)), {}),
+    ("server_counter", "fail", lambda: [counters(d, generated=100) for d in sound()], {}),
+    ("output_length", "fail", lambda: first(lambda s: replace(s, requested=9)), {}),
+    ("preemptions", "warn", lambda: [counters(d, num_preemptions_total=3.0) for d in sound()], {}),
+    (
+        "prefix_cache",
+        "fail",
+        lambda: [
+            counters(d, prefix_cache_hits_total=50.0, prefix_cache_queries_total=100.0)
+            for d in sound()
+        ],
+        {},
+    ),
+    ("repeats", "warn", lambda: sound()[:2], {}),
+    ("samples", "warn", lambda: sound(even(30)), {}),
+    (
+        "precision",
+        "warn",
+        lambda: [counters(point(even(150, gap=g), repeat=r)) for r, g in enumerate((10, 20, 40))],
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "severity", "make", "changes"), FAULTS, ids=[f"{f[0]}-{f[1]}" for f in FAULTS]
+)
+def test_each_fault_is_found(
+    code: str, severity: str, make: Callable[[], list[PointData]], changes: dict[str, Any]
+) -> None:
+    found = checked(make(), **changes)[code]
+    assert found.severity == severity, found.text
+
+
+def test_a_prefix_that_the_workload_declares_is_no_fault() -> None:
+    cached = {"prefix_cache_hits_total": 50.0, "prefix_cache_queries_total": 100.0}
+    repeats = [counters(d, **cached) for d in sound()]
+    shared = replace(WORKLOAD, shared_prefix_tokens=4)
+    assert checked(repeats, workload=shared)["prefix_cache"].severity == "pass"
+
+
+def test_noise_of_one_repeat_widens_the_interval_and_does_not_fail() -> None:
+    repeats = sound()
+    repeats[1] = _drifting()[0]
+    assert checked(repeats)["steady_state"].severity == "warn"
+
+
+def _open(count: int, every: float, took: Callable[[int], float], late: float = 0.0) -> PointData:
+    shots = []
+    for i in range(count):
+        sent = i * every * (1 + late)
+        end = sent + took(i)
+        shots.append(Shot(scheduled=i * every, sent=sent, chunks=[end - 1], end=end))
+    return point(shots, rate_per_s=1e3 / every)
+
+
+def test_poisson_arrivals_are_no_unsteady_server() -> None:
+    """18 requests/s for 6 s, each served at once in 414 ms: halves differ by chance of arrival."""
+    repeats = []
+    for repeat in range(3):
+        at = np.cumsum(np.random.default_rng(repeat).exponential(1e3 / 18, 108))
+        shots = [
+            Shot(scheduled=a, sent=a, chunks=[a + 30 + 6 * k for k in range(64)], end=a + 414)
+            for a in at.tolist()
+        ]
+        repeats.append(point(shots, rate_per_s=18.0, repeat=repeat))
+    parts = steady_parts(repeats, SLO, 0)
+    rates = [p.window.summed(p.chunk_bins, p.data.chunk_tokens) for p in parts]
+    halves = [steadiness(rate) for rate in rates]
+    assert max(abs(h.relative_difference) for h in halves if h is not None) > 0.15
+    assert checked(repeats)["steady_state"].severity == "pass"
+
+
+def test_an_open_loop_that_keeps_up() -> None:
+    found = checked([_open(400, 10, lambda _: 30.0)])
+    assert found["achieved_rate"].severity == "pass"
+    assert found["overload"].severity == "pass"
+
+
+def test_a_client_that_sends_too_slowly_is_named() -> None:
+    found = checked([_open(400, 10, lambda _: 30.0, late=0.2)])
+    assert found["achieved_rate"].severity == "fail"
+
+
+def test_a_queue_that_grows_without_bound_is_overload() -> None:
+    """Each request waits 8 ms longer than the one before: in flight grows all through."""
+    found = checked([_open(400, 10, lambda i: 30.0 + 8 * i)])
+    assert found["overload"].severity == "warn"
+    assert found["overload"].figure is not None
+    assert found["overload"].figure > 50
+
+
+def test_late_sending_of_an_open_loop_is_the_clients_error() -> None:
+    """Sent 10 ms after the scheduled time, TTFT 29 ms by sending and 39 by the schedule: a quarter.
+
+    Where a limit on requests in flight holds them back on purpose, it is no fault of the client."""
+    shots = [
+        Shot(scheduled=10.0 * i, sent=10.0 * i + 10, chunks=[10.0 * i + 39], end=10.0 * i + 40)
+        for i in range(400)
+    ]
+    repeats = [
+        replace(point(shots, rate_per_s=100.0), chunk_delay_ns=np.zeros(400, dtype=np.int64))
+    ]
+    found = checked(repeats)["client_bound"]
+    assert found.severity == "fail"
+    assert found.figure == pytest.approx(10.0)
+    held = checked(repeats, load=LoadSpec(max_in_flight=8))["client_bound"]
+    assert held.severity == "pass"
+
+
+def test_slots_left_idle_are_told_as_a_share() -> None:
+    """Answers of 150 ms whose end is looked at 10 ms later: 10 of 160 ms idle."""
+    found = checked(seen_late(10.0))["client_bound"]
+    assert found.figure == pytest.approx(10 / 160)
+
+
+def test_tokens_of_a_late_read_are_spread_back() -> None:
+    """Gaps of 10 ms, then three tokens in one read 30 ms after: they came 10 ms apart, too. Two in
+    the first read: the usual gap apart. What was looked at at once is left alone."""
+    shots = [
+        Shot(sent=0, chunks=[100, 110, 140, 140, 140], end=141),
+        Shot(sent=200, chunks=[300, 300, 310, 320, 320], end=330),
+    ]
+    late_ms = [0, 0, 5, 5, 5, 2, 2, 0, 0.1, 0.1]
+    data = replace(point(shots), chunk_delay_ns=(np.array(late_ms) * 1e6).astype(np.int64))
+    (part,) = whole_parts([data], SLO, 0)
+    spread = as_spread(part)
+    assert spread is not None
+    assert (spread.data.chunk_ns / 1e6).tolist() == [
+        100,
+        110,
+        120,
+        130,
+        140,
+        290,
+        300,
+        310,
+        320,
+        320,
+    ]
+    prompt = replace(data, chunk_delay_ns=np.zeros(10, dtype=np.int64))
+    assert as_spread(whole_parts([prompt], SLO, 0)[0]) is None
+
+
+def test_fast_tokens_of_a_late_read_are_found_by_a_quarter_of_their_gap() -> None:
+    """Gaps of 0.2 ms, and a client that was away while a hundred came: the last of them came just
+    0.1 ms before it looked, the first 20 ms before."""
+    first = [100 + 0.2 * k for k in range(50)]
+    shots = [
+        Shot(sent=0, chunks=first, end=120),
+        Shot(sent=200, chunks=[320.0] * 101, end=321),
+    ]
+    late_ms = np.concatenate([np.zeros(50), np.full(101, 0.1)])
+    data = replace(point(shots), chunk_delay_ns=(late_ms * 1e6).astype(np.int64))
+    spread = as_spread(whole_parts([data], SLO, 0)[0])
+    assert spread is not None
+    assert spread.data.chunk_ns[50] / 1e6 == pytest.approx(300.0)
+
+
+def test_a_server_that_falls_behind_half_way_is_unsteady() -> None:
+    """Arrivals every 50 ms, answered in 40 ms; from the middle on one takes 80 ms of a server that
+    does one at a time: the queue grows, and its output rate falls by a third."""
+    repeats = []
+    for repeat in range(3):
+        shots, free = [], 0.0
+        for i in range(240):
+            begun = max(50.0 * i, free)
+            free = begun + (40 if i < 120 else 80)
+            chunks = [begun + (free - begun) * (k + 1) / 8 for k in range(8)]
+            shots.append(Shot(scheduled=50.0 * i, sent=50.0 * i, chunks=chunks, end=free))
+        repeats.append(point(shots, rate_per_s=20.0, repeat=repeat))
+    found = checked(repeats)
+    assert found["steady_state"].severity == "fail"
+    assert found["overload"].severity == "warn"
+
+
+def test_another_generator_is_not_vouched_for() -> None:
+    bare = [replace(d, workers=()) for d in sound()]
+    found = checked(bare)
+    assert found["client_cpu"].severity == "info"
+    assert "client_bound" not in found
+
+
+def test_nothing_at_all_fails_closed() -> None:
+    empty = [point([], concurrency=1)]
+    found = checked(empty)
+    assert found["steady_state"].severity == "fail"
+    assert found["errors"].severity == "fail"
+    assert np.isfinite(found["errors"].figure or 0)

@@ -1,0 +1,223 @@
+"""Every metric, worked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from point_support import Shot, even, point
+
+from bench.measure.metrics import METRICS, Metric, measure_all, steady_parts, whole_parts, withhold
+from bench.measure.window import in_flight, steadiness, steady_window
+from bench.report.numbers import with_interval
+from bench.values.record import PointData
+from bench.values.spec import SloSpec
+
+LOOSE = SloSpec(ttft_ms=200, tpot_ms=20)
+
+
+def measured(*repeats: PointData, slo: SloSpec = LOOSE, gpus: int = 0) -> dict[str, Metric]:
+    data = list(repeats)
+    return measure_all(steady_parts(data, slo, gpus), whole_parts(data, slo, gpus))
+
+
+def test_four_requests_back_to_back() -> None:
+    """TTFT 100, five tokens 10 apart, 150 in all. The window is 150 to 600 ms: 3 requests,
+    15 tokens, 24 prompt tokens in 0.45 s."""
+    found = measured(point(even(4)), gpus=2)
+    expected = {
+        "output_tokens_per_s": 15 / 0.45,
+        "output_tokens_per_s_per_gpu": 15 / 0.45 / 2,
+        "output_tokens_per_s_per_user": 100.0,
+        "input_tokens_per_s": 24 / 0.45,
+        "requests_per_s": 3 / 0.45,
+        "goodput_requests_per_s": 3 / 0.45,
+        "goodput_output_tokens_per_s": 15 / 0.45,
+        "ttft_p50_ms": 100.0,
+        "ttft_p99_ms": 100.0,
+        "ttft_sched_p50_ms": 100.0,
+        "itl_p50_ms": 10.0,
+        "tpot_p50_ms": 10.0,
+        "e2e_p50_ms": 150.0,
+        "dispatch_lag_p50_ms": 0.0,
+        "error_rate": 0.0,
+    }
+    for name, value in expected.items():
+        assert found[name].value == pytest.approx(value), name
+    assert found["ttft_p50_ms"].n == 3
+    assert found["itl_p50_ms"].n == 12
+
+
+def test_what_was_not_measured_is_none_never_zero() -> None:
+    found = measured(point(even(4)))
+    assert found["output_tokens_per_s_per_gpu"].value is None
+    failed = measured(point([replace(s, outcome="timeout") for s in even(4)]))
+    assert failed["ttft_p50_ms"].value is None
+    assert failed["itl_p99_ms"].value is None
+    assert failed["error_rate"].value == 1.0
+    assert failed["output_tokens_per_s"].value == 0.0  # a measured zero
+    assert measured(point([]))["error_rate"].value is None
+
+
+def test_goodput_counts_only_requests_within_both_limits() -> None:
+    """Of the three in the window the second has TTFT 100 > 90, others are made faster."""
+    shots = even(4)
+    shots[1] = replace(shots[1], chunks=[c - 20 for c in shots[1].chunks])
+    shots[3] = replace(shots[3], chunks=[c - 20 for c in shots[3].chunks])
+    found = measured(point(shots), slo=SloSpec(ttft_ms=90, tpot_ms=20))
+    assert found["goodput_requests_per_s"].value == pytest.approx(2 / 0.45)
+    assert found["requests_per_s"].value == pytest.approx(3 / 0.45)
+    slow = measured(point(shots), slo=SloSpec(ttft_ms=90, tpot_ms=9.9))
+    assert slow["goodput_requests_per_s"].value == 0.0
+
+
+def test_bundled_tokens_divide_the_gap_and_tpot_counts_tokens() -> None:
+    """Chunks of 1, 2 and 2 tokens 20 ms apart: gaps of 10 ms a token, TPOT 40/4."""
+    shots = [
+        Shot(
+            sent=i * 200,
+            chunks=[i * 200 + 100 + 20 * k for k in range(3)],
+            end=(i + 1) * 200,
+            tokens=[1, 2, 2],
+        )
+        for i in range(4)
+    ]
+    found = measured(point(shots))
+    assert found["itl_p50_ms"].value == pytest.approx(10.0)
+    assert found["tpot_p50_ms"].value == pytest.approx(10.0)
+    assert found["output_tokens_per_s"].value == pytest.approx(15 / 0.6)
+
+
+def test_an_open_loop_shows_the_waiting_that_a_late_client_hides() -> None:
+    """Scheduled every 100 ms, sent 30 ms late."""
+    shots = [
+        Shot(scheduled=i * 100, sent=i * 100 + 30, chunks=[i * 100 + 50], end=i * 100 + 60)
+        for i in range(20)
+    ]
+    found = measured(point(shots, rate_per_s=10))
+    assert found["ttft_p50_ms"].value == pytest.approx(20)
+    assert found["ttft_sched_p50_ms"].value == pytest.approx(50)
+    assert found["dispatch_lag_p99_ms"].value == pytest.approx(30)
+
+
+def test_three_repeats_make_a_t_interval() -> None:
+    """TTFT 90, 100, 110: mean 100, sd 10, half width 4.302653 x 10 / sqrt(3) = 24.841."""
+    repeats = [point(even(4, ttft=t), repeat=i) for i, t in enumerate((90, 100, 110))]
+    metric = measured(*repeats)["ttft_p50_ms"]
+    assert metric.value == pytest.approx(100)
+    assert metric.ci_low == pytest.approx(100 - 24.841, abs=0.001)
+    assert metric.ci_high == pytest.approx(100 + 24.841, abs=0.001)
+    assert metric.repeats == 3
+
+
+def test_withholding_moves_every_headline_and_keeps_the_error_rate() -> None:
+    found = withhold(measured(point(even(4))))
+    assert found["output_tokens_per_s"].value is None
+    assert found["output_tokens_per_s"].ci_low is None
+    assert found["output_tokens_per_s"].withheld_value == pytest.approx(15 / 0.45)
+    assert found["error_rate"].value == 0.0
+
+
+def test_every_metric_says_how_it_is_computed() -> None:
+    assert len({d.name for d in METRICS}) == len(METRICS)
+    assert all(d.formula.endswith(".") or len(d.formula) > 10 for d in METRICS)
+
+
+def test_the_window_of_a_closed_loop() -> None:
+    """Two slots; first two end at 100 and 140; last is sent at 300, first end after it 320."""
+    shots = [
+        Shot(sent=0, chunks=[50], end=100),
+        Shot(sent=0, chunks=[50], end=140),
+        Shot(sent=100, chunks=[150], end=300),
+        Shot(sent=140, chunks=[200], end=320),
+        Shot(sent=300, chunks=[350], end=400),
+    ]
+    window = steady_window(point(shots, concurrency=2))
+    assert window is not None
+    assert (window.start_ns, window.end_ns) == (140_000_000, 320_000_000)
+    assert steady_window(point(shots[:2], concurrency=2)) is None
+
+
+def test_in_flight_counts_from_scheduled_to_end() -> None:
+    data = point(
+        [Shot(sent=0, chunks=[1], end=10), Shot(sent=5, chunks=[6], end=20)], concurrency=2
+    )
+    at = np.array([1, 7, 15, 30]) * 1_000_000
+    assert in_flight(data, at).tolist() == [1, 2, 1, 0]
+
+
+def test_steadiness_of_halves() -> None:
+    rng = np.random.default_rng(1)
+    calm = steadiness(100 + rng.normal(0, 5, 24))
+    assert calm is not None
+    assert calm.steady
+    step = steadiness(
+        np.concatenate([np.full(12, 100.0), np.full(12, 150.0)]) + rng.normal(0, 5, 24)
+    )
+    assert step is not None
+    assert not step.steady
+    assert step.relative_difference == pytest.approx(0.4, abs=0.05)
+    assert steadiness(np.zeros(24)) is None
+
+
+def test_a_slope_is_found_that_the_halves_leave_to_chance() -> None:
+    """Rising from 70 to 130 with every other bin 26 off: the halves differ by 31 %. By scipy:
+    Welch p = 0.0105, regression p = 0.0078."""
+    rates = np.linspace(70, 130, 24) + 26 * np.array([1, -1] * 12)
+    drift = steadiness(rates)
+    assert drift is not None
+    assert drift.p_value == pytest.approx(0.010522, abs=1e-6)
+    assert drift.slope_p_value == pytest.approx(0.007815, abs=1e-6)
+    assert not drift.steady
+
+
+def test_the_window_ends_when_a_slot_of_any_worker_stays_empty() -> None:
+    """Two workers with one slot each. The first has three requests and is done at 300, the second
+    goes on to 500: from 300 on only one is in flight. By hand: H = 3, S = 1, third end."""
+    shots = [Shot(sent=t, chunks=[t + 50], end=t + 100) for t in (0, 100, 200)]
+    shots += [Shot(sent=t, chunks=[t + 50], end=t + 100) for t in (0, 100, 200, 300, 400)]
+    data = point(shots, concurrency=2)
+    data.requests["worker"] = np.array([0] * 3 + [1] * 5)
+    window = steady_window(data)
+    assert window is not None
+    assert (window.start_ns, window.end_ns) == (100_000_000, 300_000_000)
+
+
+def test_the_later_turns_of_a_session_do_not_hide_an_empty_slot() -> None:
+    """Two slots, three sessions of two turns. The slot of session 1 is empty from 250 on, though
+    session 2 sends its second turn at 300."""
+    turns = [(0, 100), (100, 200), (0, 125), (125, 250), (200, 300), (300, 400)]
+    data = point([Shot(sent=a, chunks=[a + 1], end=b) for a, b in turns], concurrency=2)
+    data.requests["session"] = np.array([0, 0, 1, 1, 2, 2])
+    window = steady_window(data)
+    assert window is not None
+    assert (window.start_ns, window.end_ns) == (125_000_000, 250_000_000)
+
+
+def test_ends_that_arrived_before_the_last_was_sent_but_were_seen_after_it() -> None:
+    """Four slots end at once at 100; the client has two left and sends them at 101 and 102. Two
+    slots are empty from 100 on: there is nothing steady, however long the last two take."""
+    shots = [Shot(sent=0, chunks=[50], end=100) for _ in range(4)]
+    shots += [Shot(sent=t, chunks=[150], end=200) for t in (101, 102)]
+    assert steady_window(point(shots, concurrency=4)) is None
+
+
+def test_an_interval_does_not_reach_below_zero() -> None:
+    """TTFT 1, 100, 300: mean 133.7, sd 152.3, half width 378: cut off at 0, printed in full."""
+    repeats = [point(even(4, ttft=t), repeat=i) for i, t in enumerate((1, 100, 300))]
+    metric = measured(*repeats)["ttft_p50_ms"]
+    assert metric.ci_low == 0.0
+    assert metric.ci_high == pytest.approx(133.667 + 378.4, abs=0.5)
+    assert with_interval(metric.value or 0, metric.ci_low, metric.ci_high) == "134 ± 378"
+
+
+def test_goodput_counts_waiting_from_the_scheduled_time() -> None:
+    """Sent 90 ms late, first token 20 ms after that: 110 ms for the user, too late for 100."""
+    shots = [
+        Shot(scheduled=i * 100, sent=i * 100 + 90, chunks=[i * 100 + 110], end=i * 100 + 120)
+        for i in range(20)
+    ]
+    late = measured(point(shots, rate_per_s=10), slo=SloSpec(ttft_ms=100, tpot_ms=20))
+    assert late["goodput_requests_per_s"].value == 0.0
+    assert late["requests_per_s"].value == pytest.approx(10, rel=0.1)
