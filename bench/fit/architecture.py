@@ -62,7 +62,14 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
         if kind not in made:
             made[kind] = len(blocks)
             prefix = f"model.layers.{index}"
-            blocks.append(Block(matrices=layer_matrices(c, model_type, prefix, moe=kind[0]), kv=kv))
+            blocks.append(
+                Block(
+                    matrices=layer_matrices(c, model_type, prefix, moe=kind[0]),
+                    kv=kv,
+                    attention_dims=_attention_dims(c),
+                    context_flop_dims=_context_flop_dims(c),
+                )
+            )
         sequence.append(made[kind])
     hidden, vocab, tied = c.int("hidden_size", "n_embd"), c.int("vocab_size"), _tied(c, model_type)
     heads = c.int("num_attention_heads", "n_head")
@@ -73,9 +80,6 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
         hidden=hidden,
         vocab=vocab,
         heads=heads,
-        kv_heads=1 if is_mla(c) else c.int("num_key_value_heads", default=heads),
-        attention_dims=_attention_dims(c),
-        context_flop_dims=_context_flop_dims(c),
         max_context_tokens=c.int("max_position_embeddings", "n_positions", default=2048),
         intermediate=dense_intermediate(c, model_type),
         experts=experts(c),
@@ -145,15 +149,17 @@ def _kv_cache(c: Config, model_type: str, index: int) -> KvCache:
         dim = c.get("index_head_dim")
         return KvCache(
             kind="mla",
-            elements=c.int("kv_lora_rank") + c.int("qk_rope_head_dim"),
             heads=1,
+            head_dim=c.int("kv_lora_rank") + c.int("qk_rope_head_dim"),
+            rope_dim=c.int("qk_rope_head_dim"),
             # The indexer keeps its keys in FP8 with one fp32 scale per 128 of them (vLLM).
             index_bytes=0 if dim is None else dim + 4 * -(-dim // 128),
             selected=None if dim is None else c.int("index_topk"),
         )
     heads = c.int("num_key_value_heads", default=c.int("num_attention_heads", "n_head"))
     kind, window = _window(c, model_type, index)
-    return KvCache(kind=kind, elements=2 * heads * head_dim(c), heads=heads, window=window)
+    dim = head_dim(c)
+    return KvCache(kind=kind, heads=heads, head_dim=dim, value_dim=dim, window=window)
 
 
 def _window(c: Config, model_type: str, index: int) -> tuple[Any, int | None]:

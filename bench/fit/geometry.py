@@ -17,15 +17,27 @@ Role = Literal[
     "lm_head",
     "attention",
     "indexer",
+    "recurrent",
     "dense_ffn",
     "shared_expert",
     "routed_expert",
     "router",
     "norm",
     "bias",
+    "lookup",
     "mtp",
     "vision",
 ]
+# The parts that a person asks about, each with the roles that it sums.
+PARTS: dict[str, tuple[Role, ...]] = {
+    "embedding": ("embedding", "lm_head", "lookup"),
+    "attention": ("attention", "indexer", "recurrent"),
+    "dense MLP": ("dense_ffn",),
+    "experts": ("routed_expert", "shared_expert", "router"),
+    "norms and biases": ("norm", "bias"),
+    "vision": ("vision",),
+    "MTP": ("mtp",),
+}
 # How tensor parallelism cuts a matrix: by output rows, by input columns, by KV heads (a rank keeps
 # at least one head, so heads replicate when there are fewer than ranks), or not at all.
 Split = Literal["out", "in", "kv", "none"]
@@ -37,8 +49,9 @@ class Matrix:
 
     `name` is the module path in the checkpoint (expert and layer numbers stand for all alike), so
     that a checkpoint's list of unquantised modules can be matched. `active` is how many of them
-    one token passes through. `quantisable` says whether a weight
-    quantisation may touch it at all.
+    one token passes through. `heads` is the number of KV heads that a "kv" split goes by.
+    `quantisable` says whether a weight quantisation may touch it at all. Tables of role "lookup"
+    are read one row per token, never multiplied.
     """
 
     name: str
@@ -48,6 +61,7 @@ class Matrix:
     count: int = 1
     active: int = 1
     split: Split = "none"
+    heads: int = 1
     quantisable: bool = False
 
     @property
@@ -60,35 +74,90 @@ class Matrix:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KvCache:
-    """What one layer keeps per token.
+class State:
+    """A tensor that a recurrent layer keeps per sequence, however long the sequence is.
 
-    `elements` counts stored numbers over all KV heads (2 × heads × head_dim; kv_lora_rank + rope
-    for MLA, whose latent has no heads and is replicated on every tensor-parallel rank, hence
-    heads=1). `window` is how many tokens back it must keep; None keeps all. `index_bytes` is the
+    `rows` are cut by tensor parallelism, `cols` are not. `groups` × `group_rows` of the rows
+    belong to groups that heads share: where tp does not divide their number, vLLM pads it to tp
+    (`MambaStateShapeCalculator`). `dtype` is what vLLM stores by default; "native" follows the
+    model, and `--mamba-cache-dtype` (conv) or `--mamba-ssm-cache-dtype` (recurrent) replaces it.
+    """
+
+    role: Literal["conv", "recurrent"]
+    rows: int
+    cols: int
+    groups: int = 0
+    group_rows: int = 0
+    dtype: Literal["native", "float32", "bfloat16", "float16"] = "native"
+
+    def elements(self, tp: int = 1) -> int:
+        """Numbers kept per sequence on one rank."""
+        padded = tp - self.groups if self.groups and self.groups % tp else 0
+        return -(-(self.rows + padded * self.group_rows) // tp) * self.cols
+
+    def bytes(self, native_bytes: float = 2.0, tp: int = 1) -> float:
+        """Bytes per sequence on one rank, in the default data type."""
+        size = {"native": native_bytes, "float32": 4.0, "bfloat16": 2.0, "float16": 2.0}[self.dtype]
+        return self.elements(tp) * size
+
+
+@dataclass(frozen=True, kw_only=True)
+class KvCache:
+    """What one layer keeps: per token (keys and values) and per sequence (`states`).
+
+    `kind`: full keeps every token; sliding and chunked the last `window` (the current chunk of
+    that size); mla one latent of `head_dim` numbers (kv_lora_rank + rope) whose values are part of
+    it (`value_dim` 0), without heads and hence on every tensor-parallel rank; none keeps nothing
+    per token. A key has `head_dim` numbers and a value `value_dim`, for each of `heads`.
+    `rope_dim` of the latent's numbers stay in 16 bits in DeepSeek's FP8 layout. `shared` layers
+    attend to another layer's cache and store none. `tokens_per_entry` is above 1 where a layer
+    stores one compressed entry for that many tokens. `index_bytes` per token is the
     sparse-attention indexer's cache, whose format does not follow the KV dtype; `selected` is how
     many tokens such an indexer lets attention read (None reads all).
     """
 
-    kind: Literal["full", "mla", "sliding", "chunked"]
-    elements: int
-    heads: int
+    kind: Literal["full", "mla", "sliding", "chunked", "none"]
+    heads: int = 0
+    head_dim: int = 0
+    value_dim: int = 0
+    rope_dim: int = 0
     window: int | None = None
-    index_bytes: int = 0
+    shared: bool = False
+    tokens_per_entry: int = 1
+    index_bytes: float = 0
     selected: int | None = None
+    states: tuple[State, ...] = ()
+
+    @property
+    def elements(self) -> int:
+        """Numbers of one entry over all heads, whether stored here or by the layer it shares."""
+        return self.heads * (self.head_dim + self.value_dim)
 
     def bytes_per_token(self, dtype_bytes: float, tp: int = 1) -> float:
         """Bytes per token on one rank; with tp=1 those of the whole layer."""
+        if self.shared or not self.heads:
+            return self.index_bytes
         kept = -(-self.heads // tp) / self.heads
-        return self.elements * dtype_bytes * kept + self.index_bytes
+        return self.elements * dtype_bytes * kept / self.tokens_per_entry + self.index_bytes
+
+    def state_bytes(self, native_bytes: float = 2.0, tp: int = 1) -> float:
+        """Bytes per sequence on one rank that do not grow with its length."""
+        return sum(state.bytes(native_bytes, tp) for state in self.states)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One kind of decoder layer: its matrices and its cache."""
+    """One kind of decoder layer: its matrices and its cache.
+
+    `attention_dims` is how many numbers a prefill multiplies per query token and context token
+    (scores plus values); `context_flop_dims` the same for a decode step, which MLA does in its
+    latent space. Both are 0 where nothing attends.
+    """
 
     matrices: tuple[Matrix, ...]
     kv: KvCache
+    attention_dims: int = 0
+    context_flop_dims: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +172,6 @@ class Geometry:
     hidden: int
     vocab: int
     heads: int
-    kv_heads: int
-    attention_dims: int
-    context_flop_dims: int
     max_context_tokens: int
     intermediate: int
     experts: int
@@ -158,8 +224,12 @@ class Geometry:
 
     @cached_property
     def matmul_params(self) -> int:
-        """Active parameters that are multiplied: without the looked-up embedding table."""
-        return self.active_params - (0 if self.tied else _params(self.stem))
+        """Active parameters that are multiplied: without the tables that are only looked up."""
+        return sum(m.active_params * n for m, n in self.text_matrices() if not self.looked_up(m))
+
+    def looked_up(self, matrix: Matrix) -> bool:
+        """Whether a step reads rows of this matrix rather than all of it."""
+        return matrix.role == "lookup" or (matrix.role == "embedding" and not self.tied)
 
     def params_by_role(self) -> dict[str, int]:
         """Parameters per role over the whole model, MTP last."""
@@ -171,10 +241,35 @@ class Geometry:
                 sums[role] += _params(group)
         return dict(sums)
 
+    def params_by_part(self) -> dict[str, int]:
+        """Parameters per part of `PARTS`; parts that the model lacks are left out."""
+        roles = self.params_by_role()
+        sums = {part: sum(roles.get(role, 0) for role in names) for part, names in PARTS.items()}
+        return {part: params for part, params in sums.items() if params}
+
+    @property
+    def kv_heads(self) -> int:
+        """Most KV heads of any layer; 1 for a latent, 0 where no layer attends."""
+        return max((b.kv.heads for b in self.blocks), default=0)
+
+    @property
+    def attention_dims(self) -> int:
+        """That of the layer which multiplies most."""
+        return max((b.attention_dims for b in self.blocks), default=0)
+
+    @property
+    def context_flop_dims(self) -> int:
+        """That of the layer which multiplies most."""
+        return max((b.context_flop_dims for b in self.blocks), default=0)
+
+    def state_bytes(self, native_bytes: float = 2.0, *, tp: int = 1) -> float:
+        """Bytes that recurrent layers keep per sequence on one rank."""
+        return sum(b.kv.state_bytes(native_bytes, tp) * n for b, n in self.layers())
+
     def kv_bytes_per_token(self, dtype_bytes: float = 2.0, *, index: bool = False) -> int:
         """KV bytes one token adds while every layer keeps it; `index` adds the indexer's cache."""
         per_layer = (
-            (b.kv.elements * dtype_bytes + (b.kv.index_bytes if index else 0)) * n
+            (b.kv.bytes_per_token(dtype_bytes) - (0 if index else b.kv.index_bytes)) * n
             for b, n in self.layers()
         )
         return round(sum(per_layer))
@@ -202,7 +297,7 @@ class Geometry:
         for block, repeats in self.layers():
             kv = block.kv
             limits = [x for x in (kv.window, kv.selected) if x is not None]
-            read = min([context_tokens, *limits])
+            read = min([context_tokens / kv.tokens_per_entry, *limits])
             total += (kv.elements * dtype_bytes * read + kv.index_bytes * context_tokens) * repeats
         return total
 

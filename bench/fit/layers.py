@@ -33,9 +33,24 @@ class Config:
 
 
 def matrix(
-    name: str, role: Role, rows: int, cols: int, split: Split, *, quantisable: bool = True
+    name: str,
+    role: Role,
+    rows: int,
+    cols: int,
+    split: Split,
+    *,
+    heads: int = 1,
+    quantisable: bool = True,
 ) -> Matrix:
-    return Matrix(name=name, role=role, rows=rows, cols=cols, split=split, quantisable=quantisable)
+    return Matrix(
+        name=name,
+        role=role,
+        rows=rows,
+        cols=cols,
+        split=split,
+        heads=heads,
+        quantisable=quantisable,
+    )
 
 
 def vector(name: str, size: int, role: Role = "norm") -> Matrix:
@@ -60,11 +75,12 @@ def layer_matrices(c: Config, model_type: str, prefix: str, *, moe: bool) -> tup
 def _gqa(c: Config, model_type: str, prefix: str) -> tuple[Matrix, ...]:
     hidden, dim = c.int("hidden_size", "n_embd"), head_dim(c)
     q_rows = c.int("num_attention_heads", "n_head") * dim
-    kv_rows = c.int("num_key_value_heads", default=c.int("num_attention_heads", "n_head")) * dim
+    heads = c.int("num_key_value_heads", default=c.int("num_attention_heads", "n_head"))
+    kv_rows = heads * dim
     found = [
         matrix(f"{prefix}.q_proj", "attention", q_rows, hidden, "out"),
-        matrix(f"{prefix}.k_proj", "attention", kv_rows, hidden, "kv"),
-        matrix(f"{prefix}.v_proj", "attention", kv_rows, hidden, "kv"),
+        matrix(f"{prefix}.k_proj", "attention", kv_rows, hidden, "kv", heads=heads),
+        matrix(f"{prefix}.v_proj", "attention", kv_rows, hidden, "kv", heads=heads),
         matrix(f"{prefix}.o_proj", "attention", hidden, q_rows, "in"),
     ]
     always = model_type in ("qwen2", "qwen2_moe")  # these have it in code, not in their config

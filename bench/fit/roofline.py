@@ -40,7 +40,7 @@ def weight_read_bytes(served: Served, batch: float, coverage: float | None = Non
         coverage = expert_coverage(g.experts, g.experts_per_token, batch)
     total = 0.0
     for matrix, repeats in g.text_matrices():
-        if matrix.role == "embedding" and not g.tied:
+        if g.looked_up(matrix):
             row = served.fmt.bytes(matrix, 1, matrix.cols, served.native_bytes)
             total += row * batch
             continue
@@ -67,8 +67,11 @@ def decode_read_bytes(
 def decode_flops(served: Served, context_tokens: float) -> float:
     """Floating-point operations per generated token: two per active weight, plus attention."""
     g = served.geometry
-    attended = sum(_attended(b.kv.window, b.kv.selected, context_tokens) * n for b, n in g.layers())
-    return 2.0 * g.matmul_params + 2.0 * g.context_flop_dims * attended
+    attended = sum(
+        b.context_flop_dims * _attended(b.kv.window, b.kv.selected, context_tokens) * n
+        for b, n in g.layers()
+    )
+    return 2.0 * g.matmul_params + 2.0 * attended
 
 
 def prefill_flops(served: Served, input_tokens: float) -> float:
@@ -76,10 +79,11 @@ def prefill_flops(served: Served, input_tokens: float) -> float:
     g = served.geometry
     head = g.hidden * g.vocab
     attended = sum(
-        _attended(b.kv.window, b.kv.selected, input_tokens / 2) * n for b, n in g.layers()
+        b.attention_dims * _attended(b.kv.window, b.kv.selected, input_tokens / 2) * n
+        for b, n in g.layers()
     )
     body = 2.0 * (g.matmul_params - head) + 2.0 * head / max(input_tokens, 1.0)
-    return body + 2.0 * g.attention_dims * attended
+    return body + 2.0 * attended
 
 
 def _attended(window: int | None, selected: int | None, tokens: float) -> float:

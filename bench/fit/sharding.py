@@ -76,7 +76,7 @@ def rank_bytes(
     elif matrix.split == "in":
         cols = math.ceil(cols / tp)
     elif matrix.split == "kv":
-        rows = rows * math.ceil(geometry.kv_heads / tp) // geometry.kv_heads
+        rows = rows * math.ceil(matrix.heads / tp) // matrix.heads
     return fmt.bytes(matrix, rows, cols, native_bytes) * count
 
 
