@@ -1,0 +1,138 @@
+"""The fit held against start-up logs of engines on GPUs that this project does not have.
+
+A log's row says what was asked and what the engine answered; `asked` turns it into the run that
+`bench fit` is asked about, `compare` puts both answers side by side. Pure: rows and configs come in
+as plain data (tests/data/evidence), and `scripts/fit_evidence.py` reads and prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.config.catalogue import Catalogue
+from bench.fit.architecture import from_config
+from bench.fit.fit import fit
+from bench.fit.report import FitReport
+from bench.values.codec import decode, encode
+from bench.values.errors import InputError
+from bench.values.spec import (
+    Checkpoint,
+    Licence,
+    LoadSpec,
+    ModelSpec,
+    RunSpec,
+    SloSpec,
+    VllmSpec,
+    WorkloadSpec,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One log beside its prediction. None where either side says nothing; sizes in GiB per GPU.
+
+    `refused` is why the fit gave no prediction. `clean` is whether the row binds: GPU and model are
+    named, and the engine is not the retired V0, which sized its cache by other rules.
+    """
+
+    row: Mapping[str, Any]
+    report: FitReport | None
+    refused: str | None = None
+
+    @property
+    def clean(self) -> bool:
+        return not self.row["ambiguous"] and not self.row["v0_engine"]
+
+    @functools.cached_property
+    def pairs(self) -> dict[str, tuple[float | None, float | None]]:
+        """What was predicted and what was logged, by quantity."""
+        r, row = self.report, self.row
+        held = row["kv_gib"]
+        return {
+            "weights": (r and r.weights_gib_per_gpu, row["weights_gib"]),
+            "KV GiB": (r and r.kv_gib_per_gpu, held if held is None or held > 0 else None),
+            "KV tokens": (r and float(r.kv_tokens), row["kv_tokens"]),
+            "concurrency": (r and float(r.max_concurrency), row["max_concurrency"]),
+        }
+
+    def error(self, quantity: str) -> float | None:
+        """Relative error of the prediction; None where the log does not give the quantity."""
+        predicted, logged = self.pairs[quantity]
+        return None if predicted is None or not logged else predicted / logged - 1
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the fit said yes to what did not start, or no to what did."""
+        return self.report is not None and self.report.fits != self.row["started"]
+
+
+QUANTITIES = ("weights", "KV GiB", "KV tokens", "concurrency")
+
+
+def asked(row: Mapping[str, Any], catalogue: Catalogue, configs: Mapping[str, Any]) -> RunSpec:
+    """The run of a log's row, as `ask` says that it was put to `bench fit`."""
+    ask = row["ask"]
+    model = catalogue.models[ask["conf"]] if not ask["cfg"] else _listed(configs[ask["cfg"]], ask)
+    spec = RunSpec(
+        model=model,
+        quant=catalogue.quants[ask["quant"]],
+        gpu=catalogue.gpus[ask["gpu"]],
+        gpus=row["gpus"],
+        engine=VllmSpec(
+            max_model_len=row["max_model_len"],
+            gpu_memory_utilization=row["gpu_memory_utilization"] or 0.9,
+            args=tuple(ask["args"]),
+        ),
+        # One token in, one out: the length that binds is max_model_len, else the model's own.
+        workload=WorkloadSpec(
+            name="start",
+            input_tokens=1,
+            output_tokens=1,
+            slo=SloSpec(ttft_ms=1000, tpot_ms=100),
+        ),
+        load=LoadSpec(concurrency=(1,)),
+    )
+    data = encode(spec)
+    for override in ask["overrides"]:
+        key, _, value = override.partition("=")
+        *path, last = key.split(".")
+        functools.reduce(lambda group, name: group[name], path, data)[last] = json.loads(value)
+    return decode(RunSpec, data)
+
+
+def _listed(config: Mapping[str, Any], ask: Mapping[str, Any]) -> ModelSpec:
+    return ModelSpec(
+        name=ask["cfg"],
+        max_context_tokens=from_config(config).max_context_tokens,
+        licence=Licence(name="not asked"),
+        checkpoints={ask["quant"]: Checkpoint(repo=ask["cfg"])},
+        config=config,
+    )
+
+
+def answer(row: Mapping[str, Any], catalogue: Catalogue, configs: Mapping[str, Any]) -> Answer:
+    """A row put to the fit; a refusal is kept with its reason."""
+    try:
+        return Answer(row=row, report=fit(asked(row, catalogue, configs)))
+    except InputError as error:
+        return Answer(row=row, report=None, refused=str(error))
+
+
+def spread(errors: Iterable[float]) -> tuple[int, float, float, float]:
+    """Count, median error, median and 90th percentile of its size; nan where there is none."""
+    found = list(errors)
+    if not found:
+        return 0, float("nan"), float("nan"), float("nan")
+    sizes = sorted(map(abs, found))
+    at = min(len(sizes) - 1, round(0.9 * (len(sizes) - 1) + 0.499))
+    return len(found), statistics.median(found), statistics.median(sizes), sizes[at]
+
+
+def errors(answers: Sequence[Answer], quantity: str) -> list[float]:
+    """The errors of all answers that have one."""
+    return [e for a in answers if (e := a.error(quantity)) is not None]
