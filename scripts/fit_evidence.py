@@ -1,4 +1,4 @@
-"""`bench fit` against start-up logs from outside: prediction beside log, row by row, and the spread.
+"""`bench fit` against start-up logs from outside: prediction beside log, row by row, the spread.
 
     python scripts/fit_evidence.py [--logs FILE.jsonl] [--configs DIR] [--only WORD] [--json]
 
@@ -60,9 +60,8 @@ def summary(answers: list[Answer], label: str) -> list[str]:
     lines = [f"{label}: {len(answers)} rows, {len(answers) - len(told)} refused"]
     for quantity in QUANTITIES:
         n, bias, middle, high = spread(errors(told, quantity))
-        lines.append(
-            f"  {quantity:<12} n {n:>3}  median {bias:+.2%}  |median| {middle:.2%}  |p90| {high:.2%}"
-        )
+        sizes = f"|median| {middle:.2%}  |p90| {high:.2%}"
+        lines.append(f"  {quantity:<12} n {n:>3}  median {bias:+.2%}  {sizes}")
     wrong = [a.row["id"] for a in told if a.wrong]
     lines.append(f"  verdicts     n {len(told):>3}  wrong {len(wrong)} {' '.join(wrong)}")
     return lines

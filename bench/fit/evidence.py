@@ -32,6 +32,9 @@ from bench.values.spec import (
 )
 
 
+QUANTITIES = ("weights", "KV GiB", "KV tokens", "concurrency")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
     """One log beside its prediction. None where either side says nothing; sizes in GiB per GPU.
@@ -52,13 +55,12 @@ class Answer:
     def pairs(self) -> dict[str, tuple[float | None, float | None]]:
         """What was predicted and what was logged, by quantity."""
         r, row = self.report, self.row
-        held = row["kv_gib"]
-        return {
-            "weights": (r and r.weights_gib_per_gpu, row["weights_gib"]),
-            "KV GiB": (r and r.kv_gib_per_gpu, held if held is None or held > 0 else None),
-            "KV tokens": (r and float(r.kv_tokens), row["kv_tokens"]),
-            "concurrency": (r and float(r.max_concurrency), row["max_concurrency"]),
-        }
+        held = row["kv_gib"] if (row["kv_gib"] or 0) > 0 else None
+        logged = (row["weights_gib"], held, row["kv_tokens"], row["max_concurrency"])
+        told: tuple[float | None, ...] = (None,) * len(QUANTITIES)
+        if r is not None:
+            told = (r.weights_gib_per_gpu, r.kv_gib_per_gpu, r.kv_tokens, r.max_concurrency)
+        return dict(zip(QUANTITIES, zip(told, logged, strict=True), strict=True))
 
     def error(self, quantity: str) -> float | None:
         """Relative error of the prediction; None where the log does not give the quantity."""
@@ -69,9 +71,6 @@ class Answer:
     def wrong(self) -> bool:
         """Whether the fit said yes to what did not start, or no to what did."""
         return self.report is not None and self.report.fits != self.row["started"]
-
-
-QUANTITIES = ("weights", "KV GiB", "KV tokens", "concurrency")
 
 
 def asked(row: Mapping[str, Any], catalogue: Catalogue, configs: Mapping[str, Any]) -> RunSpec:
