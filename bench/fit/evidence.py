@@ -31,7 +31,6 @@ from bench.values.spec import (
     WorkloadSpec,
 )
 
-
 QUANTITIES = ("weights", "KV GiB", "KV tokens", "concurrency")
 
 
