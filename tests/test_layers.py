@@ -16,6 +16,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "values": set(),
     "assets": set(),
     "__init__": set(),
+    "web": set(),
     # a room each: what touches the world, or turns what was seen into numbers
     "store": set(),
     "measure": set(),
@@ -24,7 +25,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "host": set(),
     "evaluators": set(),
     "engines": {"models"},
-    "meters": {"models"},
+    "meters": {"models", "web"},
     "power": {"measure"},
     "tco": {"measure"},
     "load": {"engines", "host", "measure", "meters"},

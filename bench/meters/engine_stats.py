@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
+import math
 from typing import Any
 
 from bench.values.clock import now_ns
+from bench.web.fetch import FetchError, fetch
 
 _TIMEOUT_S = 5.0
 PREFIX = "vllm:"
@@ -21,19 +21,28 @@ def read(metrics_url: str | None) -> dict[str, Any] | None:
     if metrics_url is None:
         return None
     try:
-        with urllib.request.urlopen(metrics_url, timeout=_TIMEOUT_S) as reply:
-            text = reply.read().decode("utf-8", "replace")
-    except (urllib.error.URLError, OSError):
+        answer = fetch(metrics_url, timeout_s=_TIMEOUT_S)
+    except FetchError:
         return None
-    return {**parse(text), "read_ns": now_ns()}
+    if answer.status != 200:
+        return None
+    values = parse(answer.text)
+    return None if values is None else {**values, "read_ns": now_ns()}
 
 
-def parse(text: str) -> dict[str, Any]:
-    """Sums by sample name without the prefix; histograms keep `_sum` and `_count` only."""
+def parse(text: str) -> dict[str, Any] | None:
+    """Sums by sample name without the prefix; histograms keep `_sum` and `_count` only.
+
+    None for a text that is no exposition of metrics: half of one would be a wrong sum.
+    """
     from prometheus_client.parser import text_string_to_metric_families
 
+    try:
+        families = list(text_string_to_metric_families(text))
+    except (ValueError, KeyError, IndexError):  # what the parser raises for garbage
+        return None
     values: dict[str, Any] = {}
-    for family in text_string_to_metric_families(text):
+    for family in families:
         if not family.name.startswith(PREFIX):
             continue
         for sample in family.samples:
@@ -42,7 +51,7 @@ def parse(text: str) -> dict[str, Any]:
                 continue
             if name.endswith("_info"):
                 values[name] = dict(sample.labels)
-            else:
+            elif math.isfinite(sample.value):
                 values[name] = values.get(name, 0.0) + sample.value
     return values
 

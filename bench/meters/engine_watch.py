@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from bench.meters.watch import FOLDER, Watch
 from bench.values.clock import now_ns
 from bench.values.server import Gauges, Progress, ProgressCallback
 from bench.values.telemetry import ENGINE, Reading, reading_line
+from bench.web.fetch import FetchError, fetch
 
 ENGINE_FILE = "engine.jsonl"
 PERIOD_S = 1.0
@@ -106,12 +106,11 @@ def read(metrics_url: str) -> Reading | None:
     """One reading; None when the engine does not answer or knows none of the gauges."""
     before = now_ns()
     try:
-        with urllib.request.urlopen(metrics_url, timeout=_TIMEOUT_S) as reply:
-            text = reply.read().decode("utf-8", "replace")
-    except (urllib.error.URLError, OSError):
+        answer = fetch(metrics_url, timeout_s=_TIMEOUT_S)
+    except FetchError:
         return None
     after = now_ns()
-    values = gauges_in(text)
+    values = gauges_in(answer.text) if answer.status == 200 else {}
     if not values:
         return None
     return Reading(t_ns=(before + after) // 2, half_ns=(after - before) // 2, values=values)
@@ -128,10 +127,21 @@ def gauges_in(text: str) -> dict[str, float | int | None]:
         key = _SUMMED.get(name) or _LARGEST.get(name)
         if key is None:
             continue
-        value = float(line.rpartition(" ")[2])
+        value = _number(line.rpartition(" ")[2])
+        if value is None:
+            continue
         known = values.get(key)
         if known is None:
             values[key] = value
         else:
             values[key] = known + value if name in _SUMMED else max(known, value)
     return values
+
+
+def _number(text: str) -> float | None:
+    """A sample's value; None for what is no finite number, which an engine does not mean."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
