@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ from bench.values.telemetry import Trace, parse
 
 SCHEMA_VERSION = 1
 _ROWS = 2**26
+_NAME_CHARACTERS = 120
 
 
 @contextmanager
@@ -46,30 +48,43 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kept = (
-            f" What was measured before is kept in {path.parent}." if path.parent.exists() else ""
-        )
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}. Free space, mend the permissions or "
-            f"set results_dir to another folder.{kept}"
+            f"set results_dir to another folder."
         ) from error
 
 
 def create_run_dir(spec: RunSpec) -> Path:
-    """A new folder for a run, never an existing one."""
+    """A new folder for a run, never an existing one, always right below `results_dir`.
+
+    Its owner alone may read it: a log or an answer can hold what nobody meant to share.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    parent = Path(spec.results_dir).expanduser().absolute() / spec.model.name
-    base = f"{spec.quant.name}-x{spec.gpus}-{stamp}"
+    root = Path(spec.results_dir).expanduser().absolute()
+    parent = root / folder_name(spec.model.name, "model.name")
+    base = f"{folder_name(spec.quant.name, 'quant.name')}-x{spec.gpus}-{stamp}"
     for suffix in ("", *(f"-{i}" for i in range(2, 100))):
         path = parent / f"{base}{suffix}"
         with _writing(path):
             parent.mkdir(parents=True, exist_ok=True)
             try:
-                (path / "points").mkdir(parents=True)
+                path.mkdir(mode=0o700)
             except FileExistsError:
                 continue
+            (path / "points").mkdir()
             return path
     raise StoreError(f"cannot name a new run below {parent}: {base} is taken a hundred times.")
+
+
+def folder_name(name: str, key: str) -> str:
+    """`name` as one folder's name: what a path or a terminal takes for more becomes a hyphen.
+
+    InputError where nothing of it is left. The true name stands in run.json.
+    """
+    safe = re.sub(r"[^\w.+-]+", "-", name).strip("-.")[:_NAME_CHARACTERS]
+    if not safe:
+        raise InputError(f"{key}: {name!r} is no name for a folder of results; use letters.")
+    return safe
 
 
 def discard_run(path: Path) -> None:
@@ -133,6 +148,18 @@ def save_point(path: Path, data: PointData) -> Path:
     return target
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What is wrong with a stored file is a StoreError that names it, whatever its shape."""
+    try:
+        yield
+    except InputError as error:
+        raise StoreError(f"{error} The stored file is damaged or of another version.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = f"no {error}" if isinstance(error, KeyError) else error
+        raise StoreError(f"{path} cannot be read: {said}") from error
+
+
 def load_run(path: Path) -> Run:
     """Read a run; StoreError when it is not one or cannot be read.
 
@@ -140,12 +167,15 @@ def load_run(path: Path) -> Run:
     """
     try:
         record = json.loads((path / "run.json").read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not a run: run.json cannot be read ({error}).") from error
+    if not isinstance(record, dict):
+        raise StoreError(f"{path} is not a run: run.json holds no object.")
     version = record.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise StoreError(f"{path}: schema version {version}; this bench reads {SCHEMA_VERSION}.")
-    run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
+    with _reading(path / "run.json"):
+        run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
     return replace(run, points=StoredPoints(path), trace=load_trace(path))
 
 
@@ -196,15 +226,17 @@ def load_trace(path: Path) -> Trace | None:
 
 
 def load_point(folder: Path) -> PointData:
-    """Read one load point's folder."""
+    """Read one load point's folder; StoreError when it is damaged."""
+    with _reading(folder):
+        return _point(folder)
+
+
+def _point(folder: Path) -> PointData:
     import pyarrow.parquet as pq
 
-    try:
-        meta = json.loads((folder / "point.json").read_text())
-        table = pq.read_table(folder / "requests.parquet")
-        chunks = pq.read_table(folder / "chunks.parquet")
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{folder} cannot be read: {error}") from error
+    meta = json.loads((folder / "point.json").read_text())
+    table = pq.read_table(folder / "requests.parquet")
+    chunks = pq.read_table(folder / "chunks.parquet")
     return PointData(
         point=decode(LoadPoint, meta["point"], str(folder)),
         start_ns=meta["start_ns"],
@@ -244,11 +276,9 @@ def load_quality_items(path: Path) -> tuple[QualityItem, ...]:
     source = path / "quality" / "items.parquet"
     if not source.exists():
         return ()
-    try:
+    with _reading(source):
         rows = pq.read_table(source).to_pylist()
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{source} cannot be read: {error}") from error
-    return tuple(QualityItem(**{**row, "logliks": tuple(row["logliks"])}) for row in rows)
+        return tuple(QualityItem(**{**row, "logliks": tuple(row["logliks"])}) for row in rows)
 
 
 def list_runs(results_dir: str) -> list[Path]:

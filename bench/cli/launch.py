@@ -37,8 +37,10 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
         from bench.report.terminal import print_run
 
         print_run(run, measurement)
-    from bench.report.document import run_document
+    from bench.cli.verbs.summaries import keep
+    from bench.report.document import run_document, summary
 
+    keep(Path(run.path), summary(run, measurement))
     errors = [point.metrics["error_rate"].value for point in measurement.points]
     if errors and all(share == 1 for share in errors):
         print(f"bench: every request failed: nothing was measured. See {run.path}", file=sys.stderr)

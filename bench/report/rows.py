@@ -32,7 +32,7 @@ def known_format(name: str | None) -> str | None:
 
 def flat(row: Row) -> dict[str, Any]:
     """A run's summary without nesting: the rate with its interval in columns of their own."""
-    rate = row["output_tokens_per_s"] or {}
+    rate = row.get("output_tokens_per_s") or {}
     plain = {k: v for k, v in row.items() if not isinstance(v, (dict, list))}
     return plain | {
         "output_tokens_per_s": rate.get("value"),

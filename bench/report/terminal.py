@@ -184,7 +184,13 @@ def print_runs(rows: Sequence[dict[str, Any]], results_dir: str) -> None:
         column("at"),
         column("trust"),
     )
-    print_grid(out, Grid(columns=columns, rows=tuple(map(_run_cells, rows))))
+    readable = [row for row in rows if "unreadable" not in row]
+    if readable:
+        print_grid(out, Grid(columns=columns, rows=tuple(map(_run_cells, readable))))
+    for row in rows:
+        if "unreadable" in row:
+            line = f"unreadable: {row['run']}: {row['unreadable']}"
+            out.print(escape(line), style="yellow", highlight=False, soft_wrap=True)
 
 
 def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:

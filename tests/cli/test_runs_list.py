@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,15 @@ from bench.cli.verbs import runs
 from bench.cli.verbs.summaries import NAME, summaries
 from bench.config.compose import compose, run_spec
 from bench.report.rows import known_format, write_rows
-from bench.store import create_run_dir, load_run, save_point, save_run
-from bench.values.errors import InputError
+from bench.store import (
+    create_run_dir,
+    folder_name,
+    list_runs,
+    load_run,
+    save_point,
+    save_run,
+)
+from bench.values.errors import InputError, StoreError
 from bench.values.record import Anchor, Run
 
 
@@ -40,19 +48,75 @@ def test_a_row_is_derived_once_and_again_when_the_run_changes(tmp_path: Path) ->
     assert summaries(str(tmp_path), row) == first == [{"n": 1, "run": str(path)}]
     save_point(path, point(even(12), repeat=11))
     assert summaries(str(tmp_path), row)[0]["n"] == 2
-    (tmp_path / NAME).write_text("{ half of a")
+    (path / NAME).write_text("{ half of a")
     assert summaries(str(tmp_path), row)[0]["n"] == 3
 
 
 def test_another_code_makes_another_row(tmp_path: Path) -> None:
-    stored(tmp_path)
+    path = stored(tmp_path)
     summaries(str(tmp_path), lambda _: {"n": 1})
-    cache = tmp_path / NAME
-    known = json.loads(cache.read_text())
-    (entry,) = known.values()
-    entry["of"] = f"other{entry['of']}"
-    cache.write_text(json.dumps(known))
+    known = json.loads((path / NAME).read_text())
+    (path / NAME).write_text(json.dumps({**known, "of": f"other{known['of']}"}))
     assert summaries(str(tmp_path), lambda _: {"n": 2})[0]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        "null",
+        '{"schema_version": 99}',
+        '{"schema_version": 1}',
+        '{"schema_version": 1, "spec": 7}',
+        "\x00\xff",
+    ],
+)
+def test_a_damaged_run_is_listed_with_why_and_hides_no_other(tmp_path: Path, content: str) -> None:
+    good = stored(tmp_path)
+    bad = stored(tmp_path)
+    (bad / "run.json").write_text(content)
+    rows = {row["run"]: row for row in summaries(str(tmp_path), runs._row)}
+    assert rows[str(good)]["status"] == "complete"
+    assert "run.json" in rows[str(bad)]["unreadable"] or "schema" in rows[str(bad)]["unreadable"]
+    with pytest.raises(StoreError):
+        load_run(bad)
+
+
+def test_a_damaged_point_is_said_not_raised_as_a_bug(tmp_path: Path) -> None:
+    path = stored(tmp_path)
+    for content in ("[]", "{}", '{"point": 3}', "{"):
+        (path / "points" / "000-c1-r2" / "point.json").write_text(content)
+        with pytest.raises(StoreError, match="000-c1-r2"):
+            list(load_run(path).points)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("org/model", "org-model"),
+        ("../../x", "x"),
+        ("/abs/x", "abs-x"),
+        ("a b\x1b[31m", "a-b-31m"),
+        ("m" * 400, "m" * 120),
+        ("Ümlaut-7B", "Ümlaut-7B"),
+    ],
+)
+def test_a_run_lies_below_results_dir_whatever_its_name(
+    tmp_path: Path, name: str, folder: str
+) -> None:
+    spec = run_spec(compose(["engine=truth", "gpus=0", f"results_dir={tmp_path}"]))
+    path = create_run_dir(replace(spec, model=replace(spec.model, name=name)))
+    assert path.parent == tmp_path / folder
+    assert path.stat().st_mode & 0o077 == 0  # its owner alone
+    save_run(path, Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026")))
+    assert list_runs(str(tmp_path)) == [path]
+
+
+def test_a_name_of_dots_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.name: '\.\./\.\.' is no name"):
+        folder_name("../..", "model.name")
 
 
 def test_points_come_in_order_of_repeat_and_one_at_a_time(tmp_path: Path) -> None:
