@@ -108,7 +108,12 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSpec:
-    """One GPU's published limits; dense TFLOP/s, None where the hardware has no such unit."""
+    """One GPU's published limits; dense TFLOP/s, None where the hardware has no such unit.
+
+    Where published figures of a bandwidth differ, `bandwidth_gb_s` plans and
+    `bandwidth_most_gb_s` bounds. `host_link_gb_s` is one direction of the link to host memory,
+    `cache_mb` the last on-chip cache.
+    """
 
     name: str
     title: str
@@ -116,9 +121,14 @@ class GpuSpec:
     memory_gb: float | None = None
     memory_gib: float | None = None
     bandwidth_gb_s: float | None = None
+    bandwidth_most_gb_s: float | None = None
     bf16_tflops: float | None = None
     fp8_tflops: float | None = None
+    fp4_tflops: float | None = None
     int8_tops: float | None = None
+    int4_tops: float | None = None
+    host_link_gb_s: float | None = None
+    cache_mb: float | None = None
     power_w: float | None = None
     nvlink_gb_s: float | None = None
     compute_capability: str | None = None
