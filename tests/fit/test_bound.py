@@ -92,11 +92,13 @@ def test_the_batch_is_what_memory_allows() -> None:
     memory = 79.647 * 1024**3
     batch = (memory - 2 * 8_030_261_248 + 2 * HEAD - 2 * (BODY + HEAD) + 2 * BODY) / q
     assert found.batch == pytest.approx(batch, rel=0.01)
+    assert found.batch is not None
     step = (2 * (BODY + HEAD) + found.batch * q - 50e6) / 3350e9
     assert found.reading == pytest.approx(found.batch / step, rel=1e-6)
     fewer = output_bound(h100(), llama(), replace(work, concurrency=8))
     assert fewer.batch == 8
     assert fewer.reading is not None
+    assert found.reading is not None
     assert fewer.reading < found.reading
 
 
