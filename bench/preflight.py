@@ -17,10 +17,12 @@ from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
 from bench.load.plan import check_workload
 from bench.meters.gpus import GpuList, host_memory_bytes, list_gpus
+from bench.meters.machine import install
 from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
 from bench.values.cores import available
 from bench.values.errors import InputError
+from bench.values.machine import Install
 from bench.values.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
 
 
@@ -44,6 +46,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
         spec = resolve(spec, frozenset({"gpus"}), catalogue)
     if spec.gpus == 0 and spec.gpu.kind != "cpu":
         spec = replace(spec, gpu=catalogue.gpus["cpu"])
+    check_build(spec, install())
     planned = spec.gpu.kind != "auto"
     report = checked(spec, catalogue) if planned else None
     problems = [missing] if missing else []
@@ -128,20 +131,44 @@ def _as_planned(spec: RunSpec, report: FitReport) -> RunSpec:
     return replace(spec, engine=engine)
 
 
+def check_build(spec: RunSpec, found: Install) -> None:
+    """Refuse a run on the processor with an engine that is built for GPUs: it would take one that
+    it finds, or not start."""
+    if spec.gpus == 0 and found.package == "vllm" and found.torch_cuda:
+        raise InputError(
+            f"gpus=0, but vLLM {found.vllm} here is built for CUDA {found.torch_cuda} and serves "
+            "on GPUs alone: gpus=1, or make demo FLAVOUR=cpu."
+        )
+
+
 def _missing_gpus(spec: RunSpec) -> str | None:
     """Why the GPUs asked for are not there; None when they are."""
     if spec.gpus == 0:
         return None
     found = list_gpus()
     have = len(found.devices)
+    slices = [d for d in found.devices if d.slice_of]
+    if slices and spec.gpus > 1:
+        return f"gpus={spec.gpus}, but CUDA gives a process one MIG slice at most: gpus=1."
     if have >= spec.gpus:
         return None
+    lost = "".join(f" {text}." for text in found.silent)
     if have:
-        return f"gpus={spec.gpus}, but this machine has {have}. Ask for at most {have}."
+        return f"gpus={spec.gpus}, but this machine has {have}. Ask for at most {have}.{lost}"
+    if found.told == "unknown":
+        return f"gpus={spec.gpus}, but {untold(found)}"
     return (
         f"gpus={spec.gpus}, but no GPU was found ({found.reason}). "
         "On this machine use gpus=0 with a small model (bench model=tiny), or plan with "
         f"bench fit model={spec.model.name} gpu=h100-sxm."
+    )
+
+
+def untold(found: GpuList) -> str:
+    """That nobody can tell which GPUs there are, why, and what to do."""
+    return (
+        f"it cannot be told which GPUs this machine has ({found.reason}): see nvidia-smi, mend the "
+        "driver or CUDA_VISIBLE_DEVICES, or say gpu=cpu gpus=0 to serve on the processor."
     )
 
 
@@ -184,14 +211,16 @@ def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Ru
 def detect(catalogue: Catalogue) -> tuple[GpuSpec, int]:
     """This machine's GPU and how many it has; the CPU entry and 0 when it has none.
 
-    InputError for a GPU that the catalogue does not know, a partitioned one, or different GPUs side
-    by side.
+    InputError for a GPU that the catalogue does not know, a partitioned one, different GPUs side by
+    side, and where it cannot be told which there are.
     """
     return identified(list_gpus(), catalogue)
 
 
 def identified(found: GpuList, catalogue: Catalogue) -> tuple[GpuSpec, int]:
     """The catalogue's entry for the devices that NVML lists, and their number; see `detect`."""
+    if found.told == "unknown":
+        raise InputError(f"gpu=auto: {untold(found)}")
     if not found.devices:
         cpu = next((g for g in catalogue.gpus.values() if g.kind == "cpu"), None)
         if cpu is None:
@@ -199,9 +228,16 @@ def identified(found: GpuList, catalogue: Catalogue) -> tuple[GpuSpec, int]:
         return cpu, 0
     sliced = [d for d in found.devices if d.mig_enabled]
     if sliced:
+        listed = ", ".join(d.uuid for d in sliced if d.slice_of) or "no slice is made yet"
         raise InputError(
-            f"gpu=auto: GPU {sliced[0].index} ({sliced[0].name}) is partitioned (MIG): a slice has "
-            "other limits than the whole. Write conf/gpu/NAME.yaml for the slice and use gpu=NAME."
+            f"gpu=auto: GPU {sliced[0].index} ({sliced[0].name}) is partitioned (MIG), {listed}: a "
+            "slice has other limits than the whole. Write conf/gpu/NAME.yaml for the slice and use "
+            "gpu=NAME, or name the UUIDs of whole boards in CUDA_VISIBLE_DEVICES."
+        )
+    blank = next((d for d in found.devices if not d.memory_total_bytes), None)
+    if blank is not None:
+        raise InputError(
+            f"gpu=auto: GPU {blank.index} ({blank.name}) does not tell its memory: choose gpu=NAME."
         )
     matches = [match_gpu(d.name, d.memory_total_bytes, catalogue.gpus) for d in found.devices]
     names = {m.name for m in matches}

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bench.engines.exchange import Target, normalise_base_url
+from bench.engines.listener import listeners
 from bench.engines.probe import probe
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import EndpointSpec, RunSpec
@@ -53,6 +54,7 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
         max_model_len=found.max_model_len,
         engine_version=found.engine_version,
         metrics_url=found.metrics_url,
+        listener_pids=listeners(base_url),
         startup_s=time.monotonic() - began_s,
         headers=headers,
     )

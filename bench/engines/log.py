@@ -12,7 +12,8 @@ class EngineLogFacts:
     """Facts as the engine's log states them (quoted, not measured here); None: not found.
 
     With tensor parallelism every worker logs its own line; the first one is taken for a value
-    per GPU. `lines` are the lines that the facts were read from, as they stood.
+    per GPU. `device` is what the engine says it computes on (`cuda`, `cpu`). `lines` are the lines
+    that the facts were read from, as they stood.
     """
 
     engine_version: str | None = None
@@ -29,6 +30,7 @@ class EngineLogFacts:
     graph_capture_gib: float | None = None
     engine_init_s: float | None = None
     enforce_eager: bool | None = None
+    device: str | None = None
     lines: tuple[str, ...] = ()
 
 
@@ -36,6 +38,7 @@ class EngineLogFacts:
 _PATTERNS: dict[str, tuple[str, ...]] = {
     "version": (r"LLM engine \(v(?P<engine_version>[^)]+)\)",),
     "eager": (r"(?:^|[ ,])enforce_eager=(?P<enforce_eager>True|False)",),
+    "device": (r"device_config=(?:device\()?'?(?P<device>[a-z]+)",),
     # The size of the checkpoint on disk is no measure: weights may be upcast when they are loaded.
     "loading": (r"Model loading took (?P<weights_gib>[\d.]+) GiB",),
     "weights": (r"Loading weights took (?P<weights_load_s>[\d.]+) s",),
@@ -70,7 +73,7 @@ _KERNEL = re.compile(
     r"|(?P<linear>\w*(?:Kernel|Experts|MoEMethod)\w*)\b)"
 )
 _WHOLE = {"kv_cache_tokens", "max_concurrency_tokens"}
-_TEXT = {"engine_version", "attention_backend"}
+_TEXT = {"engine_version", "attention_backend", "device"}
 
 
 def parse_engine_log(log: str) -> EngineLogFacts:

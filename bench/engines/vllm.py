@@ -18,6 +18,7 @@ from bench.engines.cpu import cpu_flags
 from bench.engines.exchange import Target
 from bench.engines.failures import classify, message_of
 from bench.engines.guard import GuardedProcess
+from bench.engines.log import parse_engine_log
 from bench.engines.probe import Capabilities, probe, wait_ready
 from bench.models.weights import Weights, resolve_weights
 from bench.values.cores import split
@@ -68,6 +69,8 @@ def environment(spec: RunSpec, weights: Weights) -> dict[str, str]:
         env["VLLM_CPU_KVCACHE_SPACE"] = str(_engine(spec).cpu_kv_cache_gib)
         # Binding takes the first cores for itself, whoever else runs on them.
         env["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        # A build for CUDA takes a GPU where it finds one, and the run would be called CPU.
+        env["CUDA_VISIBLE_DEVICES"] = ""
     else:
         # NVML's order: CUDA's own puts the fastest first, and the meters would watch other boards.
         env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
@@ -122,6 +125,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
     with GuardedProcess(command, env=env, log_path=log_path, cores=cores) as process:
         start = Launched(process, log_path, engine.start_timeout_s, progress)
         found = start.wait(target, spec.model.name)
+        check_device(spec, start.log(), log_path)
         server = Server(
             engine="vllm",
             base_url=target.base_url,
@@ -149,6 +153,20 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             raise start.death() from error  # what failed did so because the engine was gone
         if not server.is_alive():
             raise start.death()
+
+
+def check_device(spec: RunSpec, log: str, log_path: Path) -> None:
+    """EngineError when the engine says that it computes on something else than the run is about."""
+    said = parse_engine_log(log).device
+    wanted = "cuda" if spec.gpus else "cpu"
+    if said is None or said == wanted or said not in ("cuda", "cpu"):
+        return
+    remedy = "make demo FLAVOUR=cpu, or gpus=1" if said == "cuda" else "make demo FLAVOUR=cuda"
+    raise EngineError(
+        f"gpus={spec.gpus}, but the engine computes on {said}: {remedy}.",
+        code="wrong_device",
+        log_path=log_path,
+    )
 
 
 class Launched:

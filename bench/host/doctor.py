@@ -48,11 +48,22 @@ def _boards(machine: Machine, gpus: int) -> Iterator[Finding]:
     reason = machine.board_reason
     if len(machine.boards) < gpus:
         why = reason or f"this machine has {len(machine.boards)}"
-        text = f"gpus={gpus}, but {why}: ask for fewer, or gpus=0 with a small model"
+        remedy = "ask for fewer, or gpus=0 with a small model"
+        if machine.gpus_told == "unknown":
+            remedy = "see nvidia-smi, mend the driver or CUDA_VISIBLE_DEVICES"
+        text = f"gpus={gpus}, but {why}: {remedy}"
         yield finding("gpus", "fail", text)
-    elif reason is not None and "not found" not in reason:
+    elif reason is not None and (machine.gpus_told == "unknown" or "not loaded" in reason):
         text = f"{reason}: reload the driver (nvidia-smi says more), or mend CUDA_VISIBLE_DEVICES"
         yield finding("nvml", "fail", text)
+    for text in machine.silent:
+        yield finding(
+            "gpu_lost", "warn", f"{text}: reset it (nvidia-smi -r) or restart the machine"
+        )
+    slices = [b for b in machine.boards if b.device.slice_of]
+    if slices and gpus > 1:
+        text = f"gpus={gpus}, but CUDA gives a process one MIG slice at most: gpus=1"
+        yield finding("gpus", "fail", text)
 
 
 def _board(board: Board) -> Iterator[Finding]:
@@ -60,7 +71,8 @@ def _board(board: Board) -> Iterator[Finding]:
     name = f"GPU {device.index}"
     flag = device.index if device.nvml_index is None else device.nvml_index
     if device.mig:
-        text = f"{name} is split (MIG), so there is no energy: nvidia-smi -i {flag} -mig 0"
+        what = f"is a MIG slice of {device.slice_of}" if device.slice_of else "is split (MIG)"
+        text = f"{name} {what}, so there is no energy: nvidia-smi -i {flag} -mig 0"
         yield finding("mig", "warn", text)
     if device.persistence is False:
         text = (
@@ -82,6 +94,10 @@ def _board(board: Board) -> Iterator[Finding]:
             "stop what runs in other containers (nvidia-smi on the host)"
         )
         yield finding("gpu_memory", "warn", text)
+    if board.drawing:
+        pids = ", ".join(map(str, board.drawing))
+        text = f"{name} draws a screen (process {pids}), which takes power: log out of the desktop"
+        yield finding("gpu_graphics", "warn", text)
     if board.processes_why is not None:
         text = (
             f"{name} does not list its processes ({board.processes_why}): exclusivity unverified; "
@@ -137,9 +153,10 @@ def _install(machine: Machine, gpus: int) -> Iterator[Finding]:
         yield finding("engine", "fail", text)
         return
     if not gpus:
-        if not machine.boards and found.torch_cuda is not None:
-            text = f"torch is for CUDA {found.torch_cuda}, there is no GPU: make demo FLAVOUR=cpu"
-            yield finding("engine", "fail", text)
+        if found.torch_cuda is not None:
+            there = "" if machine.boards else ", there is no GPU"
+            text = f"torch is for CUDA {found.torch_cuda}{there}, gpus=0: make demo FLAVOUR=cpu"
+            yield finding("engine", "fail", text + (", or gpus=1" if machine.boards else ""))
         return
     if found.torch_cuda is None:
         yield finding("engine", "fail", "torch is built without CUDA: make demo FLAVOUR=cuda")

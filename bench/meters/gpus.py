@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.meters.nvml_library import Found, Library, NvmlUnavailableError
+from bench.values.telemetry import Told
+
 
 @dataclass(frozen=True, kw_only=True)
 class GpuDevice:
-    """One GPU as NVML describes it; memory in bytes, power limit in watts (None: not reported)."""
+    """One GPU as NVML describes it; memory in bytes (0: not told), power limit in watts (None: not
+    reported). `slice_of` is the uuid of the board of a MIG slice."""
 
     index: int
     uuid: str
@@ -19,15 +23,19 @@ class GpuDevice:
     memory_total_bytes: int
     power_limit_w: float | None = None
     mig_enabled: bool = False
+    slice_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuList:
-    """The devices visible to this process; `reason` says why there are none."""
+    """The devices visible to this process. `told`: it is these, there are none, or nobody can tell;
+    `reason` says why there are none. `silent` are boards that do not answer, one text each."""
 
     devices: tuple[GpuDevice, ...]
     reason: str | None = None
     driver_version: str | None = None
+    told: Told = "these"
+    silent: tuple[str, ...] = ()
 
 
 def list_gpus(env: Mapping[str, str] | None = None, binding: Any = None) -> GpuList:
@@ -35,83 +43,40 @@ def list_gpus(env: Mapping[str, str] | None = None, binding: Any = None) -> GpuL
 
     `binding` is the pynvml module.
     """
-    if binding is None:
-        import pynvml  # loads no driver until nvmlInit
-
-        binding = pynvml
     try:
-        binding.nvmlInit()
-    except (binding.NVMLError_LibraryNotFound, binding.NVMLError_DriverNotLoaded) as error:
-        return GpuList(devices=(), reason=f"no NVIDIA driver on this machine ({error})")
-    except binding.NVMLError as error:
-        return GpuList(devices=(), reason=f"NVML does not start ({error})")
+        library = Library(binding)
+    except NvmlUnavailableError as error:
+        return GpuList(devices=(), told=error.told, reason=str(error))
     try:
-        found = tuple(_device(binding, i) for i in range(binding.nvmlDeviceGetCount()))
-        driver = _text(binding.nvmlSystemGetDriverVersion())
-    except (
-        binding.NVMLError
-    ) as error:  # one that fell off the bus, or one without memory of its own
-        return GpuList(devices=(), reason=f"NVML does not list its GPUs ({error})")
+        chosen = library.chosen((os.environ if env is None else env).get("CUDA_VISIBLE_DEVICES"))
+        driver, _ = library.tried(lambda: library.text("nvmlSystemGetDriverVersion"))
+        devices = tuple(_device(library, found) for found in chosen.found)
     finally:
-        binding.nvmlShutdown()
-    chosen = visible(found, (os.environ if env is None else env).get("CUDA_VISIBLE_DEVICES"))
-    reason = None if chosen else "NVML lists no GPU that CUDA_VISIBLE_DEVICES leaves visible"
-    return GpuList(devices=chosen, reason=reason, driver_version=driver)
-
-
-def visible(devices: tuple[GpuDevice, ...], setting: str | None) -> tuple[GpuDevice, ...]:
-    """The devices that a CUDA_VISIBLE_DEVICES of indices or UUIDs leaves, in its order."""
-    return tuple(devices[i] for i in visible_indices([d.uuid for d in devices], setting))
-
-
-def visible_indices(uuids: Sequence[str], setting: str | None) -> list[int]:
-    """Places in NVML's list that a CUDA_VISIBLE_DEVICES of indices or UUIDs leaves, in its order.
-
-    Without the setting, all of them, in NVML's order.
-    """
-    if setting is None:
-        return list(range(len(uuids)))
-    chosen: list[int] = []
-    for word in (w.strip() for w in setting.split(",")):
-        match = [
-            i
-            for i, uuid in enumerate(uuids)
-            if (word.isdigit() and i == int(word)) or (word and uuid.startswith(word))
-        ]
-        if not match:
-            break  # CUDA ignores the first invalid entry and everything after it
-        chosen.append(match[0])
-    return chosen
-
-
-def _device(nvml: Any, index: int) -> GpuDevice:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    return GpuDevice(
-        index=index,
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        name=_text(nvml.nvmlDeviceGetName(handle)),
-        memory_total_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
-        power_limit_w=_power_limit_w(nvml, handle),
-        mig_enabled=_mig_enabled(nvml, handle),
+        library.close()
+    return GpuList(
+        devices=devices,
+        told=chosen.told,
+        reason=chosen.reason,
+        driver_version=driver,
+        silent=tuple(f"GPU {b.place} does not answer ({b.why})" for b in chosen.silent),
     )
 
 
-def _power_limit_w(nvml: Any, handle: object) -> float | None:
-    try:
-        return float(nvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1000
-    except nvml.NVMLError:
-        return None  # not every board reports one
-
-
-def _mig_enabled(nvml: Any, handle: object) -> bool:
-    try:
-        return int(nvml.nvmlDeviceGetMigMode(handle)[0]) == 1
-    except nvml.NVMLError:
-        return False  # boards without MIG answer NOT_SUPPORTED
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _device(library: Library, found: Found) -> GpuDevice:
+    handle = found.handle
+    memory, _ = library.tried(lambda: int(library.call("nvmlDeviceGetMemoryInfo", handle).total))
+    limit, _ = library.tried(
+        lambda: float(library.call("nvmlDeviceGetEnforcedPowerLimit", handle)) / 1000
+    )
+    return GpuDevice(
+        index=found.place,
+        uuid=found.uuid,
+        name=found.name,
+        memory_total_bytes=memory or 0,
+        power_limit_w=limit,
+        mig_enabled=bool(found.split),
+        slice_of=found.slice_of,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

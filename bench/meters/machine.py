@@ -39,12 +39,18 @@ def _board(source: Source, device: Device) -> Board:
         None if state is None else state.values[n] for n in ("event_reasons", "limit_mw")
     )
     listed = source.processes(device.index)
-    told = None if listed is None or isinstance(listed, str) else tuple(p.pid for p in listed)
+    seen = () if listed is None or isinstance(listed, str) else listed
+    told = (
+        None
+        if listed is None or isinstance(listed, str)
+        else tuple(p.pid for p in listed if p.kind != "graphics")
+    )
     return Board(
         device=device,
         used_bytes=None if used is None else int(used),
         free_bytes=None if free is None else int(free),
         processes=told,
+        drawing=tuple(p.pid for p in seen if p.kind == "graphics"),
         processes_why=listed if isinstance(listed, str) else None,
         event_reasons=None if reasons is None else int(reasons),
         limit_w=None if limit_mw is None else limit_mw / 1000,

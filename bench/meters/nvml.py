@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.meters.gpus import visible_indices
-from bench.meters.source import Clock, MeterUnavailableError, MonotonicClock, stamped
+from bench.meters.nvml_library import (
+    NO_SUCH_CALL,
+    Found,
+    Library,
+    NvmlUnavailableError,
+    running,
+)
+from bench.meters.source import Clock, MonotonicClock, stamped
 from bench.values.telemetry import Device, Header, Process, Reading, SourceKind
 
 _POWER_INSTANT, _POWER_AVERAGE, _ENERGY, _MEMORY_TEMPERATURE = 186, 185, 83, 82
@@ -24,14 +29,17 @@ _VIOLATIONS = {
     "violation_reliability_ns": 5,
 }
 
+SLICE = "a MIG slice has no sensor of its own: NVML counts the whole board"
+
 Values = dict[str, float | int | None]
 Whys = dict[str, str]
 
 
 class NvmlSource:
-    """The boards that CUDA_VISIBLE_DEVICES leaves visible. See `bench.meters.source.Source`.
+    """The boards and MIG slices that CUDA_VISIBLE_DEVICES leaves visible, those that answer. See
+    `bench.meters.source.Source`.
 
-    MeterUnavailableError when NVML does not start or lists none. `binding` is the pynvml module.
+    NvmlUnavailableError when NVML does not start or lists none. `binding` is the pynvml module.
     """
 
     kind: SourceKind = "nvml"
@@ -44,87 +52,68 @@ class NvmlSource:
         binding: Any = None,
         proc: Path = Path("/proc"),
     ) -> None:
-        if binding is None:
-            import pynvml  # loads no driver until nvmlInit
-
-            binding = pynvml
-        self._nvml = binding
+        library = Library(binding)
+        self._library, self._nvml = library, library.binding
         self._clock = clock or MonotonicClock()
         self._proc = proc
-        self._parents: dict[int, dict[int, tuple[int, ...] | None]] = {}
-        try:
-            binding.nvmlInit()
-        except binding.NVMLError_LibraryNotFound as error:
-            raise MeterUnavailableError("NVML library not found") from error
-        except binding.NVMLError_DriverNotLoaded as error:
-            raise MeterUnavailableError("NVIDIA driver not loaded") from error
-        except binding.NVMLError as error:
-            raise MeterUnavailableError(f"NVML does not start ({error})") from error
-        try:
-            self._handles, self._devices = self._open(os.environ if env is None else env)
-        except binding.NVMLError as error:
-            self.close()
-            raise MeterUnavailableError(f"NVML does not list its GPUs ({error})") from error
-        if not self._devices:
-            self.close()
-            raise MeterUnavailableError(
-                "NVML lists no GPU that CUDA_VISIBLE_DEVICES leaves visible"
-            )
+        self._parents: dict[int, dict[int, Process]] = {}
+        chosen = library.chosen((os.environ if env is None else env).get("CUDA_VISIBLE_DEVICES"))
+        if not chosen.found:
+            library.close()
+            raise NvmlUnavailableError(chosen.reason or "NVML lists no GPU", chosen.told)
+        self._handles = [found.handle for found in chosen.found]
+        self._devices = tuple(self._device(i, found) for i, found in enumerate(chosen.found))
+        self._silent = tuple(f"GPU {b.place} does not answer ({b.why})" for b in chosen.silent)
 
-    def _open(self, env: Mapping[str, str]) -> tuple[list[Any], tuple[Device, ...]]:
-        nvml = self._nvml
-        handles = [
-            nvml.nvmlDeviceGetHandleByIndex(i) for i in range(int(nvml.nvmlDeviceGetCount()))
-        ]
-        uuids = [_text(nvml.nvmlDeviceGetUUID(h)) for h in handles]
-        chosen = visible_indices(uuids, env.get("CUDA_VISIBLE_DEVICES"))
-        kept = [handles[i] for i in chosen]
-        return kept, tuple(
-            replace(self._device(i, uuids[n], handles[n]), nvml_index=n)
-            for i, n in enumerate(chosen)
-        )
-
-    def _device(self, index: int, uuid: str, handle: Any) -> Device:
-        nvml = self._nvml
+    def _device(self, index: int, found: Found) -> Device:
+        call, handle = self._library.call, found.handle
         values, why = self._tried(
             {
-                "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000,
+                "power_limit_w": lambda: call("nvmlDeviceGetEnforcedPowerLimit", handle) / 1000,
                 "power_limit_default_w": lambda: (
-                    nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) / 1000
+                    call("nvmlDeviceGetPowerManagementDefaultLimit", handle) / 1000
                 ),
-                "mig": lambda: int(nvml.nvmlDeviceGetMigMode(handle)[0]),
-                "persistence": lambda: int(nvml.nvmlDeviceGetPersistenceMode(handle)),
-                "memory_total_bytes": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
-                "pci_bus_id": lambda: _text(nvml.nvmlDeviceGetPciInfo(handle).busId),
+                "persistence": lambda: int(call("nvmlDeviceGetPersistenceMode", handle)),
+                "memory_total_bytes": lambda: int(call("nvmlDeviceGetMemoryInfo", handle).total),
+                "pci_bus_id": lambda: self._library.text_of(
+                    call("nvmlDeviceGetPciInfo", handle).busId
+                ),
             }
         )
-        mig, persistence, memory = (values[k] for k in ("mig", "persistence", "memory_total_bytes"))
-        # A board without MIG answers "not supported", which is as good as a no.
-        off = "mig" in why and why["mig"] == "Not Supported"
+        if found.split_why is not None:
+            why["mig"] = found.split_why
+        persistence = values["persistence"]
         return Device(
             index=index,
-            uuid=uuid,
-            name=_text(nvml.nvmlDeviceGetName(handle)),
+            uuid=found.uuid,
+            name=found.name,
+            nvml_index=found.place,
             power_limit_w=values["power_limit_w"],
             power_limit_default_w=values["power_limit_default_w"],
-            mig=False if off else None if mig is None else bool(mig),
+            mig=found.split,
+            slice_of=found.slice_of,
             persistence=None if persistence is None else bool(persistence),
-            memory_total_bytes=None if memory is None else int(memory),
+            memory_total_bytes=values["memory_total_bytes"],
             pci_bus_id=values["pci_bus_id"],
             why=why,
         )
 
     def header(self) -> Header:
         """Driver and CUDA versions, and the devices."""
-        nvml = self._nvml
+        library = self._library
         values, _ = self._tried(
             {
-                "driver": lambda: _text(nvml.nvmlSystemGetDriverVersion()),
-                "cuda": lambda: _cuda(int(nvml.nvmlSystemGetCudaDriverVersion_v2())),
+                "driver": lambda: library.text("nvmlSystemGetDriverVersion"),
+                "cuda": lambda: _cuda(int(library.call("nvmlSystemGetCudaDriverVersion_v2"))),
             }
         )
         return Header(
-            source="nvml", devices=self._devices, driver=values["driver"], cuda=values["cuda"]
+            source="nvml",
+            devices=self._devices,
+            gpus_told="these",
+            silent=self._silent,
+            driver=values["driver"],
+            cuda=values["cuda"],
         )
 
     def devices(self) -> tuple[Device, ...]:
@@ -149,15 +138,15 @@ class NvmlSource:
 
     def memory_v1(self, device: int) -> dict[str, int] | None:
         """Bytes as version 1 of the memory call has them: what is reserved counts as used."""
-        try:
-            info = self._nvml.nvmlDeviceGetMemoryInfo(self._handles[device])
-        except self._nvml.NVMLError:
+        handle = self._handles[device]
+        info, _ = self._library.tried(lambda: self._library.call("nvmlDeviceGetMemoryInfo", handle))
+        if info is None:
             return None
         return {"total": int(info.total), "used": int(info.used), "free": int(info.free)}
 
     def state(self, device: int) -> Reading | None:
         """Everything slow but the counter, each value tried on its own."""
-        nvml, handle = self._nvml, self._handles[device]
+        nvml, call, handle = self._nvml, self._library.call, self._handles[device]
 
         def read() -> tuple[Values, Whys]:
             values, why = self._fields(
@@ -165,14 +154,16 @@ class NvmlSource:
             )
             more, whys = self._tried(
                 {
-                    "sm_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
-                    "memory_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
-                    "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(
-                        handle, nvml.NVML_TEMPERATURE_GPU
+                    "sm_mhz": lambda: call("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
+                    "memory_mhz": lambda: call(
+                        "nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_MEM
                     ),
-                    "limit_mw": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle),
-                    "event_reasons": lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
-                    "utilisation_pct": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+                    "temperature_c": lambda: call(
+                        "nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU
+                    ),
+                    "limit_mw": lambda: call("nvmlDeviceGetEnforcedPowerLimit", handle),
+                    "event_reasons": lambda: self._event_reasons(handle),
+                    "utilisation_pct": lambda: call("nvmlDeviceGetUtilizationRates", handle).gpu,
                     **{
                         name: self._violation(handle, policy)
                         for name, policy in _VIOLATIONS.items()
@@ -183,60 +174,70 @@ class NvmlSource:
 
         return stamped(self._clock, read)
 
+    def _event_reasons(self, handle: Any) -> int:
+        """Why clocks are held; drivers before 535 know the call by its older name alone."""
+        call = self._library.call
+        try:
+            return int(call("nvmlDeviceGetCurrentClocksEventReasons", handle))
+        except self._library.errors as error:
+            if self._library.said(error) != NO_SUCH_CALL:
+                raise
+            return int(call("nvmlDeviceGetCurrentClocksThrottleReasons", handle))
+
     def memory(self, device: int) -> Reading | None:
         """Version 2 of the memory call, which tells what is reserved from what is used."""
-        nvml, handle = self._nvml, self._handles[device]
+        library, handle = self._library, self._handles[device]
+        names = ("total", "reserved", "used", "free")
 
         def read() -> tuple[Values, Whys]:
-            try:
-                info = nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)
-            except nvml.NVMLError as error:
-                names = ("total_bytes", "reserved_bytes", "used_bytes", "free_bytes")
-                return dict.fromkeys(names), dict.fromkeys(names, str(error))
-            return {
-                "total_bytes": int(info.total),
-                "reserved_bytes": int(info.reserved),
-                "used_bytes": int(info.used),
-                "free_bytes": int(info.free),
-            }, {}
+            info, why = library.tried(
+                lambda: library.call(
+                    "nvmlDeviceGetMemoryInfo", handle, version=library.binding.nvmlMemory_v2
+                )
+            )
+            if why is not None:
+                blank = [f"{name}_bytes" for name in names]
+                return dict.fromkeys(blank), dict.fromkeys(blank, why)
+            return {f"{name}_bytes": int(getattr(info, name)) for name in names}, {}
 
         return stamped(self._clock, read)
 
     def processes(self, device: int) -> tuple[Process, ...] | str | None:
-        """The compute processes on the board, with the ancestors that /proc shows."""
-        nvml, handle = self._nvml, self._handles[device]
-        try:
-            found = {int(p.pid): p for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
-        except nvml.NVMLError as error:
-            return str(error)
-        with suppress(nvml.NVMLError):  # a driver without this call has no such list
-            # Clients that share a board through an MPS server are listed apart.
-            for process in nvml.nvmlDeviceGetMPSComputeRunningProcesses(handle):
-                found.setdefault(int(process.pid), process)
+        """Who computes or draws on the board, with the ancestors that /proc shows."""
+        listed = running(self._library, self._handles[device])
+        if isinstance(listed, str):
+            return listed
         # Ancestors are looked up once, when a process appears: ids are used again later.
         known = self._parents.get(device, {})
-        now = {pid: known[pid] if pid in known else ancestors(pid, self._proc) for pid in found}
+        now = {}
+        for pid, (kind, used) in listed.items():
+            seen = known.get(pid) or Process(
+                pid=pid, parents=ancestors(pid, self._proc), name=command(pid, self._proc)
+            )
+            now[pid] = replace(seen, kind=kind, used_bytes=used)
         self._parents[device] = now
-        return tuple(
-            Process(pid=pid, used_bytes=p.usedGpuMemory, parents=now[pid])
-            for pid, p in found.items()
-        )
+        return tuple(now.values())
 
     def close(self) -> None:
         """Release NVML."""
-        self._nvml.nvmlShutdown()
+        self._library.close()
 
     def _violation(self, handle: Any, policy: int) -> Callable[[], Any]:
-        return lambda: self._nvml.nvmlDeviceGetViolationStatus(handle, policy).violationTime
+        call = self._library.call
+        return lambda: call("nvmlDeviceGetViolationStatus", handle, policy).violationTime
 
     def _fields(self, device: int, wanted: Mapping[str, Any]) -> tuple[Values, Whys]:
         """Several field values in one call, each with its own return code."""
         values: Values = dict.fromkeys(wanted)
+        if self._devices[device].slice_of is not None:
+            return values, dict.fromkeys(wanted, SLICE)
+        handle, ids = self._handles[device], list(wanted.values())
+        got, refused = self._library.tried(
+            lambda: self._library.call("nvmlDeviceGetFieldValues", handle, ids)
+        )
+        if refused is not None:
+            return values, dict.fromkeys(wanted, refused)
         why: Whys = {}
-        try:
-            got = self._nvml.nvmlDeviceGetFieldValues(self._handles[device], list(wanted.values()))
-        except self._nvml.NVMLError as error:
-            return values, dict.fromkeys(wanted, str(error))
         for name, field in zip(wanted, got, strict=True):
             values[name], reason = decode_field(self._nvml, field)
             if reason is not None:
@@ -247,15 +248,16 @@ class NvmlSource:
         values: dict[str, Any] = {}
         why: Whys = {}
         for name, call in calls.items():
-            try:
-                values[name] = call()
-            except self._nvml.NVMLError as error:
-                values[name], why[name] = None, str(error)
+            values[name], reason = self._library.tried(call)
+            if reason is not None:
+                why[name] = reason
         return values, why
 
 
 def decode_field(nvml: Any, field: Any) -> tuple[float | int | None, str | None]:
     """The value of an nvmlFieldValue by its type, or None with the reason its return code gives."""
+    if field.nvmlReturn == nvml.NVML_ERROR_FUNCTION_NOT_FOUND:
+        return None, NO_SUCH_CALL
     if field.nvmlReturn != nvml.NVML_SUCCESS:
         return None, str(nvml.NVMLError(field.nvmlReturn))
     members = {
@@ -274,6 +276,14 @@ def decode_field(nvml: Any, field: Any) -> tuple[float | int | None, str | None]
     return value, None
 
 
+def command(pid: int, proc: Path = Path("/proc")) -> str | None:
+    """The name of a process's command; None when /proc does not show it."""
+    try:
+        return (proc / str(pid) / "comm").read_text().strip() or None
+    except OSError:
+        return None
+
+
 def ancestors(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...] | None:
     """The parents of a process up to init; None when /proc does not show it."""
     found: list[int] = []
@@ -290,7 +300,3 @@ def ancestors(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...] | None:
 
 def _cuda(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -28,6 +28,7 @@ from bench.values.telemetry import (
     Kind,
     ProcessSample,
     Reading,
+    Told,
     end_line,
     header_line,
     processes_line,
@@ -130,6 +131,7 @@ def open_sources(config: Mapping[str, Any]) -> tuple[list[Source], Header]:
         return _synthetic(config)
     sources: list[Source] = []
     reasons: list[str] = []
+    told: Told | None = None
     for name in ("nvml", "rapl"):
         if kind in ("auto", name) or (kind == "nvml" and sources):
             try:
@@ -138,9 +140,10 @@ def open_sources(config: Mapping[str, Any]) -> tuple[list[Source], Header]:
                 if kind == name:
                     raise BenchError(f"meter={kind}: {error}") from error
                 reasons.append(str(error))
+                told = getattr(error, "told", told)
     if not sources:
-        return [], Header(source="none", reason="; ".join(reasons))
-    return sources, _joined(sources, reasons)
+        return [], Header(source="none", reason="; ".join(reasons), gpus_told=told)
+    return sources, _joined(sources, reasons, told)
 
 
 def _hardware(name: str) -> Source:
@@ -162,11 +165,13 @@ def _synthetic(config: Mapping[str, Any]) -> tuple[list[Source], Header]:
     return [source], source.header()
 
 
-def _joined(sources: Sequence[Source], reasons: Sequence[str]) -> Header:
+def _joined(sources: Sequence[Source], reasons: Sequence[str], told: Told | None) -> Header:
     """The first source's header with the devices of all, numbered through."""
     devices = [d for s in sources for d in s.devices()]
+    first = sources[0].header()
     return replace(
-        sources[0].header(),
+        first,
+        gpus_told=first.gpus_told or told,
         devices=tuple(replace(d, index=i) for i, d in enumerate(devices)),
         # Boards without the host's own meter, or the host's without boards: say what is missing.
         reason=reasons[0] if reasons and sources[0].kind == "rapl" else None,

@@ -69,8 +69,14 @@ def mig(windows: Windows) -> Finding:
     """No MIG: every instance would repeat the whole board's counter."""
     on = [w for w in windows if w.device.mig]
     if on:
-        text = f"{on[0].label} is split (MIG): its instances repeat the whole board's energy"
+        what = "is a MIG slice" if on[0].device.slice_of else "is split (MIG)"
+        text = f"{on[0].label} {what}: energy is counted for whole boards alone"
         return energy("mig", "fail", text)
+    unknown = [w for w in windows if w.device.mig is None and "mig" in w.device.why]
+    if unknown:
+        why = unknown[0].device.why["mig"]
+        text = f"{unknown[0].label}: whether it is split (MIG) is not told ({why})"
+        return energy("mig", "warn", text)
     return energy("mig", "pass", "no board is split (MIG)")
 
 
@@ -86,6 +92,11 @@ def shared(windows: Windows) -> Finding:
     unverified = next((w.sharing.unverified for w in windows if w.sharing.unverified), None)
     if unverified:
         text = f"exclusivity unverified: {unverified}"
+        return finding("gpu_shared", "warn", text)
+    drawing = next((w for w in windows if w.sharing.drawing), None)
+    if drawing:
+        pids = ", ".join(map(str, drawing.sharing.drawing))
+        text = f"a screen is drawn by {drawing.label} (process {pids}): a headless board draws less"
         return finding("gpu_shared", "warn", text)
     return finding("gpu_shared", "pass", "no other process was on the boards at any sample")
 

@@ -23,11 +23,20 @@ class Deployment:
 
 
 def deployment(
-    trace: Trace, gpus: int, start_ns: int, end_ns: int, own_pids: tuple[int, ...] | None
+    trace: Trace,
+    gpus: int,
+    start_ns: int,
+    end_ns: int,
+    own_pids: tuple[int, ...] | None,
+    *,
+    stranger: bool = False,
+    on_cpu: bool = True,
 ) -> Deployment:
     """The boards of a run on `gpus` of them, else the processors; seen from start to end.
 
-    Boards given to the run but left idle are the deployment's all the same.
+    Boards given to the run but left idle are the deployment's all the same. A `stranger` is a
+    server that this run did not start: its boards are those that hold its processes, and no other
+    device stands in for them. `on_cpu`: it is known to compute on this host's processors.
     """
     source = trace.header.source
     boards = tuple(d for d in trace.header.devices if d.scope == "GPU board")
@@ -37,18 +46,70 @@ def deployment(
     if boards and source in ("replay", "synthetic"):
         expected = gpus or len(boards)
         return _all_of(boards, expected)
+    if boards and stranger:
+        return _holding(trace, boards, gpus, start_ns, end_ns, own_pids)
     if boards and gpus:
         if len(boards) <= gpus:
             return _all_of(boards, gpus)
         return _chosen(trace, boards, gpus, start_ns, end_ns, own_pids)
     packages = tuple(d for d in trace.header.devices if d.scope == "CPU package")
     if packages and not gpus:
-        text = f"{len(packages)} processor packages, with everything else that ran on them"
-        return Deployment(
-            devices=packages, scope="CPU package", finding=energy("gpu_set", "info", text)
-        )
+        return _processors(trace, packages, boards, stranger=stranger, on_cpu=on_cpu)
     reason = trace.header.reason or ("the run uses no GPU" if boards else "no device is metered")
     return Deployment(reason=reason)
+
+
+def _processors(
+    trace: Trace,
+    packages: tuple[Device, ...],
+    boards: tuple[Device, ...],
+    *,
+    stranger: bool,
+    on_cpu: bool,
+) -> Deployment:
+    """The processors, where they are what computed: never for a server that may be on a GPU."""
+    told = trace.header.gpus_told
+    if stranger and told == "unknown":
+        why = f"whether the server is on a GPU cannot be told ({trace.header.reason})"
+        return Deployment(reason=why)
+    if stranger and not on_cpu:
+        return Deployment(
+            reason="what the server computes on is not known: gpu=cpu says that it is this host's "
+            "processors"
+        )
+    if not on_cpu:
+        return Deployment(reason="the engine did not compute on the processors")
+    text = f"{len(packages)} processor packages, with everything else that ran on them"
+    return Deployment(
+        devices=packages, scope="CPU package", finding=energy("gpu_set", "info", text)
+    )
+
+
+def _holding(
+    trace: Trace,
+    boards: tuple[Device, ...],
+    gpus: int,
+    start_ns: int,
+    end_ns: int,
+    own_pids: tuple[int, ...] | None,
+) -> Deployment:
+    """The boards that held the processes of a server which somebody else started."""
+    if not own_pids:
+        return Deployment(
+            reason="the processes of the server are not seen from here, so it is not known which "
+            f"of {len(boards)} boards serve"
+        )
+    seen = {d.index: sharing(trace, d, start_ns, end_ns, own_pids) for d in boards}
+    held = tuple(d for d in boards if seen[d.index].own)
+    if not held:
+        why = next((s.unverified for s in seen.values() if s.unverified), "others' alone")
+        return Deployment(reason=f"no board of {len(boards)} lists a process of the server ({why})")
+    if gpus and len(held) != gpus:
+        text = f"the server is on {len(held)} boards, the run says gpus={gpus}"
+        return Deployment(reason=text, finding=energy("gpu_set", "fail", text))
+    uuids = ", ".join(d.uuid for d in held)
+    text = f"the {len(held)} boards that hold the server's processes: {uuids}"
+    return Deployment(devices=held, scope="GPU board", finding=energy("gpu_set", "pass", text))
 
 
 def _all_of(boards: tuple[Device, ...], expected: int) -> Deployment:

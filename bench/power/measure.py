@@ -76,11 +76,14 @@ def metered(
     own_pids: tuple[int, ...] | None,
     start_ns: int,
     end_ns: int,
+    stranger: bool = False,
+    on_cpu: bool = True,
 ) -> Metered:
-    """The run's devices and idle baselines; the load lasted from `start_ns` to `end_ns`."""
+    """The run's devices and idle baselines; the load lasted from `start_ns` to `end_ns`. See
+    `bench.power.devices.deployment`."""
     if trace is None:
         return Metered(trace=None, deployment=Deployment(reason=NO_METER))
-    found = deployment(trace, gpus, start_ns, end_ns, own_pids)
+    found = deployment(trace, gpus, start_ns, end_ns, own_pids, stranger=stranger, on_cpu=on_cpu)
     idle = {name: baseline(name, trace, found.devices, marks) for name in BASELINES}
     return Metered(trace=trace, deployment=found, idle=idle, own_pids=own_pids)
 

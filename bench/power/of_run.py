@@ -23,7 +23,17 @@ def metered_run(run: Run) -> Metered:
         own_pids=_own_pids(run),
         start_ns=start,
         end_ns=end,
+        stranger=run.spec.engine.kind == "endpoint",
+        on_cpu=_on_cpu(run),
     )
+
+
+def _on_cpu(run: Run) -> bool:
+    """Whether the processors are what computed: as the engine's own log says, and for a server
+    that this run did not start, as the user says."""
+    if run.spec.engine.kind == "endpoint":
+        return run.spec.gpu.kind == "cpu"
+    return (run.engine_facts or {}).get("device") in (None, "cpu")
 
 
 def point_power(run: Run, how: Metered, parts: Sequence[Steady]) -> PointPower:
@@ -70,9 +80,10 @@ def _load_span(points: Sequence[PointData]) -> tuple[int, int]:
 
 
 def _own_pids(run: Run) -> tuple[int, ...] | None:
-    """The run's own process and its server's; None for a server that somebody else started."""
+    """The run's own process and its server's; for a server that somebody else started, those that
+    listened on its port, None where they were not seen."""
     if run.spec.engine.kind == "endpoint":
-        return None
+        return tuple((run.server or {}).get("listener_pids") or ()) or None
     owner = None if run.trace is None else run.trace.header.owner_pid
     server = (run.server or {}).get("pid")
     return tuple(p for p in (owner, server) if isinstance(p, int))

@@ -12,12 +12,24 @@ from bench.values.telemetry import Device, Process, ProcessSample, Trace
 class Sharing:
     """`foreign` are process ids that are not the run's; `own` says that the run's own were seen.
 
-    `unverified` says why nothing can be said either way, None when all is clear.
+    `drawing` are foreign ones that only draw a screen and hold little of the board: they cost it a
+    little, and a run beside them is not void. `unverified` says why nothing can be said either way,
+    None when all is clear.
     """
 
     foreign: tuple[int, ...] = ()
+    drawing: tuple[int, ...] = ()
     own: bool = False
     unverified: str | None = None
+
+
+SCREEN_BYTES = 2**30
+"""A desktop holds less of a board than this; what draws and holds more is a game, a renderer, or a
+computation that asked for both."""
+
+MPS_SERVER = "nvidia-cuda-mps"
+"""The server of NVIDIA's Multi-Process Service is listed beside its clients: they are who is on the
+board, and they are judged. (A command's name is cut to 15 characters.)"""
 
 
 def sharing(
@@ -27,7 +39,7 @@ def sharing(
 
     A process is the run's own when it or an ancestor is one of `own_pids`. One that /proc does not
     show belongs to another container, if the run's own processes are seen by their ids; if they are
-    not either, the ids are the host's and say nothing. `own_pids` None: the server is a stranger's.
+    not either, the ids are the host's and say nothing. `own_pids` None: nobody knows the server's.
     """
     if device.scope != "GPU board":
         return Sharing(unverified="a processor is shared with whatever runs on the host")
@@ -43,20 +55,32 @@ def sharing(
     own: set[int] = set()
     visible: set[int] = set()
     hidden: set[int] = set()
+    drawing: set[int] = set()
     for process in _all(told):
         if _is_own(process, own_pids):
             own.add(process.pid)
+        elif (process.name or "").startswith(MPS_SERVER):
+            continue
+        elif process.kind == "graphics" and (process.used_bytes or 0) < SCREEN_BYTES:
+            drawing.add(process.pid)
         elif process.parents is None:
             hidden.add(process.pid)
         else:
             visible.add(process.pid)
+    return _judged(own, visible, hidden, drawing - visible - hidden)
+
+
+def _judged(own: set[int], visible: set[int], hidden: set[int], drawing: set[int]) -> Sharing:
+    screens = tuple(sorted(drawing))
     if own:
-        return Sharing(foreign=tuple(sorted(visible | hidden)), own=True)
+        return Sharing(foreign=tuple(sorted(visible | hidden)), own=True, drawing=screens)
     if visible:
-        return Sharing(foreign=tuple(sorted(visible)))
+        return Sharing(foreign=tuple(sorted(visible)), drawing=screens)
     if hidden:
-        return Sharing(unverified="the container hides who the listed processes are")
-    return Sharing(unverified="no process was listed, not even the run's own")
+        why = "the container hides who the listed processes are"
+        return Sharing(unverified=why, drawing=screens)
+    why = "no process was listed, not even the run's own"
+    return Sharing(unverified=why, drawing=screens)
 
 
 def _all(samples: Iterable[ProcessSample]) -> Iterable[Process]:

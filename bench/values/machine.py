@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.values.telemetry import Device
+from bench.values.telemetry import Device, Told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,14 @@ class Sensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """One GPU now. `processes` are the ids of those on it; None when they are not told."""
+    """One GPU now. `processes` are the ids of those that compute on it (None: not told),
+    `drawing` of those that draw a screen on it."""
 
     device: Device
     used_bytes: int | None = None
     free_bytes: int | None = None
     processes: tuple[int, ...] | None = None
+    drawing: tuple[int, ...] = ()
     processes_why: str | None = None
     event_reasons: int | None = None
     limit_w: float | None = None
@@ -79,9 +81,12 @@ class Store:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Everything found. Reasons say why there are no boards, no meter of the host."""
+    """Everything found. Reasons say why there are no boards, no meter of the host; `gpus_told`
+    whether that means none. `silent` are boards that do not answer."""
 
     boards: tuple[Board, ...] = ()
+    gpus_told: Told | None = None
+    silent: tuple[str, ...] = ()
     sensors: tuple[Sensor, ...] = ()
     board_reason: str | None = None
     host_domains: tuple[str, ...] = ()

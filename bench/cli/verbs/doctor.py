@@ -53,14 +53,16 @@ def examine(
     clock = clock or MonotonicClock()
     boards: tuple[Board, ...] = ()
     sensors: tuple[Sensor, ...] = ()
-    reason, driver, cuda = None, None, None
+    reason, driver, cuda, told = None, None, None, None
+    silent: tuple[str, ...] = ()
     try:
         source = nvml(clock, env)
     except MeterUnavailableError as error:
-        reason = str(error)
+        reason, told = str(error), getattr(error, "told", None)
     else:
         header = source.header()
         driver, cuda = header.driver, header.cuda
+        told, silent = header.gpus_told, header.silent
         boards, sensors = look.boards(source, clock)
         source.close()
     domains, host_sensors, host_reason = look.host(clock, rapl)
@@ -70,6 +72,8 @@ def examine(
         boards=boards,
         sensors=(*sensors, *numbered),
         board_reason=reason,
+        gpus_told=told,
+        silent=silent,
         host_domains=domains,
         host_reason=host_reason,
         driver=driver,
