@@ -75,7 +75,7 @@ def measure_point(
 ) -> PointMeasurement:
     """All metrics and checks of one load point; headline figures withheld when a check failed."""
     spec = run.spec
-    parts = steady_parts(repeats, spec.workload.slo, spec.gpus)
+    parts = steady_parts(repeats, spec.workload.slo, spec.gpus, spec.load.request_timeout_s * 1e3)
     metrics = measure_all(parts, whole_parts(repeats, spec.workload.slo, spec.gpus))
     server = run.server or {}
     shares, below_ceiling = against_hardware(spec, parts, metrics)

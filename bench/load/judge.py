@@ -6,35 +6,31 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.load.search import Margin
+from bench.measure.requests import Mask, Requests
 from bench.measure.stats import Floats, block_interval, mean, percentile
-from bench.measure.window import BINS, Window, in_flight, steady_window
-from bench.values.record import OK, PointData
+from bench.measure.window import BINS, in_flight, steady_window
+from bench.values.record import PointData
 from bench.values.spec import SloSpec
 
 GROWTH_LIMIT = 0.05
 """Share of the arrivals that may stay behind as growing queue in a load that is kept up with."""
 
-Mask = npt.NDArray[np.bool_]
-
 
 def slo_margin(data: PointData, slo: SloSpec, *, max_error_rate: float, timeout_s: float) -> Margin:
     """The worst of: TTFT and TPOT percentile (log of value ÷ limit), errors, and a growing queue.
 
-    Latency counts from the scheduled time and over every request that was due in the window, a
-    failed one as if it had taken until its deadline: a late or lost answer cannot hide.
+    Latency counts as in `bench.measure.requests`: from the scheduled time, of every request that
+    counts, a failed one as if it had taken until its deadline.
     """
     window = steady_window(data)
     if window is None:
         return too_short()
-    due = _due(data, window)
-    failed = data.requests["outcome"] != OK
-    deadline_ms = timeout_s * 1e3
-    ttft, tpot = latencies_ms(data)
-    ttft, tpot = np.where(failed, deadline_ms, ttft), np.where(failed, deadline_ms, tpot)
-    several = due & (failed | np.isfinite(tpot))
+    due = window.counts(data)
+    requests = Requests(data, timeout_s * 1e3)
+    failed, ttft, tpot = ~requests.ok, requests.ttft_sched_ms, requests.tpot_ms
+    several = due & np.isfinite(tpot)
     name = f"p{slo.percentile:g}"
     margins = [
         _against(ttft[due], slo.ttft_ms, slo.percentile, f"ttft_sched_{name}_ms"),
@@ -88,27 +84,6 @@ def growth_margin(data: PointData) -> Margin:
 def too_short() -> Margin:
     """A repeat without a steady window decides nothing, and does not hold."""
     return Margin(value=1.0, low=None, high=None, criterion="no steady window")
-
-
-def latencies_ms(data: PointData) -> tuple[Floats, Floats]:
-    """(first token − scheduled, time per output token) of each request; NaN where there is none."""
-    r = data.requests
-    ttft = np.full(len(r["index"]), np.nan)
-    tpot = np.full(len(r["index"]), np.nan)
-    total = np.concatenate([[0], np.cumsum(data.chunk_tokens)])
-    some = r["chunks"] > 0
-    first, last = r["first_chunk"][some], (r["first_chunk"] + r["chunks"])[some] - 1
-    ttft[some] = (data.chunk_ns[first] - r["scheduled_ns"][some]) / 1e6
-    steps = (total[last + 1] - total[first] - 1).astype(np.float64)
-    spans = (data.chunk_ns[last] - data.chunk_ns[first]) / 1e6
-    tpot[some] = np.divide(spans, steps, out=np.full(len(steps), np.nan), where=steps > 0)
-    return ttft, tpot
-
-
-def _due(data: PointData, window: Window) -> Mask:
-    """Requests that count: scheduled in the window; in a closed loop, ended in it."""
-    key = "end_ns" if data.point.mode == "closed" else "scheduled_ns"
-    return window.holds(data.requests[key])
 
 
 def _against(values: Floats, limit: float, q: float, name: str) -> Margin:

@@ -62,7 +62,7 @@ def load_points(load: LoadSpec) -> list[LoadPoint]:
         ]
     elif load.mode == "open":
         settings = [
-            LoadPoint(index=i, repeat=0, mode="open", rate_per_s=r)
+            LoadPoint(index=i, repeat=0, mode="open", rate_per_s=r, trace=load.arrival == "trace")
             for i, r in enumerate(rates or (None,))
         ]
     return [replace(p, repeat=r) for r in range(load.repeats) for p in settings]

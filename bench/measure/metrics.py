@@ -1,8 +1,7 @@
 """The metrics: one function and one table entry each; everything else picks them up.
 
-A metric turns the steady part of one load point into a series of values and reduces it to one
-number. Repeats give the interval (t over their means); with fewer than three, a block bootstrap
-inside each run does.
+A rate is a number per repeat, the mean over repeats its value. A percentile is of the values of all
+repeats together. Intervals come from `bench.measure.stats`: from three repeats on, or none.
 """
 
 from __future__ import annotations
@@ -14,26 +13,38 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.measure.stats import Floats, Reduce, block_interval, mean, percentile, t_interval
-from bench.measure.window import Window, steady_window
+from bench.measure.requests import Mask, Requests
+from bench.measure.stats import (
+    ENOUGH_REPEATS,
+    Floats,
+    Interval,
+    Pooled,
+    mean_interval,
+    percentile,
+)
+from bench.measure.window import Window, steady_window, whole_window
 from bench.values.finding import Finding, is_valid
 from bench.values.fit_error import FitError
-from bench.values.record import OK, Int64, LoadPoint, PointData
+from bench.values.record import Int64, LoadPoint, PointData
 from bench.values.spec import SloSpec
+
+__all__ = ["ENOUGH_REPEATS", "METRICS", "Metric", "MetricDef", "Steady"]
 
 Arose = Literal["measured", "allocated", "modelled", "quoted", "assumed", "replay", "synthetic"]
 
-ENOUGH_REPEATS = 3
+EDGE_SHARE = 0.012
+"""A rate over W waves is uncertain by this share ÷ W beyond what repeats show: which phases of its
+requests the window cuts at its ends. The largest that simulation found (docs/truth-grid.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """A number with what is needed to trust it. `value` is None when not measured.
 
-    `n` counts the observations (requests, gaps or time bins) behind it, `repeats` the independent
-    runs and `by_repeat` the figure of each, which comparisons pair; `withheld_value` holds the
-    number of a result that failed its certificate. `reason` says why there is no value; `scope`
-    what a power or an energy is of.
+    `n` counts the observations (requests or gaps) behind it, `repeats` the independent runs and
+    `by_repeat` the figure of each, which comparisons pair; `withheld_value` holds the number of a
+    result that failed its certificate. `reason` says why there is no value, `no_interval` why there
+    is no interval; `scope` what a power or an energy is of.
     """
 
     value: float | None
@@ -47,178 +58,115 @@ class Metric:
     reason: str | None = None
     scope: str | None = None
     by_repeat: Mapping[int, float] = field(default_factory=dict)
+    no_interval: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Steady:
-    """The part of one load point that counts: events that ended inside the steady window."""
+    """The part of one repeat that counts: its window, and the requests that belong to it."""
 
     data: PointData
     window: Window
     slo: SloSpec
     gpus: int
-    in_time_order: bool = True
-    """Whether series come in the order of their events: sorting millions of gaps takes seconds, and
-    only an interval from inside one series needs it."""
+    deadline_ms: float | None = None
 
     @cached_property
-    def ok(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Requests that succeeded and ended in the window."""
-        r = self.data.requests
-        mask: np.ndarray[tuple[int], np.dtype[np.bool_]] = (r["outcome"] == OK) & self.window.holds(
-            r["end_ns"]
-        )
-        return mask
+    def requests(self) -> Requests:
+        """The times of all requests of the repeat."""
+        return Requests(self.data, self.deadline_ms)
 
     @cached_property
-    def first_token_ns(self) -> Int64:
-        """Stamp of each request's first token-bearing chunk; 0 where there is none."""
-        r = self.data.requests
-        stamps = np.zeros(len(r["index"]), dtype=np.int64)
-        some = r["chunks"] > 0
-        stamps[some] = self.data.chunk_ns[r["first_chunk"][some]]
-        return stamps
+    def counted(self) -> Mask:
+        """The requests that count, however they ended."""
+        return self.window.counts(self.data)
 
     @cached_property
-    def last_token_ns(self) -> Int64:
-        """Stamp of each request's last token-bearing chunk; 0 where there is none."""
-        r = self.data.requests
-        stamps = np.zeros(len(r["index"]), dtype=np.int64)
-        some = r["chunks"] > 0
-        stamps[some] = self.data.chunk_ns[(r["first_chunk"] + r["chunks"] - 1)[some]]
-        return stamps
+    def ok(self) -> Mask:
+        """Requests that count and succeeded."""
+        return np.asarray(self.counted & self.requests.ok)
 
     @cached_property
-    def output_tokens(self) -> Int64:
-        """Tokens received per request."""
-        r = self.data.requests
-        total = np.concatenate([[0], np.cumsum(self.data.chunk_tokens)])
-        tokens: Int64 = total[r["first_chunk"] + r["chunks"]] - total[r["first_chunk"]]
-        return tokens
-
-    @cached_property
-    def chunk_owner(self) -> Int64:
-        """Row of the request that each chunk belongs to."""
-        r = self.data.requests
-        order = np.argsort(r["first_chunk"], kind="stable")
-        return np.repeat(order, r["chunks"][order])
+    def good(self) -> Mask:
+        """Those of `ok` that kept both limits of the SLO, waiting from the scheduled time on: what
+        was sent late does not become good by it."""
+        within = self.requests.ttft_sched_ms <= self.slo.ttft_ms
+        tpot = self.requests.tpot_ms
+        return np.asarray(self.ok & within & (np.isnan(tpot) | (tpot <= self.slo.tpot_ms)))
 
     @cached_property
     def chunk_bins(self) -> Int64:
         """The time bin of each chunk, as Window.bins gives it."""
         return self.window.bins(self.data.chunk_ns)
 
-    def tokens_per_s(self, of: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
-        """Output tokens per second of those requests, per time bin of the window."""
-        tokens = self.data.chunk_tokens
-        weights = tokens if of.all() else np.where(of[self.chunk_owner], tokens, 0)
-        return self.window.summed(self.chunk_bins, weights)
+    @cached_property
+    def tokens(self) -> float:
+        """Output tokens of successful requests that arrived in the window."""
+        inside = self.window.holds(self.data.chunk_ns)
+        if not self.requests.ok.all():
+            inside &= self.requests.ok[self.requests.chunk_owner]
+        return float(self.data.chunk_tokens[inside].sum())
 
-    def by_end(self, values: Floats, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
-        """`values` of the kept requests in the order in which they ended."""
-        kept: Floats = values[keep]
-        if not self.in_time_order:
-            return kept
-        ends = self.data.requests["end_ns"][keep]
-        ordered: Floats = kept[np.argsort(ends, kind="stable")]
-        return ordered
+    def per_window(self, what: Floats | Int64 | Mask, of: Mask) -> float:
+        """How much of `what` (one per request) the window's tokens stand for.
+
+        The tokens that arrived in the window, by what a counted success brings per token. Counting
+        the requests that end inside would prefer the short ones, and so would give a rate of
+        requests that the rate of tokens denies.
+        """
+        tokens = float(self.requests.output_tokens[self.ok].sum())
+        return self.tokens * float(what[of].sum()) / tokens if tokens else 0.0
+
+    def latencies_ms(self, of_all: Floats) -> Floats:
+        """The latencies that count; nothing where no counted request succeeded."""
+        if not self.ok.any():
+            return np.empty(0)
+        kept = of_all[self.counted]
+        known: Floats = kept[~np.isnan(kept)]
+        return known
 
 
 def ttft_ms(s: Steady) -> Floats:
-    """First token − sent, of successful requests whose first token fell in the window."""
-    return _to_first_token(s, "sent_ns")
+    """First token − sent, of requests that count; a failed one counts with its deadline."""
+    return s.latencies_ms(s.requests.ttft_ms)
 
 
 def ttft_sched_ms(s: Steady) -> Floats:
     """First token − scheduled: shows the waiting that a late client would hide."""
-    return _to_first_token(s, "scheduled_ns")
-
-
-def _to_first_token(s: Steady, since: str) -> Floats:
-    keep = (s.data.requests["outcome"] == OK) & s.window.holds(s.first_token_ns)
-    return s.by_end((s.first_token_ns - s.data.requests[since]) / 1e6, keep)
+    return s.latencies_ms(s.requests.ttft_sched_ms)
 
 
 def itl_ms(s: Steady) -> Floats:
-    """Gap between consecutive token-bearing chunks ÷ tokens in the later one, every gap."""
+    """Gap between consecutive token-bearing chunks ÷ tokens in the later one, every gap of the
+    successful requests that count."""
     d = s.data
     if len(d.chunk_ns) < 2:
         return np.empty(0)
     later = np.ones(len(d.chunk_ns), dtype=bool)
     later[d.requests["first_chunk"][d.requests["chunks"] > 0]] = False
-    keep = later & s.window.holds(d.chunk_ns)
-    succeeded = d.requests["outcome"] == OK
-    if not succeeded.all():
-        keep &= succeeded[s.chunk_owner]
-    at = np.flatnonzero(keep)
-    gaps = (d.chunk_ns[at] - d.chunk_ns[at - 1]) / 1e6 / d.chunk_tokens[at]
-    ordered: Floats = gaps[np.argsort(d.chunk_ns[at], kind="stable")] if s.in_time_order else gaps
-    return ordered
+    if not s.ok.all():
+        later &= s.ok[s.requests.chunk_owner]
+    at = np.flatnonzero(later)
+    gaps: Floats = (d.chunk_ns[at] - d.chunk_ns[at - 1]) / 1e6 / d.chunk_tokens[at]
+    return gaps
 
 
 def tpot_ms(s: Steady) -> Floats:
-    """(Last token − first token) ÷ (output tokens − 1), one per request of two or more tokens."""
-    keep = s.ok & (s.output_tokens > 1)
-    steps = np.maximum(s.output_tokens - 1, 1)
-    return s.by_end((s.last_token_ns - s.first_token_ns) / 1e6 / steps, keep)
+    """(Last token − first token) ÷ (output tokens − those of the first chunk), one per request of
+    two or more chunks; a failed one counts with its deadline."""
+    return s.latencies_ms(s.requests.tpot_ms)
 
 
 def e2e_ms(s: Steady) -> Floats:
-    """Last byte − sent."""
-    r = s.data.requests
-    return s.by_end((r["end_ns"] - r["sent_ns"]) / 1e6, s.ok)
+    """Last byte − sent; a failed one counts with its deadline."""
+    return s.latencies_ms(s.requests.e2e_ms)
 
 
 def dispatch_lag_ms(s: Steady) -> Floats:
     """Sent − scheduled: how late the load generator itself was."""
     r = s.data.requests
-    keep = s.window.holds(r["sent_ns"])
-    return s.by_end((r["sent_ns"] - r["scheduled_ns"]) / 1e6, keep)
-
-
-def output_rate(s: Steady) -> Floats:
-    """Output tokens of successful requests per second, per time bin of the window."""
-    return s.tokens_per_s(s.data.requests["outcome"] == OK)
-
-
-def output_rate_per_gpu(s: Steady) -> Floats:
-    """Output rate ÷ GPUs; nothing where there is no GPU."""
-    return output_rate(s) / s.gpus if s.gpus else np.empty(0)
-
-
-def input_rate(s: Steady) -> Floats:
-    """Prompt tokens per second, counted when their request's first token arrives."""
-    r = s.data.requests
-    good = (r["outcome"] == OK) & (s.first_token_ns > 0)
-    prompt = np.where(r["usage_prompt_tokens"] >= 0, r["usage_prompt_tokens"], r["input_tokens"])
-    return s.window.binned(s.first_token_ns[good], prompt[good])
-
-
-def request_rate(s: Steady) -> Floats:
-    """Successful requests completed per second."""
-    r = s.data.requests
-    return s.window.binned(r["end_ns"][r["outcome"] == OK])
-
-
-def _meets_slo(s: Steady) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Both limits kept, waiting from the scheduled time on: nothing late becomes good by it."""
-    r = s.data.requests
-    ttft = (s.first_token_ns - r["scheduled_ns"]) / 1e6
-    tpot = (s.last_token_ns - s.first_token_ns) / 1e6 / np.maximum(s.output_tokens - 1, 1)
-    met: np.ndarray[Any, np.dtype[np.bool_]] = (
-        (r["outcome"] == OK) & (ttft <= s.slo.ttft_ms) & (tpot <= s.slo.tpot_ms)
-    )
-    return met
-
-
-def goodput(s: Steady) -> Floats:
-    """Requests per second that met both limits of the SLO, TTFT (from scheduled) and TPOT."""
-    return s.window.binned(s.data.requests["end_ns"][_meets_slo(s)])
-
-
-def goodput_tokens(s: Steady) -> Floats:
-    """Output tokens per second of requests that met the SLO."""
-    return s.tokens_per_s(_meets_slo(s))
+    lag: Floats = ((r["sent_ns"] - r["scheduled_ns"]) / 1e6)[s.counted]
+    return lag
 
 
 def interactivity(s: Steady) -> Floats:
@@ -228,45 +176,76 @@ def interactivity(s: Steady) -> Floats:
     return result
 
 
-def failures(s: Steady) -> Floats:
-    """1 for a request that failed, 0 for one that did not, over all requests of the load point."""
-    r = s.data.requests
-    order = np.argsort(r["end_ns"], kind="stable")
-    failed: Floats = (r["outcome"][order] != OK).astype(np.float64)
-    return failed
+def output_rate(s: Steady) -> float:
+    """Output tokens of successful requests that arrived in the window ÷ its length."""
+    return s.tokens / s.window.seconds
+
+
+def output_rate_per_gpu(s: Steady) -> float | None:
+    """Output rate ÷ GPUs; nothing where there is no GPU."""
+    return output_rate(s) / s.gpus if s.gpus else None
+
+
+def input_rate(s: Steady) -> float:
+    """Requests per second × mean prompt tokens of the successful requests that count."""
+    return s.per_window(s.requests.prompt_tokens, s.ok) / s.window.seconds
+
+
+def request_rate(s: Steady) -> float:
+    """Output rate ÷ mean output tokens of the successful requests that count."""
+    return s.per_window(s.ok, s.ok) / s.window.seconds
+
+
+def goodput(s: Steady) -> float:
+    """Requests per second × share of the successful requests that met both limits of the SLO, TTFT
+    (from scheduled) and TPOT."""
+    return s.per_window(s.good, s.good) / s.window.seconds
+
+
+def goodput_tokens(s: Steady) -> float:
+    """Output rate × share of the tokens that belong to requests that met the SLO."""
+    return s.per_window(s.requests.output_tokens, s.good) / s.window.seconds
+
+
+def error_share(s: Steady) -> float:
+    """Requests that failed ÷ all requests of the load point."""
+    return float(1 - s.requests.ok.mean())
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricDef:
-    """A table entry: what a metric is called, measured in, and how it is computed."""
+    """A table entry: what a metric is called, measured in, and how it is computed.
+
+    Either a `rate`, one number per repeat, or a percentile `q` of a `series` of values.
+    """
 
     name: str
     unit: str
     better: Literal["higher", "lower", "none"]
-    series: Callable[[Steady], Floats]
-    reduce: Reduce
+    rate: Callable[[Steady], float | None] | None = None
+    series: Callable[[Steady], Floats] | None = None
+    q: float = 50.0
     whole_run: bool = False
     """Measured over the whole load point, not its steady part, and never withheld."""
 
     @property
     def formula(self) -> str:
-        """The definition in words, from the function that computes the series."""
-        return " ".join((self.series.__doc__ or "").split())
+        """The definition in words, from the function that computes it."""
+        words = " ".join(((self.rate or self.series).__doc__ or "").split())
+        return words if self.rate else f"Percentile {self.q:g} over all repeats of: {words}"
 
 
 def _latency(
     stem: str, series: Callable[[Steady], Floats], *quantiles: float
 ) -> tuple[MetricDef, ...]:
     return tuple(
-        MetricDef(
-            name=f"{stem}_p{q:g}_ms", unit="ms", better="lower", series=series, reduce=percentile(q)
-        )
+        MetricDef(name=f"{stem}_p{q:g}_ms", unit="ms", better="lower", series=series, q=q)
         for q in quantiles
     )
 
 
-def _rate(name: str, unit: str, series: Callable[[Steady], Floats]) -> MetricDef:
-    return MetricDef(name=name, unit=unit, better="higher", series=series, reduce=mean)
+def _rate(name: str, unit: str, rate: Callable[[Steady], float | None]) -> MetricDef:
+    return MetricDef(name=name, unit=unit, better="higher", rate=rate)
 
 
 METRICS: tuple[MetricDef, ...] = (
@@ -277,7 +256,6 @@ METRICS: tuple[MetricDef, ...] = (
         unit="tokens/s/user",
         better="higher",
         series=interactivity,
-        reduce=percentile(50),
     ),
     _rate("input_tokens_per_s", "tokens/s", input_rate),
     _rate("requests_per_s", "requests/s", request_rate),
@@ -289,14 +267,7 @@ METRICS: tuple[MetricDef, ...] = (
     *_latency("tpot", tpot_ms, 50, 90, 99),
     *_latency("e2e", e2e_ms, 50, 90, 99),
     *_latency("dispatch_lag", dispatch_lag_ms, 50, 99),
-    MetricDef(
-        name="error_rate",
-        unit="1",
-        better="lower",
-        series=failures,
-        reduce=mean,
-        whole_run=True,
-    ),
+    MetricDef(name="error_rate", unit="1", better="lower", rate=error_share, whole_run=True),
 )
 
 
@@ -346,60 +317,90 @@ class Measurement:
         )
 
 
-def steady_parts(repeats: Sequence[PointData], slo: SloSpec, gpus: int) -> list[Steady]:
+def steady_parts(
+    repeats: Sequence[PointData], slo: SloSpec, gpus: int, deadline_ms: float | None = None
+) -> list[Steady]:
     """The steady part of each repeat that has one."""
     parts = []
     for data in repeats:
         window = steady_window(data)
         if window is not None:
-            parts.append(Steady(data, window, slo, gpus))
+            parts.append(Steady(data, window, slo, gpus, deadline_ms))
     return parts
 
 
 def whole_parts(repeats: Sequence[PointData], slo: SloSpec, gpus: int) -> list[Steady]:
     """Each repeat from its first to its last instant, steady or not."""
-    return [
-        Steady(
-            d, Window(start_ns=d.start_ns - 1, end_ns=int(d.requests["end_ns"].max())), slo, gpus
-        )
-        for d in repeats
-        if d.count
-    ]
+    return [Steady(d, whole_window(d), slo, gpus) for d in repeats if d.count]
 
 
 def measure(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
     """One metric over the repeats of a load point; None where no repeat has an observation."""
-    return _reduced(definition, parts, [definition.series(part) for part in parts])
+    if definition.rate is not None:
+        return _of_rates(definition, parts)
+    assert definition.series is not None
+    return _of_values(definition, Values.of(definition.series, parts))
 
 
-def _reduced(definition: MetricDef, parts: Sequence[Steady], series: Sequence[Floats]) -> Metric:
-    """The metric from its series in each part, with the interval over repeats or inside them."""
-    some = [(part, s) for part, s in zip(parts, series, strict=True) if len(s)]
-    if not some:
+def _of_rates(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
+    """The mean over repeats, with an interval from how they differ and from the windows' edges."""
+    assert definition.rate is not None
+    found = [(p, definition.rate(p)) for p in parts]
+    known = [(p, v) for p, v in found if v is not None]
+    values = [v for _, v in known]
+    edge = 0.0
+    if known and not definition.whole_run:
+        waves = [p.window.waves for p, _ in known if p.window.waves]
+        edge = EDGE_SHARE / min(waves) * float(np.mean(values)) if waves else 0.0
+    interval = mean_interval(values, systematic=edge)
+    n = sum(int(p.counted.sum()) for p, _ in known)
+    return _metric(definition, known, None if not values else float(np.mean(values)), interval, n)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A series of every part that has values, and all of them together."""
+
+    parts: tuple[Steady, ...]
+    pooled: Pooled
+
+    @classmethod
+    def of(cls, series: Callable[[Steady], Floats], parts: Sequence[Steady]) -> Values:
+        """Make the series."""
+        found = [(p, series(p)) for p in parts]
+        some = [(p, s) for p, s in found if len(s)]
+        return cls(tuple(p for p, _ in some), Pooled.of([s for _, s in some]))
+
+
+def _of_values(definition: MetricDef, values: Values) -> Metric:
+    """The percentile of the values of all repeats, with an interval that takes each repeat as one
+    cluster of values that may be alike."""
+    own = percentile(definition.q)
+    known = [(p, own(s)) for p, s in zip(values.parts, values.pooled.groups, strict=True)]
+    value, interval = values.pooled.quantile(definition.q)
+    return _metric(definition, known, value, interval, len(values.pooled.together))
+
+
+def _metric(
+    definition: MetricDef,
+    known: Sequence[tuple[Steady, float]],
+    value: float | None,
+    interval: Interval,
+    n: int,
+) -> Metric:
+    if value is None:
         return Metric(value=None, unit=definition.unit)
-    values = [definition.reduce(s) for _, s in some]
-    centre = float(np.mean(values))
-    interval = t_interval(values) if len(values) >= ENOUGH_REPEATS else None
-    if interval is None:
-        inside = [block_interval(_in_order(definition, *one), definition.reduce) for one in some]
-        if all(i is not None for i in inside):
-            halves = [(high - low) / 2 for low, high in inside if inside]  # type: ignore[misc]
-            half = float(np.sqrt(np.sum(np.square(halves)))) / len(halves)
-            interval = centre - half, centre + half
     return Metric(
-        value=centre,
+        value=value,
         unit=definition.unit,
         # Times, rates and shares are never negative, whatever a symmetric interval says.
-        ci_low=None if interval is None else max(0.0, interval[0]),
-        ci_high=None if interval is None else interval[1],
-        n=sum(len(s) for _, s in some),
-        repeats=len(some),
-        by_repeat={p.data.point.repeat: v for (p, _), v in zip(some, values, strict=True)},
+        ci_low=None if interval.ends is None else max(0.0, interval.ends[0]),
+        ci_high=None if interval.ends is None else interval.ends[1],
+        n=n,
+        repeats=len(known),
+        by_repeat={p.data.point.repeat: v for p, v in known},
+        no_interval=interval.why_not,
     )
-
-
-def _in_order(definition: MetricDef, part: Steady, series: Floats) -> Floats:
-    return series if part.in_time_order else definition.series(replace(part, in_time_order=True))
 
 
 def measure_all(parts: Sequence[Steady], whole: Sequence[Steady]) -> dict[str, Metric]:
@@ -408,16 +409,16 @@ def measure_all(parts: Sequence[Steady], whole: Sequence[Steady]) -> dict[str, M
     Each series is made once for all the figures that are read from it (p50, p90, p99).
     """
     found: dict[str, Metric] = {}
-    unordered = len(parts) >= ENOUGH_REPEATS
-    parts = [replace(p, in_time_order=False) for p in parts] if unordered else parts
-    for function in dict.fromkeys(d.series for d in METRICS):
-        series: dict[bool, list[Floats]] = {}
-        for d in (d for d in METRICS if d.series is function):
-            these = whole if d.whole_run else parts
-            if d.whole_run not in series:
-                series[d.whole_run] = [function(part) for part in these]
-            found[d.name] = _reduced(d, these, series[d.whole_run])
-    return {d.name: found[d.name] for d in METRICS}
+    made: dict[Any, Values] = {}
+    for d in METRICS:
+        these = whole if d.whole_run else parts
+        if d.series is None:
+            found[d.name] = measure(d, these)
+            continue
+        if d.series not in made:
+            made = {d.series: Values.of(d.series, these)}  # one at a time: they are large
+        found[d.name] = _of_values(d, made[d.series])
+    return found
 
 
 def withhold(metrics: dict[str, Metric]) -> dict[str, Metric]:

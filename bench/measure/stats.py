@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -15,9 +17,13 @@ Reduce = Callable[[Floats], float]
 Judgement = Literal["yes", "no", "unclear"]
 
 CONFIDENCE = 0.95
+ENOUGH_REPEATS = 3
+"""Fewer repeats carry no interval: two of them may agree by chance, and one cannot differ."""
+
 _RESAMPLES = 400
 _LONG_SERIES = 5_000
 _BATCHES = 30
+_MANY = 1_000_000
 
 
 @cache
@@ -87,3 +93,97 @@ def percentile(q: float) -> Reduce:
 def mean(values: Floats) -> float:
     """The arithmetic mean as a reduction."""
     return float(np.mean(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Both ends of a 95 % interval; None with the reason where there is none."""
+
+    ends: tuple[float, float] | None = None
+    why_not: str | None = None
+
+
+def _too_few(repeats: int) -> Interval | None:
+    if repeats >= ENOUGH_REPEATS:
+        return None
+    several = "1 repeat shows" if repeats == 1 else f"{repeats} repeats show"
+    return Interval(why_not=f"{several} too little of what differs: from {ENOUGH_REPEATS} on")
+
+
+def mean_interval(values: Sequence[float], *, systematic: float = 0.0) -> Interval:
+    """Interval of the mean of repeats: Student's t, wider by a `systematic` error on both sides."""
+    few = _too_few(len(values))
+    if few is not None:
+        return few
+    found = t_interval(values)
+    assert found is not None
+    return Interval(ends=(found[0] - systematic, found[1] + systematic))
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """The values of several groups (repeats) together, sorted once for all percentiles."""
+
+    groups: tuple[Floats, ...]
+    together: Floats
+
+    @classmethod
+    def of(cls, groups: Sequence[Floats]) -> Pooled:
+        """From the groups that have values."""
+        some = tuple(np.sort(g) for g in groups if len(g))
+        joined = np.concatenate(some) if some else np.empty(0)
+        joined.sort(kind="stable")  # merges what is sorted already
+        return cls(some, joined)
+
+    def quantile(self, q: float) -> tuple[float | None, Interval]:
+        """The q-th percentile of all values, and its interval.
+
+        Half its width is Student's t over the percentiles of the groups, and it reaches at least to
+        the order statistics that bound it for independent values. Above the median that is not
+        enough where groups differ beyond chance, for then the percentile lies with the worst of
+        them: the share of values below it in each group (Woodruff 1952, groups as clusters) has to
+        bound it, too. Where the ends run beyond the values, there is none.
+        """
+        n, k, share = len(self.together), len(self.groups), q / 100
+        if not n:
+            return None, Interval()
+        value = float(np.percentile(self.together, q))
+        few = _too_few(k)
+        if few is not None:
+            return value, few
+        independent = (share * (1 - share) / n) ** 0.5
+        bounds = [self._between(share, t_quantile(_MANY) * independent)]
+        excess = np.array([_below(g, value) - share * len(g) for g in self.groups])
+        clustered = (k / (k - 1) * float(excess @ excess)) ** 0.5 / n
+        differ = (clustered / independent) ** 2 > _chi2_quantile(k - 1) / (k - 1)
+        if q > 50 and differ:
+            bounds.append(self._between(share, t_quantile(k - 1) * clustered))
+        known = [b for b in bounds if b is not None]
+        if len(known) < len(bounds):
+            what = "whose percentiles differ beyond chance" if known else "are too few values"
+            return value, Interval(why_not=f"{n:,} values in {k} repeats {what}: no bound")
+        own = [float(np.percentile(g, q)) for g in self.groups]
+        half = t_quantile(k - 1) * float(np.std(own, ddof=1)) / k**0.5
+        low, high = min(b[0] for b in known), max(b[1] for b in known)
+        return value, Interval(ends=(min(low, value - half), max(high, value + half)))
+
+    def _between(self, share: float, half: float) -> tuple[float, float] | None:
+        """The order statistics at share ± half; None where one lies beyond the values."""
+        n = len(self.together)
+        low, high = math.floor(n * (share - half)) - 1, math.ceil(n * (share + half))
+        if low < 0 or high >= n:
+            return None
+        return float(self.together[low]), float(self.together[high])
+
+
+@cache
+def _chi2_quantile(degrees: int) -> float:
+    from scipy.special import chdtri
+
+    return float(chdtri(degrees, 1 - CONFIDENCE))
+
+
+def _below(ordered: Floats, at: float) -> float:
+    """How many of the values lie below `at`; those equal to it count half."""
+    left, right = (float(np.searchsorted(ordered, at, side=side)) for side in ("left", "right"))
+    return (left + right) / 2

@@ -1,4 +1,4 @@
-"""The steady part of a load point: where it begins and ends, and whether it really was steady."""
+"""The part of a load point that counts: where it begins and ends, and whether it was steady."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.measure.requests import Mask, sending_rank
 from bench.measure.stats import Floats
 from bench.values.record import OK, Int64, PointData
 
@@ -19,22 +20,37 @@ DRIFT_LIMIT = 0.10
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """From `start_ns` to `end_ns` on CLOCK_MONOTONIC; every figure is of events ending inside."""
+    """From `start_ns` to `end_ns` on CLOCK_MONOTONIC: rates are of what happened inside.
+
+    In a closed loop it holds a whole number of `waves` of `slots` completions each.
+    """
 
     start_ns: int
     end_ns: int
+    slots: int = 0
+    waves: int | None = None
 
     @property
     def seconds(self) -> float:
         """Length in seconds."""
         return (self.end_ns - self.start_ns) / 1e9
 
-    def holds(self, stamps_ns: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def holds(self, stamps_ns: Int64) -> Mask:
         """Mask of the stamps in (start, end]."""
-        mask: np.ndarray[tuple[int], np.dtype[np.bool_]] = (stamps_ns > self.start_ns) & (
-            stamps_ns <= self.end_ns
-        )
-        return mask
+        return np.asarray((stamps_ns > self.start_ns) & (stamps_ns <= self.end_ns))
+
+    def counts(self, data: PointData) -> Mask:
+        """Mask of the requests whose latencies, lengths and outcomes count.
+
+        Closed loop: those of the window's waves in the order of sending, from number `slots` (the
+        first wave finds an idle server) on. Which these are does not depend on how long a request
+        takes, so that neither the short nor the long ones are preferred. Open loop: those scheduled
+        in the window, however late they ended.
+        """
+        if self.waves is None:
+            return self.holds(data.requests["scheduled_ns"])
+        rank = sending_rank(data)
+        return np.asarray((rank >= self.slots) & (rank < (self.waves + 1) * self.slots))
 
     def binned(self, stamps_ns: Int64, weights: Int64 | None = None) -> Floats:
         """Sum of `weights` (default: counts) per second in each of BINS bins. Shape (BINS,)."""
@@ -56,38 +72,53 @@ class Window:
 
 
 def steady_window(data: PointData) -> Window | None:
-    """The steady window of a load point; None when there is none.
+    """The part of a load point that its rates are of; None when there is none.
 
-    Closed loop: from the moment every slot has completed one request (all of the first `slots`
-    requests sent have ended) until a slot first finds nothing more to send. Open loop: from one
-    tenth of the schedule, or one median request duration if that is longer, until the last
-    scheduled arrival; later turns of a session do not count as arrivals. Ramp: all of the schedule,
-    for none of it is steady.
+    Closed loop with S slots: from completion S to completion m·S, the last such before a slot finds
+    nothing more to send. Requests of equal length run in waves, and only whole waves hold as many
+    prefills as completions. Open loop: from one tenth of the schedule, or one median request
+    duration if that is longer, until the last scheduled arrival; later turns of a session do not
+    count as arrivals. Ramp and trace: all of it, to the last answer, for none of it is steady.
     """
-    sent, end = data.requests["sent_ns"], data.requests["end_ns"]
-    if len(sent) == 0:
+    if data.count == 0:
         return None
     heads = _heads(data)
     if data.point.mode == "closed":
-        slots = data.point.concurrency or 1
-        if int(heads.sum()) < slots:  # never were all busy
-            return None
-        start = int(end[np.argsort(sent, kind="stable")[:slots]].max())
-        stop = _first_idle_ns(data, heads, slots)
-    else:
-        scheduled = data.requests["scheduled_ns"][heads]
-        ok = data.requests["outcome"] == OK
-        first, stop = int(scheduled.min()), int(scheduled.max())
-        if data.point.mode == "ramp":
-            return Window(start_ns=first, end_ns=stop) if stop > first else None
-        typical = float(np.median((end - sent)[ok])) if ok.any() else 0.0
-        start = first + int(max(0.1 * (stop - first), min(typical, 0.5 * (stop - first))))
+        return _whole_waves(data, heads)
+    scheduled = data.requests["scheduled_ns"][heads]
+    first, stop = int(scheduled.min()), int(scheduled.max())
+    if data.point.mode == "ramp" or data.point.is_trace:
+        return whole_window(data) if stop > first else None
+    ok = data.requests["outcome"] == OK
+    took_ns = (data.requests["end_ns"] - data.requests["sent_ns"])[ok]
+    typical = float(np.median(took_ns)) if len(took_ns) else 0.0
+    start = first + int(max(0.1 * (stop - first), min(typical, 0.5 * (stop - first))))
     return Window(start_ns=start, end_ns=stop) if stop > start else None
 
 
-def _first_idle_ns(
-    data: PointData, heads: np.ndarray[tuple[int], np.dtype[np.bool_]], slots: int
-) -> int:
+def whole_window(data: PointData) -> Window:
+    """From the first scheduled request to the last end."""
+    first = int(data.requests["scheduled_ns"].min())
+    return Window(start_ns=first - 1, end_ns=max(first, int(data.requests["end_ns"].max())))
+
+
+def _whole_waves(data: PointData, heads: Mask) -> Window | None:
+    slots = data.point.concurrency or 1
+    if int(heads.sum()) < slots:  # never were all busy
+        return None
+    ends = np.sort(data.requests["end_ns"])
+    busy = int(np.searchsorted(ends, _first_idle_ns(data, heads, slots), side="right"))
+    # Several that end at one instant: the last of them may be those that found nothing to send.
+    waves = min(busy, data.count - slots + 1) // slots
+    if waves < 2:
+        return None
+    start, end = int(ends[slots - 1]), int(ends[waves * slots - 1])
+    if end <= start:
+        return None
+    return Window(start_ns=start, end_ns=end, slots=slots, waves=waves - 1)
+
+
+def _first_idle_ns(data: PointData, heads: Mask, slots: int) -> int:
     """When a slot of some worker first had nothing more to send.
 
     Of a worker's H sessions (a request without one is its own), S begin at once in its S slots and
@@ -109,14 +140,13 @@ def _first_idle_ns(
     return min(idle)
 
 
-def _heads(data: PointData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _heads(data: PointData) -> Mask:
     """Mask of the requests that arrive by themselves: all but the later turns of a session."""
     session, index = data.requests["session"], data.requests["index"]
     order = np.lexsort((index, session))
     later = np.zeros(len(session), dtype=bool)
     later[order[1:]] = (session[order[1:]] == session[order[:-1]]) & (session[order[1:]] >= 0)
-    heads: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~later
-    return heads
+    return np.asarray(~later)
 
 
 @dataclass(frozen=True, kw_only=True)

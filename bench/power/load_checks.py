@@ -38,7 +38,7 @@ class LoadWindow:
     end_ns: int
     output_tokens: float
     input_tokens: float
-    requests: int
+    requests: float
     failed_share: float
     p95_latency_s: float | None
     half_tokens: tuple[float, float] = (0.0, 0.0)

@@ -29,9 +29,9 @@ def load_window(part: Steady, trace: Trace, devices: Sequence[Device]) -> LoadWi
         repeat=part.data.point.repeat,
         start_ns=window.start_ns,
         end_ns=window.end_ns,
-        output_tokens=_output_tokens(part, window),
-        input_tokens=_input_tokens(part),
-        requests=int(part.ok.sum()),
+        output_tokens=part.tokens,
+        input_tokens=part.per_window(part.requests.prompt_tokens, part.ok),
+        requests=part.per_window(part.ok, part.ok),
         failed_share=failed / int(ended.sum()) if ended.any() else 0.0,
         p95_latency_s=float(np.percentile(latencies, 95)) / 1e9 if len(latencies) else None,
         half_tokens=(_output_tokens(part, parts[0]), _output_tokens(part, parts[1])),
@@ -41,16 +41,8 @@ def load_window(part: Steady, trace: Trace, devices: Sequence[Device]) -> LoadWi
 
 def _output_tokens(part: Steady, window: Window) -> float:
     d = part.data
-    good = d.requests["outcome"][part.chunk_owner] == OK
+    good = part.requests.ok[part.requests.chunk_owner]
     return float(d.chunk_tokens[good & window.holds(d.chunk_ns)].sum())
-
-
-def _input_tokens(part: Steady) -> float:
-    """Prompt tokens of successful requests whose first token arrived in the window."""
-    r = part.data.requests
-    good = (r["outcome"] == OK) & part.window.holds(part.first_token_ns)
-    prompt = np.where(r["usage_prompt_tokens"] >= 0, r["usage_prompt_tokens"], r["input_tokens"])
-    return float(prompt[good].sum())
 
 
 def _energy_j(trace: Trace, devices: Sequence[Device], window: Window) -> float | None:

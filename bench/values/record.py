@@ -43,7 +43,7 @@ class LoadPoint:
     """One setting of the load: closed loop (`concurrency`) or open loop (`rate_per_s`).
 
     A ramp rises from `rate_per_s` to `rate_to_per_s`; an open loop without a rate follows a trace
-    at its own pace.
+    at its own pace, one with a rate and `trace` a trace at that mean rate.
     """
 
     index: int
@@ -52,6 +52,12 @@ class LoadPoint:
     concurrency: int | None = None
     rate_per_s: float | None = None
     rate_to_per_s: float | None = None
+    trace: bool = False
+
+    @property
+    def is_trace(self) -> bool:
+        """Whether recorded arrivals were replayed."""
+        return self.mode == "open" and (self.trace or self.rate_per_s is None)
 
     @property
     def label(self) -> str:

@@ -139,6 +139,109 @@ def test_the_window_of_a_closed_loop() -> None:
     assert steady_window(point(shots[:2], concurrency=2)) is None
 
 
+def _waves(count: int, *, slots: int = 16, ttft: float = 50, itl: float = 20, tokens: int = 50):  # type: ignore[no-untyped-def]
+    """Requests of equal length in a closed loop: all slots in step."""
+    took = ttft + itl * (tokens - 1)
+    return [
+        Shot(
+            sent=w * took,
+            chunks=[w * took + ttft + itl * k for k in range(tokens)],
+            end=(w + 1) * took,
+        )
+        for w in range(count)
+        for _ in range(slots)
+    ]
+
+
+@pytest.mark.parametrize("waves", [3, 4, 10])
+def test_equal_requests_in_step_keep_littles_law_and_tie_out(waves: int) -> None:
+    """16 in flight, 50 + 49 x 20 = 1,030 ms each: 16 / 1.03 s = 15.53 req/s and 776.7 tokens/s. The
+    old window held k decodes and k - 1 completions and said 12.6."""
+    found = measured(point(_waves(waves), concurrency=16))
+    assert found["requests_per_s"].value == pytest.approx(16 / 1.03)
+    assert found["output_tokens_per_s"].value == pytest.approx(50 * 16 / 1.03)
+    assert found["input_tokens_per_s"].value == pytest.approx(8 * 16 / 1.03)
+    assert found["e2e_p99_ms"].value == pytest.approx(1030)
+    window = steady_window(point(_waves(waves), concurrency=16))
+    assert window is not None
+    assert window.waves == waves - 2
+
+
+def test_a_window_of_one_wave_only_is_none() -> None:
+    assert steady_window(point(_waves(2)[:-1], concurrency=16)) is None
+
+
+def test_the_last_second_of_a_trace_counts() -> None:
+    """A request a second, then eight at once that a server of one at a time answers in 0.5 s each:
+    they wait 0.5 to 4 s. A window that ends at the last arrival saw none of them."""
+    quiet = [Shot(sent=1e3 * i, chunks=[1e3 * i + 400], end=1e3 * i + 500) for i in range(10)]
+    burst = [Shot(sent=1e4, chunks=[1e4 + 500 * k - 100], end=1e4 + 500 * k) for k in range(1, 9)]
+    data = point([*quiet, *burst], rate_per_s=1.0)
+    traced = replace(data, point=replace(data.point, trace=True))
+    found = measured(traced)
+    assert found["ttft_sched_p99_ms"].value == pytest.approx(
+        np.percentile([400] * 10 + [500 * k - 100 for k in range(1, 9)], 99)
+    )
+    assert found["ttft_sched_p99_ms"].n == 18
+    assert found["requests_per_s"].value == pytest.approx(18 / 14.0)
+
+
+def test_overload_counts_those_who_wait_longest() -> None:
+    """Ten a second for 60 s at a server that does five: the last ones wait for 60 s."""
+    shots = [
+        Shot(sent=100.0 * i, chunks=[200.0 * (i + 1) - 10], end=200.0 * (i + 1)) for i in range(600)
+    ]
+    found = measured(point(shots, rate_per_s=10.0))
+    assert found["ttft_sched_p99_ms"].value == pytest.approx(59.5e3, rel=0.01)
+    assert found["requests_per_s"].value == pytest.approx(5.0, rel=0.01)
+
+
+def test_failures_do_not_flatter() -> None:
+    """One in a hundred never answers: p99 is the worst answer of 99, or none, not the next best."""
+    shots = even(203)
+    for i in range(1, 203, 50):
+        shots[i] = replace(shots[i], outcome="timeout", chunks=[], tokens=[])
+    parts = steady_parts([point(shots)], LOOSE, 0, deadline_ms=30e3)
+    found = measure_all(parts, whole_parts([point(shots)], LOOSE, 0))
+    assert found["ttft_p99_ms"].value == pytest.approx(30e3)
+    assert found["ttft_p50_ms"].value == pytest.approx(100)
+
+
+def test_fewer_than_three_repeats_carry_no_interval_and_say_so() -> None:
+    for repeats in (1, 2):
+        found = measured(*[point(even(150), repeat=r) for r in range(repeats)])
+        for name in ("output_tokens_per_s", "ttft_p50_ms", "ttft_p99_ms"):
+            assert found[name].ci_low is None
+            assert "from 3 on" in (found[name].no_interval or "")
+
+
+def test_percentiles_are_of_all_repeats_together() -> None:
+    """p99 of three repeats of which one is slow lies in the slow one: not a mean of three p99s."""
+    repeats = [point(even(250, ttft=t), repeat=r) for r, t in enumerate((100, 100, 200))]
+    metric = measured(*repeats)["ttft_p99_ms"]
+    assert metric.value == pytest.approx(200)
+    assert metric.by_repeat == pytest.approx({0: 100, 1: 100, 2: 200})
+    assert metric.ci_low is None
+    assert "beyond chance" in (metric.no_interval or "")
+
+
+def test_the_first_chunk_may_bring_several_tokens() -> None:
+    """Four tokens at once, then two every 20 ms: 10 ms a token. (Last - first) / (tokens - 1) said
+    40 / 7 = 5.7."""
+    shots = [
+        Shot(
+            sent=i * 200,
+            chunks=[i * 200 + 100 + 20 * k for k in range(3)],
+            end=(i + 1) * 200,
+            tokens=[4, 2, 2],
+        )
+        for i in range(4)
+    ]
+    found = measured(point(shots))
+    assert found["tpot_p50_ms"].value == pytest.approx(10.0)
+    assert found["output_tokens_per_s_per_user"].value == pytest.approx(100.0)
+
+
 def test_in_flight_counts_from_scheduled_to_end() -> None:
     data = point(
         [Shot(sent=0, chunks=[1], end=10), Shot(sent=5, chunks=[6], end=20)], concurrency=2
@@ -204,12 +307,12 @@ def test_ends_that_arrived_before_the_last_was_sent_but_were_seen_after_it() -> 
 
 
 def test_an_interval_does_not_reach_below_zero() -> None:
-    """TTFT 1, 100, 300: mean 133.7, sd 152.3, half width 378: cut off at 0, printed in full."""
+    """TTFT 1, 100, 300: median 100, sd 152.3, half width 378: cut off at 0, printed in full."""
     repeats = [point(even(4, ttft=t), repeat=i) for i, t in enumerate((1, 100, 300))]
     metric = measured(*repeats)["ttft_p50_ms"]
     assert metric.ci_low == 0.0
-    assert metric.ci_high == pytest.approx(133.667 + 378.4, abs=0.5)
-    assert with_interval(metric.value or 0, metric.ci_low, metric.ci_high) == "134 ± 378"
+    assert metric.ci_high == pytest.approx(100 + 378.4, abs=0.5)
+    assert with_interval(metric.value or 0, metric.ci_low, metric.ci_high) == "100 ± 378"
 
 
 def test_goodput_counts_waiting_from_the_scheduled_time() -> None:

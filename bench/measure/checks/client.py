@@ -10,6 +10,7 @@ import numpy as np
 from bench.measure.checks.restamped import as_seen, as_spread
 from bench.measure.client_error import ERROR_SHARE, JUDGED, tolerated_ms, too_large
 from bench.measure.metrics import METRICS, Metric, Steady
+from bench.measure.stats import percentile
 from bench.values.finding import Finding, Severity, finding
 from bench.values.record import PointData, WorkerReport
 
@@ -122,9 +123,10 @@ def moved(
         if other is None:
             continue
         for d in judged:
+            assert d.series is not None
             reported, estimated = d.series(part), d.series(other)
             if len(reported) and len(estimated):
-                error_ms = abs(d.reduce(estimated) - d.reduce(reported))
+                error_ms = abs(percentile(d.q)(estimated) - percentile(d.q)(reported))
                 found[d.name] += error_ms / len(parts)
     return found
 

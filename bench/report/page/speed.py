@@ -204,7 +204,8 @@ def _histograms(one: Measured) -> list[tuple[PointMeasurement, dict[str, Histogr
     found = []
     for point, repeats in _with_points(one):
         if point.valid:
-            parts = steady_parts(list(repeats), spec.workload.slo, spec.gpus)
+            deadline_ms = spec.load.request_timeout_s * 1e3
+            parts = steady_parts(list(repeats), spec.workload.slo, spec.gpus, deadline_ms)
             found.append((point, histograms(parts)))
     return found
 
