@@ -342,6 +342,11 @@ def measure(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
     return _of_values(definition, Values.of(definition.series, parts))
 
 
+def _edge_share(window: Window) -> float:
+    """One slot's requests follow each other: its window cuts none of them."""
+    return EDGE_SHARE / window.waves * (1 - 1 / window.slots) if window.waves else 0.0
+
+
 def _of_rates(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
     """The mean over repeats, with an interval from how they differ and from the windows' edges."""
     assert definition.rate is not None
@@ -350,8 +355,7 @@ def _of_rates(definition: MetricDef, parts: Sequence[Steady]) -> Metric:
     values = [v for _, v in known]
     edge = 0.0
     if known and not definition.whole_run:
-        waves = [p.window.waves for p, _ in known if p.window.waves]
-        edge = EDGE_SHARE / min(waves) * float(np.mean(values)) if waves else 0.0
+        edge = max(_edge_share(p.window) for p, _ in known) * float(np.mean(values))
     interval = mean_interval(values, systematic=edge)
     n = sum(int(p.counted.sum()) for p, _ in known)
     return _metric(definition, known, None if not values else float(np.mean(values)), interval, n)
