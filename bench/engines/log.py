@@ -13,8 +13,9 @@ class EngineLogFacts:
 
     With tensor parallelism every worker logs its own line; the first one is taken for a value
     per GPU. `kv_cache_blocks` is what versions before 0.8 say instead of tokens; how many tokens a
-    block has follows from the concurrency that they print beside it, else it is not known. `device` is what the engine says it computes on (`cuda`, `cpu`). `lines` are the lines
-    that the facts were read from, as they stood.
+    block has follows from the concurrency that they print beside it, else it is not known. `device`
+    is what the engine says it computes on (`cuda`, `cpu`). `lines` are the lines that the facts
+    were read from, as they stood.
     """
 
     engine_version: str | None = None
@@ -36,8 +37,8 @@ class EngineLogFacts:
     lines: tuple[str, ...] = ()
 
 
-# Messages of vLLM 0.3 to 0.33; a CPU words its KV cache differently from a GPU. What 0.4 to 0.7 call
-# GB are bytes / 2**30.
+# Messages of vLLM 0.3 to 0.33; a CPU words its KV cache differently from a GPU. What 0.4 to 0.7
+# call GB are bytes / 2**30.
 _PATTERNS: dict[str, tuple[str, ...]] = {
     "version": (r"LLM engine \(v(?P<engine_version>[^)]+)\)",),
     "eager": (r"(?:^|[ ,])enforce_eager=(?P<enforce_eager>True|False)",),
