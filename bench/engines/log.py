@@ -106,14 +106,14 @@ def parse_engine_log(log: str) -> EngineLogFacts:
         for match in _KERNEL.finditer(line):
             kernels.append(match["moe"] or match["linear"])
             kept[line] = None
-    found = EngineLogFacts(
+    facts = EngineLogFacts(
         quantisation_kernels=tuple(dict.fromkeys(kernels)),
         lines=tuple(kept),
         **{name: _value(name, text) for name, text in values.items()},
     )
-    if found.kv_cache_tokens is None:
-        return replace(found, kv_cache_tokens=_tokens_of_blocks(found))
-    return found
+    if facts.kv_cache_tokens is None:
+        return replace(facts, kv_cache_tokens=_tokens_of_blocks(facts))
+    return facts
 
 
 def _tokens_of_blocks(found: EngineLogFacts) -> int | None:
