@@ -1,215 +1,266 @@
-"""From a Hugging Face config.json to a Geometry: which matrices a model of this kind is made of.
+"""From a Hugging Face config.json to a Geometry: which matrices a model is made of.
 
-Decoder families differ in few places (biases, norms, latent attention, which layers have experts,
-which layers forget), so each place is one function that reads the config's own keys. A model type
-nobody listed is counted as a Llama-like decoder and says so in `Geometry.notes`; layer kinds that
-are not attention (state space, linear attention) are refused rather than miscounted.
+The family (`bench.fit.families`) says which parts each layer has and which keys shape them. What
+is not known is refused by name: a model type nobody listed, a nested config of unknown kind, a key
+that describes layers and that the family does not read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bench.fit.geometry import Block, Geometry, KvCache, Matrix
+from bench.fit.families import FAMILIES
+from bench.fit.family import Family
+from bench.fit.geometry import Block, Geometry, Matrix
+from bench.fit.keys import Config, class_defaults
 from bench.fit.layers import (
-    Config,
-    dense_intermediate,
-    expert_intermediate,
-    experts,
-    head_dim,
-    is_mla,
-    layer_matrices,
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    PER_TOKEN,
+    VOCAB,
     matrix,
     vector,
 )
-from bench.fit.vision import vision_matrices
-from bench.values.errors import InputError
+from bench.fit.vision import JOINTS, towers
+from bench.values.errors import InputError, nearest
 
-# Model types whose layers were compared with their published implementation.
-KNOWN_TYPES = frozenset(
-    "llama mistral mixtral qwen2 qwen2_moe qwen3 qwen3_moe deepseek_v2 deepseek_v3 deepseek_v32 "
-    "kimi_k2 glm4_moe llama4_text gemma gemma2 gemma3_text phi3".split()
-)
-_REFUSED_KEYS = (
-    "ssm_cfg",
-    "mamba_d_state",
-    "linear_num_value_heads",
-    "state_size",
-    "compress_ratios",
-)
-_MULTIMODAL_KEYS = ("text_config", "llm_config", "language_config")
+KNOWN_TYPES = frozenset(FAMILIES)
+TEXT_KEYS = ("text_config", "llm_config", "language_config")
+# Decoders that vLLM chooses by `architectures` where the model type names something else.
+_BY_ARCHITECTURE = {
+    "DeepseekV3ForCausalLM": "deepseek_v3",
+    "MistralLarge3ForCausalLM": "deepseek_v3",
+    "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "mistral",
+}
+_WHAT_TO_DO = "Use fit.force=true to run without a fit."
 
 
 def from_config(config: Mapping[str, Any]) -> Geometry:
     """The Geometry of a config.json, multimodal wrappers unpacked; InputError when it cannot be."""
-    text = next((config[k] for k in _MULTIMODAL_KEYS if isinstance(config.get(k), Mapping)), config)
-    c = Config({**text, **{k: config[k] for k in ("torch_dtype", "dtype") if k in config}})
-    for key in _REFUSED_KEYS:
-        if c.get(key) is not None:
-            raise InputError(
-                f"model.config.{key}: layers that are not plain attention are not counted here; "
-                "the fit of this model is unknown. Use fit.force=true to run without one."
-            )
-    model_type = str(c.get("model_type", default="unknown"))
-    layers = c.int("num_hidden_layers", "n_layer")
-    made: dict[tuple[bool, KvCache], int] = {}
-    blocks: list[Block] = []
-    sequence: list[int] = []
-    for index in range(layers):
-        kv = _kv_cache(c, model_type, index)
-        kind = (_has_experts(c, model_type, index), kv)
-        if kind not in made:
-            made[kind] = len(blocks)
-            prefix = f"model.layers.{index}"
-            blocks.append(
-                Block(
-                    matrices=layer_matrices(c, model_type, prefix, moe=kind[0]),
-                    kv=kv,
-                    attention_dims=_attention_dims(c),
-                    context_flop_dims=_context_flop_dims(c),
-                )
-            )
-        sequence.append(made[kind])
-    hidden, vocab, tied = c.int("hidden_size", "n_embd"), c.int("vocab_size"), _tied(c, model_type)
-    heads = c.int("num_attention_heads", "n_head")
-    vision, vision_notes = vision_matrices(config, hidden)
-    return Geometry(
-        model_type=model_type,
-        dtype=str(c.get("dtype", "torch_dtype", default="bfloat16")),
-        hidden=hidden,
-        vocab=vocab,
-        heads=heads,
-        max_context_tokens=c.int("max_position_embeddings", "n_positions", default=2048),
-        intermediate=dense_intermediate(c, model_type),
-        experts=experts(c),
-        experts_per_token=c.int("num_experts_per_tok", default=0) if experts(c) else 0,
-        moe_intermediate=expert_intermediate(c) if experts(c) else 0,
-        tied=tied,
-        blocks=tuple(blocks),
-        sequence=tuple(sequence),
-        stem=(matrix("model.embed_tokens", "embedding", vocab, hidden, "out", quantisable=False),),
-        head=_head(hidden, vocab, tied),
-        mtp=_mtp(c, model_type, hidden, vocab),
-        vision=vision,
-        notes=(*_type_notes(model_type), *vision_notes),
+    outer = str(config.get("model_type") or "unknown")
+    model_type, text = _decoder(config, outer)
+    family = FAMILIES.get(model_type)
+    if family is None or (text is not config and outer not in (*JOINTS, "gemma3n")):
+        raise InputError(_unknown(model_type if family is None else outer, outer))
+    given = {k: v for k, v in config.items() if k in ("torch_dtype", "dtype")}
+    c = Config({**text, **given}, model_type, defaults=family.defaults)
+    if text is config:
+        _need_own(c)
+    if family.derive is not None:
+        c = replace_data(c, {**c.data, **family.derive(c)})
+    geometry = _decoder_geometry(c, family, model_type, config)
+    c.ignore(*family.ignored, *TEXT_KEYS, "vision_config", "audio_config")
+    left = c.unread() if text is not config else _without_wrapper_keys(c.unread())
+    if left:
+        raise InputError(
+            f"model.config.{left[0]}: a {model_type} with this key is not known here"
+            f"{_others(left[1:])}: its layers may not be what would be counted. {_WHAT_TO_DO}"
+        )
+    vision = towers(config, outer, geometry.hidden)
+    return replace(geometry, vision=vision)
+
+
+def replace_data(c: Config, data: Mapping[str, Any]) -> Config:
+    """The same reader over other keys, what was read remembered."""
+    c.data = data
+    return c
+
+
+def _decoder(config: Mapping[str, Any], outer: str) -> tuple[str, Mapping[str, Any]]:
+    """The type and keys of the language model inside a config.json."""
+    named = str((config.get("architectures") or [""])[0])
+    for key in TEXT_KEYS:
+        inner = config.get(key)
+        if isinstance(inner, Mapping):
+            nested = class_defaults().get(outer, {}).get("_nested", {})
+            model_type = str(inner.get("model_type") or nested.get(key) or outer)
+            # What the file says of the whole model holds; where it says nothing, vLLM asks the
+            # decoder's class, not the wrapper's (Mistral Small 3.1: untied, 44.76 GiB in a log).
+            tied = {k: v for k, v in config.items() if k == "tie_word_embeddings"}
+            return _alias(model_type), {**inner, **tied}
+    if outer not in FAMILIES and named in _BY_ARCHITECTURE:
+        return _BY_ARCHITECTURE[named], config
+    if outer not in FAMILIES:
+        nested = class_defaults().get(outer, {}).get("_nested", {})
+        inner_type = _alias(str(nested.get("text_config", "")))
+        # Before transformers 5, Qwen2-VL and its kind kept the decoder's keys at the top.
+        if inner_type in FAMILIES and isinstance(config.get("hidden_size"), int):
+            return inner_type, config
+    return _alias(outer), config
+
+
+# Decoders of multimodal models that are a known family under another name.
+_ALIASES = {
+    "qwen2_vl_text": "qwen2",
+    "qwen2_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen2_5_omni_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+    "qwen3_vl_moe_text": "qwen3_moe",
+    "qwen3_omni_moe_text": "qwen3_moe",
+    "gemma3": "gemma3_text",
+    "gemma3n": "gemma3n_text",
+    "gemma4": "gemma4_text",
+    "qwen3_5": "qwen3_5_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
+    "llama4": "llama4_text",
+    "glm4v_text": "glm4",
+    "idefics3_text": "llama",
+    "paddleocr_vl_text": "ernie4_5",
+    "glm4v_moe_text": "glm4_moe",
+    "glm46v_text": "glm4",
+}
+
+
+def _alias(model_type: str) -> str:
+    return model_type if model_type in FAMILIES else _ALIASES.get(model_type, model_type)
+
+
+def _unknown(model_type: str, outer: str) -> str:
+    inside = "" if model_type == outer else f" (the decoder of {outer})"
+    close = nearest(model_type, FAMILIES)
+    return (
+        f"model.config.model_type: the layers of a {model_type!r}{inside} are not known here, so "
+        f"that its fit is unknown.{close if 'mean' in close else ''} {_WHAT_TO_DO}"
     )
 
 
-def _type_notes(model_type: str) -> tuple[str, ...]:
-    if model_type in KNOWN_TYPES:
-        return ()
-    return (f"model type {model_type!r} is not known here: counted as a Llama-like decoder",)
+def _others(keys: Sequence[str]) -> str:
+    return f" (nor {', '.join(keys[:3])})" if keys else ""
 
 
-def _head(hidden: int, vocab: int, tied: bool) -> tuple[Matrix, ...]:
-    norm = vector("model.norm", hidden)
-    return (norm,) if tied else (norm, matrix("lm_head", "lm_head", vocab, hidden, "out"))
+def _without_wrapper_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in keys if not key.startswith(("vision", "image", "audio", "video")))
 
 
-def _tied(c: Config, model_type: str) -> bool:
-    # config.json leaves the key out where it equals the class default, which only Gemma has True.
-    return bool(c.get("tie_word_embeddings", default=model_type.startswith("gemma")))
+def _need_own(c: Config) -> None:
+    """A config.json of one model names its size; only nested ones are left to class defaults."""
+    for keys in (HIDDEN, LAYERS, VOCAB):
+        if not c.given(keys) and not _lists_layers(c, keys):
+            c.defaults = {k: v for k, v in c.defaults.items() if k not in keys}
 
 
-def _has_experts(c: Config, model_type: str, index: int) -> bool:
-    if not experts(c):
-        return False
-    if model_type == "llama4_text":
-        listed = c.get("moe_layers")
-        step = c.int("interleave_moe_layer_step", default=1)
-        return index in listed if listed is not None else (index + 1) % step == 0
-    if index in c.get("mlp_only_layers", default=()):
-        return False
-    first = c.int("first_k_dense_replace", default=0)
-    step = c.int("decoder_sparse_step", "moe_layer_freq", default=1)
-    offset = 1 if c.get("decoder_sparse_step") is not None else 0
-    return index >= first and (index + offset) % step == 0
+def _lists_layers(c: Config, keys: Any) -> bool:
+    return keys is LAYERS and any(
+        isinstance(c.data.get(key), list | str)
+        for key in ("layers_block_type", "hybrid_override_pattern")
+    )
 
 
-def _mtp(c: Config, model_type: str, hidden: int, vocab: int) -> tuple[Matrix, ...]:
+def _layer_count(c: Config) -> int:
+    listed = c.data.get("layers_block_type") or c.data.get("hybrid_override_pattern")
+    if listed and not c.given(LAYERS):
+        return len(listed)
+    return c.int(LAYERS)
+
+
+def _decoder_geometry(
+    c: Config, family: Family, model_type: str, config: Mapping[str, Any]
+) -> Geometry:
+    layers = _layer_count(c)
+    kinds = family.layer_kinds(c, layers)
+    made: dict[Block, int] = {}
+    shapes: dict[tuple[Any, ...], int] = {}
+    sequence: list[int] = []
+    for index in range(layers):
+        block = family.block(_of_layer(c, index), kinds[index], index)
+        shape = (_shape(block), block.kv, block.attention_dims)
+        if shape not in shapes:
+            shapes[shape] = len(made)
+            made[block] = len(made)
+        sequence.append(shapes[shape])
+    hidden, vocab = c.int(HIDDEN), c.int(VOCAB)
+    tied = bool(c.get(("tie_word_embeddings", "tie_embedding"), False))
+    blocks = tuple(made)
+    experts = _experts(blocks)
+    around = family.around(c) if family.around is not None else ()
+    heads = c.get(HEADS)
+    return Geometry(
+        model_type=model_type,
+        dtype=str(c.get(("dtype", "torch_dtype"), "bfloat16")),
+        hidden=hidden,
+        vocab=vocab,
+        heads=heads if isinstance(heads, int) else 0,
+        max_context_tokens=c.int(
+            ("max_position_embeddings", "n_positions", "max_seq_len", "model_max_length"), 2048
+        ),
+        intermediate=_width(blocks, "dense_ffn"),
+        experts=experts,
+        experts_per_token=c.int(PER_TOKEN, 0) if experts else 0,
+        moe_intermediate=_width(blocks, "routed_expert"),
+        tied=tied,
+        blocks=blocks,
+        sequence=tuple(sequence),
+        stem=(
+            matrix("model.embed_tokens", "embedding", vocab, hidden, "out", quantisable=False),
+            *around,
+        ),
+        head=_head(c, family, hidden, vocab, tied),
+        mtp=_mtp(c, family, kinds, hidden, vocab) if family.mtp else (),
+    )
+
+
+def _of_layer(c: Config, index: int) -> Config:
+    """The config as layer `index` sees it (`per_layer_config` of transformers 5)."""
+    listed = c.get("per_layer_config")
+    own = None
+    if isinstance(listed, Mapping):
+        own = next((v for k, v in listed.items() if k.isdigit() and int(k) == index), None)
+    if not isinstance(own, Mapping):
+        return c
+    view = Config({**c.data, **own}, c.model_type, where=c.where)
+    view.defaults, view.read, view._also = c.defaults, c.read, c._also
+    return view
+
+
+def _shape(block: Block) -> tuple[Any, ...]:
+    return tuple(
+        (m.role, m.rows, m.cols, m.count, m.active, m.split, m.heads) for m in block.matrices
+    )
+
+
+def _experts(blocks: Sequence[Block]) -> int:
+    return max(
+        (m.count for b in blocks for m in b.matrices if m.role == "routed_expert"), default=0
+    )
+
+
+def _width(blocks: Sequence[Block], role: str) -> int:
+    """The inner width of the MLPs of one role, from their first matrix; 0 where there are none."""
+    found = (m.rows for b in blocks for m in b.matrices if m.role == role and m.split == "out")
+    return max(found, default=0)
+
+
+def _head(c: Config, family: Family, hidden: int, vocab: int, tied: bool) -> tuple[Matrix, ...]:
+    size = hidden * (2 if family.norm_bias else 1)
+    found = [vector("model.norm", size)] if family.final_norm else []
+    if not tied:
+        found.append(matrix("lm_head", "lm_head", vocab, hidden, "out"))
+    if c.flag(family.head_bias):
+        found.append(vector("lm_head.bias", vocab, "bias"))
+    return tuple(found)
+
+
+def _mtp(
+    c: Config, family: Family, kinds: Sequence[str], hidden: int, vocab: int
+) -> tuple[Matrix, ...]:
     """Multi-token-prediction layers: a decoder layer, a joining matrix, three norms, and their own
     copies of embedding and head as the checkpoints store them."""
-    layers = c.int("num_nextn_predict_layers", default=0)
+    layers = c.int("num_nextn_predict_layers", 0)
     if not layers:
         return ()
     prefix = "model.mtp"
+    last = len(kinds) - 1
     one = (
-        *layer_matrices(c, model_type, prefix, moe=experts(c) > 0),
+        *family.block(c, kinds[last], last).matrices,
         matrix(f"{prefix}.eh_proj", "mtp", hidden, 2 * hidden, "out"),
         *(vector(f"{prefix}.{name}", hidden) for name in ("enorm", "hnorm", "shared_head.norm")),
         matrix(f"{prefix}.embed_tokens", "embedding", vocab, hidden, "out", quantisable=False),
         matrix(f"{prefix}.shared_head.head", "lm_head", vocab, hidden, "out"),
     )
     return one * layers
-
-
-def _kv_cache(c: Config, model_type: str, index: int) -> KvCache:
-    if is_mla(c):
-        dim = c.get("index_head_dim")
-        return KvCache(
-            kind="mla",
-            heads=1,
-            head_dim=c.int("kv_lora_rank") + c.int("qk_rope_head_dim"),
-            rope_dim=c.int("qk_rope_head_dim"),
-            # The indexer keeps its keys in FP8 with one fp32 scale per 128 of them (vLLM).
-            index_bytes=0 if dim is None else dim + 4 * -(-dim // 128),
-            selected=None if dim is None else c.int("index_topk"),
-        )
-    heads = c.int("num_key_value_heads", default=c.int("num_attention_heads", "n_head"))
-    kind, window = _window(c, model_type, index)
-    dim = head_dim(c)
-    return KvCache(kind=kind, heads=heads, head_dim=dim, value_dim=dim, window=window)
-
-
-def _window(c: Config, model_type: str, index: int) -> tuple[Any, int | None]:
-    """Whether layer `index` keeps everything, and if not, how many tokens."""
-    kinds: Sequence[str] | None = c.get("layer_types")
-    if kinds is not None:
-        return _listed_window(c, kinds[index])
-    if model_type == "llama4_text":
-        no_rope = c.get("no_rope_layers") or ()
-        every = c.int("no_rope_layer_interval", default=4)
-        local = bool(no_rope[index]) if no_rope else (index + 1) % every != 0
-        size = c.get("attention_chunk_size")
-        return ("chunked", size) if local and size else ("full", None)
-    size = c.get("sliding_window")
-    if size is None or c.get("use_sliding_window") is False:
-        return "full", None
-    if model_type == "gemma2":
-        return ("sliding", size) if index % 2 == 0 else ("full", None)
-    if model_type == "gemma3_text":
-        every = c.int("sliding_window_pattern", default=6)
-        return ("sliding", size) if (index + 1) % every else ("full", None)
-    if model_type.startswith("qwen"):
-        return ("sliding", size) if index >= c.int("max_window_layers") else ("full", None)
-    return "sliding", size
-
-
-def _listed_window(c: Config, kind: str) -> tuple[Any, int | None]:
-    if kind == "full_attention":
-        return "full", None
-    if kind == "sliding_attention":
-        return "sliding", c.int("sliding_window")
-    if kind == "chunked_attention":
-        return "chunked", c.int("attention_chunk_size")
-    raise InputError(
-        f"model.config.layer_types: {kind!r} layers are not counted here; the fit of this model is "
-        "unknown. Use fit.force=true to run without one."
-    )
-
-
-def _attention_dims(c: Config) -> int:
-    """Numbers a prefill multiplies per query token, context token and layer: scores plus values."""
-    heads = c.int("num_attention_heads", "n_head")
-    if is_mla(c):
-        return heads * (c.int("qk_nope_head_dim") + c.int("qk_rope_head_dim") + c.int("v_head_dim"))
-    return 2 * heads * head_dim(c)
-
-
-def _context_flop_dims(c: Config) -> int:
-    """The same for a decode step; MLA decodes in its latent space (absorbed matrices)."""
-    if not is_mla(c):
-        return _attention_dims(c)
-    rank = c.int("kv_lora_rank")
-    return c.int("num_attention_heads") * (2 * rank + c.int("qk_rope_head_dim"))

@@ -73,7 +73,27 @@ class Served:
     kv_bytes: float = 2.0
 
 
+# What checkpoints call a vision tower and the decoder beside it; names here say vision_tower and
+# model.
+_TOWER_NAMES = ("vision_tower", "vision_model", "visual", "vision_encoder", "model.visual")
+_DECODER_NAMES = ("model.", "language_model.model.", "model.language_model.")
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """The names that checkpoints give one module, whatever wraps its decoder or tower."""
+    head, _, rest = name.partition(".")
+    if head == "vision_tower":
+        return tuple(f"{tower}.{rest}" for tower in _TOWER_NAMES)
+    if head == "model":
+        return tuple(f"{prefix}{rest}" for prefix in _DECODER_NAMES)
+    return (name,)
+
+
 def _matches(pattern: str, name: str) -> bool:
+    return any(_matches_one(pattern, spelling) for spelling in _spellings(name))
+
+
+def _matches_one(pattern: str, name: str) -> bool:
     if pattern.startswith("re:"):
         return re.match(pattern[3:], name) is not None
     return f".{pattern.strip('.')}." in f".{name}."

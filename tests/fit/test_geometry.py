@@ -151,14 +151,35 @@ def test_sliding_layers() -> None:
     assert g.kv_read_bytes(100) == per_layer * (4 + 100)
 
 
-def test_unknown_type_is_counted_with_a_note_and_other_mixers_are_refused() -> None:
-    assert "not known" in from_config({**LLAMA, "model_type": "nova"}).notes[0]
-    with pytest.raises(InputError, match="linear_attention"):
+def test_what_is_not_known_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"'nova' are not known here.*fit\.force"):
+        from_config({**LLAMA, "model_type": "nova"})
+    with pytest.raises(InputError, match="Did you mean 'mistral'"):
+        from_config({**LLAMA, "model_type": "mistrall"})
+    with pytest.raises(InputError, match="'linear' layers of a llama"):
         from_config({**LLAMA, "layer_types": ["linear_attention"] * 2})
-    with pytest.raises(InputError, match="mamba_d_state"):
-        from_config({**LLAMA, "mamba_d_state": 128})
     with pytest.raises(InputError, match="vocab_size"):
         from_config({k: v for k, v in LLAMA.items() if k != "vocab_size"})
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"mamba_d_state": 128},
+        {"num_local_experts": 8},
+        {"hybrid_override_pattern": "M*"},
+        {"attn_type_list": [0, 1]},
+        {"global_attn_every_n_layers": 4},
+        {"kv_lora_rank": 512},
+        {"layers_block_type": ["attention", "mamba"]},
+    ],
+)
+def test_a_key_that_describes_layers_and_is_not_read_is_refused(extra: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=rf"model\.config\.{next(iter(extra))}"):
+        from_config({**LLAMA, **extra})
+    # Switched off, it describes nothing.
+    off = dict.fromkeys(extra)
+    assert from_config({**LLAMA, **off}).total_params == from_config(LLAMA).total_params
 
 
 def test_read_config(tmp_path: Path) -> None:
