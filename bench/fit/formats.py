@@ -1,18 +1,19 @@
 """How quantised weights lie in memory: bits, scales, zero points, and what stays unquantised.
 
-Read from the `quantization_config` that a checkpoint carries, whichever tool wrote it.
+`bench.fit.quantisations` reads these from the `quantization_config` that a checkpoint carries,
+whichever tool wrote it.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
-from bench.fit.geometry import Geometry, Matrix
-from bench.values.errors import InputError
-from bench.values.spec import ModelSpec, QuantSpec
+from bench.fit.geometry import Block, Geometry, Matrix, Role
 
 # Sizes of scale entries as vLLM allocates them: group scales in the activations' data type,
 # per-channel and per-block scales in float32.
@@ -26,8 +27,12 @@ class WeightFormat:
 
     `activation_bits` says what the matrix units multiply (16: weights are expanded first);
     `integer` tells INT8 from FP8. `ignore` lists modules left unquantised: a plain text matches
-    whole parts of the module's dotted name, `re:` starts a regular expression. One layer stands
-    for all of its kind, so a list that names single layers of many is not followed exactly.
+    whole parts of the module's dotted name, one with `*` the whole name, `re:` starts a regular
+    expression. `only` names the roles that are quantised at all, None every one. `rules` are
+    modules in another format than the main one; the first that matches holds. `pad` rounds the
+    inner and the hidden size of experts up to multiples, as a kernel asks; `pad_scales` says
+    whether the scales grow with it. Patterns that name
+    single layers are followed where the geometry went through `by_layer`.
     """
 
     name: str
@@ -35,32 +40,74 @@ class WeightFormat:
     activation_bits: int = 16
     integer: bool = True
     group_size: int | None = None
+    scale_bytes: float = GROUP_SCALE_BYTES
     block: tuple[int, int] | None = None
     channel: bool = False
     zero_points: bool = False
     quantised_head: bool = False
     ignore: tuple[str, ...] = ()
+    only: tuple[Role, ...] | None = None
+    pad: tuple[int, int] = (1, 1)
+    pad_scales: bool = True
+    rules: tuple[tuple[tuple[str, ...], WeightFormat], ...] = ()
+
+    def scheme(self, matrix: Matrix) -> WeightFormat | None:
+        """The format that a matrix is stored in; None for the native data type."""
+        if not matrix.quantisable or (self.only is not None and matrix.role not in self.only):
+            return None
+        if matches(self.ignore, matrix.name):
+            return None
+        for targets, other in self.rules:
+            if matches(targets, matrix.name):
+                return other if other.bits is not None else None
+        if self.bits is None or (matrix.role == "lm_head" and not self.quantised_head):
+            return None
+        return self
 
     def quantises(self, matrix: Matrix) -> bool:
-        """Whether this matrix is stored in `bits` rather than in the native data type."""
-        if self.bits is None or not matrix.quantisable:
-            return False
-        if matrix.role == "lm_head":
-            return self.quantised_head
-        return not any(_matches(pattern, matrix.name) for pattern in self.ignore)
+        """Whether this matrix is stored in fewer bits rather than in the native data type."""
+        return self.scheme(matrix) is not None
 
     def bytes(self, matrix: Matrix, rows: int, cols: int, native_bytes: float) -> float:
         """Bytes of one rows × cols part of `matrix`, scales and zero points included."""
-        if self.bits is None or not self.quantises(matrix):
+        scheme = self.scheme(matrix)
+        if scheme is None or scheme.bits is None:
             return rows * cols * native_bytes
-        size = rows * cols * self.bits / 8
-        if self.group_size:
-            groups = rows * -(-cols // self.group_size)
-            return size + groups * (GROUP_SCALE_BYTES + (self.bits / 8 if self.zero_points else 0))
-        if self.block:
-            blocks = -(-rows // self.block[0]) * -(-cols // self.block[1])
+        size = rows * cols * scheme.bits / 8
+        if scheme.pad != (1, 1) and matrix.role == "routed_expert":
+            wide_rows, wide_cols = _padded(scheme.pad, matrix, rows, cols)
+            size = wide_rows * wide_cols * scheme.bits / 8
+            rows, cols = (wide_rows, wide_cols) if scheme.pad_scales else (rows, cols)
+        if scheme.group_size:
+            groups = rows * -(-cols // scheme.group_size)
+            zeros = scheme.bits / 8 if scheme.zero_points else 0
+            return size + groups * (scheme.scale_bytes + zeros)
+        if scheme.block:
+            blocks = -(-rows // scheme.block[0]) * -(-cols // scheme.block[1])
             return size + blocks * CHANNEL_SCALE_BYTES
-        return size + (rows * CHANNEL_SCALE_BYTES if self.channel else 0)
+        return size + (rows * CHANNEL_SCALE_BYTES if scheme.channel else 0)
+
+
+def _padded(pad: tuple[int, int], matrix: Matrix, rows: int, cols: int) -> tuple[int, int]:
+    """The sides of an expert's matrix rounded up; by its split it is inner × hidden or turned."""
+    inner, hidden = pad
+    row, col = (inner, hidden) if matrix.split == "out" else (hidden, inner)
+    return -(-rows // row) * row, -(-cols // col) * col
+
+
+# Four-bit floating experts are padded to what the kernels of a GPU's generation need: vLLM 0.32.0,
+# fused_moe/oracle/mxfp4.py, for Marlin below compute capability 9.0 and TensorRT-LLM's from 10.0.
+# On Hopper vLLM asks for none and Triton pads the values itself: gpt-oss-120b took 64.38 GiB on an
+# H100 (vLLM 0.14.1), 60.77 without padding, 64.33 with the hidden size at a multiple of 256.
+_PADDING = ((10.0, (128, 256), True), (9.0, (1, 256), False), (0.0, (128, 256), True))
+
+
+def for_gpu(fmt: WeightFormat, compute_capability: float | None) -> WeightFormat:
+    """The format as a GPU's kernels lay it out; as stored where the GPU is not known."""
+    if compute_capability is None or fmt.bits != 4 or fmt.integer or fmt.group_size != 32:
+        return fmt
+    pad, scales = next((p, s) for least, p, s in _PADDING if compute_capability >= least)
+    return dataclasses.replace(fmt, pad=pad, pad_scales=scales)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,100 +121,100 @@ class Served:
 
 
 # What checkpoints call a vision tower and the decoder beside it; names here say vision_tower and
-# model.
+# model. Published names may also join matrices that are held apart here.
 _TOWER_NAMES = ("vision_tower", "vision_model", "visual", "vision_encoder", "model.visual")
 _DECODER_NAMES = ("model.", "language_model.model.", "model.language_model.")
+_JOINED = {
+    "q_proj": "qkv_proj",
+    "k_proj": "qkv_proj",
+    "v_proj": "qkv_proj",
+    "gate_proj": "gate_up_proj",
+    "up_proj": "gate_up_proj",
+}
 
 
+@lru_cache(maxsize=8192)
 def _spellings(name: str) -> tuple[str, ...]:
     """The names that checkpoints give one module, whatever wraps its decoder or tower."""
     head, _, rest = name.partition(".")
+    prefixes: Sequence[str] = (f"{head}.",)
     if head == "vision_tower":
-        return tuple(f"{tower}.{rest}" for tower in _TOWER_NAMES)
-    if head == "model":
-        return tuple(f"{prefix}{rest}" for prefix in _DECODER_NAMES)
-    return (name,)
+        prefixes = [f"{tower}." for tower in _TOWER_NAMES]
+    elif head == "model":
+        prefixes = _DECODER_NAMES
+    elif not rest:
+        return (name,)
+    stem, _, last = rest.rpartition(".")
+    rests = [rest, f"{stem}.{_JOINED[last]}"] if last in _JOINED and stem else [rest]
+    return tuple(f"{prefix}{each}" for prefix in prefixes for each in rests)
 
 
-def _matches(pattern: str, name: str) -> bool:
-    return any(_matches_one(pattern, spelling) for spelling in _spellings(name))
+def matches(patterns: Iterable[str], name: str) -> bool:
+    """Whether a module's name, in any spelling, is among `patterns`."""
+    names = _spellings(name)
+    return any(_matches_one(pattern, spelling) for pattern in patterns for spelling in names)
 
 
 def _matches_one(pattern: str, name: str) -> bool:
     if pattern.startswith("re:"):
         return re.match(pattern[3:], name) is not None
+    if "*" in pattern:
+        return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"*.{pattern}")
     return f".{pattern.strip('.')}." in f".{name}."
 
 
-def weight_format(model: ModelSpec, quant: QuantSpec) -> WeightFormat:
-    """The format of `model` served as `quant`.
+_LAYER = re.compile(r"\blayers\.(\d+)\b")
 
-    The checkpoint's own `quantization_config` comes first where conf/model gives one; `none` and
-    any quantisation published in the same repository are the model's native format; else the
-    quantisation's own description stands for the checkpoint.
+
+def by_layer(geometry: Geometry, fmt: WeightFormat) -> Geometry:
+    """The geometry with a block of its own for each layer that `fmt` treats unlike its kind.
+
+    Checkpoints list single layers (the first and last of Llama 405B, the attention of each layer
+    of an NVFP4 model); without such a list the geometry stays as it is.
     """
-    native = model.checkpoints.get("none")
-    chosen = model.checkpoints.get(quant.name)
-    own = chosen.quantization_config if chosen is not None else None
-    is_native = native is not None and chosen is not None and native.repo == chosen.repo
-    if own is not None:
-        return from_hf(own, quant.name)
-    if quant.hf_quantization_config is None or is_native:
-        return from_hf(model.config.get("quantization_config") or {}, quant.name)
-    return from_hf(quant.hf_quantization_config, quant.name)
+    if fmt.bits is None and not fmt.rules:
+        return geometry
+    listed = (*fmt.ignore, *(target for targets, _ in fmt.rules for target in targets))
+    if not any(_LAYER.search(p) or (p.startswith("re:") and re.search(r"\d", p)) for p in listed):
+        return geometry
+    made: dict[tuple[int, tuple[int, ...]], int] = {}
+    blocks: list[Block] = []
+    sequence: list[int] = []
+    for index, kind in enumerate(geometry.sequence):
+        here = _of_layer(fmt, index)
+        named = tuple(_renamed(m, index) for m in geometry.blocks[kind].matrices)
+        schemes = tuple(_key(here, m) for m in named)
+        if (kind, schemes) not in made:
+            made[kind, schemes] = len(blocks)
+            blocks.append(dataclasses.replace(geometry.blocks[kind], matrices=named))
+        sequence.append(made[kind, schemes])
+    return dataclasses.replace(geometry, blocks=tuple(blocks), sequence=tuple(sequence))
 
 
-def from_hf(config: Mapping[str, Any], name: str) -> WeightFormat:
-    """Read a `quantization_config`; InputError for a method whose layout is not known here."""
-    if not config:
-        return WeightFormat(name=name)
-    method = str(config.get("quant_method", "")).lower()
-    if method == "compressed-tensors":
-        return _compressed_tensors(config, name)
-    ignore = tuple(config.get("modules_to_not_convert") or config.get("ignored_layers") or ())
-    if method == "fp8":
-        block = config.get("weight_block_size")
-        return WeightFormat(
-            name=name,
-            bits=8,
-            activation_bits=8,
-            integer=False,
-            block=(int(block[0]), int(block[1])) if block else None,
-            ignore=ignore,
+def _of_layer(fmt: WeightFormat, index: int) -> WeightFormat:
+    """The format with only those patterns that may concern layer `index`."""
+
+    def kept(patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(
+            p
+            for p in patterns
+            if p.startswith("re:")
+            or (found := _LAYER.search(p)) is None
+            or found.group(1) == str(index)
         )
-    if method in ("awq", "gptq", "awq_marlin", "gptq_marlin"):
-        group = int(config.get("group_size") or config.get("q_group_size") or 128)
-        return WeightFormat(
-            name=name,
-            bits=float(config.get("bits") or config.get("w_bit") or 4),
-            group_size=group if group > 0 else None,
-            # GPTQ files hold zero points even where they are all alike (`sym: true`).
-            zero_points=bool(config.get("zero_point", True)),
-            quantised_head=bool(config.get("lm_head", False)),
-            ignore=ignore,
-        )
-    raise InputError(
-        f"quant: the memory layout of quant_method {method!r} is not known here; known are "
-        "compressed-tensors, fp8, awq and gptq. Use fit.force=true to run without a fit."
-    )
+
+    rules = tuple((kept(targets), other) for targets, other in fmt.rules)
+    return dataclasses.replace(fmt, ignore=kept(fmt.ignore), rules=rules)
 
 
-def _compressed_tensors(config: Mapping[str, Any], name: str) -> WeightFormat:
-    """The first group's weights; checkpoints with several formats are described by the first."""
-    groups = config.get("config_groups") or {}
-    group: Mapping[str, Any] = next(iter(groups.values()), {})
-    weights: Mapping[str, Any] = group.get("weights") or {}
-    strategy = weights.get("strategy")
-    block = weights.get("block_structure")
-    activations = group.get("input_activations") or {}
-    return WeightFormat(
-        name=name,
-        bits=float(weights.get("num_bits", 16)),
-        activation_bits=int(activations.get("num_bits", 16)),
-        integer=weights.get("type", "int") == "int",
-        group_size=int(weights["group_size"]) if strategy == "group" else None,
-        block=(int(block[0]), int(block[1])) if strategy == "block" and block else None,
-        channel=strategy == "channel",
-        zero_points=not weights.get("symmetric", True),
-        ignore=tuple(config.get("ignore") or ()),
-    )
+def _renamed(matrix: Matrix, index: int) -> Matrix:
+    name = _LAYER.sub(f"layers.{index}", matrix.name, count=1)
+    return dataclasses.replace(matrix, name=name)
+
+
+def _key(fmt: WeightFormat, matrix: Matrix) -> int:
+    """Which of the format's schemes a matrix has: 0 native, 1 the main one, then the rules."""
+    scheme = fmt.scheme(matrix)
+    if scheme is None:
+        return 0
+    return 1 if scheme is fmt else 2 + [other for _, other in fmt.rules].index(scheme)

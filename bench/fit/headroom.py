@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from bench.fit.architecture import from_config
-from bench.fit.formats import Served, weight_format
+from bench.fit.formats import Served, by_layer, for_gpu
 from bench.fit.geometry import Geometry
 from bench.fit.overheads import GIB, Overhead, batch_limits, cpu_overheads, gpu_overheads
+from bench.fit.quantisations import weight_format
 from bench.fit.sharding import Layout, checkpoint_bytes, option
 from bench.values.errors import InputError
 from bench.values.spec import GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
@@ -78,12 +79,19 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
     """The model of a run as the roofline wants it."""
     g = geometry or from_config(spec.model.config)
     native = native_bytes(spec)
+    fmt = for_gpu(weight_format(spec.model, spec.quant), _capability(spec))
     return Served(
-        geometry=g,
-        fmt=weight_format(spec.model, spec.quant),
+        geometry=by_layer(g, fmt),
+        fmt=fmt,
         native_bytes=native,
         kv_bytes=kv_dtype_bytes(vllm_of(spec), native),
     )
+
+
+def _capability(spec: RunSpec) -> float | None:
+    """The GPU's compute capability; None where there is none or it is not known."""
+    value = spec.gpu.compute_capability
+    return None if is_cpu(spec) or not value else float(value)
 
 
 def gpu_memory_gib(gpu: GpuSpec) -> float:

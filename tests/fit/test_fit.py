@@ -11,9 +11,9 @@ from fit_support import catalogue, run_of
 from bench.fit.against_measured import MeasuredMemory, compare_fit
 from bench.fit.alternatives import alternatives
 from bench.fit.fit import fit, suggested_max_model_len
-from bench.fit.formats import from_hf
 from bench.fit.geometry import Matrix
 from bench.fit.overheads import batch_limits
+from bench.fit.quantisations import from_hf
 from bench.fit.report import FitReport
 from bench.fit.sharding import Layout, layout
 from bench.preflight import checked

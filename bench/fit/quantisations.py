@@ -1,0 +1,312 @@
+"""Reading a `quantization_config` into a WeightFormat: one function per tool that writes them.
+
+A method whose layout is not known, or that a config.json does not describe far enough to be
+counted, is refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bench.fit.formats import WeightFormat
+from bench.values.errors import InputError
+from bench.values.spec import ModelSpec, QuantSpec
+
+_NESTED = ("text_config", "llm_config", "language_config")
+_EXPERTS_ONLY = ("routed_expert",)
+_FP8 = {"bits": 8, "activation_bits": 8, "integer": False}
+# Four-bit floats: one scale byte per block of 16 (NVFP4) or 32 (MXFP4).
+_NVFP4 = {"bits": 4, "integer": False, "group_size": 16, "scale_bytes": 1}
+_MXFP4 = {"bits": 4, "integer": False, "group_size": 32, "scale_bytes": 1}
+_MXFP8 = {**_FP8, "group_size": 32, "scale_bytes": 1}
+
+
+def weight_format(model: ModelSpec, quant: QuantSpec) -> WeightFormat:
+    """The format of `model` served as `quant`.
+
+    The checkpoint's own `quantization_config` comes first where conf/model gives one; `none` and
+    any quantisation published in the same repository are the model's native format; else the
+    quantisation's own description stands for the checkpoint.
+    """
+    native = model.checkpoints.get("none")
+    chosen = model.checkpoints.get(quant.name)
+    own = chosen.quantization_config if chosen is not None else None
+    is_native = native is not None and chosen is not None and native.repo == chosen.repo
+    if own is not None:
+        return from_hf(own, quant.name)
+    if quant.hf_quantization_config is None or is_native:
+        return from_hf(own_quantisation(model.config), quant.name)
+    return from_hf(quant.hf_quantization_config, quant.name)
+
+
+def own_quantisation(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `quantization_config` of a config.json, wherever in it the tool put it; {} for none."""
+    places = [config, *(config[k] for k in _NESTED if isinstance(config.get(k), Mapping))]
+    for place in places:
+        for key in ("quantization_config", "compression_config"):
+            if isinstance(place.get(key), Mapping) and place[key]:
+                return dict(place[key])
+    return {}
+
+
+def from_hf(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """Read a `quantization_config`; InputError for a method whose layout is not known here."""
+    if not config:
+        return WeightFormat(name=name)
+    if isinstance(config.get("quantization"), Mapping):  # hf_quant_config.json
+        config = {"quant_method": "modelopt", **config["quantization"]}
+    method = str(config.get("quant_method", "")).lower().replace("_", "-")
+    reader = _READERS.get(method)
+    if reader is None:
+        raise InputError(
+            f"quant: the memory layout of quant_method {method!r} is not known here; known are "
+            f"{', '.join(sorted(_READERS))}. Use fit.force=true to run without a fit."
+        )
+    return reader(config, name)
+
+
+def online(method: str, name: str) -> WeightFormat:
+    """What `--quantization METHOD` makes of native weights while it loads them."""
+    if method == "fp8":
+        return _made(name, _FP8)
+    if method == "mxfp8":
+        return _made(name, _MXFP8)
+    if method in ("bitsandbytes", "inflight"):
+        return _bitsandbytes({"load_in_4bit": True}, name)
+    raise InputError(
+        f"engine.args --quantization: what {method!r} makes of unquantised weights is not known "
+        "here; known are fp8, mxfp8 and bitsandbytes. Use fit.force=true to run without a fit."
+    )
+
+
+def _made(name: str, scheme: Mapping[str, Any], **more: Any) -> WeightFormat:
+    return WeightFormat(name=name, **{**scheme, **more})
+
+
+def _ignored(config: Mapping[str, Any]) -> tuple[str, ...]:
+    for key in ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules"):
+        if config.get(key):
+            return tuple(str(entry) for entry in config[key])
+    return ()
+
+
+def _fp8(config: Mapping[str, Any], name: str) -> WeightFormat:
+    block = config.get("weight_block_size")
+    pair = (int(block[0]), int(block[1])) if block else None
+    return _made(name, _FP8, block=pair, ignore=_ignored(config))
+
+
+def _fbgemm(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """Meta's FP8: one float32 scale per output; which layers are left out stands in the list."""
+    return _made(name, _FP8, channel=True, ignore=_ignored(config))
+
+
+def _integers(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """AWQ, GPTQ and their kin: integers in groups, with zero points."""
+    group = int(config.get("group_size") or config.get("q_group_size") or 128)
+    ignore, rules = list(_ignored(config)), []
+    base = WeightFormat(
+        name=name,
+        bits=float(config.get("bits") or config.get("w_bit") or 4),
+        group_size=group if group > 0 else None,
+        channel=group <= 0,
+        # GPTQ files hold zero points even where they are all alike (`sym: true`).
+        zero_points=bool(config.get("zero_point", True)),
+        quantised_head=bool(config.get("lm_head", False)),
+    )
+    # GPTQModel: "-:expression" leaves modules out, "+:expression" gives them bits of their own.
+    for expression, own in (config.get("dynamic") or {}).items():
+        if expression.startswith("-:"):
+            ignore.append(f"re:{expression[2:]}")
+            continue
+        other = dataclasses.replace(
+            base,
+            bits=float(own.get("bits", base.bits)),
+            group_size=int(own.get("group_size", base.group_size or 0)) or None,
+        )
+        rules.append(((f"re:{expression.removeprefix('+:')}",), other))
+    return dataclasses.replace(base, ignore=tuple(ignore), rules=tuple(rules))
+
+
+def _auto_round(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """AutoRound: GPTQ's or AWQ's packing, with exceptions by module in `extra_config`."""
+    data_type = str(config.get("data_type", "int"))
+    if not data_type.startswith("int"):
+        raise InputError(
+            f"quant: auto-round with data_type {data_type!r} is not counted here. Use "
+            "fit.force=true to run without a fit."
+        )
+    base = _integers(config, name)
+    ignore, rules = list(base.ignore), []
+    for module, own in (config.get("extra_config") or {}).items():
+        bits = float(own.get("bits", base.bits))
+        if bits >= 16:
+            ignore.append(str(module))
+        elif bits != base.bits or own.get("group_size", base.group_size) != base.group_size:
+            group = int(own.get("group_size", base.group_size or 0)) or None
+            other = dataclasses.replace(base, bits=bits, group_size=group)
+            rules.append(((str(module),), other))
+    return dataclasses.replace(base, ignore=tuple(ignore), rules=tuple(rules))
+
+
+def _mxfp4(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """gpt-oss: the experts in MXFP4, everything else native (vLLM quantises nothing beside)."""
+    return _made(name, _MXFP4, only=_EXPERTS_ONLY, ignore=_ignored(config))
+
+
+def _bitsandbytes(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """NF4/FP4 with a float32 scale per 64 (vLLM expands doubly quantised ones), or INT8 by row."""
+    skipped = tuple(config.get("llm_int8_skip_modules") or ())
+    if config.get("load_in_8bit") and not config.get("load_in_4bit"):
+        return WeightFormat(name=name, bits=8, channel=True, ignore=skipped)
+    return WeightFormat(
+        name=name, bits=4, integer=False, group_size=64, scale_bytes=4, ignore=skipped
+    )
+
+
+def _hqq(config: Mapping[str, Any], name: str) -> WeightFormat:
+    nested = (config.get("quant_config") or {}).get("weight_quant_params") or config
+    if not nested.get("nbits") or not nested.get("group_size"):
+        raise InputError(
+            "quant: this HQQ checkpoint does not say its bits and group size "
+            "(quant_config.weight_quant_params), so that its weights cannot be counted. Add them, "
+            "or use fit.force=true to run without a fit."
+        )
+    return WeightFormat(
+        name=name,
+        bits=float(nested["nbits"]),
+        group_size=int(nested["group_size"]),
+        scale_bytes=4,  # scale and zero point, 16 bits each
+        ignore=tuple(config.get("skip_modules") or ("lm_head",)),
+    )
+
+
+def _modelopt(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """NVIDIA's Model Optimizer, from config.json or from hf_quant_config.json."""
+    algorithm = str(config.get("quant_algo") or "").upper()
+    ignore = _ignored(config)
+    if algorithm == "MIXED_PRECISION":
+        return _modelopt_mixed(config, name, ignore)
+    scheme = _MODELOPT.get(algorithm)
+    if scheme is None:
+        raise InputError(
+            f"quant: modelopt's quant_algo {algorithm or 'is missing, and'!r} is not known here; "
+            f"known are {', '.join(_MODELOPT)} and MIXED_PRECISION. Use fit.force=true to run "
+            "without a fit."
+        )
+    group = config.get("group_size")
+    if group and "group_size" in scheme:
+        scheme = {**scheme, "group_size": int(group)}
+    return _made(name, scheme, ignore=ignore)
+
+
+def _modelopt_mixed(config: Mapping[str, Any], name: str, ignore: tuple[str, ...]) -> WeightFormat:
+    """Each module by name; one that is not listed stays native."""
+    by_scheme: dict[str, list[str]] = {}
+    for module, own in (config.get("quantized_layers") or {}).items():
+        by_scheme.setdefault(str(own.get("quant_algo")).upper(), []).append(module)
+    if not by_scheme or any(key not in _MODELOPT for key in by_scheme):
+        raise InputError(
+            "quant: modelopt's MIXED_PRECISION without quantized_layers of known formats cannot "
+            "be counted. Use fit.force=true to run without a fit."
+        )
+    rules = tuple(
+        (tuple(modules), _made(name, _MODELOPT[key])) for key, modules in by_scheme.items()
+    )
+    return WeightFormat(name=name, ignore=ignore, rules=rules)
+
+
+_MODELOPT: dict[str, dict[str, Any]] = {
+    "FP8": _FP8,
+    "FP8_PER_CHANNEL_PER_TOKEN": {**_FP8, "channel": True},
+    "FP8_PB_WO": {**_FP8, "block": (128, 128)},
+    "NVFP4": {**_NVFP4, "activation_bits": 4},
+    "NVFP4_AWQ": {**_NVFP4, "activation_bits": 4},
+    "W4A16_NVFP4": _NVFP4,
+    "MXFP8": _MXFP8,
+}
+
+
+def _compressed_tensors(config: Mapping[str, Any], name: str) -> WeightFormat:
+    """The group that targets linear layers, others as rules; `ignore` and `format` per group."""
+    groups = [g for g in (config.get("config_groups") or {}).values() if g.get("weights")]
+    ignore = tuple(str(entry) for entry in config.get("ignore") or ())
+    if not groups:
+        raise InputError(
+            "quant: compressed-tensors without weights in its config_groups cannot be counted. "
+            "Use fit.force=true to run without a fit."
+        )
+    made = [(tuple(g.get("targets") or ("Linear",)), _group(g, config, name)) for g in groups]
+    broad = [fmt for targets, fmt in made if _by_class(targets)]
+    rules = tuple((targets, fmt) for targets, fmt in made if not _by_class(targets))
+    if len(broad) > 1:
+        raise InputError(
+            "quant: compressed-tensors with several config_groups for the same class of layers is "
+            "not counted here. Use fit.force=true to run without a fit."
+        )
+    if broad:
+        return dataclasses.replace(broad[0], ignore=ignore, rules=rules)
+    main = rules[0][1]
+    return WeightFormat(
+        name=name,
+        activation_bits=main.activation_bits,
+        integer=main.integer,
+        ignore=ignore,
+        rules=rules,
+    )
+
+
+def _by_class(targets: Sequence[str]) -> bool:
+    """Whether a group is for a class of layers (`Linear`) rather than for named modules."""
+    return any("." not in t and not t.startswith("re:") and t[:1].isupper() for t in targets)
+
+
+def _group(group: Mapping[str, Any], config: Mapping[str, Any], name: str) -> WeightFormat:
+    weights: Mapping[str, Any] = group["weights"]
+    activations = group.get("input_activations") or {}
+    strategy, block = weights.get("strategy"), weights.get("block_structure")
+    bits = float(weights.get("num_bits", 16))
+    packed = str(group.get("format") or config.get("format") or "")
+    floating = weights.get("type", "int") != "int"
+    grouped = strategy in ("group", "tensor_group")
+    small = bits == 4 and floating
+    size = int(weights.get("group_size") or (32 if "mxfp4" in packed else 16)) if grouped else None
+    return WeightFormat(
+        name=name,
+        bits=bits,
+        activation_bits=int(activations.get("num_bits", 16)),
+        integer=not floating,
+        group_size=size,
+        scale_bytes=1 if small or "mxfp" in packed else 2,
+        block=(int(block[0]), int(block[1])) if strategy == "block" and block else None,
+        channel=strategy == "channel",
+        zero_points=not weights.get("symmetric", True),
+    )
+
+
+def _gguf(config: Mapping[str, Any], name: str) -> WeightFormat:
+    raise InputError(
+        "quant: a GGUF file has a type per tensor, which its config.json does not tell: give the "
+        "file itself with model.weights=FILE.gguf, or use fit.force=true to run without a fit."
+    )
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any], str], WeightFormat]] = {
+    "compressed-tensors": _compressed_tensors,
+    "fp8": _fp8,
+    "fbgemm-fp8": _fbgemm,
+    "awq": _integers,
+    "gptq": _integers,
+    "awq-marlin": _integers,
+    "gptq-marlin": _integers,
+    "auto-round": _auto_round,
+    "intel/auto-round": _auto_round,
+    "mxfp4": _mxfp4,
+    "bitsandbytes": _bitsandbytes,
+    "hqq": _hqq,
+    "modelopt": _modelopt,
+    "modelopt-fp4": _modelopt,
+    "gguf": _gguf,
+}
