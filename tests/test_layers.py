@@ -24,7 +24,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "models": set(),
     "host": set(),
     "evaluators": set(),
-    "engines": {"models"},
+    "engines": {"models", "web"},
     "meters": {"models", "web"},
     "power": {"measure"},
     "tco": {"measure"},

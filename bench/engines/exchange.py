@@ -1,16 +1,15 @@
-"""One HTTP exchange with a server on trial: where it is, and what it answered. Standard library."""
+"""One HTTP exchange with a server on trial: where it is, and what it answered."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from bench.values.errors import EngineError, InputError
+from bench.web.fetch import FetchError, fetch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,35 +57,23 @@ def normalise_base_url(url: str) -> str:
 
 
 def request(target: Target, url: str, body: Mapping[str, Any] | None = None) -> Reply:
-    """One exchange; EngineError(code="unreachable") when nothing answers within the timeout."""
-    parts = urlsplit(url)
-    connection = _connect(parts.scheme, parts.hostname or "", parts.port, target.timeout_s)
+    """One exchange; EngineError(code="unreachable") without an answer within the timeout.
+
+    The timeout is that of the whole exchange, and an answer has a largest size: see
+    `bench.web.fetch`.
+    """
     headers = {"Content-Type": "application/json", **target.headers}
-    data = None if body is None else json.dumps(body)
+    data = None if body is None else json.dumps(body).encode()
     try:
-        connection.request("GET" if data is None else "POST", parts.path, data, headers)
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
-        kind = answer.headers.get("Content-Type", "")
-        return Reply(status=answer.status, content_type=kind, body=text)
-    except (OSError, http.client.HTTPException) as error:
-        what = str(error).partition("] ")[2] or str(error) or type(error).__name__
+        answer = fetch(url, data=data, headers=headers, timeout_s=target.timeout_s)
+    except FetchError as error:
         raise EngineError(
-            f"engine.base_url: no answer from {url} ({what.strip()}). "
+            f"engine.base_url: no answer from {url} ({error}). "
             "Start the server or correct the address.",
             code="unreachable",
         ) from error
-    finally:
-        connection.close()
-
-
-def _connect(
-    scheme: str, host: str, port: int | None, timeout_s: float
-) -> http.client.HTTPConnection:
-    if scheme == "https":
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
-    return http.client.HTTPConnection(host, port, timeout=timeout_s)
+    kind = answer.headers.get("content-type", "")
+    return Reply(status=answer.status, content_type=kind, body=answer.text)
 
 
 def optional(target: Target, url: str) -> Reply | None:
