@@ -33,6 +33,7 @@ from bench.store import (
 )
 from bench.values.codec import encode
 from bench.values.errors import BenchError, StoreError
+from bench.values.outside import plain
 from bench.values.record import QualityResult, Run
 from bench.values.server import ProgressCallback, Server
 from bench.values.spec import RunSpec
@@ -121,7 +122,7 @@ def _recorded(run: Run, path: Path) -> Iterator[_Recorder]:
     try:
         yield recorder
     except BaseException as error:
-        reason = str(error) or type(error).__name__
+        reason = plain(str(error)) or type(error).__name__
         with contextlib.suppress(StoreError):  # the disk may be what failed
             recorder.note(status="failed", failure=reason)
         if isinstance(error, BenchError):

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,29 +15,42 @@ from typing import NoReturn
 from bench import __version__
 from bench.cli.arguments import parse
 from bench.cli.commands import VERBS
+from bench.cli.streams import give_up_stdout, steady_streams
 from bench.config.compose import GROUPS, options
 from bench.values.errors import BenchError, InputError, nearest
+from bench.values.outside import plain
+
+_ERROR_CHARACTERS = 6_000
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `bench`."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
+    steady_streams()
     try:
         code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {plain(str(error), _ERROR_CHARACTERS)}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         print("bench: interrupted; what was measured is kept.", file=sys.stderr)
         code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
+        code = 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        give_up_stdout()
+        print("bench: standard output is full; what was measured is kept.", file=sys.stderr)
         code = 1
     sys.exit(code)
 
 
 def _terminated(*_: object) -> None:
-    """SIGTERM unwinds like Ctrl-C, so that engines are taken down."""
+    """SIGTERM and SIGHUP unwind like Ctrl-C, so that engines are taken down."""
     raise KeyboardInterrupt
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.values.errors import EngineError, InputError
+from bench.values.outside import plain_data
 from bench.web.fetch import FetchError, fetch
 
 
@@ -90,6 +91,6 @@ def json_of(reply: Reply | None) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return plain_data(value) if isinstance(value, dict) else {}

@@ -26,6 +26,7 @@ from bench.load.client import Client, Shot
 from bench.load.limits import take_descriptors
 from bench.load.wire import arrivals_ns
 from bench.values.clock import now_ns
+from bench.values.outside import plain
 from bench.values.record import (
     OK,
     OUTCOMES,
@@ -234,7 +235,7 @@ def collect(
             chunk_delay_ns.extend([delay_ns[read] for read in parsed.chunk_reads])
         chunk_tokens.extend(parsed.chunk_tokens)
         if parsed.error:
-            errors[shot.index] = parsed.error
+            errors[shot.index] = plain(parsed.error)
         shot.reads.clear()
         shot.stamps.clear()
         shot.arrived.clear()
@@ -305,7 +306,7 @@ def parse_shot(shot: Shot) -> ParsedShot:
             return ParsedShot(outcome=shot.outcome or "connection", error=shot.error)
         status = found.head.status
         if status != 200 and not shot.outcome:
-            text = f"HTTP {status}: {found.body(data)[:300].decode(errors='replace')}"
+            text = plain(f"HTTP {status}: {found.body(data)[:300].decode(errors='replace')}")
             return ParsedShot(outcome="http_error", status=status, error=text)
         tokens = sse.tokens(sse.read_body(found.body(data)))
     except http.MalformedError as error:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.claims.verdict import Assessment
 from bench.report.grid import Grid, column, print_grid
+from bench.report.markup import escape
 from bench.report.terminal import console
 
 _STYLE = {

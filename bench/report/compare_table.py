@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.compare.compare import Comparison, Row
 from bench.compare.gate import Gate
@@ -13,6 +12,7 @@ from bench.measure.metrics import Metric
 from bench.quality.verdict import TaskComparison
 from bench.report.gate_table import print_gate
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.markup import escape
 from bench.report.numbers import quantity, with_interval
 from bench.report.terminal import console
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from bench.report.markup import escape
 from bench.report.numbers import quantity
 from bench.values.finding import Finding
 from bench.values.machine import Board, Machine, Sensor

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.fit.report import FitReport
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.markup import escape
 
 
 def _grid(rows: Sequence[FitReport]) -> Grid:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.compare.gate import Gate, GateTest
 from bench.compare.words import p_text
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.markup import escape
 from bench.report.numbers import quantity, with_interval
 
 WORDS = {"failed": "FAILED", "held": "held", "not_enough_evidence": "not enough evidence"}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from bench.report.markup import escape
 
 _GAP, _EDGES = 3, 2
 _WRAPPED = 28

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.measure.metrics import Measurement, Metric
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.markup import escape
 from bench.report.numbers import load_words, quantity, with_interval
 
 _COLUMNS = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.markup import escape
 from bench.values.record import QualityResult
 
 

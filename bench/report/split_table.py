@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.power.mixes import Mixes
 from bench.power.split import Split
 from bench.power.table import VERIFIED_ON_HARDWARE
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.markup import escape
 from bench.report.numbers import quantity, with_interval
 
 

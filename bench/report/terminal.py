@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.measure.client_error import Calibration
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.markup import escape
 from bench.report.numbers import amount, host_cores, load_words, quantity, with_interval
 from bench.report.power_table import print_power
 from bench.report.quality_table import print_quality

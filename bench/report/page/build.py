@@ -9,6 +9,9 @@ from itertools import groupby
 from bench.report.page import appendix, hardware, money, search, speed, variants, verdict
 from bench.report.page.blocks import Block, Page, Picture
 from bench.report.page.material import Material
+from bench.values.outside import plain
+
+_TEXT = 100_000
 
 SECTIONS = (
     verdict.verdict,
@@ -50,7 +53,11 @@ def html(made: Page) -> str:
 
     folder = files("bench.report.page")
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
     environment.filters["groupby_runs"] = _runs_of_a_kind
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
@@ -61,3 +68,10 @@ def html(made: Page) -> str:
 def _runs_of_a_kind(blocks: Iterable[Block]) -> list[tuple[str, list[Block]]]:
     """Neighbouring blocks of one kind together: pictures stand beside each other."""
     return [(kind, list(group)) for kind, group in groupby(blocks, key=lambda b: b.kind)]
+
+
+def _shown(value: object) -> object:
+    """What a template prints: text from outside without what a browser acts on; markup as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return plain(value, _TEXT)
+    return value

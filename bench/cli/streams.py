@@ -1,0 +1,58 @@
+"""Standard output and standard error that cannot end a measurement."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO, cast
+
+
+class Unfailing:
+    """A text stream whose writes are dropped once it is closed or full.
+
+    Progress and warnings go to standard error while a server is being measured; a terminal that
+    was closed or a disk that is full must not end that.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        with suppress(OSError, ValueError):
+            return self._stream.isatty()
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def steady_streams() -> None:
+    """Let no character and no closed stream raise: called once, before anything is printed."""
+    if sys.stdout is None:  # started with the descriptor closed
+        sys.stdout = _nowhere()
+    if sys.stderr is None:
+        sys.stderr = _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that knows ASCII alone gets ? for ±
+            stream.reconfigure(errors="replace")
+    sys.stderr = cast(TextIO, Unfailing(sys.stderr))
+
+
+def give_up_stdout() -> None:
+    """Nothing more can be written there, not even when the interpreter flushes at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123

@@ -1,0 +1,43 @@
+"""Text that comes from outside, made fit to be stored and shown: one gate for every source of it.
+
+Names of models, error bodies, log lines and answers of servers may hold escape sequences that move
+a terminal's cursor, direction marks that turn a line around, or a megabyte. Whatever takes such a
+text in passes it through `plain` once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+LIMIT = 2_000
+"""Characters that are kept of one text from outside, unless its reader says otherwise."""
+
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|.?)",
+    re.DOTALL,
+)
+"""Control sequences of ECMA-48 (CSI, OSC and other strings, two-character escapes), each whole."""
+
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+"""C0 and C1 but tab and newline; marks of direction and of no width; halves of surrogate pairs."""
+
+
+def plain(text: str, limit: int = LIMIT) -> str:
+    """`text` without what only a terminal or a renderer acts on, cut at `limit` characters."""
+    shown = _CONTROLS.sub("", _ESCAPES.sub("", text[: 4 * limit]))
+    return shown if len(shown) <= limit and len(text) <= 4 * limit else f"{shown[:limit]}…"
+
+
+def plain_data(value: Any, limit: int = LIMIT) -> Any:
+    """The same of every text in parsed data, names of keys included."""
+    if isinstance(value, str):
+        return plain(value, limit)
+    if isinstance(value, Mapping):
+        return {plain(str(k), limit): plain_data(v, limit) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_data(v, limit) for v in value]
+    return value
