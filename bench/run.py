@@ -17,7 +17,7 @@ from bench.host import provenance
 from bench.load.calibrate import calibrate
 from bench.load.drive import measure_load
 from bench.measure.client_error import known, shape_of, too_large
-from bench.meters import process_memory
+from bench.meters import engine_stats, process_memory
 from bench.meters.engine_watch import watch_engine, with_gauges
 from bench.meters.watch import Watch, watch
 from bench.models.checkpoints import in_hub_cache
@@ -161,6 +161,7 @@ def describe(server: Server) -> dict[str, Any]:
     """What may be stored of a server: everything but its headers, which may hold a key."""
     described: dict[str, Any] = encode(replace(server, headers={}))
     del described["headers"]
+    described["process_start_s"] = engine_stats.process_start_s(server.metrics_url)
     return described
 
 

@@ -65,3 +65,15 @@ def measured(
 
 def variant(*rounds: Measured, name: str = "none") -> Variant:
     return Variant(name=name, rounds=rounds)
+
+
+def launched(figures: Figures, name: str = "none", concurrency: int = 16, **more: Any) -> Variant:
+    """A variant of as many launches as each metric has values, one repeat each."""
+    count = len(next(iter(figures.values())))
+    runs = [
+        measured(
+            point({k: [v[i]] for k, v in figures.items()}, concurrency, **more), at=f"2026-{i}"
+        )
+        for i in range(count)
+    ]
+    return variant(*runs, name=name)

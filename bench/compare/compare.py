@@ -8,6 +8,14 @@ from typing import Literal
 
 from bench.compare import speed
 from bench.compare.kernels import Kernel, kernel_of
+from bench.compare.launches import (
+    ENOUGH_LAUNCHES,
+    NO_TURNS,
+    counted,
+    launches,
+    remedy,
+    take_turns,
+)
 from bench.compare.likeness import Difference, differences, refuse
 from bench.compare.pareto import Better, front
 from bench.compare.speed import EVERYWHERE, SpeedChange
@@ -59,6 +67,15 @@ class Row:
     codes: tuple[str, ...] = ()
     pareto: Mapping[str, float | None] = field(default_factory=dict)
     on_front: bool = False
+    launches: int = 1
+
+    @property
+    def front_words(self) -> str:
+        """What may be said of its place: a few launches speak for themselves alone."""
+        if not self.on_front:
+            return ""
+        known = self.launches >= ENOUGH_LAUNCHES or not self.figures
+        return "on the Pareto front" if known else "on the Pareto front in this run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +116,7 @@ def compare(
     load = load or best_load(base)
     rows = [_row(v, base, load, usd_per_hour) for v in variants]
     changed = speed.corrected(
-        [
-            speed.changes(
-                speed.repeat_values(base.measurements), speed.repeat_values(v.measurements)
-            )
-            for v in variants[1:]
-        ]
+        [speed.changes(speed.observed(base), speed.observed(v)) for v in variants[1:]]
     )
     scored = _quality(base, variants[1:], margin)
     rows[1:] = [
@@ -184,6 +196,7 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         ),
         cost_ratio=None,
         scores=() if quality is None else quality[0].scores,
+        launches=max(launches(variant.runs)) + 1,
     )
 
 
@@ -260,12 +273,13 @@ def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding,
     def add(code: str, severity: Severity, text: str) -> None:
         found.append(Finding(code=code, severity=severity, text=text))
 
-    if any(row.speed for row in result.rows) and all(len(v.rounds) == 1 for v in variants):
-        text = (
-            "each variant was measured in one run, one after the other: intervals hold the scatter "
-            "of repeats, no drift of the machine or luck of a start; --interleave N takes turns"
-        )
-        add("one_run", "info", text)
+    counts = [max(launches(v.runs)) + 1 for v in variants]
+    if any(row.speed for row in result.rows) and min(counts) < ENOUGH_LAUNCHES:
+        runs = [run for v in variants for run in v.runs]
+        text = f"{counted(min(counts))} of a variant: speeds are those of these runs, no verdict"
+        add("one_run", "warn", f"{text}; {remedy(runs)}")
+    elif not all(take_turns(variants[0].runs, v.runs) for v in variants[1:]):
+        add("no_turns", "info", NO_TURNS)
     for row, variant in zip(result.rows, variants, strict=True):
         if row.kernel.note is not None:
             severity: Severity = "warn" if row.kernel.fallback else "info"

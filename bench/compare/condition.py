@@ -28,6 +28,9 @@ UNITS = (
 )
 """Every figure of a load point and its unit."""
 
+BETTER = {d.name: d.better for d in METRICS} | {d.name: d.better for d in POWER_METRICS}
+"""Which way each figure gets better; a memory is neither."""
+
 QUALITY = "quality."
 ALL_LOADS = "all"
 
@@ -92,10 +95,10 @@ def parse(text: str) -> Condition:
     number = float(f"{found['sign']}{found['number']}")
     said = (found["unit"] or "").strip()
     if said == "%":
-        return _ratio(text, metric, op, number, unit, load)
+        return right_way(_ratio(text, metric, op, number, unit, load), BETTER.get(metric, "none"))
     if said and said != unit:
         raise InputError(f"--fail-if {text!r}: {metric} is in {unit}, not in {said}.")
-    return Condition(
+    condition = Condition(
         text=text.strip(),
         metric=metric,
         op="<" if op == "<" else ">",
@@ -103,6 +106,25 @@ def parse(text: str) -> Condition:
         kind="change" if found["sign"] else "value",
         unit=unit,
         load=load,
+    )
+    return right_way(condition, BETTER.get(metric, "none"))
+
+
+def right_way(condition: Condition, better: Literal["higher", "lower", "none"]) -> Condition:
+    """The condition; InputError where it would fail what gets better, naming the right sign."""
+    if better == "none" or (condition.op == "<") == (better == "higher"):
+        return condition
+    op, sign = ("<", "-" if condition.limit else "") if better == "higher" else (">", "+")
+    amount = f"{abs(condition.limit) * (100 if condition.kind == 'ratio' else 1):.10g}"
+    limit = {
+        "ratio": f"{sign.strip('+')}{amount}%",
+        "change": f"{sign}{amount}",
+        "value": f"{condition.limit:.10g}",
+    }[condition.kind]
+    at = "" if condition.load is None else f"@{condition.load}"
+    raise InputError(
+        f"--fail-if {condition.text!r} fails a run that gets better: of {condition.metric}, "
+        f"{better} is better. Did you mean '{condition.metric}{at} {op} {limit}'?"
     )
 
 

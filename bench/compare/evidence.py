@@ -10,24 +10,25 @@ import numpy as np
 
 from bench.compare.condition import ALL_LOADS, Condition
 from bench.compare.estimate import Estimate, at_least_as_wide, of_values, share_half_width
-from bench.compare.speed import independent
+from bench.compare.launches import ENOUGH_LAUNCHES, counted, launches, remedy
 from bench.compare.variant import Measured, Variant, point_at
-from bench.measure.metrics import ENOUGH_REPEATS, Metric
+from bench.measure.metrics import Metric
 from bench.power.table import POWER_METRICS
 from bench.quality.verdict import TaskComparison
 from bench.values.finding import is_valid
 from bench.values.record import TaskScore
 
 Observations = Mapping[tuple[int, int], float]
-"""(round, repeat) -> value."""
+"""(launch or run, repeat) -> value."""
 
 _POWER = {d.name for d in POWER_METRICS if d.unit != "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """`estimate` is of the condition's quantity, in logarithms where `logarithmic`; None with the
-    `reason`. `baseline` and `variant` are the figures themselves, for people."""
+    """`estimate` is of the condition's quantity, in logarithms where `logarithmic`. With a `reason`
+    nothing is concluded, and an estimate shows what was seen in these runs. `baseline` and
+    `variant` are the figures themselves, for people."""
 
     estimate: Estimate | None = None
     reason: str | None = None
@@ -85,40 +86,58 @@ def _metric(one: Measured, name: str, load: str) -> Metric:
 def _paired(
     condition: Condition, sides: Sequence[Variant], found: Sequence[Sequence[Sequence[Metric]]]
 ) -> Evidence:
-    """Observations of both sides set against each other, load by load, then averaged."""
-    if len({len(side.rounds) for side in sides}) > 1:
-        counts = " and ".join(str(len(side.rounds)) for side in sides)
-        raise _MissingError(f"rounds are paired, and there are {counts} runs: give as many of both")
+    """Observations of both sides set against each other, load by load, then averaged.
+
+    One observation per launch. With too few of them the repeats say what happened in these runs,
+    and the reason says that this is no evidence.
+    """
+    counts = [max(launches(side.runs)) + 1 for side in sides]
+    enough = min(counts) >= ENOUGH_LAUNCHES
+    if enough and len(set(counts)) > 1:
+        said = " and ".join(map(str, counts))
+        raise _MissingError(f"launches are paired, and there are {said}: give as many runs of both")
+    observed = _by_launch if enough else _by_repeat
     loads = [
-        _differences(condition, [_observed(metrics) for metrics in at_load])
+        _differences(
+            condition,
+            [observed(side, metrics) for side, metrics in zip(sides, at_load, strict=True)],
+        )
         for at_load in zip(*found, strict=True)
     ]
     keys = set(loads[0]).intersection(*loads[1:])
-    together = {key: float(np.mean([load[key] for load in loads])) for key in sorted(keys)}
-    values = independent(together)
+    values = [float(np.mean([load[key] for load in loads])) for key in sorted(keys)]
     estimate = of_values(values)
-    if estimate is None or len(values) < ENOUGH_REPEATS:
-        raise _MissingError(
-            f"{len(values)} pair{'s' * (len(values) != 1)} of repeats: an interval needs "
-            f"{ENOUGH_REPEATS} (load.repeats), or as many runs of both with --rounds"
-        )
     shown = [float(np.mean([m.value for at in side for m in at])) for side in found]
+    reason = None
+    if not enough:
+        runs = [run for side in sides for run in side.runs]
+        reason = f"in this run only: {counted(min(counts))} of a variant; {remedy(runs)}"
+    elif estimate is None:
+        raise _MissingError("there is no pair of launches")
     return Evidence(
-        estimate=_honest(condition, estimate, sides, found, shown),
+        estimate=estimate and _honest(condition, estimate, sides, found, shown),
+        reason=reason,
         baseline=shown[0] if len(shown) > 1 else None,
         variant=shown[-1],
         logarithmic=condition.kind == "ratio",
     )
 
 
-def _observed(rounds: Sequence[Metric]) -> Observations:
-    """Every repeat of every round; the round's one figure where a metric has no repeats."""
+def _by_launch(side: Variant, rounds: Sequence[Metric]) -> Observations:
+    """The figure of each launch: the mean over its runs, where there are several."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for launch, metric in zip(launches(side.runs), rounds, strict=True):
+        assert metric.value is not None
+        found.setdefault((launch, 0), []).append(metric.value)
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def _by_repeat(side: Variant, rounds: Sequence[Metric]) -> Observations:
+    """Every repeat of every run; a run's one figure where a metric has no repeats."""
     found: dict[tuple[int, int], float] = {}
     for number, metric in enumerate(rounds):
-        if metric.by_repeat:
-            found |= {(number, repeat): value for repeat, value in metric.by_repeat.items()}
-        elif metric.value is not None:
-            found[number, 0] = metric.value
+        own = metric.by_repeat or ({} if metric.value is None else {0: metric.value})
+        found |= {(number, repeat): value for repeat, value in own.items()}
     return found
 
 
@@ -133,7 +152,7 @@ def _differences(
         return {key: other[key] - base[key] for key in both}
     if any(side[key] <= 0 for side in (base, other) for key in both):
         raise _MissingError(
-            f"{condition.metric} is 0 in a repeat, and a ratio to 0 says nothing: state the change "
+            f"{condition.metric} is 0 in a pair, and a ratio to 0 says nothing: state the change "
             "in its unit"
         )
     return {key: math.log(other[key] / base[key]) for key in both}

@@ -1,9 +1,10 @@
 """A regression gate: is a change real and beyond its limit, is it not, or can that not be said?
 
-Three outcomes, from the 95 % interval of each quantity. Wholly beyond the limit, after Holm's
-correction over all tests of the gate: failed. Wholly on the good side: held; the gate holds only if
-every test does, which needs no correction (an intersection-union test; Berger 1982). Else, and for
-runs that are not valid or did not measure it: not enough evidence. Pure.
+Three outcomes, from the 95 % interval of each quantity over launches of the engine, three or more
+of each variant (quality: over items). Wholly beyond the limit, after Holm's correction over all
+tests of the gate: failed. Wholly on the good side: held; the gate holds only if every test does,
+which needs no correction (an intersection-union test; Berger 1982). Else, and for runs that are not
+valid or did not measure it: not enough evidence. Pure.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.compare.compare import Comparison, Row
-from bench.compare.condition import ALL_LOADS, QUALITY, Condition, Kind, closest
+from bench.compare.condition import ALL_LOADS, QUALITY, Condition, Kind, closest, right_way
 from bench.compare.evidence import Evidence, loads_of, of_load, of_quality
-from bench.compare.variant import Variant
+from bench.compare.launches import NO_TURNS, take_turns
+from bench.compare.variant import Measured, Variant
 from bench.quality.paired import holm
 from bench.values.errors import InputError
+from bench.values.record import TaskScore
 
 ALPHA = 0.05
 Outcome = Literal["failed", "held", "not_enough_evidence"]
@@ -106,13 +109,14 @@ def _known(condition: Condition, variants: Sequence[Variant]) -> None:
     """InputError for a load or a task that is in no run: more likely misspelt than missing."""
     measured = [m for v in variants for m in v.rounds]
     if condition.task is not None:
-        scored = {QUALITY + s.task for m in measured if m.run.quality for s in m.run.quality.scores}
+        scored = {QUALITY + s.task for m in measured for s in _scores(m)}
         name = QUALITY + condition.task[0]
         if scored and name not in scored:
             raise InputError(
                 f"--fail-if {condition.text!r}: no run scored {condition.task[0]!r}."
                 f"{closest(name, scored)}"
             )
+        _right_way_for_task(condition, [s for m in measured for s in _scores(m)])
         return
     labels = {p.point.label for m in measured for p in m.measurement.points}
     if condition.load not in (None, ALL_LOADS) and condition.load not in labels:
@@ -120,6 +124,19 @@ def _known(condition: Condition, variants: Sequence[Variant]) -> None:
         raise InputError(
             f"--fail-if {condition.text!r}: no run has a load point {condition.load!r}.{hint}"
         )
+
+
+def _scores(measured: Measured) -> tuple[TaskScore, ...]:
+    return () if measured.run.quality is None else measured.run.quality.scores
+
+
+def _right_way_for_task(condition: Condition, scores: Sequence[TaskScore]) -> None:
+    """InputError for a limit on a task that only a better score can break."""
+    assert condition.task is not None
+    task, metric = condition.task
+    higher = {s.higher_is_better for s in scores if s.task == task and metric in (None, s.metric)}
+    if len(higher) == 1:
+        right_way(condition, "higher" if higher.pop() else "lower")
 
 
 def _evidence(condition: Condition, base: Variant, other: Variant, row: Row) -> list[GateTest]:
@@ -159,14 +176,15 @@ def _tested(condition: Condition, row: Row, load: str | None, found: Evidence) -
     estimate = found.estimate
     if estimate is None:
         return test
+    ends = estimate.interval
+    shown = [math.expm1(v) if found.logarithmic else v for v in (estimate.value, *ends)]
+    test = replace(test, estimate=shown[0], low=shown[1], high=shown[2], n=estimate.n)
+    if found.reason is not None:
+        return test
     limit = math.log1p(condition.limit) if found.logarithmic else condition.limit
     below, above = estimate.p_below(limit), estimate.p_above(limit)
     beyond, within = (below, above) if condition.op == "<" else (above, below)
-    ends = estimate.interval
-    shown = [math.expm1(v) if found.logarithmic else v for v in (estimate.value, *ends)]
-    test = replace(
-        test, estimate=shown[0], low=shown[1], high=shown[2], n=estimate.n, p=beyond, p_holm=beyond
-    )
+    test = replace(test, p=beyond, p_holm=beyond)
     if within < ALPHA:
         return replace(test, outcome="held")
     if beyond < ALPHA:
@@ -180,7 +198,7 @@ def _more(half: float, clear: float, n: int) -> str:
     """About how many more observations would tell, were the estimate the truth."""
     needed = math.inf if clear <= 0 else n * (half / clear) ** 2 - n
     if needed > _MOST_MORE:
-        return "the estimate is too near to it for repeats to tell"
+        return "the estimate is too near to it for launches to tell"
     return f"about {max(1, math.ceil(needed)):,} more would tell"
 
 
@@ -202,9 +220,5 @@ def _corrected(tests: Sequence[GateTest]) -> list[GateTest]:
 
 
 def _note(variants: Sequence[Variant]) -> str | None:
-    if all(len(v.rounds) >= 3 for v in variants):
-        return None
-    return (
-        "one run each: the interval covers repeats within a run, not a restart of the engine or a "
-        "drift of the machine between the runs; three runs of both with --rounds cover them"
-    )
+    turns = all(take_turns(variants[0].runs, v.runs) for v in variants[1:])
+    return None if turns else NO_TURNS

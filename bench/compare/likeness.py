@@ -20,6 +20,7 @@ _IRRELEVANT = (
     "checkpoints_dir",
     "fit",
     "engine.port",
+    "engine.launch",
     "engine.start_timeout_s",
     "quality.margin",
     "quality.timeout_s",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from bench.compare.launches import ENOUGH_LAUNCHES, counted
 from bench.compare.speed import EVERYWHERE, MARGIN, SpeedChange
 from bench.quality.verdict import TaskComparison
 
@@ -26,8 +27,8 @@ def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[s
         return "speed withheld: no load point is valid in both", ("speed_withheld",)
     if rate is None:
         return "speed not measured", ("speed_not_measured",)
-    if rate.ratio is None or rate.p_holm is None:
-        return "speed: not enough evidence (one repeat); raise load.repeats", ("speed_unknown",)
+    if rate.p_holm is None or rate.ratio is None:
+        return _in_this_run(rate), ("speed_in_this_run",)
     interval = (
         f"{percent(rate.ratio.value)} [{percent(rate.ratio.low)}, {percent(rate.ratio.high)}]"
     )
@@ -39,6 +40,16 @@ def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[s
     if rate.verdict == "equivalent":
         return f"the same speed (within {MARGIN:.0%}): {said}", ("speed_equivalent",)
     return f"no difference of speed shown: {said}", ("speed_same",)
+
+
+def _in_this_run(rate: SpeedChange) -> str:
+    """What was seen, without a direction: too few launches to say more."""
+    why = f"no verdict from {counted(rate.launches)} of each"
+    if rate.ratio is None:
+        return f"speed in this run only: {why}"
+    r = rate.ratio
+    seen = f"{percent(r.value)} [{percent(r.low)}, {percent(r.high)}] over {rate.pairs} repeats"
+    return f"in this run: output tokens/s {seen}; {why}, {ENOUGH_LAUNCHES} are needed"
 
 
 def _quality(tasks: Sequence[TaskComparison]) -> tuple[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from bench.values.clock import now_ns
@@ -18,16 +19,29 @@ def read(metrics_url: str | None) -> dict[str, Any] | None:
     None when there is no such endpoint or it does not answer: not measured. Configuration that
     vLLM publishes as labels comes under `cache_config_info`.
     """
+    text = _fetched(metrics_url)
+    values = None if text is None else parse(text)
+    return None if values is None else {**values, "read_ns": now_ns()}
+
+
+def process_start_s(metrics_url: str | None) -> float | None:
+    """When the server's process began, in Unix seconds, as Prometheus clients publish it
+    (`process_start_time_seconds`): tells launches apart. None where it does not say."""
+    found = re.search(r"^process_start_time_seconds\s+(\S+)", _fetched(metrics_url) or "", re.M)
+    try:
+        return None if found is None else float(found[1])
+    except ValueError:
+        return None
+
+
+def _fetched(metrics_url: str | None) -> str | None:
     if metrics_url is None:
         return None
     try:
         answer = fetch(metrics_url, timeout_s=_TIMEOUT_S)
     except FetchError:
         return None
-    if answer.status != 200:
-        return None
-    values = parse(answer.text)
-    return None if values is None else {**values, "read_ns": now_ns()}
+    return answer.text if answer.status == 200 else None
 
 
 def parse(text: str) -> dict[str, Any] | None:

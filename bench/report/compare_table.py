@@ -36,7 +36,7 @@ def print_comparison(c: Comparison, gate: Gate | None = None) -> None:
         print_grid(out, _quality(c))
     _notes(out, c)
     for row in c.rows[1:]:
-        front = " · on the Pareto front" if row.on_front else ""
+        front = f" · {row.front_words}" if row.on_front else ""
         out.print(
             f"[bold]{escape(row.name)}[/]: {escape(row.verdict)}{front}",
             soft_wrap=True,
@@ -90,7 +90,7 @@ def _speed(c: Comparison) -> Grid:
         columns=(
             column("variant"),
             column("metric"),
-            *numbers("change", "95 % interval", "pairs", "p", "p (Holm)"),
+            *numbers("change", "95 % interval", "over", "p", "p (Holm)"),
             column("verdict"),
         ),
         rows=tuple(
@@ -105,18 +105,13 @@ def _speed(c: Comparison) -> Grid:
 
 def _speed_cells(change: SpeedChange) -> tuple[str, ...]:
     verdict = change.verdict.replace("_", " ")
-    if change.ratio is None or change.p is None or change.p_holm is None:
-        return ("–", "–", str(change.pairs), "–", "–", verdict)
+    over = f"{change.pairs} {change.basis}"
+    if change.ratio is None:
+        return ("–", "–", over, "–", "–", verdict)
     r = change.ratio
     interval = f"{percent(r.low)} to {percent(r.high)}"
-    return (
-        percent(r.value),
-        interval,
-        str(change.pairs),
-        p_text(change.p),
-        p_text(change.p_holm),
-        verdict,
-    )
+    p, p_holm = ("–" if v is None else p_text(v) for v in (change.p, change.p_holm))
+    return percent(r.value), interval, over, p, p_holm, verdict
 
 
 def _quality(c: Comparison) -> Grid:

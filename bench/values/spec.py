@@ -172,7 +172,9 @@ class VllmSpec:
 @dataclass(frozen=True, kw_only=True)
 class EndpointSpec:
     """Any OpenAI-compatible server already running. The key is read from `api_key_env`, never
-    stored. `prompt` None asks the server whether it takes token ids and falls back to text."""
+    stored. `prompt` None asks the server whether it takes token ids and falls back to text.
+    `launch` names this start of a server that does not tell when its process began: comparisons
+    count launches (`bench.compare.launches`)."""
 
     kind: Literal["endpoint"] = "endpoint"
     base_url: str = "http://127.0.0.1:8000/v1"
@@ -182,6 +184,7 @@ class EndpointSpec:
     vocab_size: int | None = None
     api_key_env: str = "OPENAI_API_KEY"
     start_timeout_s: float = 30.0
+    launch: str | None = None
 
     def __post_init__(self) -> None:
         _require(self.vocab_size is None or self.vocab_size >= 1, "vocab_size must be at least 1")

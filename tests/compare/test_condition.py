@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.compare.condition import UNITS, parse
+from bench.compare.condition import BETTER, UNITS, parse
 from bench.values.errors import InputError
 
 RATES = sorted(name for name, unit in UNITS.items() if unit != "1")
+OPS = {"higher": "<", "lower": ">", "none": "<>"}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,13 @@ def test_what_was_understood_is_said() -> None:
         ("ttft_p99_ms >= 5%", "'>=' is not < or >"),
         ("ttft_p99_ms", "is no condition"),
         ("ttft_p99_ms > nan", "is no condition"),
+        ("output_tokens_per_s > -3%", "Did you mean 'output_tokens_per_s < -3%'?"),
+        ("output_tokens_per_s@c16 > 3%", "Did you mean 'output_tokens_per_s@c16 < -3%'?"),
+        ("output_tokens_per_s > 100", "Did you mean 'output_tokens_per_s < 100'?"),
+        ("ttft_p99_ms < -20", "Did you mean 'ttft_p99_ms > +20'?"),
+        ("ttft_p99_ms < 5%", "Did you mean 'ttft_p99_ms > 5%'?"),
+        ("error_rate < 0.01", "Did you mean 'error_rate > 0.01'?"),
+        ("energy_per_output_token_j < 5%", "of energy_per_output_token_j, lower is better"),
         ("output_tokens_per_s < -100%", "nothing falls by 100%"),
         ("quality.gsm8k@c16 < -1%", "scored once per run"),
         ("quality. < -1%", "is no metric"),
@@ -71,7 +79,7 @@ def test_anything_else_is_refused_in_one_line(text: str, says: str) -> None:
 
 @given(
     metric=st.sampled_from(RATES),
-    op=st.sampled_from("<>"),
+    pick=st.integers(0, 1),
     sign=st.sampled_from(["", "+", "-"]),
     thousandths=st.integers(0, 99_000),
     percent=st.booleans(),
@@ -79,8 +87,10 @@ def test_anything_else_is_refused_in_one_line(text: str, says: str) -> None:
     space=st.sampled_from(["", " ", "  "]),
 )
 def test_every_condition_comes_back_as_it_was_written(
-    metric: str, op: str, sign: str, thousandths: int, percent: bool, load: str | None, space: str
+    metric: str, pick: int, sign: str, thousandths: int, percent: bool, load: str | None, space: str
 ) -> None:
+    ops = OPS[BETTER.get(metric, "none")]
+    op = ops[pick % len(ops)]
     at = "" if load is None else f"@{load}"
     unit = "%" if percent else ""
     found = parse(f"{metric}{at}{space}{op}{space}{sign}{thousandths / 1000}{unit}")

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from gate_support import measured, metric, point, variant
+from gate_support import launched, measured, metric, point, variant
 
 from bench.compare.compare import compare
 from bench.compare.condition import parse
@@ -32,11 +32,7 @@ def gate(base: Variant, other: Variant, *conditions: str, load: str | None = Non
 
 
 def slower(*conditions: str, **more: Any) -> Gate:
-    base, other = (
-        variant(measured(point({RATE: SAME}))),
-        variant(measured(point({RATE: SLOWER})), name="none #2"),
-    )
-    return gate(base, other, *conditions, **more)
+    return gate(launched({RATE: SAME}), launched({RATE: SLOWER}, name="b"), *conditions, **more)
 
 
 def only(found: Gate) -> GateTest:
@@ -66,9 +62,9 @@ def test_across_the_limit() -> None:
 
 
 def test_a_change_in_its_unit_and_the_value_itself() -> None:
-    base = variant(measured(point({"ttft_p50_ms": [100.0, 102.0, 98.0]})))
+    base = launched({"ttft_p50_ms": [100.0, 102.0, 98.0]})
     # differences 9, 10, 11: mean 10, s 1, half 4.30265/sqrt(3) = 2.48414
-    other = variant(measured(point({"ttft_p50_ms": [109.0, 112.0, 109.0]})), name="b")
+    other = launched({"ttft_p50_ms": [109.0, 112.0, 109.0]}, name="b")
     for condition, code in (
         ("ttft_p50_ms > +7.4", 3),
         ("ttft_p50_ms > +7.6", 4),
@@ -91,8 +87,17 @@ def test_holm_over_all_tests_of_the_gate() -> None:
 def test_one_load_alone_fails_the_gate_and_the_mean_does_not_hide_it() -> None:
     slow = [100 * math.exp(v) for v in (-0.201, -0.2, -0.199)]
     near = [100.1, 100.0, 99.9]
-    base = variant(measured(point({RATE: SAME}, 1), point({RATE: SAME}, 16)))
-    other = variant(measured(point({RATE: near}, 1), point({RATE: slow}, 16)), name="b")
+    sides = [
+        variant(
+            *(
+                measured(point({RATE: [a]}, 1), point({RATE: [b]}, 16), at=str(i))
+                for i, (a, b) in enumerate(zip(*rates, strict=True))
+            ),
+            name=name,
+        )
+        for name, rates in (("a", (SAME, SAME)), ("b", (near, slow)))
+    ]
+    base, other = sides
     found = gate(base, other, f"{RATE} < -12%")
     assert [(t.load, t.outcome) for t in found.tests] == [("c1", "held"), ("c16", "failed")]
     assert found.exit_code == 3
@@ -104,17 +109,17 @@ def test_one_load_alone_fails_the_gate_and_the_mean_does_not_hide_it() -> None:
     ("other", "why"),
     [
         (point({RATE: SAME}, failed="client_bound"), r"failed its certificate \(client_bound\)"),
-        (point({RATE: SAME[:2]}), "2 pairs of repeats"),
         (point({RATE: SAME}, 4), "has no load point c16"),
-        (point({}), "not measured in tiny/run-2026"),
+        (point({}), "not measured in tiny/run-0"),
         (point({}, output_tokens_per_s=metric(SAME, arose="replay")), "is replay, not measured"),
-        (point({RATE: [0.0, 100.0, 100.0]}), "a ratio to 0 says nothing"),
+        (point({RATE: [0.0, 0.0, 0.0]}), "a ratio to 0 says nothing"),
     ],
-    ids=["invalid", "few", "missing", "unmeasured", "replay", "zero"],
+    ids=["invalid", "missing", "unmeasured", "replay", "zero"],
 )
 def test_what_is_not_known_never_passes(other: Any, why: str) -> None:
-    base = variant(measured(point({RATE: SAME})))
-    found = gate(base, variant(measured(other), name="b"), f"{RATE}@c16 < -50%")
+    base = variant(*(measured(point({RATE: SAME}), at=str(i)) for i in range(3)))
+    runs = [measured(other, at=str(i)) for i in range(3)]
+    found = gate(base, variant(*runs, name="b"), f"{RATE}@c16 < -50%")
     assert found.exit_code == 4
     assert re.search(why, only(found).reason or "")
 
@@ -134,9 +139,8 @@ def test_no_load_point_at_all_never_passes() -> None:
 
 
 def test_rare_failures_need_many_requests() -> None:
-    base = variant(measured(point({"error_rate": [0.0] * 3}, n=60)))
-    few = variant(measured(point({"error_rate": [0.0] * 3}, n=60)), name="b")
-    many = variant(measured(point({"error_rate": [0.0] * 3}, n=6000)), name="b")
+    base, few = (launched({"error_rate": [0.0] * 3}, name=n, n=20) for n in "ab")
+    many = launched({"error_rate": [0.0] * 3}, name="b", n=2000)
     # 0 of 60 may be 6.0 % (Wilson), 0 of 6000 may be 0.064 %
     assert gate(base, few, "error_rate > 0.01").exit_code == 4
     assert gate(base, many, "error_rate > 0.01").exit_code == 0
@@ -151,15 +155,40 @@ def test_rounds_count_once_each() -> None:
     found = gate(base, other, f"{RATE} < -2%")
     assert (only(found).n, found.note) == (3, None)
     assert only(found).p == pytest.approx(0.035558, abs=1e-5)
-    single = gate(base, variant(measured(point({RATE: SAME})), name="b"), f"{RATE} < -2%")
-    assert "as many of both" in (only(single).reason or "")
+    four = launched({RATE: [*SAME, 100.0]}, name="b")
+    assert "as many runs of both" in (only(gate(base, four, f"{RATE} < -2%")).reason or "")
+
+
+@pytest.mark.parametrize("launched_times", [1, 2])
+@pytest.mark.parametrize("limit", ["< -50%", "< -1%", "< 50"])
+def test_below_three_launches_nothing_fails_and_nothing_holds(
+    launched_times: int, limit: str
+) -> None:
+    """However many repeats, however clear: they are repeats of one start of the engine."""
+    sides = [
+        variant(
+            *(measured(point({RATE: rates * 4}), at=str(i)) for i in range(launched_times)),
+            name=name,
+        )
+        for name, rates in (("a", SAME), ("b", SLOWER))
+    ]
+    found = gate(sides[0], sides[1], f"{RATE} {limit}")
+    test = only(found)
+    assert (found.exit_code, test.outcome, test.p) == (4, "not_enough_evidence", None)
+    assert (test.reason or "").startswith("in this run only")
+    assert "--interleave 3" in (test.reason or "")
+    assert test.estimate is not None  # what was seen is shown all the same
 
 
 def energy(values: list[float], board: str) -> Variant:
     name = "energy_per_output_token_j"
-    more = {name: metric(values), "energy_instrument_error": metric([], value=0.05)}
-    at_load = replace(point({}), metrics={**point({}).metrics, **more})
-    return variant(measured(at_load, power={"devices": [{"uuid": board}]}), name=board)
+    error = {"energy_instrument_error": metric([], value=0.05)}
+    loads = [
+        replace(point({}), metrics={**point({}).metrics, name: metric([v]), **error})
+        for v in values
+    ]
+    power = {"devices": [{"uuid": board}]}
+    return variant(*(measured(x, at=str(i), power=power) for i, x in enumerate(loads)), name=board)
 
 
 def test_the_meters_own_error_cancels_only_on_the_same_board() -> None:

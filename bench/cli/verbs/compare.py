@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.compare.compare import Comparison, compare
 from bench.compare.condition import parse
 from bench.compare.gate import Gate, judge
+from bench.compare.launches import ENOUGH_LAUNCHES
 from bench.compare.variant import Measured, Variant, apart, group
 from bench.derive import derive
 from bench.report.junit import junit
@@ -46,16 +47,27 @@ class Request:
 def run(request: Request) -> int:
     """Print the comparison of stored runs; 0 whatever it says, for a verdict is an answer. With
     `fail_if` the gate's exit code: 0 held, 3 failed, 4 not enough evidence."""
-    conditions = tuple(map(parse, request.fail_if))
-    if request.junit is not None and not conditions:
-        raise InputError("--junit writes down a gate: say what fails with --fail-if CONDITION.")
+    _check(request)
     names = request.names or (("latest",) if request.baselines else ())
     if not request.baselines:
         request, names = replace(request, baselines=names[:1]), names[1:]
     bases, others = (_paths(given, request.results_dir) for given in (request.baselines, names))
     known = {path.resolve() for path in bases}
     others = [path for path in others if path.resolve() not in known]
-    variants = _variants([measured_run(p) for p in bases], others, request)
+    return _answered(_variants([measured_run(p) for p in bases], others, request), request)
+
+
+def _check(request: Request) -> None:
+    """InputError for a gate that says nothing, or nothing sensible, before anything is read."""
+    for condition in request.fail_if:
+        parse(condition)
+    if request.junit is not None and not request.fail_if:
+        raise InputError("--junit writes down a gate: say what fails with --fail-if CONDITION.")
+
+
+def _answered(variants: Sequence[Variant], request: Request) -> int:
+    """Compare the variants and judge the gate that was asked for; write or print both."""
+    conditions = tuple(map(parse, request.fail_if))
     comparison = _compare(variants, request)
     gate = judge(variants, comparison, conditions, request.load) if conditions else None
     if gate is not None and request.junit is not None:
@@ -135,18 +147,24 @@ def show(comparison: Comparison, gate: Gate | None = None, *, as_json: bool) -> 
 
 
 def interleave(variants: Sequence[str], rounds: int, execute: Execute, request: Request) -> int:
-    """Measure the variants in turn, `rounds` times over, then compare them round by round.
+    """Measure the variants in turn, `rounds` times over, then compare them launch by launch.
 
-    A drift of the machine then touches all variants alike, and restarts of the engine become part
-    of the interval. A round that fails ends the series; what was measured stays stored.
+    A drift of the machine then touches all variants alike, and every round is a launch of each.
+    Every other round goes backwards, so that none is always the first. A round that fails ends the
+    series; what was measured stays stored.
     """
     if len(variants) < 2 or rounds < 2:
-        raise InputError("--interleave needs two variants (quant=A,B) and two rounds or more.")
-    paths = []
+        raise InputError(
+            "--interleave needs two variants (quant=A,B) and two rounds or more; "
+            f"{ENOUGH_LAUNCHES} for a verdict."
+        )
+    _check(request)
+    paths: dict[tuple[int, str], Path] = {}
     for number in range(rounds):
-        for name in variants:
+        for name in variants if number % 2 == 0 else reversed(variants):
             made = execute(name, number)
             if made.status != "complete":
                 raise BenchError(f"{made.path}: {made.failure or 'not complete'}; series ended.")
-            paths.append(Path(made.path))
-    return show(compared(paths, request), as_json=request.as_json)
+            paths[number, name] = Path(made.path)
+    in_order = [paths[number, name] for number in range(rounds) for name in variants]
+    return _answered(group([measured_run(path) for path in in_order]), request)

@@ -288,33 +288,23 @@ def _changes(c: Comparison) -> Table:
     rows = []
     for row in c.rows:
         for s in (s for s in row.speed if s.load == EVERYWHERE):
-            verdict = s.verdict.replace("_", " ")
-            if s.ratio is None or s.p_holm is None:
-                rows.append(
-                    rows_of((row.name, s.metric, None, None, number(s.pairs), None, verdict))[0]
-                )
-                continue
             r = s.ratio
-            change = Cell(text=percent(r.value), value=r.value - 1)
-            interval = f"{percent(r.low)} to {percent(r.high)}"
+            change, interval = None, None
+            if r is not None:
+                change = Cell(text=percent(r.value), value=r.value - 1)
+                interval = f"{percent(r.low)} to {percent(r.high)}"
+            p = None if s.p_holm is None else Cell(text=p_text(s.p_holm), value=s.p_holm)
+            verdict = s.verdict.replace("_", " ")
             rows += rows_of(
-                (
-                    row.name,
-                    s.metric,
-                    change,
-                    interval,
-                    number(s.pairs),
-                    Cell(text=p_text(s.p_holm), value=s.p_holm),
-                    verdict,
-                )
+                (row.name, s.metric, change, interval, number(s.pairs), s.basis, p, verdict)
             )
-    columns = ("variant", "metric", "change", "95 % interval", "pairs", "p (Holm)", "verdict")
+    columns = ("variant", "metric", "change", "95 % interval", "pairs", "of", "p (Holm)", "verdict")
     return Table(
-        caption="Speed over all loads: variant ÷ baseline − 1, paired over repeats; "
+        caption="Speed over all loads: variant ÷ baseline − 1, paired; "
         f"equivalent within {MARGIN:.0%}",
         columns=columns,
         rows=rows,
-        left=(0, 1, 6),
+        left=(0, 1, 5, 7),
     )
 
 
@@ -328,7 +318,7 @@ def _pareto(c: Comparison, known: list[str]) -> Picture:
                 word(None) if (v := row.pareto.get(a)) is None else Cell(text=f"{v:.4g}", value=v)
                 for a in known
             ),
-            word("yes" if row.on_front else "no"),
+            word(row.front_words or "no"),
         ]
         for row in c.rows
     ]
