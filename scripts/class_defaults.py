@@ -13,6 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.fit.architecture import ALIASES
+from bench.fit.families import FAMILIES
+from bench.fit.vision import JOINTS, TOWERS
+
 TARGET = Path(__file__).resolve().parents[1] / "bench/fit/class_defaults.json"
 # Keys of every configuration that say nothing about a shape.
 _EVERYWHERE = frozenset(
@@ -44,12 +48,13 @@ def defaults_of(cls: Any) -> dict[str, Any]:
 
 
 def collected() -> dict[str, Any]:
-    """Every configuration class by its model type; those without plain defaults left out."""
+    """The configuration classes of what is counted, and of what they nest, by model type."""
     import transformers
     from transformers import CONFIG_MAPPING
 
+    wanted = {*FAMILIES, *ALIASES, *JOINTS, *TOWERS}
     found: dict[str, Any] = {"transformers": transformers.__version__}
-    pending = [CONFIG_MAPPING[name] for name in CONFIG_MAPPING]
+    pending = [CONFIG_MAPPING[name] for name in CONFIG_MAPPING if name in wanted]
     while pending:
         cls = pending.pop()
         name = getattr(cls, "model_type", "")

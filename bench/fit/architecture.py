@@ -24,7 +24,7 @@ from bench.fit.layers import (
     matrix,
     vector,
 )
-from bench.fit.vision import JOINTS, towers
+from bench.fit.vision import JOINTS, VISION_KEYS, towers
 from bench.values.errors import InputError, nearest
 
 KNOWN_TYPES = frozenset(FAMILIES)
@@ -42,17 +42,25 @@ _WHAT_TO_DO = "Use fit.force=true to run without a fit."
 def from_config(config: Mapping[str, Any]) -> Geometry:
     """The Geometry of a config.json, multimodal wrappers unpacked; InputError when it cannot be."""
     outer = str(config.get("model_type") or "unknown")
-    model_type, text = _decoder(config, outer)
+    own_type, text = _decoder(config, outer)
+    model_type = _alias(own_type)
     family = FAMILIES.get(model_type)
     if family is None or (text is not config and outer not in (*JOINTS, "gemma3n")):
         raise InputError(_unknown(model_type if family is None else outer, outer))
     given = {k: v for k, v in config.items() if k in ("torch_dtype", "dtype")}
-    c = Config({**text, **given}, model_type, defaults=family.defaults)
+    # What a nested config leaves out is what its own class assumes, whatever family it is.
+    assumed = own_type if own_type in class_defaults() else family.defaults
+    c = Config({**text, **given}, model_type, defaults=assumed)
     if text is config:
         _need_own(c)
-    if family.derive is not None:
-        c = replace_data(c, {**c.data, **family.derive(c)})
-    geometry = _decoder_geometry(c, family, model_type, config)
+    try:
+        geometry = _decoder_geometry(c, family, model_type)
+    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(
+            f"model.config: this is not what a {model_type}'s config.json looks like "
+            f"({type(error).__name__}: {error}). Give the model's own, or use fit.force=true to "
+            "run without a fit."
+        ) from error
     c.ignore(*family.ignored, *TEXT_KEYS, "vision_config", "audio_config")
     left = c.unread() if text is not config else _without_wrapper_keys(c.unread())
     if left:
@@ -60,14 +68,10 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
             f"model.config.{left[0]}: a {model_type} with this key is not known here"
             f"{_others(left[1:])}: its layers may not be what would be counted. {_WHAT_TO_DO}"
         )
-    vision = towers(config, outer, geometry.hidden)
+    # A decoder's own config at the top has no tower, whatever the wrapper's name is on it.
+    alone = text is config and not any(key in config for key in VISION_KEYS)
+    vision = () if alone else towers(config, outer, geometry.hidden)
     return replace(geometry, vision=vision)
-
-
-def replace_data(c: Config, data: Mapping[str, Any]) -> Config:
-    """The same reader over other keys, what was read remembered."""
-    c.data = data
-    return c
 
 
 def _decoder(config: Mapping[str, Any], outer: str) -> tuple[str, Mapping[str, Any]]:
@@ -81,20 +85,20 @@ def _decoder(config: Mapping[str, Any], outer: str) -> tuple[str, Mapping[str, A
             # What the file says of the whole model holds; where it says nothing, vLLM asks the
             # decoder's class, not the wrapper's (Mistral Small 3.1: untied, 44.76 GiB in a log).
             tied = {k: v for k, v in config.items() if k == "tie_word_embeddings"}
-            return _alias(model_type), {**inner, **tied}
+            return model_type, {**inner, **tied}
     if outer not in FAMILIES and named in _BY_ARCHITECTURE:
         return _BY_ARCHITECTURE[named], config
     if outer not in FAMILIES:
         nested = class_defaults().get(outer, {}).get("_nested", {})
-        inner_type = _alias(str(nested.get("text_config", "")))
+        inner_type = str(nested.get("text_config", ""))
         # Before transformers 5, Qwen2-VL and its kind kept the decoder's keys at the top.
-        if inner_type in FAMILIES and isinstance(config.get("hidden_size"), int):
+        if _alias(inner_type) in FAMILIES and isinstance(config.get("hidden_size"), int):
             return inner_type, config
-    return _alias(outer), config
+    return outer, config
 
 
 # Decoders of multimodal models that are a known family under another name.
-_ALIASES = {
+ALIASES = {
     "qwen2_vl_text": "qwen2",
     "qwen2_vl": "qwen2",
     "qwen2_5_vl_text": "qwen2",
@@ -118,7 +122,7 @@ _ALIASES = {
 
 
 def _alias(model_type: str) -> str:
-    return model_type if model_type in FAMILIES else _ALIASES.get(model_type, model_type)
+    return model_type if model_type in FAMILIES else ALIASES.get(model_type, model_type)
 
 
 def _unknown(model_type: str, outer: str) -> str:
@@ -159,9 +163,9 @@ def _layer_count(c: Config) -> int:
     return c.int(LAYERS)
 
 
-def _decoder_geometry(
-    c: Config, family: Family, model_type: str, config: Mapping[str, Any]
-) -> Geometry:
+def _decoder_geometry(c: Config, family: Family, model_type: str) -> Geometry:
+    if family.derive is not None:
+        c.data = {**c.data, **family.derive(c)}
     layers = _layer_count(c)
     kinds = family.layer_kinds(c, layers)
     made: dict[Block, int] = {}

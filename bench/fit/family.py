@@ -180,7 +180,7 @@ class Family:
         return replace(base, matrices=tuple(found))
 
     def _feed_forward(self, c: Config, kind: str, prefix: str, index: int) -> list[Matrix]:
-        has = self.experts is not None and int(c.get(EXPERTS, 0) or 0) > 1
+        has = self.experts is not None and int(c.get(EXPERTS, 0) or 0) >= self.experts.least
         sparse = kind == "moe" or (kind != "mlp" and has and is_sparse(c, index))
         found: list[Matrix] = []
         if self.mlp is not None and (not sparse or self.beside):

@@ -53,11 +53,18 @@ def double_wide(c: Config, inner: int, index: int) -> int:
     return 2 * inner if c.get("use_double_wide_mlp") and shared and index >= first else inner
 
 
-def shared_tail(pattern: Pattern) -> Callable[[Config, int], Sequence[str]]:
-    """Kinds where the last `num_kv_shared_layers` layers attend to an earlier layer's cache."""
+def shared_tail(
+    pattern: Pattern, *, last_full: bool = False
+) -> Callable[[Config, int], Sequence[str]]:
+    """Kinds where the last `num_kv_shared_layers` layers attend to an earlier layer's cache.
+
+    `last_full`: the last layer attends to everything whatever the list says (Gemma 4's class).
+    """
 
     def kinds(c: Config, layers: int) -> Sequence[str]:
         found = kinds_of(c, layers, pattern)
+        if last_full:
+            found[-1] = "full"
         first = layers - c.int("num_kv_shared_layers", 0)
         return [kind + SHARED if index >= first else kind for index, kind in enumerate(found)]
 
@@ -80,7 +87,9 @@ def mpt_derived(c: Config) -> Mapping[str, Any]:
     """The width from a ratio; what the nested attention config says of KV heads."""
     nested = c.get("attn_config")
     heads = nested.get("kv_n_heads") if isinstance(nested, Mapping) else None
-    found = {"_inner": int(c.get("expansion_ratio", 4) * c.int(HIDDEN)), "qkv_bias": False}
+    found = {"_inner": 4 * c.int(HIDDEN)}
+    if c.get("expansion_ratio", 4) != 4:
+        raise InputError(f"{c.where}.expansion_ratio: only 4 is counted here, as its class builds.")
     if not c.get("no_bias", True) or (isinstance(nested, Mapping) and nested.get("qk_ln")):
         raise InputError("model.config: an MPT with biases or query norms is not counted.")
     return {**found, **({"num_key_value_heads": heads} if heads else {})}
@@ -125,6 +134,31 @@ def step_derived(c: Config) -> Mapping[str, Any]:
     if not any(c.given(key) for key in ("moe_layers_enum", "mlp_layer_types")):
         found["first_k_dense_replace"] = 3
     return found
+
+
+def square_output(c: Config) -> Mapping[str, Any]:
+    """Helium's output projection is as wide as the hidden size, whatever its heads come to."""
+    heads = c.int(HEADS)
+    if heads * c.int("head_dim", c.int(HIDDEN) // heads) != c.int(HIDDEN):
+        raise InputError(f"{c.where}.head_dim: heads × head_dim is not the hidden size.")
+    return {}
+
+
+def laguna_derived(c: Config) -> Mapping[str, Any]:
+    if c.get("gating", True) not in (True, "per-head"):
+        raise InputError(f"{c.where}.gating: only a gate per head is counted here.")
+    return {}
+
+
+def hunyuan_derived(c: Config) -> Mapping[str, Any]:
+    """Hunyuan's lists per layer: counted where every layer has what its class builds."""
+    for key, size in (("num_shared_expert", 1), ("moe_intermediate_size", "intermediate_size")):
+        given = c.get(key)
+        listed = given if isinstance(given, list) else [given]
+        expected = size if isinstance(size, int) else c.int(size)
+        if given is not None and any(value != expected for value in listed):
+            raise InputError(f"{c.where}.{key}: only {expected} in every layer is counted here.")
+    return {}
 
 
 def gemma3n_extras(c: Config, prefix: str, index: int) -> tuple[Matrix, ...]:
@@ -197,7 +231,9 @@ def gemma4_derived(c: Config) -> Mapping[str, Any]:
     own = {"head_dim": c.int("global_head_dim", 512)}
     if c.get("attention_k_eq_v") and c.get("num_global_key_value_heads"):
         own["num_key_value_heads"] = c.int("num_global_key_value_heads")
-    kinds = kinds_of(c, c.int(LAYERS), lambda _, index: "full" if index % 6 == 5 else "sliding")
+    layers = c.int(LAYERS)
+    kinds = kinds_of(c, layers, lambda _, index: "full" if index % 6 == 5 else "sliding")
+    kinds[-1] = "full"
     return {"per_layer_config": {str(i): own for i, kind in enumerate(kinds) if kind == "full"}}
 
 

@@ -313,9 +313,11 @@ class Experts:
 
     The shared width is `shared_width` where that key is set, else `shared_count` times the expert
     width (`shared_count` "" has none, an int a fixed number). `correction` is a router bias that
-    checkpoints hold beside the router: it is no parameter of transformers' classes.
+    checkpoints hold beside the router: it is no parameter of transformers' classes. Below `least`
+    experts the layer is a dense one.
     """
 
+    least: int = 1
     total: Keys = EXPERTS
     per_token: Keys = PER_TOKEN
     inner: Keys = ("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size")
