@@ -31,7 +31,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "load": {"engines", "host", "measure", "meters"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
-    "claims": {"config", "fit", "tco"},
+    "claims": {"config", "fit", "measure", "tco"},
     "compare": {"fit", "measure", "power", "quality"},
     # the stories
     "derive": {"fit", "load", "measure", "power", "quality"},

@@ -12,7 +12,8 @@ from bench.claims.lookup import check_lookup
 from bench.claims.measured import check_reports, check_runs
 from bench.claims.settle import settle_with
 from bench.claims.sources import Sources
-from bench.claims.spec import Arithmetic, Claim, Lookup, Serving
+from bench.claims.spec import Arithmetic, Claim, Lookup, Serving, Speedup
+from bench.claims.speedup import check_speedup
 from bench.claims.verdict import Assessment, Check
 from bench.values.errors import InputError
 
@@ -41,6 +42,8 @@ def _checks(claim: Claim, sources: Sources) -> Iterator[Check]:
         return
     if isinstance(says, Arithmetic):
         yield from check_arithmetic(claim, says, sources)
+    elif isinstance(says, Speedup):
+        yield from check_speedup(says, sources.catalogue)
     elif isinstance(says, Lookup):
         yield check_lookup(claim, says, sources)
     else:

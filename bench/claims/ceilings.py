@@ -1,16 +1,18 @@
-"""Whether physics allows the number: memory bandwidth and matrix units of the claimed hardware."""
+"""Whether physics allows the number: the bound of the claimed hardware under the conditions."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.claims.quantity import Unit, parse_unit, quantity
-from bench.claims.spec import Conditions, Serving
-from bench.claims.variants import Variant, model_of, quants_of, spec_for, variants
-from bench.claims.verdict import Check, number, say
+from bench.claims.limits import Limit, limits, work_of
+from bench.claims.metrics import in_metric_unit, known_metric, metric_unit
+from bench.claims.spec import Conditions, CurvePoint, Serving, Stated
+from bench.claims.variants import model_of
+from bench.claims.verdict import Check, CheckVerdict, number, say
 from bench.config.catalogue import Catalogue
-from bench.fit.headroom import served
-from bench.fit.roofline import decode_ceiling, decode_flops, peak_flops
+from bench.fit.architecture import from_config
 from bench.values.units import UnitError
 
 # No CPU core yet shipped does more per cycle (AMX, 8 bits: 16 × 16 × 64 multiply-adds in 16
@@ -18,178 +20,166 @@ from bench.values.units import UnitError
 CPU_OPS_PER_CYCLE = 2048.0
 CPU_HZ = 6.5e9
 
-_BOUNDED = (
-    "output_tokens_per_s",
-    "goodput_output_tokens_per_s",
-    "output_tokens_per_s_per_gpu",
-    "output_tokens_per_s_per_user",
-    "requests_per_s",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """The most that one variant can do, in the metric's own unit. `compute` holds whatever the
-    engine does; `reading` supposes one token per pass over the weights, which speculative
-    decoding may beat; None where no bandwidth is known."""
-
-    where: str
-    compute: float | None
-    reading: float | None
-    batch: int | None
-
-    @property
-    def lowest(self) -> float | None:
-        """The tighter of the two."""
-        known = [b for b in (self.compute, self.reading) if b is not None]
-        return min(known, default=None)
-
-
-def metric_unit(metric: str) -> str:
-    """The unit that bench gives a metric of this name, by the ending that every name has."""
-    endings = {
-        "_tokens_per_s": "tokens/s",
-        "_tokens_per_s_per_gpu": "tokens/s/GPU",
-        "_tokens_per_s_per_user": "tokens/s/user",
-        "requests_per_s": "requests/s",
-        "_ms": "ms",
-    }
-    return next((unit for end, unit in endings.items() if metric.endswith(end)), "1")
+_NEEDS = {
+    "speculation": "more than one token per pass over the weights ({0} or more), by speculative "
+    "decoding, which the source does not mention",
+    "scope": "more than the GPUs may draw; what else the power covers is not said",
+}
 
 
 def check_units(says: Serving) -> Check | None:
-    """Whether the stated unit can be that of the metric; None when it can, or nothing is stated."""
-    if says.metric is None or says.stated is None:
+    """Whether metric and stated unit go together; None when they do, or nothing is stated."""
+    if says.metric is None:
         return None
     try:
-        quantity(1.0, says.stated.unit).to(_unit(says.metric))
+        known_metric(says.metric)
+        if says.stated is not None:
+            in_metric_unit(1.0, says.stated.unit, says.metric)
     except UnitError as error:
+        assert says.stated is not None
         text = f"{says.stated.unit} is no unit of {says.metric}: {error}"
         return Check(kind="units", verdict="not comparable", evidence=(text,))
     return None
 
 
-def _unit(metric: str) -> Unit:
-    return parse_unit(metric_unit(metric))
-
-
 def stated_in_metric_unit(says: Serving) -> float | None:
-    """The stated value (the lower end of a range) in the metric's own unit."""
+    """The least bold reading of the stated number, in the metric's own unit: the lower end of its
+    band, rounding included, or the upper end where smaller is bolder."""
     if says.metric is None or says.stated is None or says.stated.value is None:
         return None
-    return quantity(says.stated.value, says.stated.unit).to(_unit(says.metric))
+    low, high = says.stated.band
+    mildest = high if known_metric(says.metric).at_least else low
+    return in_metric_unit(mildest, says.stated.unit, says.metric)
 
 
-def check_ceiling(says: Serving, catalogue: Catalogue) -> Check:
-    """Impossible when the number exceeds what every variant could physically do."""
-    claimed = stated_in_metric_unit(says)
-    if says.metric is None or claimed is None or says.stated is None:
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """One number against the limits of all deployments: what it comes to, and why."""
+
+    verdict: CheckVerdict
+    lines: tuple[str, ...]
+    figures: dict[str, float | None]
+
+
+def check_ceiling(says: Serving, catalogue: Catalogue) -> Check | None:
+    """Impossible when the number exceeds what every deployment could physically do; with a curve,
+    when any of its points does."""
+    if says.metric is None:
         return Check(kind="ceiling", verdict="untested", evidence=("no number to hold against it",))
-    found = bounds(says.metric, says.conditions, catalogue)
-    known = [b for b in found if b.lowest is not None]
-    if not known:
-        unknown = "no ceiling is known for this metric, model or hardware"
-        return Check(kind="ceiling", verdict="untested", evidence=(unknown,))
-    best = max(known, key=lambda b: b.lowest or 0.0)
-    slower = says.metric.endswith("_ms")
-    ceiling, compute = best.lowest or 0.0, best.compute
-    lines = [_line(b, says.metric) for b in _distinct(known)]
-    figures = {
-        "stated": claimed,
-        "ceiling": 1e3 / ceiling if slower else ceiling,
-        "compute_ceiling": compute,
-    }
-    rate = 1e3 / claimed if slower else claimed
-    if rate <= ceiling:
-        lines.append(
-            f"stated {say(says.stated)}: {rate / ceiling:.0%} of the ceiling, not forbidden"
-        )
-        return Check(kind="ceiling", verdict="possible", evidence=tuple(lines), figures=figures)
-    lines.append(f"stated {say(says.stated)}: {number(rate / ceiling)} times the ceiling")
-    if (
-        best.reading == ceiling
-        and says.conditions.speculative is not False
-        and (compute is None or rate <= compute)
-    ):
-        lines.append(
-            "more than one token per pass over the weights needs speculative decoding, "
-            "which the source does not mention"
-        )
-        return Check(
-            kind="ceiling", verdict="not comparable", evidence=tuple(lines), figures=figures
-        )
-    return Check(kind="ceiling", verdict="impossible", evidence=tuple(lines), figures=figures)
-
-
-def _distinct(found: list[Bound]) -> list[Bound]:
-    return list({(b.where, b.lowest): b for b in found}.values())
-
-
-def _line(bound: Bound, metric: str) -> str:
-    at = "" if bound.batch is None else f" at {bound.batch} in flight"
-    unit = "tokens/s" if metric.endswith("_ms") else metric_unit(metric)
-    parts = [
-        f"{name} {number(value)} {unit}"
-        for name, value in (("reading the weights", bound.reading), ("multiplying", bound.compute))
-        if value is not None
-    ]
-    return f"ceiling on {bound.where}{at}: {', '.join(parts)}"
-
-
-def bounds(metric: str, conditions: Conditions, catalogue: Catalogue) -> tuple[Bound, ...]:
-    """The bound of every variant; none for metrics that have no bound here."""
-    known = metric in _BOUNDED
-    if not known and not metric.startswith(("itl_", "tpot_")):
-        return ()
-    if conditions.gpu == "cpu":
-        return _cpu(metric, conditions, catalogue)
-    return tuple(_bound(metric, conditions, v) for v in variants(conditions, catalogue))
-
-
-def _cpu(metric: str, conditions: Conditions, catalogue: Catalogue) -> tuple[Bound, ...]:
-    """A CPU's caches may hold the weights, so that only the cores' arithmetic bounds it."""
-    model = model_of(conditions, catalogue)
-    if model is None or conditions.host_cpu_count is None or "cpu" not in catalogue.gpus:
-        return ()
-    peak = conditions.host_cpu_count * CPU_HZ * CPU_OPS_PER_CYCLE
-    found = []
-    for quant in quants_of(conditions, model, catalogue):
-        spec = spec_for(conditions, model, quant, catalogue.gpus["cpu"])
-        compute = _scaled(metric, conditions, peak / decode_flops(served(spec), 0))
-        where = (
-            f"{conditions.host_cpu_count} cores × {CPU_HZ / 1e9:g} GHz × "
-            f"{CPU_OPS_PER_CYCLE:g} operations per cycle"
-        )
-        found.append(Bound(where=where, compute=compute, reading=None, batch=None))
-    return tuple(found)
-
-
-def _bound(metric: str, conditions: Conditions, variant: Variant) -> Bound:
-    spec = variant.spec
-    s = served(spec)
-    alone = metric == "output_tokens_per_s_per_user" or metric.startswith(("itl_", "tpot_"))
-    batch = 1 if alone else conditions.concurrency
-    peak = peak_flops(spec.gpu, s.fmt)
-    compute = None if peak is None else peak * spec.gpus / decode_flops(s, 0)
-    reading = None
-    if batch is not None:
-        ceiling = decode_ceiling(s, spec.gpu, spec.gpus, batch=batch, context_tokens=0)
-        # hard_tokens_per_s already takes the lower of reading and multiplying
-        reading = None if ceiling is None else ceiling.hard_tokens_per_s
-        if reading is not None and compute is not None and reading >= compute:
-            reading = None
-    return Bound(
-        where=f"{variant.place}, {spec.quant.name}",
-        compute=None if compute is None else _scaled(metric, conditions, compute),
-        reading=None if reading is None else _scaled(metric, conditions, reading),
-        batch=batch,
+    found: list[Held] = []
+    claimed = stated_in_metric_unit(says)
+    if claimed is not None and says.stated is not None:
+        found.append(hold(says.metric, claimed, says.stated, says.conditions, catalogue))
+    found += [_point(says, point, catalogue) for point in says.curve]
+    if not found:
+        return Check(kind="ceiling", verdict="untested", evidence=("no number to hold against it",))
+    order: tuple[CheckVerdict, ...] = ("impossible", "not comparable", "untested", "possible")
+    worst = min(found, key=lambda f: order.index(f.verdict))
+    lines = [line for one in (found if len(found) < 4 else [worst]) for line in one.lines]
+    if says.curve:
+        lines.insert(0, f"{len(says.curve)} points of a curve, each against its own bound")
+    return Check(
+        kind="ceiling", verdict=worst.verdict, evidence=tuple(lines), figures=worst.figures
     )
 
 
-def _scaled(metric: str, conditions: Conditions, tokens_per_s: float) -> float:
-    """Tokens/s of the whole deployment in the metric's own unit (ms metrics stay in tokens/s)."""
-    if metric == "output_tokens_per_s_per_gpu":
-        return tokens_per_s / (conditions.gpus or 1)
-    if metric == "requests_per_s":
-        return tokens_per_s / (conditions.output_tokens or 1)
-    return tokens_per_s
+def _point(says: Serving, point: CurvePoint, catalogue: Catalogue) -> Held:
+    assert says.metric is not None
+    unit = says.stated.unit if says.stated is not None else metric_unit(says.metric)
+    value = in_metric_unit(point.value, unit, says.metric)
+    stated = Stated(value=point.value, unit=unit)
+    return hold(says.metric, value, stated, point.of(says.conditions), catalogue)
+
+
+def hold(metric: str, claimed: float, stated: Stated, c: Conditions, catalogue: Catalogue) -> Held:
+    """A number in the metric's unit against the most permissive of the limits."""
+    every = _cpu(metric, c, catalogue) if c.gpu == "cpu" else limits(metric, c, catalogue)
+    known = [x for x in every if x.tightest is not None]
+    if not known:
+        text = _why_unknown(metric, c, catalogue)
+        return Held(verdict="untested", lines=(text,), figures={"stated": claimed})
+    floor = known[0].floor
+    best = (min if floor else max)(known, key=lambda x: x.tightest or 0.0)
+    limit = best.tightest or 0.0
+    figures = {"stated": claimed, "ceiling": limit, "compute_ceiling": best.compute}
+    lines = [_line(x, metric) for x in _distinct(known)]
+    ratio = _over(claimed, limit, floor=floor)
+    if ratio <= 1:
+        share = f"{ratio:.0%} of the bound" if ratio >= 0.005 else "far from the bound"
+        lines.append(f"stated {say(stated)}: {share}, not forbidden")
+        return Held(verdict="possible", lines=tuple(lines), figures=figures)
+    lines.append(f"stated {say(stated)}: {number(ratio)} times what the bound allows")
+    verdict, more = _reading(metric, claimed, c, best, ratio, floor=floor)
+    return Held(verdict=verdict, lines=(*lines, *more), figures=figures)
+
+
+def _over(claimed: float, limit: float, *, floor: bool) -> float:
+    """How many times bolder than the bound a number is."""
+    above, below = (limit, claimed) if floor else (claimed, limit)
+    return above / below if below else math.inf
+
+
+def _reading(
+    metric: str, claimed: float, c: Conditions, best: Limit, ratio: float, *, floor: bool
+) -> tuple[CheckVerdict, tuple[str, ...]]:
+    """What a number above the bound comes to: impossible, unless something unsaid allows it."""
+    if known_metric(metric).bounded == "power" and c.power_scope != "gpu":
+        return "not comparable", (_NEEDS["scope"],)
+    speculates = c.speculative is not False and c.tokens_per_pass is None
+    by_compute = 0.0 if best.compute is None else _over(claimed, best.compute, floor=floor)
+    if speculates and best.reading == best.tightest and by_compute <= 1:
+        return "not comparable", (_NEEDS["speculation"].format(number(ratio)),)
+    said = []
+    if c.dataset is None and c.prefix_reuse is None and c.input_tokens is not None:
+        said.append("prompts of a fixed length are taken to be drawn anew (prefix_reuse: true)")
+    return "impossible", tuple(said)
+
+
+def _why_unknown(metric: str, c: Conditions, catalogue: Catalogue) -> str:
+    if known_metric(metric).bounded is None:
+        return f"no bound is known for {metric}"
+    if known_metric(metric).bounded == "cost" and c.usd_per_gpu_h is None:
+        return "a cost has a bound only with the rent behind it (usd_per_gpu_h)"
+    if model_of(c, catalogue) is None:
+        return f"no bound: {c.model or 'the model'} is not in the catalogue"
+    return "no bound is known for this precision, hardware or number of GPUs"
+
+
+def _distinct(found: Sequence[Limit]) -> list[Limit]:
+    return list({(x.where, x.tightest): x for x in found}.values())
+
+
+def _line(limit: Limit, metric: str) -> str:
+    at = "" if limit.batch is None else f" with {number(round(limit.batch))} at once"
+    unit = metric_unit(metric)
+    kind = "floor" if limit.floor else "bound"
+    parts = [
+        f"{name} {number(value)} {unit}"
+        for name, value in (("reading memory", limit.reading), ("multiplying", limit.compute))
+        if value is not None
+    ]
+    if known_metric(metric).bounded in ("power", "energy", "cost", "ttft"):
+        parts = [f"{number(limit.tightest or 0.0)} {unit}"]
+    return f"{kind} on {limit.where}{at}: {', '.join(parts)}"
+
+
+def _cpu(metric: str, c: Conditions, catalogue: Catalogue) -> tuple[Limit, ...]:
+    """A CPU's caches may hold the weights, so that only the cores' arithmetic bounds it."""
+    model = model_of(c, catalogue)
+    kind = known_metric(metric).bounded
+    if (
+        model is None
+        or c.host_cpu_count is None
+        or kind not in ("output", "user", "requests", "itl")
+    ):
+        return ()
+    peak = c.host_cpu_count * CPU_HZ * CPU_OPS_PER_CYCLE
+    rate = peak / (2.0 * from_config(model.config).matmul_params)
+    if kind == "requests":
+        rate /= work_of(c).output_tokens or 1.0
+    where = (
+        f"{c.host_cpu_count} cores × {CPU_HZ / 1e9:g} GHz × "
+        f"{CPU_OPS_PER_CYCLE:g} operations per cycle"
+    )
+    value = 1e3 / rate if kind == "itl" else rate
+    return (Limit(where=where, compute=value, reading=None, batch=None, floor=kind == "itl"),)

@@ -1,5 +1,9 @@
-"""Whether the claimed deployment has room for the weights and the claimed context: bare bytes
-first, then with an engine's overheads."""
+"""Whether the claimed deployment has room for the weights and the claimed context.
+
+Impossible only where no reading of the claim fits: the smallest format and cache where they are
+unsaid, and host memory or disk unless they are excluded. What the catalogue's formats and vLLM need
+is shown beside it, and "not in the formats and engines known here" is said exactly so.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.claims.limits import named_precision
 from bench.claims.spec import Conditions
 from bench.claims.variants import Variant, gpu_names, model_of, variants
 from bench.claims.verdict import Check, CheckVerdict
 from bench.config.catalogue import Catalogue
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
+from bench.fit.bound import held, kv_bytes_kept
 from bench.fit.fit import fit
 from bench.fit.geometry import Geometry
 from bench.fit.overheads import GIB
 from bench.fit.report import FitReport
 from bench.values.errors import InputError
+from bench.values.spec import GpuSpec
 
 Outcome = Literal["bytes", "overheads", "fits"]
 SHOWN_ALTERNATIVES = 4
@@ -52,23 +59,28 @@ def check_fit(conditions: Conditions, catalogue: Catalogue) -> Check:
             evidence=("a host without GPU: its memory was not looked at",),
         )
     found = variants(conditions, catalogue)
-    if not found:
+    model = model_of(conditions, catalogue)
+    if model is None or not conditions.gpus or not gpu_names(conditions, catalogue.gpus):
         return Check(kind="fit", verdict="untested", evidence=(_unknown(conditions, catalogue),))
-    geometry = from_config(found[0].spec.model.config)
+    least = _least(conditions, catalogue)
+    if not found:
+        return _by_bits_alone(conditions, catalogue, least)
+    geometry = from_config(model.config)
     tried = [_try(v, geometry) for v in found]
     eight = variants(conditions, catalogue, cache_bits=8)
     small_cache = [_try(v, geometry) for v in eight]
-    verdict = _verdict(tried, small_cache)
+    fits_here = any(t.outcome == "fits" for t in (*tried, *small_cache))
+    verdict = "possible" if fits_here else least.verdict
     shown = [t for t in tried if t.variant.spec.gpu.name == _largest(tried)]
     lines = [_memory(shown, conditions), *(_line(t) for t in shown)]
-    if verdict != "possible":
-        lines += _cache_lines(shown, small_cache)
-    figures = _figures(shown)
+    if not fits_here:
+        lines += [*_cache_lines(shown, small_cache), *least.lines]
+    figures = _figures(shown) | {"least_gb": least.gb}
     if conditions.gpu is None:
         for quant, best in _smallest(conditions, catalogue, geometry).items():
             lines.append(_smallest_line(quant, best))
             figures[f"kv_left_gb_{quant}"] = None if best is None else _kv_left_gb(best)
-    if verdict == "impossible":
+    if not fits_here:
         lines += _would_fit(shown[-1], catalogue)
     return Check(kind="fit", verdict=verdict, evidence=tuple(lines), figures=figures)
 
@@ -77,10 +89,68 @@ def _try(variant: Variant, geometry: Geometry) -> Tried:
     return Tried(variant=variant, report=fit(variant.spec, geometry=geometry))
 
 
-def _verdict(tried: Sequence[Tried], small_cache: Sequence[Tried]) -> CheckVerdict:
-    if any(t.outcome == "fits" for t in (*tried, *small_cache)):
-        return "possible"
-    return "impossible" if all(t.outcome == "bytes" for t in tried) else "untested"
+@dataclass(frozen=True, kw_only=True)
+class Least:
+    """The fewest bytes any reading of the conditions needs, in GB, and what that comes to."""
+
+    gb: float | None
+    verdict: CheckVerdict
+    lines: tuple[str, ...]
+
+
+def _least(c: Conditions, catalogue: Catalogue) -> Least:
+    """Weights at the fewest bits that the claim's words allow, cache likewise, against the whole
+    memory of the largest GPUs they allow."""
+    model, wanted = model_of(c, catalogue), named_precision(c, catalogue)
+    assert model is not None
+    if wanted is None:
+        text = f"precision {c.quant} is not known here: nothing to count"
+        return Least(gb=None, verdict="untested", lines=(text,))
+    h = held(from_config(model.config), wanted, c.kv_bits)
+    tokens = c.context_tokens or (c.input_tokens or 1) + (c.output_tokens or 1)
+    cache = kv_bytes_kept(h, tokens) / 1e9
+    size = h.weights / 1e9
+    published = [f for f in model.other_formats if c.quant is None]
+    memory = max(_memory_gb(c.gpus or 0, catalogue.gpus[n]) for n in gpu_names(c, catalogue.gpus))
+    bits = f"{wanted.weight_bits:g} bits a weight"
+    text = f"at the fewest bits that its words allow ({bits}) it takes {size + cache:,.1f} GB"
+    lines = [
+        f"published: {f.name}, {f.size_gb:,.1f} GB, for {f.engine} ({f.source}, {f.as_of}): "
+        + ("fits" if f.size_gb + cache <= memory else f"{f.size_gb + cache - memory:,.1f} GB over")
+        for f in published
+    ]
+    if any(f.size_gb + cache <= memory for f in published):
+        return Least(gb=size + cache, verdict="possible", lines=tuple(lines))
+    if size + cache <= memory:
+        lines.append(f"{text} of {memory:,.0f}: it fits none of the formats and engines known here")
+        return Least(gb=size + cache, verdict="untested", lines=tuple(lines))
+    lines.append(f"{text}, more than the {memory:,.0f} GB of the GPUs")
+    if c.offload is False:
+        return Least(gb=size + cache, verdict="impossible", lines=tuple(lines))
+    lines.append("only with host memory or disk, which the source does not exclude, can it run")
+    return Least(gb=size + cache, verdict="untested", lines=tuple(lines))
+
+
+def _memory_gb(gpus: int, gpu: GpuSpec) -> float:
+    """The whole memory of all GPUs, the larger of what is sold and what NVML reports."""
+    return gpus * max(gpu.memory_gb or 0.0, (gpu.memory_gib or 0.0) * GIB / 1e9)
+
+
+def _by_bits_alone(c: Conditions, catalogue: Catalogue, least: Least) -> Check:
+    """A precision that conf/quant does not describe: bytes at its bits, no engine's overheads."""
+    if least.gb is None:
+        return Check(kind="fit", verdict="untested", evidence=least.lines)
+    memory = max(_memory_gb(c.gpus or 0, catalogue.gpus[n]) for n in gpu_names(c, catalogue.gpus))
+    verdict: CheckVerdict = "possible" if least.gb <= memory else least.verdict
+    lines = least.lines
+    if least.gb <= memory:
+        lines = (f"{c.quant}: at least {least.gb:,.1f} GB of {memory:,.0f} GB; no engine's needs",)
+    return Check(
+        kind="fit",
+        verdict=verdict,
+        evidence=lines,
+        figures={"memory_gb": memory, "least_gb": least.gb},
+    )
 
 
 def _largest(tried: Sequence[Tried]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims.ceilings import metric_unit
+from bench.claims.metrics import metric_unit
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Point, Sources
 from bench.claims.spec import Report, Serving, Stated

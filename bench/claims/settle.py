@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.claims.measured import missing
 from bench.claims.sources import Sources
-from bench.claims.spec import Arithmetic, Claim, Conditions, Lookup, Serving
+from bench.claims.spec import Arithmetic, Claim, Conditions, Lookup, Serving, Speedup
 from bench.claims.variants import gpu_names, model_of
 from bench.claims.verdict import Verdict
 
@@ -21,8 +21,21 @@ def settle_with(claim: Claim, verdict: Verdict, sources: Sources) -> str | None:
             return None
         priced = says.rent is not None or any(i.price for i in says.items)
         return "bench prices import <dated price list>.csv" if priced else None
+    if isinstance(says, Speedup):
+        return None if verdict in ("refuted", "impossible") else _speedup(says, sources)
     assert isinstance(says, Arithmetic)
     return says.settle_with or _cost(says)
+
+
+def _speedup(says: Speedup, sources: Sources) -> str:
+    """Both sides in turns, then their comparison."""
+    sides = [
+        " ".join(
+            ("bench", *_known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True), *_load(c))
+        )
+        for c in (says.baseline, says.conditions)
+    ]
+    return "; ".join((*sides, "bench compare <second run> --baseline <first run>"))
 
 
 def _cost(says: Arithmetic) -> str | None:

@@ -7,7 +7,7 @@ a number whose conditions nobody knows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.values.figure import first_day
@@ -55,6 +55,13 @@ class Conditions:
     the same shape, for the bounds, where the model itself has no entry. A host without GPU is
     `gpu: cpu` and needs `host_cpu` and `host_cpu_count`; `engine_cores` of them are the engine's,
     all where that is unsaid, and the others the load client's.
+
+    For bounds: `kv_bits` per cache element; `offload` whether weights or cache may lie in host
+    memory or on disk; `prefix_reuse` whether parts of prompts were taken from a cache;
+    `tokens_per_pass` the mean tokens of a speculative step (acceptance length); `phase` the nodes
+    of a disaggregated deployment that the number is about; `interactivity_tokens_per_s` the rate
+    that every user still gets; `scenario` one of MLPerf's; `power_scope` what a power or energy
+    covers; `usd_per_gpu_h` the rent behind a cost per token.
     """
 
     model: str | None
@@ -77,12 +84,29 @@ class Conditions:
     host_cpu: str | None = None
     host_cpu_count: int | None = None
     engine_cores: int | None = None
+    kv_bits: float | None = None
+    offload: bool | None = None
+    prefix_reuse: bool | None = None
+    tokens_per_pass: float | None = None
+    phase: Literal["both", "prefill", "decode"] = "both"
+    interactivity_tokens_per_s: float | None = None
+    nodes: int | None = None
+    scenario: Literal["offline", "server", "interactive", "single_stream"] | None = None
+    power_scope: Literal["gpu", "node", "facility"] | None = None
+    usd_per_gpu_h: float | None = None
 
     def __post_init__(self) -> None:
         for key in ("input_tokens", "output_tokens", "concurrency", "context_tokens"):
             value = getattr(self, key)
             _require(value is None or value >= 1, f"{key} must be at least 1")
         _require(self.gpus is None or self.gpus >= 0, "gpus must be at least 0")
+        for key in ("kv_bits", "interactivity_tokens_per_s", "usd_per_gpu_h"):
+            value = getattr(self, key)
+            _require(value is None or value > 0, f"{key} must be above 0")
+        _require(
+            self.tokens_per_pass is None or self.tokens_per_pass >= 1,
+            "tokens_per_pass must be at least 1",
+        )
         engine, host = self.engine_cores, self.host_cpu_count
         _require(
             engine is None or (host is not None and 1 <= engine <= host),
@@ -108,6 +132,28 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One point of a published curve: a value at a concurrency or at a rate per user."""
+
+    value: float
+    concurrency: int | None = None
+    interactivity_tokens_per_s: float | None = None
+
+    def of(self, conditions: Conditions) -> Conditions:
+        """The claim's conditions at this point."""
+        _require(
+            self.concurrency is not None or self.interactivity_tokens_per_s is not None,
+            "a point of a curve needs concurrency or interactivity_tokens_per_s",
+        )
+        at = self.interactivity_tokens_per_s or conditions.interactivity_tokens_per_s
+        return replace(
+            conditions,
+            concurrency=self.concurrency or conditions.concurrency,
+            interactivity_tokens_per_s=at,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Serving:
     """A model served on hardware. `metric` is a name of bench's metrics and `definition` the
     source's own words for it; a null metric claims only that the model runs there."""
@@ -118,11 +164,36 @@ class Serving:
     definition: str | None
     stated: Stated | None
     reports: tuple[Report, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
     def __post_init__(self) -> None:
         _require(
-            self.metric is None or self.stated is not None, "stated is missing: metric needs it"
+            self.metric is None or self.stated is not None or bool(self.curve),
+            "stated is missing: metric needs it (or a curve)",
         )
+        for point in self.curve:
+            point.of(self.conditions)  # raises where a point contradicts itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speedup:
+    """A ratio or percentage over a baseline: the same metric under two sets of conditions.
+
+    `unit` of `stated` is x (2.7 times) or % (170 % more; of a time, 63 % less). `baseline_value`
+    and `value` are the two numbers where the source gives them, in the metric's unit.
+    """
+
+    kind: Literal["speedup"] = "speedup"
+    conditions: Conditions
+    baseline: Conditions
+    metric: str
+    definition: str | None
+    stated: Stated
+    value: float | None = None
+    baseline_value: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.stated.unit in ("x", "%"), "stated.unit of a speed-up must be x or %")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +317,7 @@ class Claim:
     where: str
     as_of: str
     quote: str
-    says: Serving | Arithmetic | Lookup
+    says: Serving | Speedup | Arithmetic | Lookup
     url: str | None = None
     absent: Absent | None = None
     note: str | None = None

@@ -51,6 +51,17 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherFormat:
+    """Published weights that no `conf/quant` describes: their size bounds what memory must hold."""
+
+    name: str
+    size_gb: float
+    engine: str
+    source: str
+    as_of: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One model. `config` holds the fields of its Hugging Face config.json that matter here.
 
@@ -69,6 +80,7 @@ class ModelSpec:
     active_params_b: float | None = None
     licence: Licence
     checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
+    other_formats: tuple[OtherFormat, ...] = ()
     siblings: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""

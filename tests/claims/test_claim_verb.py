@@ -300,9 +300,10 @@ def test_measured_for_real_from_the_command_line(tmp_path: Path) -> None:
 def test_evidence_in_the_terminal() -> None:
     done = command("r1-2xa100", "results_dir=/nowhere")
     assert done.returncode == 0
-    assert "IMPOSSIBLE" in done.stdout
+    assert "NOT COMPARABLE" in done.stdout
     assert "weights 352.2 GB" in done.stdout
-    assert "settle with: bench fit model=deepseek-r1" in done.stdout
+    assert "1.58-bit GGUF" in done.stdout
+    assert "settle with: bench engine=endpoint" in done.stdout
 
 
 @pytest.mark.parametrize(

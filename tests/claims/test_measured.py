@@ -204,7 +204,9 @@ def test_above_the_bandwidth_bound_only_speculation_could() -> None:
     assert "speculative decoding" in unsaid.checks[1].evidence[-1]
     plain = assess(serving(stated=stated, speculative=False, **fast), conf_sources())
     assert plain.verdict == "impossible"
-    assert plain.checks[1].figures["ceiling"] == pytest.approx(3350e9 / 15.01e9, rel=0.01)
+    assert plain.checks[1].figures["ceiling"] == pytest.approx(
+        (3350e9 + 64e9) / (15.01e9 - 50e6), rel=0.01
+    )
     slow = serving(
         metric="tpot_p50_ms", stated={"value": 2, "unit": "ms"}, speculative=False, **fast
     )
