@@ -21,6 +21,7 @@ from bench.meters.machine import install
 from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
 from bench.values.cores import available
+from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.machine import Install
 from bench.values.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
@@ -126,7 +127,9 @@ def _as_planned(spec: RunSpec, report: FitReport) -> RunSpec:
         engine = replace(engine, max_model_len=length)
     where = report.layout
     if where.pp > 1 and engine.tensor_parallel_size is None:
-        args = (*engine.args, "--pipeline-parallel-size", str(where.pp))
+        typed = flags_of(spec).pipeline_parallel_size is not None
+        stages = () if typed else ("--pipeline-parallel-size", str(where.pp))
+        args = (*engine.args, *stages)
         engine = replace(engine, tensor_parallel_size=where.tp, args=args)
     return replace(spec, engine=engine)
 

@@ -1,6 +1,7 @@
 """`bench fit` against start-up logs from outside: prediction beside log, row by row, the spread.
 
     python scripts/fit_evidence.py [--logs FILE.jsonl] [--configs DIR] [--only WORD] [--json]
+        [--version VERSION]
 
 The rows are in tests/data/evidence (README there); a file of the same form can be tried instead.
 Exit 1 when a clean row's verdict is wrong.
@@ -72,11 +73,12 @@ def main() -> int:
     parser.add_argument("--logs", type=Path, default=EVIDENCE / "engine-logs.jsonl")
     parser.add_argument("--configs", type=Path, default=EVIDENCE / "configs")
     parser.add_argument("--only", default="", help="rows whose id or model contains this")
+    parser.add_argument("--version", help="count all rows as this vLLM does, not as their own")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     rows = [r for r in read_rows(chosen.logs) if chosen.only in r["id"] + r["model"]]
     known, configs = catalogue(), read_configs(chosen.configs)
-    answers = [answer(row, known, configs) for row in rows]
+    answers = [answer(row, known, configs, chosen.version) for row in rows]
     clean = [a for a in answers if a.clean]
     if chosen.json:
         print(json.dumps([{"id": a.row["id"], "refused": a.refused, **a.pairs} for a in answers]))

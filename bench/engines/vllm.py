@@ -22,6 +22,7 @@ from bench.engines.log import parse_engine_log
 from bench.engines.probe import Capabilities, probe, wait_ready
 from bench.models.weights import Weights, resolve_weights
 from bench.values.cores import split
+from bench.values.engine_flags import parse
 from bench.values.errors import BenchError, EngineError, InputError
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import RunSpec, VllmSpec
@@ -50,7 +51,7 @@ def argv(spec: RunSpec, weights: Weights, port: int) -> tuple[str, ...]:
         words += ["--dtype", dtype]
     if engine.max_model_len is not None:
         words += ["--max-model-len", str(engine.max_model_len)]
-    parallel = engine.tensor_parallel_size or spec.gpus
+    parallel = _tensor_parallel(spec)
     if parallel > 1:
         words += ["--tensor-parallel-size", str(parallel)]
     if spec.gpus > 0:
@@ -60,6 +61,17 @@ def argv(spec: RunSpec, weights: Weights, port: int) -> tuple[str, ...]:
     # A line of log per request costs the server time that the load client would measure.
     words.append("--disable-uvicorn-access-log")
     return (*words, *engine.args)
+
+
+def _tensor_parallel(spec: RunSpec) -> int:
+    """GPUs per stage and replica: as set, else those that other kinds of parallelism leave.
+
+    1 where a flag says it itself.
+    """
+    flags = parse(_engine(spec))
+    if flags.tensor_parallel_size is not None:
+        return _engine(spec).tensor_parallel_size or 1
+    return spec.gpus // (flags.data_parallel_size * (flags.pipeline_parallel_size or 1))
 
 
 def environment(spec: RunSpec, weights: Weights) -> dict[str, str]:
@@ -100,6 +112,8 @@ def default_dtype(spec: RunSpec, flags: frozenset[str]) -> str | None:
 def _eager(spec: RunSpec) -> bool:
     """None chooses: eager on a CPU, where compiling takes longer than a small run."""
     wanted = _engine(spec).enforce_eager
+    if parse(_engine(spec)).enforce_eager and wanted is None:
+        return False  # the flag is among engine.args already
     return spec.gpus == 0 if wanted is None else wanted
 
 

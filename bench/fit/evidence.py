@@ -22,6 +22,7 @@ from bench.values.codec import decode, encode
 from bench.values.errors import InputError
 from bench.values.spec import (
     Checkpoint,
+    FitOptions,
     Licence,
     LoadSpec,
     ModelSpec,
@@ -58,7 +59,7 @@ class Answer:
         logged = (row["weights_gib"], held, row["kv_tokens"], row["max_concurrency"])
         told: tuple[float | None, ...] = (None,) * len(QUANTITIES)
         if r is not None:
-            told = (r.weights_gib_per_gpu, r.kv_gib_per_gpu, r.kv_tokens, r.max_concurrency)
+            told = (r.weights_gib_per_gpu, r.kv_gib_per_gpu, r.kv_tokens, r.kv_concurrency)
         return dict(zip(QUANTITIES, zip(told, logged, strict=True), strict=True))
 
     def error(self, quantity: str) -> float | None:
@@ -72,8 +73,17 @@ class Answer:
         return self.report is not None and self.report.fits != self.row["started"]
 
 
-def asked(row: Mapping[str, Any], catalogue: Catalogue, configs: Mapping[str, Any]) -> RunSpec:
-    """The run of a log's row, as `ask` says that it was put to `bench fit`."""
+def asked(
+    row: Mapping[str, Any],
+    catalogue: Catalogue,
+    configs: Mapping[str, Any],
+    version: str | None = None,
+) -> RunSpec:
+    """The run of a log's row, as `ask` says that it was put to `bench fit`.
+
+    It is counted as the log's version of vLLM does, or as `version`. A row without a context was
+    started with the model's own, as the engine does.
+    """
     ask = row["ask"]
     model = catalogue.models[ask["conf"]] if not ask["cfg"] else _listed(configs[ask["cfg"]], ask)
     spec = RunSpec(
@@ -82,7 +92,7 @@ def asked(row: Mapping[str, Any], catalogue: Catalogue, configs: Mapping[str, An
         gpu=catalogue.gpus[ask["gpu"]],
         gpus=row["gpus"],
         engine=VllmSpec(
-            max_model_len=row["max_model_len"],
+            max_model_len=row["max_model_len"] or model.max_context_tokens,
             gpu_memory_utilization=row["gpu_memory_utilization"] or 0.9,
             args=tuple(ask["args"]),
         ),
@@ -94,6 +104,7 @@ def asked(row: Mapping[str, Any], catalogue: Catalogue, configs: Mapping[str, An
             slo=SloSpec(ttft_ms=1000, tpot_ms=100),
         ),
         load=LoadSpec(concurrency=(1,)),
+        fit=FitOptions(vllm_version=version or row["vllm"]),
     )
     data = encode(spec)
     for override in ask["overrides"]:
@@ -113,10 +124,15 @@ def _listed(config: Mapping[str, Any], ask: Mapping[str, Any]) -> ModelSpec:
     )
 
 
-def answer(row: Mapping[str, Any], catalogue: Catalogue, configs: Mapping[str, Any]) -> Answer:
+def answer(
+    row: Mapping[str, Any],
+    catalogue: Catalogue,
+    configs: Mapping[str, Any],
+    version: str | None = None,
+) -> Answer:
     """A row put to the fit; a refusal is kept with its reason."""
     try:
-        return Answer(row=row, report=fit(asked(row, catalogue, configs)))
+        return Answer(row=row, report=fit(asked(row, catalogue, configs, version)))
     except InputError as error:
         return Answer(row=row, report=None, refused=str(error))
 

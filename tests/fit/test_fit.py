@@ -17,6 +17,7 @@ from bench.fit.quantisations import from_hf
 from bench.fit.report import FitReport
 from bench.fit.sharding import Layout, layout
 from bench.preflight import checked
+from bench.values.engine_flags import EngineFlags, parse
 from bench.values.errors import InputError
 from bench.values.spec import VllmSpec
 
@@ -44,7 +45,7 @@ def proposed(report: FitReport) -> set[tuple[str, str, str, int]]:
 def test_r1_on_two_a100_does_not_fit_and_what_does(quant: str) -> None:
     report = checked(run_of("deepseek-r1", quant, "a100-80gb-sxm", 2), catalogue())
     assert not report.fits
-    assert "exceed the 72.0 GiB" in report.reasons[0]
+    assert "exceed the 71.3 GiB" in report.reasons[0]
     assert {
         ("deepseek-r1", "awq", "a100-80gb-sxm", 8),
         ("deepseek-r1", "fp8", "h200-sxm", 8),
@@ -99,17 +100,19 @@ def test_report_has_the_promised_keys_and_is_json() -> None:
 
 def test_kv_space_is_budget_less_weights_less_other() -> None:
     r = fit(run_of("deepseek-r1-distill-llama-70b", "none", "a100-80gb-sxm", 2))
-    assert r.budget_gib_per_gpu == 72.0
-    assert r.kv_gib_per_gpu == pytest.approx(72.0 - r.weights_gib_per_gpu - r.other_gib_per_gpu)
-    # 163,840 bytes per token and GPU, in blocks of 16
-    assert r.kv_tokens == int(r.kv_gib_per_gpu * GIB / 163_840) // 16 * 16
-    assert r.max_concurrency == int(r.kv_gib_per_gpu * GIB // (163_840 * 2048))
+    budget = (80.0 - 0.8) * 0.9  # of what CUDA reports, not NVML
+    assert r.budget_gib_per_gpu == pytest.approx(budget)
+    assert r.kv_gib_per_gpu == pytest.approx(budget - r.weights_gib_per_gpu - r.other_gib_per_gpu)
+    # 163,840 bytes per token and GPU, in blocks of 16, one of which vLLM holds back for itself
+    blocks = int(r.kv_gib_per_gpu * GIB // (163_840 * 16))
+    assert r.max_context_tokens == (blocks - 1) * 16
+    assert r.max_concurrency == (blocks - 1) // 128
     # 131,072 tokens do not fit, so the engine has to be told
     assert (
         suggested_max_model_len(
             run_of("deepseek-r1-distill-llama-70b", "none", "a100-80gb-sxm", 2), r
         )
-        == r.kv_tokens
+        == r.max_context_tokens
     )
 
 
@@ -160,11 +163,19 @@ def test_divisibility() -> None:
 
 
 def test_layouts() -> None:
-    assert layout(8, VllmSpec()) == Layout(tp=8, pp=1)
-    assert layout(16, VllmSpec()) == Layout(tp=8, pp=2)
-    assert layout(4, VllmSpec(args=("-pp", "2"))) == Layout(tp=2, pp=2)
-    with pytest.raises(InputError, match="gpus"):
-        layout(8, VllmSpec(tensor_parallel_size=4))
+    assert layout(8, EngineFlags()) == Layout(tp=8, pp=1)
+    assert layout(16, EngineFlags()) == Layout(tp=8, pp=2)
+    assert layout(4, parse(VllmSpec(args=("-pp", "2")))) == Layout(tp=2, pp=2)
+    assert layout(2, parse(VllmSpec(args=("--data-parallel-size", "2")))) == Layout(dp=2)
+    assert layout(8, EngineFlags(data_parallel_size=2)) == Layout(tp=4, dp=2)
+    for gpus, flags in (
+        (8, EngineFlags(tensor_parallel_size=4)),
+        (1, EngineFlags(data_parallel_size=2)),
+        (3, EngineFlags(data_parallel_size=2)),
+        (1, EngineFlags(tensor_parallel_size=2)),
+    ):
+        with pytest.raises(InputError, match="gpus"):
+            layout(gpus, flags)
 
 
 def test_pipeline_stages_hold_every_weight_once() -> None:

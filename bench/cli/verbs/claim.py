@@ -26,6 +26,7 @@ from bench.host import provenance
 from bench.measure.metrics import PointMeasurement
 from bench.store import list_runs, load_run
 from bench.tco.prices.book import PriceRow
+from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError, StoreError
 from bench.values.record import Run
 
@@ -188,7 +189,6 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
     lengths = {k: getattr(spec.workload, k) for k in ("input_tokens", "output_tokens")}
     w = spec.workload
     plain = w.turns == 1 and w.shared_prefix_tokens == 0
-    engine_args = getattr(spec.engine, "args", ())
     return {
         "model": spec.model.name,
         "quant": spec.quant.name,
@@ -202,7 +202,7 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "host_cpu": run.provenance.get("host_cpu"),
         "host_cpu_count": run.provenance.get("host_cpu_count"),
         "engine_cores": _engine_cores(run),
-        "speculative": any("speculative" in str(a) for a in engine_args),
+        "speculative": flags_of(spec).speculative is not None,
     }
 
 

@@ -1,0 +1,158 @@
+"""How vLLM's versions differ in what they take beside weights and cache, and in how they count.
+
+Every constant comes with how many logs it rests on and their spread (tests/data/evidence, read by
+scripts/fit_evidence.py); what no log shows is taken from the source of the pinned version. Sizes
+in GiB per GPU, coefficients in bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bench.values.errors import InputError
+
+PINNED = "0.32.0"
+"""The version that constraints/ installs; what a fit is for when nothing else is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A constant, from `n` logs that lie between `low` and `high`; n=0: read from the source."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+    source: str
+
+
+def _seen(value: float, n: int, low: float, high: float, source: str) -> Seen:
+    return Seen(value=value, n=n, low=low, high=high, source=source)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRules:
+    """One span of versions, from `since` to the next.
+
+    `peak_per_logit` is the sampler's peak while memory is profiled, `kept_per_logit` what it keeps
+    for good, both in bytes per vocabulary entry and sequence slot. `context` is the CUDA context
+    of one GPU, `communication` what comes to it with tensor parallelism. `graphs_in_budget` takes
+    CUDA graphs out of the utilised share; before 0.21 they came on top of it.
+    `tokens_by_concurrency` logs the cache's tokens as concurrency × context, else as blocks per
+    group. `steps_in_flight` batches hold blocks that a window has passed. `null_block` keeps one
+    block back when a context is checked. `state_blocks` is what a recurrent layer holds per request
+    while prefixes are cached. `keeps_workspaces` of fused experts beyond a forward pass.
+    """
+
+    since: tuple[int, int]
+    peak_per_logit: Seen
+    kept_per_logit: float
+    context: Seen
+    communication: Seen
+    graphs_in_budget: bool
+    tokens_by_concurrency: bool
+    steps_in_flight: int
+    null_block: bool
+    state_blocks: int
+    keeps_workspaces: bool = True
+
+
+_PLANNER = "llm-d-planner's accuracy reports, vLLM {} on H100 (tests/data/evidence)"
+_OLD = _PLANNER.format("0.11 to 0.16")
+_LATER = _PLANNER.format("0.18 and 0.19")
+_SORTING = _seen(38.4, 5, 38.3, 39.2, _OLD)
+_STREAMING = _seen(14.9, 22, 14.7, 15.1, _LATER)
+# The current runner's profile skips top-k, top-p and penalties: 16-bit logits, nothing else.
+_PLAIN = _seen(2.0, 0, 1.5, 4.0, "vllm/v1/worker/gpu/sample/sampler.py, 0.32.0")
+# Counts (int32) and a mask (one bit) per vocabulary entry and slot, allocated for penalties.
+_PENALTIES = 4.125
+_CONTEXT = _seen(0.25, 22, 0.24, 0.46, _LATER)
+_COMMUNICATION = _seen(1.83, 8, 1.45, 1.95, _LATER)
+
+RULES = (
+    EngineRules(
+        since=(0, 0),
+        peak_per_logit=_SORTING,
+        kept_per_logit=0.0,
+        context=_seen(0.14, 3, 0.13, 0.35, _OLD),
+        communication=_seen(0.41, 3, 0.1, 0.42, _OLD),
+        graphs_in_budget=False,
+        tokens_by_concurrency=False,
+        steps_in_flight=1,
+        null_block=False,
+        state_blocks=1,
+        keeps_workspaces=False,
+    ),
+    EngineRules(
+        since=(0, 18),
+        peak_per_logit=_STREAMING,
+        kept_per_logit=0.0,
+        context=_CONTEXT,
+        communication=_COMMUNICATION,
+        graphs_in_budget=False,
+        tokens_by_concurrency=False,
+        steps_in_flight=1,
+        null_block=False,
+        state_blocks=1,
+    ),
+    EngineRules(
+        since=(0, 21),
+        peak_per_logit=_STREAMING,
+        kept_per_logit=0.0,
+        context=_CONTEXT,
+        communication=_COMMUNICATION,
+        graphs_in_budget=True,
+        tokens_by_concurrency=True,
+        steps_in_flight=2,
+        null_block=True,
+        state_blocks=2,
+    ),
+    EngineRules(
+        since=(0, 27),
+        peak_per_logit=_PLAIN,
+        kept_per_logit=_PENALTIES,
+        context=_CONTEXT,
+        communication=_COMMUNICATION,
+        graphs_in_budget=True,
+        tokens_by_concurrency=True,
+        steps_in_flight=2,
+        null_block=True,
+        state_blocks=2,
+    ),
+)
+
+
+def rules_of(version: str | None) -> EngineRules:
+    """The rules of a version (`0.19.0`, `0.26.1rc1`); None is the pinned one."""
+    found = re.search(r"(\d+)\.(\d+)", version or PINNED)
+    if found is None:
+        raise InputError(f"fit.vllm_version: {version!r} is no version; write it like {PINNED}.")
+    number = (int(found[1]), int(found[2]))
+    return max((r for r in RULES if r.since <= number), key=lambda r: r.since)
+
+
+# Captured CUDA graphs of one rank: a floor, a part per layer, more where experts are. From the 0.19
+# logs (dense: 17 rows of 8 to 80 layers, off by at most 0.25; experts: 3 rows).
+GRAPHS_FLOOR_GIB = 0.35
+GRAPHS_GIB_PER_LAYER = 0.0175
+GRAPHS_EXPERTS_GIB = _seen(0.6, 3, 0.15, 0.75, _LATER)
+GRAPHS_SPREAD_GIB = 0.25
+# Communication buffers grow a little with the ranks: 2.06 to 2.11 GiB on two, 2.13 to 2.21 on four.
+COMMUNICATION_GIB_PER_RANK = 0.04
+# What a forward pass holds at once beside the FFN's own width, in hidden states: granite-3.1-8b
+# (0.85 GiB) and the first stage of a pipeline of Llama-3.1-8B (1.05, with two more to send on).
+HIDDEN_STATES_HELD = 4.2
+HIDDEN_STATES_SENT = 2.0
+# Beside the experts' workspaces, what routing and sorting hold: 0.05 and 0.13 GiB in two logs.
+EXPERT_SORTING_GIB = _seen(0.1, 2, 0.05, 0.15, _LATER)
+# Encoder outputs that wait for their prompt, in hidden states of a full batch: 1.3 to 2.6 in four
+# logs (Gemma 3, Mistral Small 3.1 twice, Granite Vision).
+ENCODER_HIDDEN_STATES = _seen(2.0, 4, 1.3, 4.0, _LATER)
+# Encoders of any resolution are profiled with the largest image: Qwen2.5-VL-72B on A100s held 2.51
+# GiB, 16 copies of its 65,536 patches' hidden states.
+PATCH_COPIES = _seen(16.0, 1, 12.0, 20.0, "vllm-project/vllm#16570")
+LARGEST_IMAGE_PATCHES = 65536
+# NVML's total less what CUDA reports, where a GPU's own is not listed: 0.42 (RTX 3090) to 0.8 (A100
+# 80 GB), twelve products.
+CUDA_RESERVED_GIB = _seen(0.5, 12, 0.42, 0.8, "torch's and NVML's totals in public logs")
