@@ -8,7 +8,7 @@ in GiB per GPU, coefficients in bytes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.values.errors import InputError
 
@@ -43,6 +43,7 @@ class EngineRules:
     group. `steps_in_flight` batches hold blocks that a window has passed. `null_block` keeps one
     block back when a context is checked. `state_blocks` is what a recurrent layer holds per request
     while prefixes are cached. `keeps_workspaces` of fused experts beyond a forward pass.
+    Contexts up to `whole_context` were profiled in one piece, without chunked prefill.
     """
 
     since: tuple[int, int]
@@ -56,6 +57,7 @@ class EngineRules:
     null_block: bool
     state_blocks: int
     keeps_workspaces: bool = True
+    whole_context: int = 0
 
 
 _PLANNER = "llm-d-planner's accuracy reports, vLLM {} on H100 (tests/data/evidence)"
@@ -70,20 +72,24 @@ _PENALTIES = 4.125
 _CONTEXT = _seen(0.25, 22, 0.24, 0.46, _LATER)
 _COMMUNICATION = _seen(1.83, 8, 1.45, 1.95, _LATER)
 
+_FIRST = EngineRules(
+    since=(0, 0),
+    peak_per_logit=_SORTING,
+    kept_per_logit=0.0,
+    context=_seen(0.14, 3, 0.13, 0.35, _OLD),
+    communication=_seen(0.41, 3, 0.1, 0.42, _OLD),
+    graphs_in_budget=False,
+    tokens_by_concurrency=False,
+    steps_in_flight=1,
+    null_block=False,
+    state_blocks=1,
+    keeps_workspaces=False,
+    whole_context=2**40,
+)
 RULES = (
-    EngineRules(
-        since=(0, 0),
-        peak_per_logit=_SORTING,
-        kept_per_logit=0.0,
-        context=_seen(0.14, 3, 0.13, 0.35, _OLD),
-        communication=_seen(0.41, 3, 0.1, 0.42, _OLD),
-        graphs_in_budget=False,
-        tokens_by_concurrency=False,
-        steps_in_flight=1,
-        null_block=False,
-        state_blocks=1,
-        keeps_workspaces=False,
-    ),
+    _FIRST,
+    replace(_FIRST, since=(0, 6), whole_context=32768),
+    replace(_FIRST, since=(0, 8), whole_context=0),
     EngineRules(
         since=(0, 18),
         peak_per_logit=_STREAMING,
@@ -138,6 +144,11 @@ GRAPHS_FLOOR_GIB = 0.35
 GRAPHS_GIB_PER_LAYER = 0.0175
 GRAPHS_EXPERTS_GIB = _seen(0.6, 3, 0.15, 0.75, _LATER)
 GRAPHS_SPREAD_GIB = 0.25
+# Without NVLink the workspaces of fused all-reduces are not allocated: what remained beside the
+# context with four RTX PRO 6000 (0.27.1) and two RTX 5090 (0.26.1, from its cache's tokens).
+COMMUNICATION_WITHOUT_NVLINK = _seen(
+    0.6, 2, 0.3, 1.45, "blog.kubesimplify.com; vllm-project/recipes#810 (tests/data/evidence)"
+)
 # Communication buffers grow a little with the ranks: 2.06 to 2.11 GiB on two, 2.13 to 2.21 on four.
 COMMUNICATION_GIB_PER_RANK = 0.04
 # What a forward pass holds at once beside the FFN's own width, in hidden states: granite-3.1-8b

@@ -160,9 +160,7 @@ def _times(price: float | None, gpus: int) -> float | None:
     return None if price is None else price * gpus
 
 
-def _reasons(
-    spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache
-) -> tuple[str, ...]:
+def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache) -> tuple[str, ...]:
     """Why it cannot run, each with its arithmetic; empty when it can."""
     found = list(undivided(s.geometry, s.fmt, where))
     needed = context_needed(spec)

@@ -1,4 +1,4 @@
-"""vLLM's own rule for its KV cache: blocks from bytes, and what a request of a length takes of them.
+"""vLLM's own rule for its KV cache: blocks from bytes, and what a request takes of them.
 
 vLLM cuts the cache's bytes into blocks that all groups of layers share. Layers that keep the same
 are in one group; where kinds differ (windows, recurrent states), their pages are made equal and the
@@ -14,7 +14,7 @@ Pure. Bytes and tokens are of one rank.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +23,7 @@ from bench.values.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCache:
-    """What one layer stores on one rank. `token_bytes` per token; a state has none and `page_bytes`.
+    """What one layer stores on one rank, in pages of one block each.
 
     `block` is in tokens, `window` in tokens (a chunk's size for chunked attention). `part` tells
     layers of one size apart that vLLM does not merge (an indexer beside its attention).
@@ -154,10 +154,9 @@ def _one_type(caches: Sequence[LayerCache]) -> bool:
         return False
     if first.takes_all:
         return all(c.takes_all for c in caches)
-    same: Callable[[LayerCache], bool] = lambda c: c.kind == first.kind and c.window == first.window  # noqa: E731
-    if first.kind == "state":
-        return all(same(c) and c.page_bytes == first.page_bytes for c in caches)
-    return all(map(same, caches))
+    if any((c.kind, c.window) != (first.kind, first.window) for c in caches):
+        return False
+    return first.kind != "state" or len({c.page_bytes for c in caches}) == 1
 
 
 class _UnequalPagesError(Exception):
@@ -181,7 +180,7 @@ def _equal_pages(layers: Numbered) -> Numbered:
 
 
 def _equal_groups(layers: Numbered) -> list[Group]:
-    """Groups of one kind each and of equal length, in strides so that pipeline stages share them."""
+    """Groups of one kind and of equal length, in strides so that pipeline stages share them."""
     kinds: dict[LayerCache, Numbered] = {}
     for number, cache in layers:
         kinds.setdefault(cache, []).append((number, cache))

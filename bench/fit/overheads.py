@@ -1,4 +1,4 @@
-"""What an engine needs besides weights and KV cache, each part with where it came from and its band.
+"""What an engine needs besides weights and KV cache: each part with its source and its band.
 
 Constants are in `bench.fit.engine_rules`; here is what they multiply. Nothing was measured by this
 project, so that a part is `modelled` or `assumed`; runs compare prediction and measurement and keep
@@ -67,6 +67,7 @@ class Part:
     layers: int
     first: bool
     last: bool
+    nvlink: bool = True
 
 
 def gpu_overheads(
@@ -99,7 +100,8 @@ def _context(rules: EngineRules, part: Part) -> Overhead:
     name = "CUDA context"
     if part.tp == 1:
         return _from(rules.context, name, rules.context.value, 1.0)
-    one, more = rules.context, rules.communication
+    one = rules.context
+    more = rules.communication if part.nvlink else seen.COMMUNICATION_WITHOUT_NVLINK
     ranks = seen.COMMUNICATION_GIB_PER_RANK * (part.tp - 2)
     return Overhead(
         name=f"{name} and communication",
@@ -147,7 +149,7 @@ def _captured(slots: int) -> int:
     """How many graphs vLLM captures by default: for decoding alone up to the slots, and in pieces
     up to twice as many tokens, at most 512."""
     sizes = [1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)]
-    return sum(s <= slots for s in sizes) + sum(s <= 2 * slots for s in sizes)
+    return len([s for s in sizes if s <= slots]) + len([s for s in sizes if s <= 2 * slots])
 
 
 def _activations(
@@ -211,7 +213,7 @@ def _expert_workspace_gib(geometry: Geometry, batch: Batch, part: Part) -> float
     inner = geometry.moe_intermediate / part.tp
     rows = batch.tokens * geometry.experts_per_token
     width = max(2 * inner, geometry.hidden) + inner
-    return rows * width * batch.native_bytes / GIB + seen.EXPERT_SORTING_GIB.value
+    return float(rows * width * batch.native_bytes / GIB) + seen.EXPERT_SORTING_GIB.value
 
 
 def _encoder_gib(vision: Mapping[str, Any] | None) -> float:

@@ -38,9 +38,9 @@ class FitReport:
     pipeline stages the fullest one is shown. `kv_bytes_per_token` is for one token over all GPUs
     while every layer keeps it, and `kv_gb_if_no_layer_forgets` the needed context without windows.
     `kv_tokens` and `kv_concurrency` are what the engine logs ("GPU KV cache size", "Maximum
-    concurrency"), of one replica, when it is started with `context_started_tokens`; `max_concurrency`
+    concurrency"), of one replica, when started with `context_started_tokens`; `max_concurrency`
     counts requests of the needed context over all replicas. `…_low` and `…_high` follow from the
-    spread of the logs that the overheads rest on, and `fits_with_margin` holds at the low end, too.
+    spread of the logs that the overheads rest on; `fits_with_margin` holds at the low end, too.
     Ceilings are physical bounds (`bench.fit.roofline`), also given for what does not fit. None
     means not known. `arose` is modelled: nothing here was measured.
     """

@@ -110,7 +110,7 @@ def room_of(spec: RunSpec, s: Served, where: Layout, host_memory_bytes: int | No
         return _host_room(spec, s, list(stages(s, where)), rules, host_memory_bytes)
     drafts = uses_mtp(flags, s.geometry)
     loaded = list(loaded_stages(s, where, spec.model.config, drafts=drafts))
-    batch = _batch(spec, flags, s)
+    batch = _batch(spec, flags, s, rules)
     memory = cuda_memory_gib(spec.gpu)
     budget = memory * GIB * flags.gpu_memory_utilization
     rooms, beside = [], 0.0
@@ -121,19 +121,23 @@ def room_of(spec: RunSpec, s: Served, where: Layout, host_memory_bytes: int | No
             layers=stage.stop - stage.start,
             first=stage.start == 0,
             last=stage is loaded[-1],
+            nvlink=bool(spec.gpu.nvlink_gb_s),
         )
         found = gpu_overheads(
             s.geometry, rules, batch, part, graphs=flags.graphs, vision=_vision(spec, s)
         )
         if not rules.graphs_in_budget:
-            beside = max([beside, *(o.gib for o in found if o.name == "CUDA graphs")])
+            # The least of it: more is a guess that would refuse what starts.
+            beside = max([beside, *(o.low_gib or 0.0 for o in found if o.name == "CUDA graphs")])
             found = tuple(o for o in found if o.name != "CUDA graphs")
         fixed = flags.kv_cache_memory_bytes
         rooms.append(_stage_room(stage, found, budget if fixed is None else None, fixed))
+    kv, full = _plans(spec, s, flags, rules, tp=where.tp, steps=where.pp, tokens=batch.tokens)
     return Room(
         budget=budget,
         stages=tuple(rooms),
-        **_plans(spec, s, flags, rules, tp=where.tp, steps=where.pp, tokens=batch.tokens),
+        plan=kv,
+        full=full,
         rules=rules,
         chunk_tokens=batch.tokens,
         kv_fixed=flags.kv_cache_memory_bytes,
@@ -156,10 +160,13 @@ def _stage_room(
     )
 
 
-def _batch(spec: RunSpec, flags: EngineFlags, s: Served) -> Batch:
+def _batch(spec: RunSpec, flags: EngineFlags, s: Served, rules: EngineRules) -> Batch:
     tokens, slots = batch_limits(gpu_memory_gib(spec.gpu), spec.gpu.name)
     if flags.performance_mode == "throughput":
         tokens, slots = 2 * tokens, 2 * slots
+    context = flags.max_model_len or 0
+    if tokens < context <= rules.whole_context:
+        tokens = context
     return Batch(
         tokens=flags.max_num_batched_tokens or tokens,
         slots=flags.max_num_seqs or slots,
@@ -201,14 +208,12 @@ def _plans(
     tp: int,
     steps: int,
     tokens: int,
-) -> dict[str, KvPlan]:
+) -> tuple[KvPlan, KvPlan]:
     """The cache's plan as vLLM makes it, and the one where no layer forgets."""
     on_cpu = is_cpu(spec)
     dtype = kv_dtype(flags, spec.model, spec.quant)
     block = block_tokens(s.geometry, flags, on_cpu=on_cpu)
-    caches = layer_caches(
-        s.geometry, flags, dtype, tp=tp, native=s.native_bytes, block=block
-    )
+    caches = layer_caches(s.geometry, flags, dtype, tp=tp, native=s.native_bytes, block=block)
     if uses_mtp(flags, s.geometry):
         attending = [own for own in caches if any(c.kind != "state" for c in own)]
         caches = (*caches, attending[-1])
@@ -221,11 +226,9 @@ def _plans(
     )
     chunked = any(b.kv.kind == "chunked" for b in s.geometry.blocks)
     # Off by default for chunked attention, and on every platform but GPUs.
-    hybrid = not (flags.hybrid_manager_off or chunked or on_cpu)
-    return {
-        "plan": plan(caches, demand, hybrid=hybrid),
-        "full": plan(caches, demand, hybrid=False),
-    }
+    allowed = vllm_of(spec).env.get("VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE") == "1"
+    hybrid = not (flags.hybrid_manager_off or (chunked and not allowed) or on_cpu)
+    return plan(caches, demand, hybrid=hybrid), plan(caches, demand, hybrid=False)
 
 
 def _host_room(
@@ -242,10 +245,12 @@ def _host_room(
         native_bytes=s.native_bytes,
     )
     fixed = float(vllm_of(spec).cpu_kv_cache_gib * GIB)
+    kv, full = _plans(spec, s, flags, rules, tp=1, steps=1, tokens=2048)
     return Room(
         budget=None if host_memory_bytes is None else float(host_memory_bytes),
         stages=tuple(_stage_room(stage, overheads, None, fixed) for stage in held),
-        **_plans(spec, s, flags, rules, tp=1, steps=1, tokens=2048),
+        plan=kv,
+        full=full,
         rules=rules,
         chunk_tokens=2048,
         kv_fixed=fixed,

@@ -134,7 +134,8 @@ def test_scout_on_a_single_gpu() -> None:
     )
     weights, left = found.figures["weights_gb_gptq"], found.figures["kv_left_gb_gptq"]
     assert weights == pytest.approx(60.4, abs=0.1)  # 55 GB of 4-bit matrices and what stays 16-bit
-    assert left == pytest.approx(5.7, abs=0.1)
+    # vLLM 0.32.0 profiles its sampler without the copies that older versions sorted in
+    assert left == pytest.approx(8.9, abs=0.1)
     assert any("gptq" in e and "1×h100-pcie, which leaves" in e for e in found.evidence)
 
 
