@@ -6,8 +6,9 @@ import json
 from functools import cache
 from pathlib import Path
 
+from fit_support import catalogue
+
 from bench.fit.evidence import Answer, answer, errors, spread
-from tests.fit_support import catalogue
 
 DATA = Path(__file__).parents[1] / "data" / "evidence"
 
