@@ -15,20 +15,21 @@ Arrival = Literal["constant", "poisson", "gamma"]
 def arrivals_ns(
     arrival: Arrival, rate_per_s: float, count: int, rng: np.random.Generator, burstiness: float = 1
 ) -> npt.NDArray[np.int64]:
-    """Offsets in ns of `count` arrivals at a mean of `rate_per_s`, non-decreasing, first at 0.
+    """Offsets in ns of `count` arrivals at `rate_per_s`, non-decreasing; the first at 0, the last
+    at (count - 1) ÷ rate, so that the rate asked for is the rate that comes.
 
-    `gamma` inter-arrival times have shape `burstiness` (1 is Poisson, below 1 burstier, above 1
-    more regular) and the same mean. Shape: (count,).
+    Random arrivals are conditioned on their count. Those of a Poisson process are then uniform
+    order statistics. `gamma` inter-arrival times have shape `burstiness` (1 is Poisson, below 1
+    burstier, above 1 more regular), and given their sum they are Dirichlet shares of it.
+    Unconditioned, "5/s" came at 4.2 to 6.2/s. Shape: (count,).
     """
     mean_ns = 1e9 / rate_per_s
-    if arrival == "constant":
-        gaps = np.full(count, mean_ns)
-    elif arrival == "poisson":
-        gaps = rng.exponential(mean_ns, count)
-    else:
-        gaps = rng.gamma(burstiness, mean_ns / burstiness, count)
-    gaps[:1] = 0.0
-    return np.cumsum(gaps).astype(np.int64)
+    gaps = np.full(max(count - 1, 0), mean_ns)
+    if arrival != "constant":
+        drawn = rng.gamma(burstiness if arrival == "gamma" else 1.0, 1.0, len(gaps))
+        total = float(drawn.sum())
+        gaps = drawn * (mean_ns * len(gaps) / total) if total > 0 else gaps
+    return np.concatenate([[0.0], np.cumsum(gaps)])[:count].astype(np.int64)
 
 
 def ramp_ns(rate_from_per_s: float, rate_to_per_s: float, count: int) -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from bench.load.schedule import Arrival, arrivals_ns, sessions, split
 from bench.values.record import PlannedRequest
@@ -37,6 +38,23 @@ def test_random_arrivals_have_their_mean_and_variation(
     gaps = np.diff(times) / 1e9
     assert gaps.mean() == pytest.approx(0.01, rel=0.05)
     assert gaps.std() / gaps.mean() == pytest.approx(variation, rel=0.08)
+
+
+@pytest.mark.parametrize("arrival", ["constant", "poisson", "gamma"])
+@pytest.mark.parametrize("seed", range(20))
+def test_five_per_second_are_five_per_second(arrival: Arrival, seed: int) -> None:
+    """Of 100 Poisson arrivals "at 5/s" the rate really was 4.2 to 6.2/s, by seed."""
+    times = arrivals_ns(arrival, 5.0, 100, np.random.default_rng(seed), 0.5)
+    assert 99 / (times[-1] / 1e9) == pytest.approx(5.0, rel=1e-6)
+
+
+def test_poisson_arrivals_given_their_count_are_uniform() -> None:
+    """Kolmogorov and Smirnov on 200 schedules: between the ends all instants are alike."""
+    inner = [
+        arrivals_ns("poisson", 5.0, 50, np.random.default_rng(seed))[1:-1] / 9.8e9
+        for seed in range(200)
+    ]
+    assert stats.kstest(np.concatenate(inner), "uniform").pvalue > 0.01
 
 
 @given(
