@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from bench.quality.verdict import TaskComparison, compare_task
@@ -20,7 +21,7 @@ def compare_tasks(
     """Every metric that both scored; p values are corrected later, over all variants."""
     scores = {(s.task, s.metric, s.filter): s for s in baseline.scores if not s.group}
     first, second = _by_metric(base_items), _by_metric(variant_items)
-    both = [key for key in scores if key in first and key in second]
+    both = [key for key in scores if _finite(first.get(key)) and _finite(second.get(key))]
     primary = set(primary_metrics([scores[key] for key in both]))
     return tuple(
         compare_task(
@@ -33,6 +34,11 @@ def compare_tasks(
         )
         for key in both
     )
+
+
+def _finite(items: Sequence[QualityItem] | None) -> bool:
+    """Whether there are scores, and all of them numbers: NaN and infinity decide nothing."""
+    return bool(items) and all(math.isfinite(item.value) for item in items or ())
 
 
 def primary_metrics(scores: Sequence[TaskScore]) -> Iterator[Key]:

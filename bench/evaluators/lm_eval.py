@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.evaluators.process import run_lm_eval
-from bench.evaluators.samples import answer_stats
+from bench.evaluators.samples import answer_stats, not_finite
 from bench.evaluators.samples import items as read_items
 from bench.evaluators.samples import scores as read_scores
 from bench.evaluators.tasks import check_tasks, folders
@@ -27,7 +27,12 @@ from bench.values.spec import QualitySpec, RunSpec
 Backend = Literal["endpoint", "chat", "hf"]
 
 _MODELS: dict[Backend, str] = {"endpoint": "bench-completions", "chat": "bench-chat", "hf": "hf"}
-_APART = ("lm_eval_version", "parity", "cut_prompts")  # fields of their own in the result
+_APART = (
+    "lm_eval_version",
+    "parity",
+    "cut_prompts",
+    "not_finite",
+)  # fields of their own in the result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,7 @@ def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallba
             lm_eval_version=facts[-1]["lm_eval_version"],
             parity=worst_parity([f["parity"] for f in facts if f["parity"]]),
             cut_prompts=sum(f["cut_prompts"] for f in facts),
+            not_finite=tuple(sorted({name for f in facts for name in f["not_finite"]})),
             settings={k: v for k, v in facts[-1].items() if k not in _APART},
         ),
         items=tuple(items),
@@ -250,7 +256,10 @@ def collect(
         "max_length": results.get("max_length"),
         "transformers_version": results.get("transformers_version"),
     }
-    return read_scores(results, items), tuple(items), facts
+    wrong = facts["not_finite"] = not_finite(results, items)
+    scores = [s for s in read_scores(results, items) if f"{s.task}:{s.metric}" not in wrong]
+    kept = tuple(i for i in items if f"{i.task}:{i.metric}" not in wrong)
+    return tuple(scores), kept, facts
 
 
 def _answers(path: Path) -> dict[tuple[str, str], dict[str, Any]]:

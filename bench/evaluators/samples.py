@@ -23,6 +23,8 @@ def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[Ta
             metric, _, name = key.partition(",")
             if not name or metric.endswith("_stderr") or not isinstance(value, (int, float)):
                 continue
+            if not math.isfinite(value):
+                continue  # named by `not_finite`
             stderr = values.get(f"{metric}_stderr,{name}")
             counts = results["n-samples"].get(task)
             better = results["higher_is_better"].get(task, {}).get(metric)
@@ -32,7 +34,7 @@ def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[Ta
                     metric=metric,
                     filter=name,
                     value=float(value),
-                    stderr=float(stderr) if isinstance(stderr, (int, float)) else None,
+                    stderr=_finite(stderr),
                     n=int(counts["effective"] if counts else values.get("sample_len", 0)),
                     higher_is_better=better is not False,
                     output_type=config.get("output_type"),
@@ -46,6 +48,24 @@ def scores(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[Ta
             )
         found += _p_right([s for s in found if s.task == task and s.metric == "acc"], items)
     return tuple(found)
+
+
+def not_finite(results: Mapping[str, Any], items: Sequence[QualityItem]) -> tuple[str, ...]:
+    """`task:metric` whose value, or that of an item, is NaN or infinite: it is no score."""
+    whole = {
+        f"{task}:{key.partition(',')[0]}"
+        for task, values in results["results"].items()
+        for key, value in values.items()
+        if "_stderr" not in key and isinstance(value, float) and not math.isfinite(value)
+    }
+    return tuple(
+        sorted(whole | {f"{i.task}:{i.metric}" for i in items if not math.isfinite(i.value)})
+    )
+
+
+def _finite(value: object) -> float | None:
+    known = isinstance(value, (int, float)) and math.isfinite(value)
+    return float(value) if known else None  # type: ignore[arg-type]
 
 
 def _p_right(accuracies: Sequence[TaskScore], items: Sequence[QualityItem]) -> list[TaskScore]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,22 +32,16 @@ def slo_margin(data: PointData, slo: SloSpec, *, max_error_rate: float, timeout_
     failed, ttft, tpot = ~requests.ok, requests.ttft_sched_ms, requests.tpot_ms
     several = due & np.isfinite(tpot)
     name = f"p{slo.percentile:g}"
-    margins = [
-        _against(ttft[due], slo.ttft_ms, slo.percentile, f"ttft_sched_{name}_ms"),
-        _against(tpot[several], slo.tpot_ms, slo.percentile, f"tpot_{name}_ms"),
-        _errors(failed[due], max_error_rate),
-    ]
+    parts = [_errors(failed[due], max_error_rate)]
+    if due.any():
+        parts.append(_against(ttft[due], slo.ttft_ms, slo.percentile, f"ttft_sched_{name}_ms"))
+    if several.any():
+        parts.append(_against(tpot[several], slo.tpot_ms, slo.percentile, f"tpot_{name}_ms"))
     if data.point.mode != "closed":
-        margins.append(growth_margin(data))
-    worst = max(margins, key=lambda m: m.value)
-    seen: Mapping[str, float] = {k: v for m in margins for k, v in m.seen.items()}
-    return Margin(
-        value=worst.value,
-        low=worst.low,
-        high=worst.high,
-        criterion=worst.criterion,
-        seen=seen,
-    )
+        parts.append(growth_margin(data))
+    worst = max(parts, key=lambda m: m.value)
+    seen = {k: v for m in parts for k, v in m.seen.items()}
+    return replace(worst, seen=seen, parts=tuple(parts))
 
 
 def growth_margin(data: PointData) -> Margin:
@@ -87,8 +81,6 @@ def too_short() -> Margin:
 
 
 def _against(values: Floats, limit: float, q: float, name: str) -> Margin:
-    if not len(values):
-        return Margin(value=-math.inf, low=None, high=-math.inf, criterion=name)
     found = float(np.percentile(values, q))
     interval = block_interval(values, percentile(q))
 
@@ -106,7 +98,7 @@ def _against(values: Floats, limit: float, q: float, name: str) -> Margin:
 
 def _errors(failed: Mask, limit: float) -> Margin:
     share = float(failed.mean()) if len(failed) else 0.0
-    value = share - limit if share > limit else -1.0  # never the worst while it holds
+    value = share / limit - 1.0 if limit else share
     return Margin(
         value=value, low=value, high=value, criterion="error_rate", seen={"error_rate": share}
     )

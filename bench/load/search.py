@@ -30,7 +30,8 @@ class Margin:
     """How far one repeat is from the limit of its worst `criterion`: 0 or less holds.
 
     `low` and `high` bound it (95 %), None where the repeat was too short to say. `seen` are the
-    figures behind it, by name.
+    figures behind it, by name. `parts` are the margins of all criteria, each in a unit of its own;
+    without any, the margin is its only part.
     """
 
     value: float
@@ -38,6 +39,7 @@ class Margin:
     high: float | None
     criterion: str
     seen: Mapping[str, float] = field(default_factory=dict)
+    parts: tuple[Margin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,8 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What is known of one rung: margins averaged over its repeats, with their interval.
+    """What is known of one rung: the margin of its worst criterion, averaged over its repeats, with
+    its interval. Criteria have unlike units: each is averaged and judged by itself.
 
     `open` means that more repeats are needed, `unclear` that even all of them leave it open.
     """
@@ -152,13 +155,8 @@ def standings(ladder: Ladder, trials: Sequence[Trial], repeats: int) -> list[Sta
 
 def _standing(ladder: Ladder, trials: Sequence[Trial], repeats: int) -> Standing:
     margins = [t.margin for t in trials]
-    mean = sum(m.value for m in margins) / len(margins)
-    low, high = _interval(margins, repeats)
-    verdict: Verdict = "unclear" if len(margins) >= repeats else "open"
-    if high is not None and high <= 0:
-        verdict = "holds"
-    elif low is not None and low > 0:
-        verdict = "fails"
+    by_criterion = [_criterion(name, margins, repeats) for name in _criteria(margins)]
+    verdict, mean, low, high, criterion = max(by_criterion, key=lambda c: (_WORST[c[0]], c[1]))
     names = {name for m in margins for name in m.seen}
     seen = {n: [m.seen[n] for m in margins if n in m.seen] for n in sorted(names)}
     return Standing(
@@ -169,10 +167,33 @@ def _standing(ladder: Ladder, trials: Sequence[Trial], repeats: int) -> Standing
         margin=mean,
         low=low,
         high=high,
-        criterion=max(margins, key=lambda m: m.value).criterion,
+        criterion=criterion,
         requests=sum(t.requests for t in trials),
         seen={n: sum(v) / len(v) for n, v in seen.items()},
     )
+
+
+_WORST: dict[Verdict, int] = {"holds": 0, "open": 1, "unclear": 2, "fails": 3}
+
+
+def _criteria(margins: Sequence[Margin]) -> list[str]:
+    return list(dict.fromkeys(part.criterion for m in margins for part in m.parts or (m,)))
+
+
+def _criterion(
+    name: str, margins: Sequence[Margin], repeats: int
+) -> tuple[Verdict, float, float | None, float | None, str]:
+    """(verdict, mean, low, high, name) of one criterion over the repeats that it was seen in."""
+    own = [part for m in margins for part in m.parts or (m,) if part.criterion == name]
+    mean = sum(m.value for m in own) / len(own)
+    # A repeat in which it was not seen leaves it with fewer: no interval between so few.
+    low, high = _interval(own, repeats if len(own) == len(margins) else len(own) + 1)
+    verdict: Verdict = "unclear" if len(margins) >= repeats else "open"
+    if high is not None and high <= 0:
+        verdict = "holds"
+    elif low is not None and low > 0:
+        verdict = "fails"
+    return verdict, mean, low, high, name
 
 
 def _interval(margins: Sequence[Margin], repeats: int) -> tuple[float | None, float | None]:
@@ -271,7 +292,7 @@ def search_findings(found: Mapping[str, Any] | None) -> list[Finding]:
         text = f"no load tried holds ({found['criteria']}), down to {found['not_holding']:g} {unit}"
         return [finding("search", "fail", text)]
     share = found["requests"] / found["grid_requests"]
-    text = f"{found['requests']} requests sent, {share:.0%} of a full grid's"
+    text = f"{found['requests']} requests sent, {share:.0%} of a full grid's; {_limit(found, unit)}"
     said = [finding("search", "pass", text, share, "1")]
     if found["not_holding"] is None:
         text = f"even the highest load allowed, {found['found']:g} {unit}, holds"
@@ -280,3 +301,16 @@ def search_findings(found: Mapping[str, Any] | None) -> list[Finding]:
         text = "a higher load held where a lower one did not: the server or the machine wavers"
         said.append(finding("search_order", "warn", text))
     return said
+
+
+def _limit(found: Mapping[str, Any], unit: str) -> str:
+    """Between which loads the limit lies: each end is decided with 95 % confidence, one-sided."""
+    low = found["found"]
+    failing = [s["load"] for s in found["tried"] if s["verdict"] == "fails" and s["load"] > low]
+    if not failing:
+        return f"the limit lies above {low:g} {unit}; no load above it fails beyond doubt"
+    high = min(failing)
+    return (
+        f"the limit lies between {low:g} and {high:g} {unit} ({high / low - 1:+.1%}, each end 95 % "
+        f"sure; steps of {found['resolution']:.1%} were asked for)"
+    )

@@ -27,6 +27,9 @@ def quality_findings(run: Run) -> tuple[Finding, ...]:
             "engine.max_model_len, or take fewer examples"
         )
         found.append(finding("cut_prompts", "warn", text, float(result.cut_prompts), "prompts"))
+    if result.not_finite:
+        text = f"lm-eval gives no number for {', '.join(result.not_finite)} (NaN or infinity)"
+        found.append(finding("not_finite", "warn", f"{text}: left out, no verdict rests on it"))
     return tuple(f for f in found if f is not None)
 
 

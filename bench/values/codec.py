@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,10 @@ def decode(kind: type[T], data: object, path: str = "") -> T:
 
 
 def encode(value: object) -> Any:
-    """Plain dicts, lists and scalars for a value; tuples become lists and paths strings."""
+    """Plain dicts, lists and scalars for a value; tuples become lists and paths strings.
+
+    NaN and infinity, which JSON has no word for, become None: not measured.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -37,6 +41,8 @@ def encode(value: object) -> Any:
         return [encode(v) for v in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value
 
 

@@ -212,6 +212,7 @@ class QualityResult:
     `weights_sha256` are the hashes of the checkpoint's files when quality was scored, None where
     they are not on this machine. `parity` says what the BOS check found; `cut_prompts` counts
     prompts that lost their beginning to fit into the context, None where nobody counted.
+    `not_finite` names what lm-eval scored as NaN or infinity (`task:metric`): left out.
     """
 
     preset: str
@@ -225,6 +226,7 @@ class QualityResult:
     lm_eval_version: str | None = None
     parity: Mapping[str, Any] | None = None
     cut_prompts: int | None = None
+    not_finite: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] | None = None
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.evaluators.samples import answer_stats, items, right_choices, scores
+from bench.evaluators.samples import answer_stats, items, not_finite, right_choices, scores
+from bench.values.codec import encode
 
 
 def row(doc: int, metrics: dict[str, Any], resps: list[Any], filtered: list[Any]) -> dict[str, Any]:
@@ -175,3 +176,20 @@ def test_the_probability_is_scored_beside_accuracy() -> None:
     assert p_right.value == pytest.approx(7 / 16)
     assert p_right.stderr == pytest.approx(1 / 16)
     assert p_right.chance == pytest.approx(1 / 3)
+
+
+def test_nan_and_infinity_are_no_scores_and_are_named() -> None:
+    """lm-eval writes `Infinity` for the perplexity of a token that had probability 0."""
+    values = {"acc,none": 0.5, "acc_stderr,none": float("nan"), "word_perplexity,none": math.inf}
+    results: dict[str, Any] = {
+        "results": {"t": values},
+        "configs": {},
+        "n-samples": {},
+        "higher_is_better": {},
+        "versions": {},
+        "n-shot": {},
+    }
+    (only,) = scores(results, ())
+    assert (only.metric, only.value, only.stderr) == ("acc", 0.5, None)
+    assert not_finite(results, ()) == ("t:word_perplexity",)
+    assert encode({"a": math.inf, "b": [math.nan, 1.0]}) == {"a": None, "b": [None, 1.0]}

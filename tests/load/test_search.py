@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from bench.load.search import (
     rate_ladder,
     result,
     search_findings,
+    standings,
 )
 from bench.values.codec import encode
 
@@ -111,6 +113,37 @@ def test_what_stays_unclear_does_not_hold() -> None:
         for v in (-0.2, 0.0, 0.2)
     ]
     assert next_probe(ladder, trials, 1, REPEATS) == 0
+
+
+def test_margins_of_unlike_units_are_never_averaged() -> None:
+    """TTFT 60 % below its limit in one repeat does not make up for errors 30 % above theirs in the
+    other two: every criterion is judged by itself."""
+
+    def repeat(ttft: float, errors: float) -> Trial:
+        parts = (
+            Margin(value=ttft, low=ttft - 0.05, high=ttft + 0.05, criterion="ttft"),
+            Margin(value=errors, low=errors, high=errors, criterion="errors"),
+        )
+        worst = max(parts, key=lambda m: m.value)
+        return Trial(rung=1, requests=1, margin=replace(worst, parts=parts))
+
+    ladder = concurrency_ladder(1.0, (1, 4))
+    trials = [repeat(-0.6, 0.30), repeat(-0.5, 0.31), repeat(-0.6, 0.29)]
+    (seen,) = standings(ladder, trials, REPEATS)
+    assert (seen.verdict, seen.criterion) == ("fails", "errors")
+    assert seen.margin == pytest.approx(0.30)
+    # Each repeat fails by another criterion: the means are 0.1 each, and neither is shown to fail.
+    apart = [repeat(-0.6, 0.9), repeat(0.6, -0.6), repeat(0.3, 0.0)]
+    (mixed,) = standings(ladder, apart, REPEATS)
+    assert mixed.verdict == "unclear"
+    assert mixed.margin == pytest.approx(0.1)
+
+
+def test_the_resolution_reached_is_said_with_its_ends() -> None:
+    ladder = rate_ladder(0.05, (10.0, 20.0))
+    found = search(ladder, 0, 14.0)
+    text = search_findings(encode(found))[0].text
+    assert f"the limit lies between {found.found:g} and {found.not_holding:g} req/s" in text
 
 
 def test_findings_name_what_was_not_found() -> None:
