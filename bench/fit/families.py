@@ -48,7 +48,7 @@ from bench.fit.family_extras import (
     step_derived,
 )
 from bench.fit.layers import Experts, Gqa, Mla, Mlp
-from bench.fit.recurrent import GatedDelta, KimiDelta, Lightning, Mamba1, Mamba2, ShortConv
+from bench.fit.recurrent import Both, GatedDelta, KimiDelta, Lightning, Mamba1, Mamba2, ShortConv
 
 _BIASED = Gqa(qkv_bias="attention_bias", o_bias="attention_bias")
 _NORMED = replace(_BIASED, qk_norm="head")
@@ -399,6 +399,7 @@ FAMILIES: dict[str, Family] = {
     "minicpm3": Family(mixer=Mla(), mlp=Mlp(bias="mlp_bias")),
     "youtu": Family(mixer=Mla(), mlp=Mlp(bias="mlp_bias")),
     "axk1": _MLA,
+    "mistral4": _MLA,
     "kimi_linear": Family(
         mixer=Mla(), mixers={"linear": KimiDelta()}, kinds=kimi_kinds, experts=_DEEPSEEK
     ),
@@ -439,6 +440,13 @@ FAMILIES: dict[str, Family] = {
         mixer=_BIASED,
         mixers={"linear": Mamba2()},
         kinds=hybrid_kinds("indices"),
+        mlp=Mlp(name="feed_forward", bias="mlp_bias"),
+    ),
+    "falcon_h1": Family(
+        mixer=Both(
+            attention=_BIASED,
+            recurrence=Mamba2(inner="mamba_d_ssm", norm="mamba_rms_norm"),
+        ),
         mlp=Mlp(name="feed_forward", bias="mlp_bias"),
     ),
     "granitemoehybrid": Family(

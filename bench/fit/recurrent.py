@@ -7,12 +7,12 @@ convolution's inputs and the recurrence itself, both per sequence, however long 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bench.fit.geometry import Block, KvCache, Matrix, State
 from bench.fit.keys import Config, Flag, Keys
-from bench.fit.layers import HEADS, HIDDEN, head_dim, matrix, vector
+from bench.fit.layers import HEADS, HIDDEN, Mixer, head_dim, matrix, vector
 
 Dtype = Literal["native", "float32", "bfloat16", "float16"]
 
@@ -230,6 +230,23 @@ class Lightning:
                 vector(f"{at}.norm", width),
             ),
             kv=_state(State(role="recurrent", rows=heads, cols=dim * dim)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """Attention and a recurrence side by side in one layer (Falcon-H1)."""
+
+    attention: Mixer
+    recurrence: Mixer
+
+    def build(self, c: Config, prefix: str, kind: str, index: int) -> Block:
+        one = self.attention.build(c, prefix, kind, index)
+        two = self.recurrence.build(c, prefix, kind, index)
+        return replace(
+            one,
+            matrices=(*one.matrices, *two.matrices),
+            kv=replace(one.kv, states=two.kv.states),
         )
 
 

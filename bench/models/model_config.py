@@ -16,11 +16,20 @@ _TIMEOUT_S = 10.0
 
 
 def read_config(directory: str | Path) -> Mapping[str, Any]:
-    """The config.json in `directory` (or the file itself); InputError when it is not one."""
+    """The config.json in `directory` (or the file itself); InputError when it is not one.
+
+    Where it says nothing of a quantisation and an hf_quant_config.json lies beside it (NVIDIA's
+    Model Optimizer), that is taken in as its `quantization_config`, as vLLM does.
+    """
     path = Path(directory).expanduser()
     path = path if path.suffix == ".json" else path / "config.json"
     try:
-        return _parse(path.read_text(encoding="utf-8"), str(path))
+        config = _parse(path.read_text(encoding="utf-8"), str(path))
+        beside = path.with_name("hf_quant_config.json")
+        if "quantization_config" not in config and beside.is_file():
+            own = _parse(beside.read_text(encoding="utf-8"), str(beside))
+            return {**config, "quantization_config": own}
+        return config
     except OSError as error:
         raise InputError(
             f"model.path: {path} cannot be read ({error.strerror}); give a directory that holds "
