@@ -57,6 +57,7 @@ class Mamba2:
 
     def build(self, c: Config, prefix: str, kind: str, index: int) -> Block:
         c.ignore("mamba_expand", "expand", "time_step_rank", "mamba_dt_rank")
+        c.get(self.size)
         hidden, at = c.int(HIDDEN), f"{prefix}.{self.name}"
         heads, groups, state = c.int(self.heads), c.int(self.groups), c.int(self.state)
         inner = self._inner(c, hidden, heads)
