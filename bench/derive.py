@@ -18,6 +18,7 @@ from bench.measure.metrics import (
     whole_parts,
     withhold,
 )
+from bench.measure.rehearsal import as_rehearsed, rehearsed
 from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.quality.trust import quality_findings
@@ -42,6 +43,7 @@ def derive(run: Run) -> Measurement:
         findings=run_findings(run),
         calibration=dict(run.calibration or {}),
         fit_errors=fit_errors(run, how),
+        rehearsal=rehearsed(run),
         power=power.run_document(run, how),
         found_index=(run.load_search or {}).get("found_index"),
     )
@@ -94,11 +96,12 @@ def measure_point(
     )
     findings = (*checks, below_ceiling, *drawn.findings)
     shown = metrics if is_valid(findings) else withhold(metrics)
+    shown = shown | power.point_memory(run, how, repeats)
     return PointMeasurement(
         point=repeats[0].point,
         requests=sum(d.count for d in repeats),
         window_s=tuple(p.window.seconds for p in parts),
-        metrics=shown | power.point_memory(run, how, repeats),
+        metrics=as_rehearsed(shown) if rehearsed(run) else shown,
         findings=findings,
         power=drawn.details,
     )
@@ -110,6 +113,10 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     if run.status != "complete":
         text = run.failure or "the run did not finish"
         found.append(Finding(code="incomplete", severity="fail", text=text))
+    stand_in = rehearsed(run)
+    if stand_in is not None:
+        text = f"{stand_in}. In a rehearsal nothing is measured: quote none of its numbers"
+        found.append(Finding(code="rehearsal", severity="warn", text=text))
     found += search_findings(run.load_search)
     found += quality_findings(run)
     if run.spec.model.weights == "dummy":

@@ -299,6 +299,8 @@ class Measurement:
     fit_errors: tuple[FitError, ...] = ()
     power: Mapping[str, Any] | None = None
     """Source, devices and idle baselines of the run's power, as plain data."""
+    rehearsal: str | None = None
+    """What of the run was a stand-in; nothing of it was measured then."""
     found_index: int | None = None
     """The load point that a search found: it speaks for the run, the others were on its way."""
 

@@ -16,6 +16,7 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "run": run.path,
         "status": run.status,
         "valid": measurement.valid,
+        "rehearsal": measurement.rehearsal,
         "findings": encode(measurement.findings),
         "load_points": [point_document(p) for p in measurement.points],
         "formulas": {d.name: d.formula for d in METRICS}
@@ -69,6 +70,7 @@ def summary(run: Run, measurement: Measurement) -> dict[str, Any]:
         "workload": run.spec.workload.name,
         "status": run.status,
         "valid": measurement.valid,
+        "rehearsal": measurement.rehearsal,
         "best_load": None if best is None else best.point.label,
         "output_tokens_per_s": None
         if best is None

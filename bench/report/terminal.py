@@ -75,6 +75,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         print_quality(out, run.quality)
     _print_findings(out, measurement)
     verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
+    if measurement.rehearsal is not None:
+        verdict = f"REHEARSAL, nothing here was measured ({measurement.rehearsal})"
     if run.spec.engine.kind == "none" and run.status == "complete":
         verdict = "QUALITY ALONE: no engine ran, no speed was measured"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
@@ -198,6 +200,7 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     shown = "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
     name = "/".join(row["run"].rsplit("/", 2)[-2:])
     trust = "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else row["status"])
+    trust = "rehearsal" if row.get("rehearsal") and row["status"] == "complete" else trust
     gpu = f"{row['gpus']} x {row['gpu']}" if row["gpus"] else "–"
     return (name, gpu, row["engine"], row["workload"], shown, row["best_load"] or "–", trust)
 

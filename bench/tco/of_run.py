@@ -95,7 +95,8 @@ def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
     source = None if run.trace is None else run.trace.header.source
     if source == "replay":
         found.append("replay")
-    if run.spec.engine.kind == "truth" or source == "synthetic":
+    made_up = source == "synthetic" or measurement.rehearsal is not None
+    if run.spec.engine.kind == "truth" or made_up:
         found.append("synthetic")
     return tuple(found)
 

@@ -114,6 +114,8 @@ def _title(request: Request, material: Material) -> str:
         parts.append(f"cost: {material.cost.name}")
     if material.claims:
         parts.append("claims put to the test")
+    if any(one.measurement.rehearsal for one in material.runs):
+        parts.insert(0, "REHEARSAL")
     return " · ".join(parts)
 
 

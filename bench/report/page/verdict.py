@@ -56,6 +56,9 @@ def _run(one: Measured, name: str) -> list[Block]:
             f"Started {run.anchor.wall_iso[:16].replace('T', ' ')} UTC.",
         )
     ]
+    if found.rehearsal is not None:
+        text = f"Nothing of it was measured ({found.rehearsal}): do not quote it."
+        blocks.append(Text(lead=f"{name}REHEARSAL", text=text, mood="bad"))
     if run.spec.engine.kind == "none" and run.status == "complete":
         text = "Quality alone: no engine ran, so no speed was measured."
         return [*blocks, Text(text=text, lead="Scope", mood="doubt")]
@@ -69,6 +72,8 @@ def _run(one: Measured, name: str) -> list[Block]:
         f"{counted['fail']} failed, which withholds energy" if counted["fail"] else "none failed"
     )
     text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
+    if found.rehearsal is not None:
+        return [*blocks, Text(text=text), *_failures(one, "energy"), *_caveats(one)]
     blocks.append(Text(lead=f"{name}VALID", text=text, mood="good"))
     blocks.append(Text(lead="Meaning", text=_meaning(one)))
     return [*blocks, *_failures(one, "energy"), *_caveats(one)]
