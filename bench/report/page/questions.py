@@ -52,6 +52,7 @@ QUESTIONS = {
     "throttling": "Did heat leave the boards at full clock?",
     "token_counts": "Do the tokens that arrived agree with what the server billed?",
     "truncated": "Did the answers end by themselves, not at the length limit?",
+    "rehearsal": "Was any of it a stand-in for a GPU host?",
     "truth_server": "Was this a real model?",
     "user_clocks": "Do the boards run at their own clocks?",
     "window_bracketed": "Does each window lie between sensor readings?",
