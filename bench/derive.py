@@ -6,7 +6,7 @@ from itertools import groupby
 
 from bench.fit.against_measured import MeasuredMemory, compare_fit
 from bench.fit.report import FitReport
-from bench.fit.utilised import against_hardware
+from bench.fit.utilised import against_hardware, speculation_finding
 from bench.load.search import search_findings
 from bench.measure.checks import certificate
 from bench.measure.client_error import at_load
@@ -94,7 +94,8 @@ def measure_point(
         exact_lengths=bool(server.get("ignore_eos")),
         calibration=at_load(run.calibration, repeats[0].point.index),
     )
-    findings = (*checks, below_ceiling, *drawn.findings)
+    drafted = speculation_finding(parts)
+    findings = (*checks, below_ceiling, *((drafted,) if drafted else ()), *drawn.findings)
     shown = metrics if is_valid(findings) else withhold(metrics)
     shown = shown | power.point_memory(run, how, repeats)
     return PointMeasurement(

@@ -12,6 +12,7 @@ from bench.fit.geometry import Geometry
 from bench.fit.kv_layers import PACKED_LATENT_BYTES, element_bytes, kv_dtype
 from bench.fit.overheads import GIB
 from bench.fit.quantisations import weight_format
+from bench.fit.sharding import download_bytes
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.spec import GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
@@ -84,6 +85,17 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
         native_bytes=native,
         kv_bytes=packed / latent if packed and latent else element_bytes(dtype, native),
     )
+
+
+def to_fetch_bytes(spec: RunSpec) -> int | None:
+    """What fetching the checkpoint of a run takes; None for a model whose config is not known.
+
+    Not what an engine loads: that may upcast it (a processor computes in float32), or leave parts
+    out."""
+    if not spec.model.config:
+        return None
+    fmt = weight_format(spec.model, spec.quant)
+    return round(download_bytes(by_layer(from_config(spec.model.config), fmt), fmt))
 
 
 def _capability(spec: RunSpec) -> float | None:

@@ -99,6 +99,17 @@ def checkpoint_bytes(geometry: Geometry, fmt: WeightFormat, native_bytes: float)
     return text + sum(total_bytes(m, fmt, native_bytes) for m in geometry.vision)
 
 
+def download_bytes(geometry: Geometry, fmt: WeightFormat) -> float:
+    """Weights as a repository has them: every matrix once in its own format, 16 bits where it has
+    none, MTP layers with them (an engine that does not draft leaves those out)."""
+    mtp = sum(total_bytes(m, fmt, STORED_BYTES) for m in geometry.mtp)
+    return checkpoint_bytes(geometry, fmt, STORED_BYTES) + mtp
+
+
+STORED_BYTES = 2.0
+"""An element of what is not quantised: every listed model is published in bfloat16 or float16."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One pipeline stage: layers [start, stop) and the weights of its fullest rank in bytes.

@@ -8,13 +8,14 @@ MBU, MFU and the ceiling come from the model's geometry and the measured rates, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bench.fit.formats import Served
 from bench.fit.headroom import served
 from bench.fit.roofline import decode_ceiling, peak_flops, utilisation
+from bench.measure.checks.engine import prefix_hits
 from bench.measure.metrics import Metric, Steady
 from bench.measure.window import in_flight
 from bench.values.errors import InputError
@@ -34,6 +35,11 @@ def against_hardware(
     if model is None or not parts or not rate.value:
         return _unknown(), finding("ceiling", "info", "no ceiling: the hardware is not known")
     reused = _reused(parts)
+    draft = speculation(parts)
+    per_pass = 1.0 if draft is None else draft.tokens_per_pass
+    if draft is None and drafts(spec):
+        text = "no ceiling: the engine drafts tokens and does not publish how many are accepted"
+        return _unknown(), finding("ceiling", "info", text)
     mean_input, mean_output = _mean_lengths(metrics)
     used = utilisation(
         model,
@@ -53,8 +59,10 @@ def against_hardware(
         context_tokens=mean_input + mean_output / 2,
     )
     found = {
-        "mbu": _share(used.mbu, rate),
-        "mfu": _share(used.mfu, rate),
+        # Weights are read once a pass, which yields several tokens; all that were drafted are
+        # computed.
+        "mbu": _share(_times(used.mbu, 1 / per_pass), rate),
+        "mfu": _share(_times(used.mfu, 1.0 if draft is None else draft.computed_per_token), rate),
         "ceiling_tokens_per_s": _modelled(None if top is None else top.tokens_per_s, "tokens/s"),
         **_by_the_engine(spec, model, parts),
     }
@@ -62,8 +70,70 @@ def against_hardware(
         return found, finding("ceiling", "info", "no ceiling: this hardware's is not published")
     # Tokens routed alike read fewer experts, a shared prefix is read once: MBU may exceed 1.
     shared = spec.workload.shared_prefix_tokens > 0 or reused > 0
-    exact = ("mfu",) if model.geometry.experts or shared else ("mbu", "mfu")
-    return found, _below(rate.value, top.hard_tokens_per_s, found, exact)
+    exact = ("mfu",) if model.geometry.experts or shared or draft else ("mbu", "mfu")
+    return found, _below(rate.value, top.hard_tokens_per_s * per_pass, found, exact)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speculation:
+    """Speculative decoding as the engine counted it: verification passes, tokens drafted for them
+    and drafted tokens that were accepted."""
+
+    passes: float
+    drafted: float
+    accepted: float
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the drafted tokens that were accepted."""
+        return self.accepted / self.drafted
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """What one pass over the weights yields: the accepted tokens and one of its own."""
+        return 1 + self.accepted / self.passes
+
+    @property
+    def computed_per_token(self) -> float:
+        """Tokens that a pass computes for each that it yields."""
+        return (1 + self.drafted / self.passes) / self.tokens_per_pass
+
+
+def speculation(parts: Sequence[Steady]) -> Speculation | None:
+    """What the engine's counters say of drafting over all repeats; None where it did none."""
+    counted = []
+    for name in ("drafts", "draft_tokens", "accepted_tokens"):
+        rises = [part.data.counted(f"spec_decode_num_{name}_total") for part in parts]
+        counted.append(sum(r for r in rises if r is not None))
+    passes, drafted, accepted = counted
+    if passes <= 0 or drafted <= 0:
+        return None
+    return Speculation(passes=passes, drafted=drafted, accepted=accepted)
+
+
+def drafts(spec: RunSpec) -> bool:
+    """Whether the engine was told to draft tokens."""
+    args = getattr(spec.engine, "args", ())
+    return any(str(a).startswith(("--speculative", "--spec-")) for a in args)
+
+
+def speculation_finding(parts: Sequence[Steady]) -> Finding | None:
+    """How far drafting went, as the engine counted; None where nothing was drafted.
+
+    The gain is a matter of two runs, with and without: `bench compare` tests it in pairs.
+    """
+    found = speculation(parts)
+    if found is None:
+        return None
+    text = (
+        f"{found.acceptance:.0%} of the drafted tokens were accepted, {found.tokens_per_pass:.2f} "
+        "tokens a pass; whether it gains is what bench compare --interleave says"
+    )
+    return finding("speculation", "info", text, found.acceptance, "1")
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
 
 
 def _below(rate: float, hard: float, shares: Mapping[str, Metric], exact: Sequence[str]) -> Finding:
@@ -117,7 +187,7 @@ def _reused(parts: Sequence[Steady]) -> float:
     0 where it publishes none: prompts are drawn anew for every request, so that only a workload
     that repeats them can be computed for less than this says.
     """
-    hits = [part.data.counted("prefix_cache_hits_total") for part in parts]
+    hits = [prefix_hits(part.data) for part in parts]
     asked = [part.data.counted("prefix_cache_queries_total") for part in parts]
     total = sum(a for a in asked if a is not None)
     return min(1.0, sum(h for h in hits if h is not None) / total) if total > 0 else 0.0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.measure.checks.engine import prefix_hits
 from bench.measure.metrics import Measurement, PointMeasurement
 from bench.power.split import MixPoint
 from bench.power.table import HEADLINE
@@ -72,7 +73,7 @@ def cached_share(repeats: Sequence[PointData]) -> float | None:
         before, after = data.engine_before, data.engine_after
         if before is None or after is None or _QUERIES not in before or _HITS not in before:
             return None
-        hits += after[_HITS] - before[_HITS]
+        hits += prefix_hits(data) or 0.0
         queries += after[_QUERIES] - before[_QUERIES]
     return hits / queries if queries else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from point_support import even, point
 
-from bench.fit.utilised import against_hardware
+from bench.fit.utilised import against_hardware, speculation_finding
 from bench.measure.metrics import Metric, measure_all, steady_parts, whole_parts
 from bench.values.spec import RunSpec
 
@@ -119,3 +120,46 @@ def test_experts_routed_alike_may_read_less_than_an_even_router_would(
     assert found["mbu"].value is not None
     assert found["mbu"].value > 1.02
     assert finding.severity == "pass"
+
+
+def drafted(passes: float, drafts: float, accepted: float) -> dict[str, Any]:
+    """What vLLM counts of speculative decoding over a load point."""
+    names = ("drafts", "draft_tokens", "accepted_tokens")
+    told = dict(zip(names, (passes, drafts, accepted), strict=True))
+    return {
+        "engine_before": dict.fromkeys([f"spec_decode_num_{n}_total" for n in names], 0.0),
+        "engine_after": {f"spec_decode_num_{n}_total": v for n, v in told.items()},
+    }
+
+
+def test_several_tokens_a_pass_are_no_fault(llama_8b: RunSpec) -> None:
+    """500 tokens/s of one stream in 200 passes/s: 3 drafted, 1.5 accepted, 2.5 tokens a pass.
+
+    Without the engine's counters this run was failed as physically false.
+    """
+    found, finding = judged(llama_8b, gap_ms=2, **drafted(320, 960, 480))
+    assert finding.severity == "pass"
+    assert finding.figure == pytest.approx(500 / 2.5 / (3350 / 15.01), rel=0.02)
+    assert found["mbu"].value == pytest.approx(200 * (15.01e9 + 58 * 131_072) / 3350e9, rel=0.01)
+    # Of the four tokens that a pass computes 2.5 are seen.
+    assert found["mfu"].value == pytest.approx(5 * 2 * 7.5e9 * 108 / 989e12 * 4 / 2.5, rel=0.05)
+    _, false = judged(llama_8b, gap_ms=2, **drafted(640, 960, 160))  # 1.25 a pass: 400 passes/s
+    assert false.severity == "fail"
+
+
+def test_drafting_that_nobody_counts_has_no_ceiling(llama_8b: RunSpec) -> None:
+    args = ("--speculative-config", '{"method": "mtp"}')
+    spec = replace(llama_8b, engine=replace(llama_8b.engine, args=args))
+    found, finding = judged(spec, gap_ms=2)
+    assert (finding.severity, found["mbu"].value) == ("info", None)
+    assert "does not publish" in finding.text
+
+
+def test_what_is_said_of_drafting(llama_8b: RunSpec) -> None:
+    shots = even(8, ttft=2, gap=2, tokens=100, rest=0.001)
+    parts = steady_parts([point(shots, **drafted(320, 960, 480))], llama_8b.workload.slo, 1)
+    said = speculation_finding(parts)
+    assert said is not None
+    assert (said.figure, "2.50 tokens a pass" in said.text) == (0.5, True)
+    plain = steady_parts([point(shots)], llama_8b.workload.slo, 1)
+    assert speculation_finding(plain) is None

@@ -15,6 +15,7 @@ from power_support import TurnedClock
 
 from bench.cli.verbs.doctor import examine
 from bench.config.compose import catalogue, compose, run_spec
+from bench.fit.headroom import to_fetch_bytes
 from bench.host.doctor import problems
 from bench.meters import machine as look
 from bench.meters.nvml import NvmlSource
@@ -243,3 +244,20 @@ def test_the_command_on_this_machine_without_importing_torch(tmp_path: Path) -> 
     assert document["hub"]["token"] == "environment"
     assert document["store"]["results_folder"] == str(tmp_path)
     assert "hf_secret" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("model", "quant", "repository_bytes", "within"),
+    [
+        ("deepseek-r1-distill-llama-8b", "none", 16_060_522_496, 0.0),
+        ("deepseek-r1-distill-llama-8b", "fp8", 9_081_280_648, 0.001),
+        # 14 GB of it are the MTP layer, which is fetched and, without drafting, not loaded.
+        ("deepseek-r1", "none", 688_586_727_753, 0.0005),
+    ],
+)
+def test_the_size_to_fetch_is_the_repositorys(
+    model: str, quant: str, repository_bytes: int, within: float
+) -> None:
+    """total_size of model.safetensors.index.json. Float32 of a processor used to double it."""
+    found = to_fetch_bytes(run_spec(compose([f"model={model}", f"quant={quant}", "gpus=0"])))
+    assert found == pytest.approx(repository_bytes, rel=within)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.config.catalogue import Catalogue
-from bench.fit.fit import fit
+from bench.fit.headroom import to_fetch_bytes
 from bench.host.doctor import problems
 from bench.meters import machine as look
 from bench.meters.rapl import POWERCAP
@@ -82,17 +82,14 @@ def examine(
         cuda_device_order=order,
         install=look.install(),
         hub=look.hub(env, fetch),
-        store=_store(spec, catalogue, env),
+        store=_store(spec, env),
     )
 
 
-def _store(spec: RunSpec, catalogue: Catalogue, env: Mapping[str, str]) -> Store:
-    """Where the run's checkpoint is, or how much there is to fetch (the fit's own count)."""
+def _store(spec: RunSpec, env: Mapping[str, str]) -> Store:
+    """Where the run's checkpoint is, or how much there is to fetch."""
     weights = resolve_weights(spec.model, spec.quant)
-    needs_bytes = None
-    if weights.source == "hub":
-        counted = fit(replace(spec, gpu=catalogue.gpus["cpu"], gpus=0))
-        needs_bytes = round(counted.weights_gb * 1e9)
+    needs_bytes = to_fetch_bytes(spec) if weights.source == "hub" else None
     return look.store(
         weights,
         needs_bytes,

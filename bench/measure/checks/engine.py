@@ -91,10 +91,7 @@ def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Findin
     A server caches whole blocks of tokens, and two requests at once can both miss: hits up to 10
     points off the declared share are its doing. Of a user's own file nothing is declared.
     """
-    rises = [
-        (d.counted("prefix_cache_hits_total"), d.counted("prefix_cache_queries_total"))
-        for d in repeats
-    ]
+    rises = [(prefix_hits(d), d.counted("prefix_cache_queries_total")) for d in repeats]
     known = [(h, q) for h, q in rises if h is not None and q]
     if not known:
         return finding("prefix_cache", "info", "the engine does not publish prefix-cache hits")
@@ -111,6 +108,14 @@ def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Findin
         text += ": is prefix caching off, or the KV cache too small to keep them?"
         return finding("prefix_cache", "warn", text, share, "1")
     return finding("prefix_cache", "pass", text, share, "1")
+
+
+def prefix_hits(data: PointData) -> float | None:
+    """Prompt tokens that were not computed: found in the engine's own cache, or where it offloads
+    it to (host memory, another machine), which is counted apart."""
+    own = data.counted("prefix_cache_hits_total")
+    elsewhere = data.counted("external_prefix_cache_hits_total")
+    return None if own is None else own + (elsewhere or 0.0)
 
 
 def _declared_share(repeats: Sequence[PointData], workload: WorkloadSpec) -> float:

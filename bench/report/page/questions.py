@@ -46,6 +46,7 @@ QUESTIONS = {
     "search_end": "Does the search's answer lie inside what was tried?",
     "search_order": "Do higher loads fail where lower ones do?",
     "server_counter": "Does the server's own token count agree with the client's?",
+    "speculation": "Were drafted tokens accepted?",
     "steady_state": "Was the rate the same from start to end of the window?",
     "stuck_sensor": "Did the power sensor move?",
     "temperature": "Were the boards warm before the window began?",
