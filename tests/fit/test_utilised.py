@@ -13,7 +13,7 @@ from point_support import even, point
 
 from bench.fit.utilised import against_hardware, speculation_finding
 from bench.measure.metrics import Metric, measure_all, steady_parts, whole_parts
-from bench.values.spec import RunSpec
+from bench.values.spec import RunSpec, VllmSpec
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -149,7 +149,7 @@ def test_several_tokens_a_pass_are_no_fault(llama_8b: RunSpec) -> None:
 
 def test_drafting_that_nobody_counts_has_no_ceiling(llama_8b: RunSpec) -> None:
     args = ("--speculative-config", '{"method": "mtp"}')
-    spec = replace(llama_8b, engine=replace(llama_8b.engine, args=args))
+    spec = replace(llama_8b, engine=VllmSpec(args=args))
     found, finding = judged(spec, gap_ms=2)
     assert (finding.severity, found["mbu"].value) == ("info", None)
     assert "does not publish" in finding.text
