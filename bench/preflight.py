@@ -231,7 +231,7 @@ def identified(found: GpuList, catalogue: Catalogue) -> tuple[GpuSpec, int]:
         return cpu, 0
     sliced = [d for d in found.devices if d.mig_enabled]
     if sliced:
-        listed = ", ".join(d.uuid for d in sliced if d.slice_of) or "no slice is made yet"
+        listed = ", ".join(d.uuid for d in sliced if d.slice_of) or "NVML lists no slice of it"
         raise InputError(
             f"gpu=auto: GPU {sliced[0].index} ({sliced[0].name}) is partitioned (MIG), {listed}: a "
             "slice has other limits than the whole. Write conf/gpu/NAME.yaml for the slice and use "

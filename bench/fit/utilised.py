@@ -18,9 +18,10 @@ from bench.fit.roofline import decode_ceiling, peak_flops, utilisation
 from bench.measure.checks.engine import prefix_hits
 from bench.measure.metrics import Metric, Steady
 from bench.measure.window import in_flight
+from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.finding import Finding, finding
-from bench.values.spec import RunSpec
+from bench.values.spec import RunSpec, VllmSpec
 
 _TOLERANCE = 1.02
 """Clocks and published bandwidths agree to about this; more than this is a wrong number."""
@@ -113,8 +114,7 @@ def speculation(parts: Sequence[Steady]) -> Speculation | None:
 
 def drafts(spec: RunSpec) -> bool:
     """Whether the engine was told to draft tokens."""
-    args = getattr(spec.engine, "args", ())
-    return any(str(a).startswith(("--speculative", "--spec-")) for a in args)
+    return isinstance(spec.engine, VllmSpec) and flags_of(spec).speculative is not None
 
 
 def speculation_finding(parts: Sequence[Steady]) -> Finding | None:
