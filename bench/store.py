@@ -34,6 +34,7 @@ from bench.values.record import (
     Run,
     WorkerReport,
 )
+from bench.values.redact import held, redacted
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Trace, parse
 
@@ -98,7 +99,14 @@ def save_run(path: Path, run: Run) -> None:
     """Write run.json; readers see the old or the new one, never half of one."""
     record = {"schema_version": SCHEMA_VERSION, **encode(replace(run, points=(), trace=None))}
     del record["points"], record["path"], record["trace"]
-    write_file(path / "run.json", (json.dumps(record, indent=1) + "\n").encode())
+    known = held({**os.environ, "ENDPOINT_KEY": os.environ.get(_key_variable(run.spec), "")})
+    content = json.dumps(redacted(record, known), indent=1, allow_nan=False)
+    write_file(path / "run.json", f"{content}\n".encode())
+
+
+def _key_variable(spec: RunSpec) -> str:
+    """The variable that holds an endpoint's key, whatever its name; "" for other engines."""
+    return str(getattr(spec.engine, "api_key_env", None) or "")
 
 
 def write_file(target: Path, content: bytes) -> None:
@@ -138,7 +146,7 @@ def save_point(path: Path, data: PointData) -> Path:
         meta = {
             "point": encode(data.point),
             "start_ns": data.start_ns,
-            "errors": {str(k): v for k, v in data.errors.items()},
+            "errors": redacted({str(k): v for k, v in data.errors.items()}),
             "workers": encode(data.workers),
             "engine_before": data.engine_before,
             "engine_after": data.engine_after,

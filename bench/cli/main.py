@@ -19,6 +19,7 @@ from bench.cli.streams import give_up_stdout, steady_streams
 from bench.config.compose import GROUPS, options
 from bench.values.errors import BenchError, InputError, nearest
 from bench.values.outside import plain
+from bench.values.redact import redacted_text
 
 _ERROR_CHARACTERS = 6_000
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BenchError as error:
-        print(f"bench: {plain(str(error), _ERROR_CHARACTERS)}", file=sys.stderr)
+        print(f"bench: {redacted_text(plain(str(error), _ERROR_CHARACTERS))}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         print("bench: interrupted; what was measured is kept.", file=sys.stderr)

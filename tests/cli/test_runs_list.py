@@ -152,3 +152,20 @@ def test_markdown_takes_no_markup_from_names(capsys: pytest.CaptureFixture[str])
 def test_an_unknown_format_names_the_nearest() -> None:
     with pytest.raises(InputError, match="Did you mean 'parquet'"):
         known_format("parket")
+
+
+def test_no_key_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_SERVER", "correct-horse-battery")
+    words = [
+        "engine=endpoint",
+        "engine.base_url=http://127.0.0.1:1/v1",
+        "gpus=0",
+        "engine.api_key_env=MY_SERVER",
+        f"results_dir={tmp_path}",
+    ]
+    spec = run_spec(compose(words))
+    path = create_run_dir(spec)
+    said = "401: correct-horse-battery is no key"
+    save_run(path, Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026"), failure=said))
+    assert "correct-horse" not in (path / "run.json").read_text()
+    assert load_run(path).failure == "401: «hidden» is no key"
