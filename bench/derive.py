@@ -91,7 +91,7 @@ def measure_point(
         metrics,
         load=spec.load,
         workload=spec.workload,
-        exact_lengths=bool(server.get("ignore_eos")),
+        exact_lengths=bool(server.get("ignore_eos")) and spec.engine.kind != "endpoint",
         calibration=at_load(run.calibration, repeats[0].point.index),
     )
     drafted = speculation_finding(parts)
@@ -120,6 +120,7 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
         found.append(Finding(code="rehearsal", severity="warn", text=text))
     found += search_findings(run.load_search)
     found += quality_findings(run)
+    found += served_findings(run)
     if run.spec.model.weights == "dummy":
         text = "random weights: speed, memory and power are real, there is no quality"
         found.append(Finding(code="dummy_weights", severity="info", text=text))
@@ -127,3 +128,29 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
         text = "the truth server is a schedule, not a model: this run says nothing about hardware"
         found.append(Finding(code="truth_server", severity="info", text=text))
     return tuple(found)
+
+
+def served_findings(run: Run) -> list[Finding]:
+    """What a server that was only found does otherwise than asked."""
+    server = run.server or {}
+    found = []
+    left_out = server.get("left_out") or ()
+    if left_out:
+        text = f"the server was asked without {'; '.join(left_out)}"
+        found.append(Finding(code="left_out", severity="info", text=text))
+    name = run.spec.model.name
+    names = [server.get("served_model") or "", *(server.get("models") or ())]
+    asked = run.spec.engine.kind == "endpoint" and name not in ("endpoint", "tiny")
+    if asked and server and not any(_alike(name, n) for n in names):
+        text = (
+            f"model={name} was named, but the server serves {', '.join(n for n in names[1:5] if n)}"
+            f" (asked for: {names[0]}): the result is that of another model"
+        )
+        found.append(Finding(code="served_model", severity="fail", text=text))
+    return found
+
+
+def _alike(name: str, other: str) -> bool:
+    """Whether one name holds the other, but for case and punctuation."""
+    a, b = ("".join(c for c in n.lower() if c.isalnum()) for n in (name, other))
+    return bool(a and b) and (a in b or b in a)

@@ -36,7 +36,7 @@ from bench.values.errors import BenchError, StoreError
 from bench.values.outside import plain
 from bench.values.record import QualityResult, Run
 from bench.values.server import ProgressCallback, Server
-from bench.values.spec import RunSpec
+from bench.values.spec import EndpointSpec, RunSpec
 
 
 def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> Run:
@@ -47,7 +47,7 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
     """
     spec, fit = preflight(spec, catalogue)
     path = create_run_dir(spec)
-    run = Run(spec=spec, anchor=provenance.anchor(), path=str(path), fit=fit)
+    run = Run(spec=storable(spec), anchor=provenance.anchor(), path=str(path), fit=fit)
     with _recorded(run, path) as recorder:
         with (
             watch(spec, path) as meter,
@@ -60,6 +60,8 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
                 engine_facts=_engine_facts(server),
                 marks=meter.marks,
             )
+            if spec.quality.tasks:
+                lm_eval.check_server(spec, server)
             for data in measure_load(
                 spec, server, with_gauges(progress, meter, engine), recorder.note
             ):
@@ -155,6 +157,14 @@ def score_quality(
     save_quality_items(path, scored.items)
     hashes = provenance.file_hashes(Path(server.model_path)) if server.model_path else None
     return replace(scored.result, weights_sha256=hashes)
+
+
+def storable(spec: RunSpec) -> RunSpec:
+    """The run as it may be stored: of headers that the user adds, the names alone."""
+    if not isinstance(spec.engine, EndpointSpec):
+        return spec
+    names = dict.fromkeys(spec.engine.extra_headers, "(not stored)")
+    return replace(spec, engine=replace(spec.engine, extra_headers=names))
 
 
 def describe(server: Server) -> dict[str, Any]:

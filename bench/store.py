@@ -27,6 +27,7 @@ import numpy as np
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
 from bench.values.record import (
+    ANSWER_COLUMNS,
     REQUEST_COLUMNS,
     LoadPoint,
     PointData,
@@ -250,7 +251,8 @@ def _point(folder: Path) -> PointData:
         start_ns=meta["start_ns"],
         requests={
             name: np.asarray(table.column(name).to_numpy(), dtype=np.int64)
-            for name in REQUEST_COLUMNS
+            for name in (*REQUEST_COLUMNS, *ANSWER_COLUMNS)
+            if name in REQUEST_COLUMNS or name in table.column_names
         },
         chunk_ns=np.asarray(chunks.column("stamp_ns").to_numpy(), dtype=np.int64),
         chunk_tokens=np.asarray(chunks.column("tokens").to_numpy(), dtype=np.int64),

@@ -28,7 +28,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "meters": {"models", "web"},
     "power": {"measure"},
     "tco": {"measure"},
-    "load": {"engines", "host", "measure", "meters"},
+    "load": {"engines", "host", "measure", "meters", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
     "claims": {"config", "fit", "measure", "tco"},

@@ -45,6 +45,9 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
     if errors and all(share == 1 for share in errors):
         print(f"bench: every request failed: nothing was measured. See {run.path}", file=sys.stderr)
         return run_document(run, measurement), 1
+    if run.quality is not None and run.quality.status == "failed":
+        print(f"bench: quality was not scored: {run.quality.failure}", file=sys.stderr)
+        return run_document(run, measurement), 1
     return run_document(run, measurement), 0
 
 

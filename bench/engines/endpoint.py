@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from bench.engines.exchange import Target, normalise_base_url
 from bench.engines.listener import listeners
-from bench.engines.probe import probe
+from bench.engines.probe import LoadingError, probe
+from bench.values.errors import InputError
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import EndpointSpec, RunSpec
+
+_RETRY_S = 1.0
 
 
 class EndpointEngine:
@@ -33,28 +38,81 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
     base_url = normalise_base_url(engine.base_url)
     began_s = time.monotonic()
     progress(Progress(phase="asking the endpoint", elapsed_s=0.0, detail=base_url))
-    key = os.environ.get(engine.api_key_env)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    key = api_key(engine.api_key_env, os.environ)
+    headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **engine.extra_headers}
+    check_headers(engine.extra_headers)
     target = Target(
         base_url=base_url,
         headers=headers,
         key_env=engine.api_key_env,
         timeout_s=engine.start_timeout_s,
+        tls_verify=engine.tls_verify,
+        ca_file=engine.ca_file,
     )
-    found = probe(target, served_model=engine.served_model, api=engine.api, prompt=engine.prompt)
-    yield Server(
-        engine="endpoint",
-        base_url=base_url,
-        served_model=found.served_model,
-        api=found.api,
-        prompt=found.prompt,
-        usage=found.usage,
-        ignore_eos=found.ignore_eos,
+    found = _ready(target, engine)
+    urls = _metrics_urls(engine, found.metrics_url)
+    yield replace(
+        found,
         vocab_size=engine.vocab_size,
-        max_model_len=found.max_model_len,
-        engine_version=found.engine_version,
-        metrics_url=found.metrics_url,
-        listener_pids=listeners(base_url),
+        metrics_url=urls[0] if urls else None,
+        more_metrics_urls=urls[1:],
         startup_s=time.monotonic() - began_s,
+        listener_pids=listeners(base_url),
         headers=headers,
+        nonce=secrets.randbits(48) | 1,
+        tls_verify=engine.tls_verify,
+        ca_file=engine.ca_file,
     )
+
+
+def _ready(target: Target, engine: EndpointSpec) -> Server:
+    """What the server takes, once it has loaded its model; EngineError after start_timeout_s."""
+    until_s = time.monotonic() + engine.start_timeout_s
+    while True:
+        try:
+            return probe(
+                target,
+                served_model=engine.served_model,
+                api=engine.api,
+                prompt=engine.prompt,
+                temperature=engine.temperature,
+                ignore_eos=engine.ignore_eos,
+                max_tokens_field=engine.max_tokens_field,
+                extra_body=engine.extra_body,
+                metrics=engine.metrics_url == "auto",
+            )
+        except LoadingError:
+            if time.monotonic() + _RETRY_S > until_s:
+                raise
+            time.sleep(_RETRY_S)
+
+
+def _metrics_urls(engine: EndpointSpec, found: str | None) -> tuple[str, ...]:
+    if engine.metrics_url == "auto":
+        return () if found is None else (found,)
+    if engine.metrics_url is None:
+        return ()
+    return (engine.metrics_url,) if isinstance(engine.metrics_url, str) else engine.metrics_url
+
+
+def api_key(name: str, environment: Mapping[str, str]) -> str | None:
+    """The key in the variable `name`, without the white space that a file or a paste puts round
+    it; None where there is none. InputError, without the key, when it cannot be one."""
+    key = environment.get(name, "").strip()
+    if any(not "!" <= c <= "~" for c in key):
+        raise InputError(
+            f"the environment variable {name} holds no API key: a key is one word of printable "
+            "ASCII, and there is white space, a control character or another letter inside it."
+        )
+    return key or None
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """InputError for a header that cannot be sent; its value is not repeated."""
+    for name, value in headers.items():
+        if not name or any(not "!" <= c <= "~" or c == ":" for c in name):
+            raise InputError(f"engine.extra_headers: {name!r} is no name of a header.")
+        if any(c < " " or c > "\xff" for c in value):
+            raise InputError(
+                f"engine.extra_headers: the value of {name} has a character that no header holds."
+            )

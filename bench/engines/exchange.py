@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from bench.values.errors import EngineError, InputError
 from bench.values.outside import plain_data
 from bench.web.fetch import FetchError, fetch
+from bench.web.tls import context_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,8 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     key_env: str | None = None
     timeout_s: float = 30.0
+    tls_verify: bool = True
+    ca_file: str | None = None
 
     @property
     def root_url(self) -> str:
@@ -57,24 +61,39 @@ def normalise_base_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
-def request(target: Target, url: str, body: Mapping[str, Any] | None = None) -> Reply:
-    """One exchange; EngineError(code="unreachable") without an answer within the timeout.
-
-    The timeout is that of the whole exchange, and an answer has a largest size: see
-    `bench.web.fetch`.
-    """
-    headers = {"Content-Type": "application/json", **target.headers}
-    data = None if body is None else json.dumps(body).encode()
+def request(target: Target, url: str) -> Reply:
+    """One GET; EngineError(code="unreachable") when nothing answers within the timeout."""
     try:
-        answer = fetch(url, data=data, headers=headers, timeout_s=target.timeout_s)
+        answer = fetch(
+            url, headers=target.headers, timeout_s=target.timeout_s, context=context(target)
+        )
     except FetchError as error:
-        raise EngineError(
-            f"engine.base_url: no answer from {url} ({error}). "
-            "Start the server or correct the address.",
-            code="unreachable",
-        ) from error
+        raise unreachable(url, error) from error
     kind = answer.headers.get("content-type", "")
     return Reply(status=answer.status, content_type=kind, body=answer.text)
+
+
+def unreachable(url: str, error: FetchError) -> EngineError:
+    """The error that no answer at all stands for."""
+    remedy = "Start the server or correct the address."
+    if "CERTIFICATE_VERIFY_FAILED" in str(error) or "certificate verify failed" in str(error):
+        remedy = (
+            "Set engine.ca_file to the PEM file of the authority that signed its certificate, or "
+            "engine.tls_verify=false."
+        )
+    elif "no end within" in str(error):
+        remedy = "If it is still loading its model, raise engine.start_timeout_s."
+    return EngineError(
+        f"engine.base_url: no answer from {url} ({str(error).strip()}). {remedy}",
+        code="unreachable",
+    )
+
+
+def context(target: Target) -> ssl.SSLContext | None:
+    """The TLS context of an https target."""
+    if not target.base_url.startswith("https:"):
+        return None
+    return context_of(target.tls_verify, target.ca_file)
 
 
 def optional(target: Target, url: str) -> Reply | None:

@@ -1,8 +1,9 @@
 """Ask a server for real tokens, and find out by asking which shape of request it takes.
 
 A 200 from /health proves nothing: an engine whose kernel is missing answers it and dies at the
-first request. Every probe here is a streamed completion of a few tokens. Feature by feature, what
-a server refuses (400, 422) or silently ignores is left out of later requests. Standard library.
+first request. Every probe here is a streamed completion of a few tokens, read by the load's own
+reader (`bench.web.sse`). Feature by feature, what a server refuses in whatever way (a status, an
+error in the stream, a dropped connection) or silently ignores is left out of later requests.
 """
 
 from __future__ import annotations
@@ -11,131 +12,349 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from bench.engines.exchange import Reply, Target, json_of, optional, request
+from bench.engines.exchange import (
+    Reply,
+    Target,
+    context,
+    json_of,
+    optional,
+    request,
+    unreachable,
+)
 from bench.values.errors import BenchError, EngineError, InputError, nearest
+from bench.values.server import Server
+from bench.web import sse
+from bench.web.ask import request_body
+from bench.web.fetch import FetchError
+from bench.web.hear import Heard, SilentError, hear
+from bench.web.http import MalformedError
 
 T = TypeVar("T")
 
 _TOKENS = 8
-_PROMPT_IDS = (7, 11, 13, 17, 19, 23)
+_LONG_TOKENS = 64
+"""Long enough for a short answer to end by itself, and for a server to mind that it must not."""
+_PROMPT_IDS = [7, 11, 13, 17, 19, 23]
 _PROMPT_TEXT = "one two three four five six"
+_BUSY_TRIES = 5
+_MODELS_HINT = (
+    "say which model to ask for or, if it is still loading, raise engine.start_timeout_s."
+)
+
+
+class LoadingError(EngineError):
+    """The server answers, but not yet: its model is loading."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What a server was seen to do; fields of `bench.values.server.Server` of the same names."""
+class Wanted:
+    """What the user left open (None) or settled; see `bench.values.spec.EndpointSpec`."""
 
-    served_model: str
-    api: Literal["completions", "chat"]
-    prompt: Literal["token_ids", "text"]
-    usage: Literal["continuous", "final", "none"]
-    ignore_eos: bool
-    max_model_len: int | None
-    engine_version: str | None
-    metrics_url: str | None
+    served_model: str | None = None
+    api: Literal["auto", "completions", "chat"] = "auto"
+    prompt: Literal["token_ids", "text"] | None = None
+    temperature: float | None = 0.0
+    ignore_eos: bool | None = None
+    max_tokens_field: str | None = None
+    metrics: bool = True
+    extra_body: Mapping[str, Any] | None = None
 
 
-def probe(
-    target: Target,
-    *,
-    served_model: str | None = None,
-    api: Literal["completions", "chat"] = "completions",
-    prompt: Literal["token_ids", "text"] | None = None,
-) -> Capabilities:
-    """What the server takes, each point shown by a real generation; EngineError if none works."""
-    models = _models(target)
-    model = served_model or _only_model(target, models)
-    shape = "text" if api == "chat" else prompt
-    ask = _Asker(target=target, model=model, api=api, models=tuple(models))
-    if shape is None:
-        shape = "token_ids" if ask.takes_token_ids() else "text"
-    ask.prompt = shape
-    ask.must({})
-    usage = ask.usage()
-    ignore_eos = ask.takes_ignore_eos(usage)
-    return Capabilities(
-        served_model=model,
-        api=api,
-        prompt=shape,
-        usage=usage,
-        ignore_eos=ignore_eos,
-        max_model_len=_whole(models.get(model, {}).get("max_model_len")),
+Capabilities = Server
+"""What a server was seen to do: a `Server` that nobody has started."""
+
+
+def probe(target: Target, **wanted: Any) -> Capabilities:
+    """What the server takes, each point shown by a real generation; EngineError if none works.
+
+    Keywords are those of `Wanted`.
+    """
+    want = Wanted(**wanted)
+    models, why_none = _models(target)
+    model = want.served_model or _only_model(target, models, why_none)
+    ask = _Asker(target, model, tuple(models), want)
+    ask.find_shape()
+    ask.find_usage()
+    ask.find_temperature()
+    ask.find_prompt()
+    ask.find_ignore_eos()
+    ask.must(ask.server)
+    listed = models.get(model, {})
+    return replace(
+        ask.server,
+        max_model_len=_context_tokens(listed),
         engine_version=_version(target),
-        metrics_url=_metrics_url(target),
+        metrics_url=_metrics_url(target) if want.metrics else None,
+        left_out=tuple(ask.left_out),
+        models=tuple(models),
+        model_path=None,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """One answer: its tokens as the load's reader sees them, and what its usage was like."""
+
+    heard: Heard
+    tokens: sse.Tokens
+    continuous: bool
+
+    @property
+    def pieces(self) -> int:
+        """Chunks that bore text."""
+        return len(self.tokens.last_byte)
 
 
 class _Asker:
     """Sends completions of a few tokens with one feature more or less."""
 
-    def __init__(self, *, target: Target, model: str, api: str, models: tuple[str, ...]) -> None:
+    def __init__(self, target: Target, model: str, models: tuple[str, ...], want: Wanted) -> None:
         self.target = target
-        self.model = model
-        self.api = api
         self.models = models
-        self.prompt: Literal["token_ids", "text"] = "text"
+        self.want = want
+        self.left_out: list[str] = []
+        self.refusal: BenchError | None = None
+        self.server = Server(
+            engine="endpoint",
+            base_url=target.base_url,
+            served_model=model,
+            prompt="text",
+            usage="none",
+            ignore_eos=False,
+            temperature=None,
+            extra_body=dict(want.extra_body or {}),
+        )
 
-    def send(self, extra: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """The chunks of the answer, or None when the server refuses this shape of request."""
-        body: dict[str, Any] = {"model": self.model, "stream": True, "max_tokens": _TOKENS}
-        if self.api == "chat":
-            path, body["messages"] = "chat/completions", [{"role": "user", "content": _PROMPT_TEXT}]
-        else:
-            path = "completions"
-            body["prompt"] = list(_PROMPT_IDS) if self.prompt == "token_ids" else _PROMPT_TEXT
-        reply = request(self.target, f"{self.target.base_url}/{path}", {**body, **extra})
-        if reply.status in (400, 422):
-            self.refusal = reply
-            return None
-        if reply.status != 200:
-            raise _refused(self.target, reply, self.model, self.models)
-        return _chunks(self.target, reply)
+    # --- what is found out ---
 
-    def must(self, extra: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Like `send`, but a refusal is an EngineError."""
-        chunks = self.send(extra)
-        if chunks is None:
-            raise _refused(self.target, self.refusal, self.model, self.models)
-        return chunks
+    def find_shape(self) -> None:
+        """The interface and the name of the length limit under which any token comes at all."""
+        apis: tuple[Literal["completions", "chat"], ...] = ("completions", "chat")
+        if self.want.api != "auto":
+            apis = (self.want.api,)
+        own = self.want.max_tokens_field
+        first: BenchError | None = None
+        for api in apis:
+            for limit in (own,) if own else ("max_tokens", "max_completion_tokens"):
+                shape = replace(self.server, api=api, max_tokens_field=limit)
+                answer = self.send(shape)
+                if answer is not None:
+                    marks = answer.tokens
+                    self.server = replace(
+                        shape,
+                        ends_with_done=marks.done,
+                        ends_with_reason=bool(marks.finish),
+                        hangs_after_done=answer.heard.hangs,
+                    )
+                    self.always_counts = marks.completion is not None
+                    return
+                first = first or self.refusal
+                if getattr(self.refusal, "code", "") in ("not_found", "unknown_model"):
+                    break
+        assert first is not None
+        raise first
 
-    def takes_token_ids(self) -> bool:
-        """Whether a list of ids is one prompt of that many tokens (not six prompts, not text)."""
-        self.prompt = "token_ids"
-        with_usage = {"stream_options": {"include_usage": True}}
-        chunks = self.send(with_usage)
-        if chunks is None:
-            chunks = self.send({})
-        if chunks is None:
-            return False
-        prompt_tokens = [u["prompt_tokens"] for c in chunks if (u := _usage_of(c))]
-        return not prompt_tokens or prompt_tokens[-1] in (len(_PROMPT_IDS), len(_PROMPT_IDS) + 1)
-
-    def usage(self) -> Literal["continuous", "final", "none"]:
+    def find_usage(self) -> None:
         """How it counts tokens: with every chunk, once at the end, or not at all."""
-        options = {"include_usage": True, "continuous_usage_stats": True}
-        chunks = self.send({"stream_options": options})
-        if chunks is None:
-            chunks = self.send({"stream_options": {"include_usage": True}})
-        if chunks is None:
-            return "none"
-        counted = [_usage_of(chunk) is not None for chunk in chunks]
-        if len(counted) > 1 and all(counted[:-1]):
-            return "continuous"
-        return "final" if any(counted) else "none"
+        usages: tuple[Literal["continuous", "final"], ...] = ("continuous", "final")
+        for usage in usages:
+            shape = replace(self.server, usage=usage)
+            answer = self.send(shape)
+            if answer is None:
+                self.leave_out("stream_options." + _USAGE_KEYS[usage])
+                continue
+            if answer.tokens.completion is not None:
+                found: Any = "continuous" if answer.continuous else "final"
+                self.server = replace(shape, usage=found)
+            return
+        if self.always_counts:
+            self.server = replace(self.server, usage="final", stream_options=False)
 
-    def takes_ignore_eos(self, usage: str) -> bool:
-        """Whether it can be told to go on to max_tokens (and, where it counts, does)."""
-        extra: dict[str, Any] = {"ignore_eos": True}
-        if usage != "none":
-            extra["stream_options"] = {"include_usage": True}
-        chunks = self.send(extra)
-        if chunks is None:
+    def find_temperature(self) -> None:
+        """Whether it takes the temperature asked for."""
+        if self.want.temperature is None:
+            return
+        shape = replace(self.server, temperature=self.want.temperature)
+        if self.send(shape) is None:
+            self.leave_out(f"temperature={self.want.temperature:g}")
+        else:
+            self.server = shape
+
+    def find_prompt(self) -> None:
+        """Whether a list of ids is one prompt of that many tokens (not six prompts, not text)."""
+        if self.server.api == "chat":
+            return
+        shape = replace(self.server, prompt="token_ids")
+        if self.want.prompt is not None:
+            self.server = replace(self.server, prompt=self.want.prompt)
+            return
+        answer = self.send(shape)
+        if answer is None:
+            self.leave_out("prompts as token ids")
+            return
+        counted, n = answer.tokens.prompt, len(_PROMPT_IDS)
+        if answer.pieces <= _TOKENS and (counted is None or counted in (n, n + 1)):
+            self.server = shape
+        else:
+            self.left_out.append(f"prompts as token ids (it counts {counted} for {n})")
+
+    def find_ignore_eos(self) -> None:
+        """Whether it can be told to go on to max_tokens, and does."""
+        if self.want.ignore_eos is False:
+            return
+        for name, by_minimum in (("ignore_eos", False), ("min_tokens", True)):
+            shape = replace(self.server, ignore_eos=True, min_tokens=by_minimum)
+            if self.goes_on(shape, name):
+                self.server = shape
+                return
+        if self.want.ignore_eos:
+            raise EngineError(
+                f"engine.ignore_eos=true: {self.left_out[-1]}; without it answers end where the "
+                "model ends them (engine.ignore_eos=null).",
+                code="refused",
+            )
+
+    def goes_on(self, shape: Server, name: str) -> bool:
+        """Whether an answer of this shape has all the tokens that it may have."""
+        for tokens in (_LONG_TOKENS, _TOKENS):
+            answer = self.send(shape, tokens)
+            if answer is None:
+                if getattr(self.refusal, "code", "") == "server_error":
+                    break  # it began, and failed where the answer would have ended
+                continue  # it may be the length that is refused
+            got = answer.tokens.completion
+            if got is None and answer.tokens.finish != "length":
+                ended = answer.tokens.finish == "stop" or shape.min_tokens
+                got = answer.pieces if ended else tokens
+            if got is None or got >= tokens:
+                return True
+            self.left_out.append(f"{name} (accepted and ignored)")
             return False
-        counts = [u["completion_tokens"] for c in chunks if (u := _usage_of(c))]
-        return not counts or counts[-1] == _TOKENS
+        self.leave_out(name)
+        return False
+
+    def leave_out(self, what: str) -> None:
+        """Note what was refused, in the server's own words."""
+        self.left_out.append(f"{what} ({' '.join(str(self.refusal).split())[:120]})")
+
+    # --- asking ---
+
+    def must(self, shape: Server) -> _Answer:
+        """Like `send`, but a refusal is an EngineError."""
+        answer = self.send(shape)
+        if answer is None:
+            assert self.refusal is not None
+            raise self.refusal
+        return answer
+
+    def send(self, shape: Server, tokens: int = _TOKENS) -> _Answer | None:
+        """The answer, or None when the server refuses this shape of request in any way."""
+        heard = self._heard(shape, tokens)
+        try:
+            if heard is None:
+                return None
+            if heard.status != 200:
+                raise _refused(self.target, heard, shape.served_model, self.models)
+            return _read(self.target, heard)
+        except LoadingError:
+            raise
+        except BenchError as error:
+            if getattr(error, "code", "") in ("unauthorised", "redirected", "busy"):
+                raise
+            self.refusal = error
+            return None
+
+    def _heard(self, shape: Server, tokens: int) -> Heard | None:
+        url = f"{self.target.base_url}/{'chat/' if shape.api == 'chat' else ''}completions"
+        raw = _request(self.target, url, shape, tokens)
+        for attempt in range(_BUSY_TRIES):
+            try:
+                heard = hear(
+                    url, raw, timeout_s=self.target.timeout_s, context=context(self.target)
+                )
+            except SilentError as error:
+                raise unreachable(url, error) from error
+            except FetchError as error:
+                self.refusal = unreachable(url, error)
+                return None
+            if heard.status != 429:
+                break
+            if attempt < _BUSY_TRIES - 1:
+                time.sleep(min(_retry_after_s(heard), 5.0))
+        return heard
+
+
+_USAGE_KEYS = {"continuous": "continuous_usage_stats", "final": "include_usage"}
+
+
+def _retry_after_s(heard: Heard) -> float:
+    given = heard.header(b"retry-after")
+    return float(given) if given.isdigit() else 1.0
+
+
+def _request(target: Target, url: str, shape: Server, tokens: int) -> bytes:
+    """The bytes of one request."""
+    parts = urlsplit(url)
+    prompt: Any = _PROMPT_TEXT
+    if shape.api == "chat":
+        prompt = [{"role": "user", "content": _PROMPT_TEXT}]
+    elif shape.prompt == "token_ids":
+        prompt = _PROMPT_IDS
+    payload = json.dumps(request_body(shape, prompt, tokens)).encode()
+    headers = {
+        "Host": parts.netloc,
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "Accept-Encoding": "identity",
+        **target.headers,
+        "Content-Length": str(len(payload)),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {parts.path} HTTP/1.1\r\n{lines}\r\n".encode("latin1") + payload
+
+
+def _read(target: Target, heard: Heard) -> _Answer:
+    """The tokens of an answer; EngineError when it is no stream of any or holds an error."""
+    kind = heard.header(b"content-type")
+    packed = heard.header(b"content-encoding")
+    if packed not in ("", "identity"):
+        raise EngineError(
+            f"{target.base_url} compresses its stream (Content-Encoding: {packed}) although it is "
+            "asked not to: when a token came cannot be seen. Turn compression off in the server or "
+            "in the proxy before it.",
+            code="bad_response",
+        )
+    try:
+        columns = sse.read_body(heard.body, ended=True)
+        tokens = sse.tokens(columns)
+    except MalformedError as error:
+        raise EngineError(
+            f"{target.base_url} streams no completion: {error}.", code="bad_response"
+        ) from error
+    if tokens.error:
+        raise EngineError(
+            f"the server failed in mid-answer: {tokens.error[:200]}.", code="server_error"
+        )
+    if not columns.choice.any():
+        came = heard.body[:80].decode(errors="replace")
+        whole = heard.body.lstrip()[:1] == b"{" and b'"choices"' in heard.body
+        why = (
+            ": it answers whole, not as a stream, so when a token came cannot be seen"
+            if whole
+            else ""
+        )
+        raise EngineError(
+            f"{target.base_url} answered 200 but streamed no token{why} "
+            f"({kind or 'no content type'}: {came!r}).",
+            code="bad_response",
+        )
+    counted = columns.total[columns.text.astype(bool)] >= 0
+    continuous = len(counted) > 1 and bool(counted[:-1].all()) and tokens.counts is not None
+    return _Answer(heard=heard, tokens=tokens, continuous=continuous)
 
 
 def wait_ready(attempt: Callable[[], T], tick: Callable[[], None], *, tick_s: float = 0.5) -> T:
@@ -180,84 +399,82 @@ def _in_thread(
     return results[0]
 
 
-def _refused(target: Target, reply: Reply, model: str, models: tuple[str, ...]) -> BenchError:
+def _refused(target: Target, heard: Heard, model: str, models: tuple[str, ...]) -> BenchError:
     """The error that a status other than 200 stands for."""
-    said = " ".join(reply.body.split())[:200]
-    if reply.status in (401, 403):
-        name = target.key_env or "the API key"
+    said = " ".join(heard.body.decode(errors="replace").split())[:200]
+    status = heard.status
+    if status in (401, 403):
+        return _unauthorised(target, status)
+    if 300 <= status < 400:
+        where = heard.header(b"location") or "an address that it does not name"
         return EngineError(
-            f"the server refused the request ({reply.status}): set the environment variable "
-            f"{name} to a valid API key.",
-            code="unauthorised",
+            f"the server answered {status} and sends to {where}: set engine.base_url to where the "
+            "completions really are.",
+            code="redirected",
         )
-    if reply.status == 404 and models and model not in models:
+    if status == 404 and models and model not in models:
         return EngineError(
             f"engine.served_model: the server has no {model!r}.{nearest(model, models)} "
-            f"It serves: {', '.join(models)}.",
+            f"It serves: {', '.join(models[:20])}.",
             code="unknown_model",
         )
-    if reply.status == 404:
+    if status in (404, 405):
         return EngineError(
-            f"the server answered 404 to a completion for {model!r}: {said!r}. Check "
+            f"the server answered {status} to a completion for {model!r}: {said!r}. Check "
             "engine.served_model, engine.api and that engine.base_url ends in /v1.",
             code="not_found",
         )
-    code = "server_error" if reply.status >= 500 else "refused"
-    return EngineError(f"the server answered {reply.status}: {said!r}.", code=code)
-
-
-def _chunks(target: Target, reply: Reply) -> list[dict[str, Any]]:
-    """The JSON chunks of a streamed answer; EngineError when it is not one or holds an error."""
-    chunks = []
-    for line in reply.body.splitlines():
-        payload = line.removeprefix("data:").strip()
-        if not line.startswith("data:") or payload == "[DONE]":
-            continue
-        try:
-            chunk = json.loads(payload)
-        except ValueError:
-            chunk = None
-        if not isinstance(chunk, dict):
-            break
-        if "error" in chunk:
-            said = json.dumps(chunk["error"])[:200]
-            raise EngineError(f"the server failed in mid-answer: {said}.", code="server_error")
-        chunks.append(chunk)
-    if not any(chunk.get("choices") for chunk in chunks):
-        raise EngineError(
-            f"{target.base_url} answered 200 but streamed no token "
-            f"({reply.content_type or 'no content type'}: {reply.body[:80]!r}).",
-            code="bad_response",
+    if status == 429:
+        return EngineError(
+            f"the server limits its rate (429: {said!r}): it cannot be loaded before that limit is "
+            "lifted for this key.",
+            code="busy",
         )
-    return chunks
+    if status == 503:
+        return LoadingError(
+            f"the server answered 503: {said!r}. If it is still loading its model, raise "
+            f"engine.start_timeout_s (now {target.timeout_s:g}).",
+            code="server_error",
+        )
+    code = "server_error" if status >= 500 else "refused"
+    return EngineError(f"the server answered {status}: {said!r}.", code=code)
 
 
-def _usage_of(chunk: Mapping[str, Any]) -> dict[str, int] | None:
-    usage = chunk.get("usage")
-    keys = ("prompt_tokens", "completion_tokens")
-    if isinstance(usage, dict) and all(isinstance(usage.get(key), int) for key in keys):
-        return usage
-    return None
+def _unauthorised(target: Target, status: int) -> EngineError:
+    name = target.key_env or "the API key"
+    return EngineError(
+        f"the server refused the request ({status}): set the environment variable "
+        f"{name} to a valid API key.",
+        code="unauthorised",
+    )
 
 
-def _models(target: Target) -> dict[str, dict[str, Any]]:
-    """What /v1/models lists by id; empty where the server has no such list."""
-    reply = request(target, f"{target.base_url}/models")
-    if reply.status in (401, 403) or reply.status >= 500:
-        raise _refused(target, reply, "", ())
+def _models(target: Target) -> tuple[dict[str, dict[str, Any]], str]:
+    """What /v1/models lists by id, and why it lists nothing: a server need not have that list."""
+    reply: Reply = request(target, f"{target.base_url}/models")
+    if reply.status != 200:
+        return {}, f"answers {reply.status} ({' '.join(reply.body.split())[:120]})"
     listed = json_of(reply)
-    data = listed.get("data") if reply.status == 200 else None
+    data = listed.get("data")
     if not isinstance(data, list):
-        return {}
-    return {m["id"]: m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)}
+        return {}, "lists none"
+    found = {m["id"]: m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)}
+    return found, "lists none"
 
 
-def _only_model(target: Target, models: Mapping[str, object]) -> str:
+def _only_model(target: Target, models: Mapping[str, object], why_none: str) -> str:
     if len(models) == 1:
         return next(iter(models))
+    if why_none.startswith(("answers 401", "answers 403")):
+        raise _unauthorised(target, int(why_none.split()[1]))
+    if why_none.startswith("answers 5"):
+        raise LoadingError(
+            f"engine.served_model: {target.base_url}/models {why_none}: {_MODELS_HINT}",
+            code="server_error",
+        )
     if not models:
         raise InputError(
-            f"engine.served_model: {target.base_url}/models lists none; say which model to ask for."
+            f"engine.served_model: {target.base_url}/models {why_none}; say which model to ask for."
         )
     raise InputError(f"engine.served_model: choose one of {', '.join(sorted(models))}.")
 
@@ -274,5 +491,12 @@ def _metrics_url(target: Target) -> str | None:
     return url if answers else None
 
 
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _context_tokens(listed: Mapping[str, Any]) -> int | None:
+    """The longest context that a model's entry states, under the names that servers give it."""
+    meta = listed.get("meta")
+    for where in (listed, meta if isinstance(meta, dict) else {}):
+        for key in ("max_model_len", "context_length", "n_ctx"):
+            value = where.get(key)
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+    return None

@@ -18,7 +18,7 @@ from bench.evaluators.process import run_lm_eval
 from bench.evaluators.samples import answer_stats, not_finite
 from bench.evaluators.samples import items as read_items
 from bench.evaluators.samples import scores as read_scores
-from bench.evaluators.tasks import check_tasks, folders
+from bench.evaluators.tasks import check_tasks, folders, needs_logprobs
 from bench.values.errors import BenchError, InputError
 from bench.values.record import QualityItem, QualityResult, TaskScore
 from bench.values.server import ProgressCallback, Server
@@ -113,6 +113,31 @@ def worst_parity(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return min(
         found, key=lambda p: (p["checked"], -(p["max_difference_nats"] or 0.0)), default=None
     )
+
+
+def check_server(spec: RunSpec, server: Server) -> None:
+    """Refuse, before the load, what this server could not be scored on afterwards."""
+    quality = spec.quality
+    if server.engine != "endpoint":
+        return
+    backend, scored = choose_backend(quality, server), needs_logprobs(quality)
+    if backend == "endpoint" and scored and not gives_prompt_logprobs(server):
+        raise InputError(
+            "quality.backend: these tasks need log-probabilities of the prompt, which this "
+            "server does not give: choose tasks that generate, serve the model with vLLM, or "
+            "say quality=none."
+        )
+    if backend == "chat" and scored:
+        raise InputError(
+            "quality.backend: these tasks need log-probabilities of the prompt, which the chat "
+            "interface has not: set engine.api=completions, or choose tasks that generate."
+        )
+    known = quality.tokenizer or server.model_path or spec.model.repo
+    if backend == "endpoint" and not known:
+        raise InputError(
+            "quality.tokenizer: prompts are cut into tokens here, and this model names no "
+            "tokenizer: set quality.tokenizer to its folder or repository."
+        )
 
 
 def choose_backend(quality: QualitySpec, server: Server) -> Backend:

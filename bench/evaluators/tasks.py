@@ -43,6 +43,26 @@ def check_tasks(quality: QualitySpec) -> None:
         )
 
 
+def needs_logprobs(quality: QualitySpec) -> bool:
+    """Whether any of the tasks is scored by log-probabilities of its prompt's own tokens."""
+    index = _index(tuple(folders(quality)), False)
+    if not all(_matches(name, index) for name in quality.tasks):
+        index = _index(tuple(folders(quality)), True)
+    return any(_scored_by_logprobs(m, index) for n in quality.tasks for m in _matches(n, index))
+
+
+def _scored_by_logprobs(name: str, index: Mapping[str, Any]) -> bool:
+    entry = index.get(name)
+    if entry is None:
+        return False
+    config = entry.cfg or {}
+    kind = config.get("output_type")
+    if kind is not None:
+        return bool(kind != "generate_until")
+    inside = entry.tags if entry.kind.name == "TAG" else _members(config)
+    return any(_scored_by_logprobs(member, index) for member in inside if member != name)
+
+
 def _matches(name: str, index: Mapping[str, Any]) -> list[str]:
     """The names that a word stands for: itself, or all that fit a pattern with * or ?."""
     if name in index or not set(name) & {"*", "?"}:

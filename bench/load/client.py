@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bench.load import wire
-from bench.load.http import CHUNKED_END, Frame, MalformedError, frame
 from bench.values.clock import AbsoluteTimer, now_ns, realtime_offset_ns
+from bench.web.http import CHUNKED_END, Frame, MalformedError, frame
 
 _CONNECTS_AT_ONCE = 128
+_DONE = (b"[DONE]\n\n\r\n", b"[DONE]\n\n", b"[DONE]\r\n\r\n\r\n", b"[DONE]\r\n\r\n")
+_DONE_WAIT_S = 0.25
+"""How long the end of a response may come after [DONE] before the answer counts as whole."""
 _SWEEP_S = 0.1
 
 
@@ -103,6 +107,21 @@ class Stream(asyncio.Protocol):
                 self._check_split_end(stamp)
         elif head.end is not None and sum(map(len, self.reads)) >= head.end:
             self._finish(stamp, keep=True)
+        if self.shot is not None and data.endswith(_DONE):
+            self._await_end(stamp)
+
+    def _await_end(self, stamp: int) -> None:
+        """[DONE] has come but not the end of the response: some servers never send it."""
+        if self.client.ends_at_done:
+            self._finish(stamp, keep=False)
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_DONE_WAIT_S, self._end_at_done, self.shot, stamp)
+
+    def _end_at_done(self, shot: Shot | None, stamp: int) -> None:
+        if shot is not None and self.shot is shot:
+            self.client.ends_at_done = True
+            self._finish(stamp, keep=False)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The server closed: a whole response without a length, a stale keep-alive, or a loss."""
@@ -183,13 +202,15 @@ class Client:
         port: int,
         *,
         timeout_s: float,
-        tls: bool = False,
+        tls: ssl.SSLContext | None = None,
+        ends_at_done: bool = False,
         on_sweep: Callable[[Client], None] | None = None,
     ) -> None:
         self.host = host
         self.on_sweep = on_sweep
         self.port = port
         self.tls = tls
+        self.ends_at_done = ends_at_done
         self.timeout_ns = int(timeout_s * 1e9)
         self.finished_shots: list[Shot] = []
         self.reconnects = 0
@@ -360,9 +381,9 @@ class Client:
         stream.fire(shot)
 
     async def _connect(self) -> Stream:
-        if self.tls:
+        if self.tls is not None:
             _, stream = await self._loop.create_connection(
-                lambda: Stream(self), self.host, self.port, ssl=True
+                lambda: Stream(self), self.host, self.port, ssl=self.tls
             )
         else:
             stream = Stream(self)

@@ -72,9 +72,9 @@ class Driver:
 
     def measure(self, point: LoadPoint, name: str) -> PointData:
         """One load point, with the engine's own counters before and after."""
-        before = engine_stats.read(self.server.metrics_url)
+        before = engine_stats.read_all(self.server.metrics_urls)
         data = self._send(point, name)
-        after = engine_stats.read(self.server.metrics_url)
+        after = engine_stats.read_all(self.server.metrics_urls)
         return replace(data, engine_before=before, engine_after=after)
 
     def _send(self, point: LoadPoint, name: str) -> PointData:

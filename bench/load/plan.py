@@ -131,8 +131,9 @@ def _closed(spec: RunSpec, server: Server, point: LoadPoint, fastest_s: float | 
     return Plan(requests=requests, at_least=least, duration_s=duration_s)
 
 
-def _seed(spec: RunSpec, point: LoadPoint) -> tuple[int, ...]:
-    return spec.seed, point.index, point.repeat
+def _seed(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[int, ...]:
+    nonce = (server.nonce,) if server.nonce else ()
+    return spec.seed, point.index, point.repeat, *nonce
 
 
 def _requests(
@@ -141,7 +142,7 @@ def _requests(
     drawn = generate(
         spec.workload,
         count,
-        seed=_seed(spec, point),
+        seed=_seed(spec, server, point),
         vocab_size=server.vocab_size,
         as_text=server.prompt == "text",
         chat=server.api == "chat",
@@ -160,7 +161,7 @@ def _arriving(
     if point.rate_to_per_s is not None:
         offsets = ramp_ns(point.rate_per_s, point.rate_to_per_s, count)
     else:
-        rng = np.random.default_rng((*_seed(spec, point), 1))
+        rng = np.random.default_rng((*_seed(spec, server, point), 1))
         arrival: Arrival = spec.load.arrival
         offsets = arrivals_ns(arrival, point.rate_per_s, count, rng, spec.load.burstiness)
     requests = _requests(spec, server, point, count)
@@ -178,7 +179,7 @@ def _traced(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[PlannedReq
     if point.rate_per_s is not None:
         pace = trace_extent(path).rate_per_s / point.rate_per_s
     last_s = math.inf if spec.load.duration_s is None else spec.load.duration_s
-    rng = np.random.default_rng(_seed(spec, point))
+    rng = np.random.default_rng(_seed(spec, server, point))
     shape = {"as_text": server.prompt == "text", "chat": server.api == "chat"}
     requests = []
     for index, row in enumerate(itertools.islice(trace_rows(path), spec.load.requests)):

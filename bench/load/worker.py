@@ -21,13 +21,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-from bench.load import http, sse
 from bench.load.client import Client, Shot
 from bench.load.limits import take_descriptors
 from bench.load.wire import arrivals_ns
 from bench.values.clock import now_ns
 from bench.values.outside import plain
 from bench.values.record import (
+    ANSWER_COLUMNS,
+    FINISHES,
     OK,
     OUTCOMES,
     REQUEST_COLUMNS,
@@ -37,11 +38,16 @@ from bench.values.record import (
     WorkerReport,
 )
 from bench.values.server import Server
+from bench.web import http, sse
+from bench.web.ask import request_body
+from bench.web.tls import context_of
 
 COUNTERS = 4
 """Shared progress counters per worker: finished, in flight, reads, failed."""
 
 _PR_SET_PDEATHSIG = 1
+
+COLUMNS = (*REQUEST_COLUMNS, *ANSWER_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +109,8 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
         url.hostname or "127.0.0.1",
         url.port or (443 if tls else 80),
         timeout_s=plan.timeout_s,
-        tls=tls,
+        tls=context_of(plan.server.tls_verify, plan.server.ca_file) if tls else None,
+        ends_at_done=plan.server.hangs_after_done,
         on_sweep=publish,
     )
     await client.connect(plan.connections)
@@ -125,7 +132,7 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
     delay = tuple(b - a for a, b in zip(waited, _schedstat(), strict=True))
     publish(client)
     planned = {r.index: r for session in plan.sessions for r in session}
-    result = collect(client, planned, plan.worker, cpu_s, wall_s)
+    result = collect(client, planned, plan.worker, cpu_s, wall_s, plan.server)
     if not delay:
         return result
     report = replace(result.report, run_delay_s=delay[0] / 1e9, wakeups=delay[1])
@@ -148,22 +155,7 @@ def _schedstat() -> tuple[int, ...]:
 
 def request_bytes(server: Server, request: PlannedRequest) -> bytes:
     """The whole HTTP request for `request` in the shape that `server` takes."""
-    body: dict[str, Any] = {
-        "model": server.served_model,
-        "max_tokens": request.output_tokens,
-        "temperature": 0.0,
-        "stream": True,
-    }
-    if server.api == "chat":
-        body["messages"] = request.prompt
-    else:
-        body["prompt"] = request.prompt
-    if server.ignore_eos:
-        body["ignore_eos"] = True
-    if server.usage == "continuous":
-        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
-    elif server.usage == "final":
-        body["stream_options"] = {"include_usage": True}
+    body = request_body(server, request.prompt, request.output_tokens)
     payload = json.dumps(body, separators=(",", ":")).encode()
     url = urlsplit(server.base_url)
     path = url.path.rstrip("/") + ("/chat/completions" if server.api == "chat" else "/completions")
@@ -171,6 +163,7 @@ def request_bytes(server: Server, request: PlannedRequest) -> bytes:
         "Host": url.netloc,
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
+        "Accept-Encoding": "identity",
         "X-Request-Id": f"bench-{request.index}",
         **server.headers,
         "Content-Length": str(len(payload)),
@@ -196,7 +189,12 @@ def _session(server: Server, session: list[PlannedRequest]) -> Shot:
 
 
 def collect(
-    client: Client, planned: dict[int, PlannedRequest], worker: int, cpu_s: float, wall_s: float
+    client: Client,
+    planned: dict[int, PlannedRequest],
+    worker: int,
+    cpu_s: float,
+    wall_s: float,
+    server: Server,
 ) -> WorkerResult:
     """Parse every finished shot into columns; frees the raw bytes as it goes."""
     parse_start_s = _cpu_s()
@@ -207,8 +205,9 @@ def collect(
     chunk_delay_ns: list[int] = []
     chunk_tokens: list[int] = []
     errors: dict[int, str] = {}
-    for shot, delay_ns in zip(shots, delays or [[]] * len(shots), strict=True):
-        parsed = parse_shot(shot)
+    found = [parse_shot(shot, planned[shot.index].output_tokens) for shot in shots]
+    answers = judged(found, [planned[shot.index].output_tokens for shot in shots], server)
+    for shot, parsed, delay_ns in zip(shots, answers, delays or [[]] * len(shots), strict=True):
         request = planned[shot.index]
         rows.append(
             (
@@ -228,6 +227,10 @@ def collect(
                 len(chunk_ns),
                 len(parsed.chunk_reads),
                 TOKENS_AROSE.index(parsed.tokens_arose),
+                parsed.first_answer,
+                parsed.cached_tokens,
+                parsed.hidden_tokens,
+                finish_code(parsed.finish),
             )
         )
         chunk_ns.extend([shot.stamps[read] for read in parsed.chunk_reads])
@@ -239,9 +242,9 @@ def collect(
         shot.reads.clear()
         shot.stamps.clear()
         shot.arrived.clear()
-    table = np.array(rows, dtype=np.int64).reshape(len(rows), len(REQUEST_COLUMNS))
+    table = np.array(rows, dtype=np.int64).reshape(len(rows), len(COLUMNS))
     return WorkerResult(
-        requests={name: table[:, i].copy() for i, name in enumerate(REQUEST_COLUMNS)},
+        requests={name: table[:, i].copy() for i, name in enumerate(COLUMNS)},
         chunk_ns=np.array(chunk_ns, dtype=np.int64),
         chunk_tokens=np.array(chunk_tokens, dtype=np.int64),
         chunk_delay_ns=None if delays is None else np.array(chunk_delay_ns, dtype=np.int64),
@@ -295,9 +298,14 @@ class ParsedShot:
     chunk_tokens: list[int] = field(default_factory=list)
     tokens_arose: str = "unknown"
     error: str = ""
+    done: bool = False
+    finish: str = ""
+    first_answer: int = -1
+    cached_tokens: int = -1
+    hidden_tokens: int = -1
 
 
-def parse_shot(shot: Shot) -> ParsedShot:
+def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
     """Decide how a request ended and when its tokens arrived, from its stamped reads."""
     data = b"".join(shot.reads)
     try:
@@ -308,18 +316,26 @@ def parse_shot(shot: Shot) -> ParsedShot:
         if status != 200 and not shot.outcome:
             text = plain(f"HTTP {status}: {found.body(data)[:300].decode(errors='replace')}")
             return ParsedShot(outcome="http_error", status=status, error=text)
-        tokens = sse.tokens(sse.read_body(found.body(data)))
+        packed = found.head.headers.get(b"content-encoding", b"identity").lower()
+        if packed not in (b"", b"identity"):
+            text = f"the stream is compressed (Content-Encoding: {packed.decode(errors='replace')})"
+            return ParsedShot(outcome=shot.outcome or "malformed", status=status, error=text)
+        body = found.body(data)
+        tokens = sse.tokens(sse.read_body(body, ended=found.complete))
     except http.MalformedError as error:
         return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
     reads = http.reads_of(tokens.last_byte, found.spans, [len(r) for r in shot.reads])
-    counts, arose = token_counts(tokens)
+    counts, arose = token_counts(tokens, requested)
     outcome, text = shot.outcome, shot.error
+    if outcome == "connection" and tokens.done:  # all was said; only the framing was not closed
+        outcome, text = "", ""
     if not outcome and tokens.error:
         outcome, text = "server_error", tokens.error
-    elif not outcome and not found.complete:
+    elif not outcome and not found.complete and not tokens.done:
         outcome, text = "connection", "the response is cut short"
     elif not outcome and not counts:
-        outcome, text = "no_tokens", "the response carried no token"
+        came = body[:120].decode(errors="replace")
+        outcome, text = "no_tokens", f"the response carried no token: {came!r}"
     return ParsedShot(
         outcome=outcome or OUTCOMES[OK],
         status=status,
@@ -329,14 +345,24 @@ def parse_shot(shot: Shot) -> ParsedShot:
         chunk_tokens=counts,
         tokens_arose=arose,
         error=text,
+        done=tokens.done,
+        finish=tokens.finish,
+        first_answer=tokens.first_answer,
+        cached_tokens=-1 if tokens.cached is None else tokens.cached,
+        hidden_tokens=-1 if tokens.hidden is None else tokens.hidden,
     )
 
 
-def token_counts(tokens: sse.Tokens) -> tuple[list[int], str]:
-    """Tokens of each chunk, and how that is known (`TOKENS_AROSE`)."""
+def token_counts(tokens: sse.Tokens, requested: int = 0) -> tuple[list[int], str]:
+    """Tokens of each chunk, and how that is known (`TOKENS_AROSE`).
+
+    A usage above the `requested` tokens is believed only where as many pieces were streamed.
+    """
+    chunks = len(tokens.last_byte)
+    if requested and (tokens.completion or 0) > requested and tokens.completion != chunks:
+        return [1] * chunks, "unknown"
     if tokens.counts is not None:
         return tokens.counts.tolist(), "usage_per_chunk"
-    chunks = len(tokens.last_byte)
     if tokens.completion == chunks:
         return [1] * chunks, "one_per_chunk"
     if chunks == 0 or tokens.completion is None or tokens.completion < chunks:
@@ -344,3 +370,36 @@ def token_counts(tokens: sse.Tokens) -> tuple[list[int], str]:
     # The server bundled tokens without saying where: spread them evenly, remainder to the last.
     each, extra = divmod(tokens.completion, chunks)
     return [each + (i >= chunks - extra) for i in range(chunks)], "allocated"
+
+
+def finish_code(reason: str) -> int:
+    """The record's code for a finish_reason: -1 where none was given."""
+    if not reason:
+        return -1
+    return FINISHES.index(reason) if reason in FINISHES else FINISHES.index("other")
+
+
+def judged(found: list[ParsedShot], asked: list[int], server: Server) -> list[ParsedShot]:
+    """The answers, those failed that lack an end which the probe, or most of them, showed.
+
+    A stream that a dying engine or a proxy cuts off often ends as clean HTTP.
+    """
+    good = [p for p in found if p.outcome == OUTCOMES[OK]]
+    done = server.ends_with_done or 2 * sum(p.done for p in good) > len(good)
+    reason = server.ends_with_reason or 2 * sum(bool(p.finish) for p in good) > len(good)
+    counted = 2 * sum(p.completion_tokens >= 0 for p in good) > len(good)
+    usage = counted or (server.usage != "none" and server.engine == "endpoint")
+    result = []
+    for parsed, requested in zip(found, asked, strict=True):
+        why = ""
+        if parsed.outcome == OUTCOMES[OK]:
+            known = parsed.tokens_arose != "unknown"
+            early = known and sum(parsed.chunk_tokens) < requested
+            if (done or reason) and not parsed.done and not parsed.finish:
+                why = "the stream ends with neither finish_reason nor [DONE], which others have"
+            elif reason and not parsed.finish and early:
+                why = "the answer ends early without a finish_reason, which others have"
+            elif usage and parsed.completion_tokens < 0:
+                why = "the answer ends without the usage that others have"
+        result.append(replace(parsed, outcome="cut_short", error=why) if why else parsed)
+    return result

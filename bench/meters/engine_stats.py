@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from bench.values.clock import now_ns
@@ -42,6 +43,20 @@ def _fetched(metrics_url: str | None) -> str | None:
     except FetchError:
         return None
     return answer.text if answer.status == 200 else None
+
+
+def read_all(metrics_urls: Sequence[str]) -> dict[str, Any] | None:
+    """The counters of all replicas, summed; None unless every one of them answers."""
+    found = [read(url) for url in metrics_urls]
+    if not found or any(values is None for values in found):
+        return None
+    total: dict[str, Any] = {}
+    for values in found:
+        for name, value in (values or {}).items():
+            known = total.get(name)
+            both = isinstance(known, float) and isinstance(value, float)
+            total[name] = known + value if both else value
+    return total
 
 
 def parse(text: str) -> dict[str, Any] | None:

@@ -14,7 +14,10 @@ from bench.values.telemetry import Trace
 
 Int64 = npt.NDArray[np.int64]
 
-OUTCOMES = ("ok", "http_error", "server_error", "connection", "timeout", "malformed", "no_tokens")
+OUTCOMES = (
+    *("ok", "http_error", "server_error", "connection", "timeout", "malformed", "no_tokens"),
+    "cut_short",
+)
 """How a request can end; its code in the records is its place in this tuple."""
 
 OK = 0
@@ -100,6 +103,7 @@ class PointData:
     `requests` has one row per request: index, session, worker, scheduled_ns, sent_ns,
     first_read_ns, end_ns, status, outcome, input_tokens, requested_tokens, usage_prompt_tokens
     and usage_completion_tokens (-1 = the server did not say), first_chunk, chunks, tokens_arose.
+    Besides, where the load client is bench's own, the ANSWER_COLUMNS.
     `chunk_ns` and `chunk_tokens` hold the token-bearing chunks of all requests, in row order.
     `chunk_delay_ns` is how long after its arrival the client looked at each; arrival is the
     kernel's stamp then, and the client's own where the kernel gives none (None).
@@ -115,6 +119,11 @@ class PointData:
     workers: tuple[WorkerReport, ...] = ()
     engine_before: dict[str, Any] | None = None
     engine_after: dict[str, Any] | None = None
+
+    def column(self, name: str) -> Int64:
+        """A column of `requests`; all -1 (not known) in runs from before there was one."""
+        found = self.requests.get(name)
+        return np.full(self.count, -1, dtype=np.int64) if found is None else found
 
     @property
     def count(self) -> int:
@@ -277,3 +286,11 @@ REQUEST_COLUMNS = (
     "chunks",
     "tokens_arose",
 )
+
+FINISHES = ("other", "length", "stop")
+"""Why an answer ended, as the server says; its code in the records is its place here."""
+
+ANSWER_COLUMNS = ("first_answer", "cached_tokens", "hidden_tokens", "finish")
+"""Of each answer, -1 where not known: which of its chunks is the first of the answer, not of the
+thought before it; prompt tokens that the server took from its prefix cache; tokens that it counted
+and never streamed (in its first chunk's count); and why it ended (FINISHES)."""

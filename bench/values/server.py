@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from bench.values.spec import RunSpec
 
@@ -18,7 +18,12 @@ class Server:
     `base_url` ends in /v1. `headers` may hold a secret: it is never stored or printed. `api` and
     `prompt` say which shape of request it takes; `usage` how it counts tokens: `continuous` (per
     chunk), `final` (once per response) or `none`. `ignore_eos` says whether it can be told to
-    generate exactly max_tokens. `client_cores` are those that the engine leaves to the load client.
+    generate exactly max_tokens, `min_tokens` stands in for it. `temperature` None is not sent, nor
+    are `stream_options` where refused; `left_out` says what was and why. An answer's end is marked
+    by [DONE] (`ends_with_done`), by a finish_reason (`ends_with_reason`), or both; some leave the
+    connection open after it. `models` are the names that it lists. `nonce` goes into every prompt,
+    so that no run finds its prompts in the cache of an earlier one; 0 for an engine started for
+    the run. `client_cores` are those that the engine leaves to the load client.
     `listener_pids` are the processes of this host that were seen to listen on the port of a server
     which somebody else started.
     """
@@ -41,7 +46,26 @@ class Server:
     model_path: str | None = None
     startup_s: float | None = None
     client_cores: tuple[int, ...] = ()
+    temperature: float | None = 0.0
+    min_tokens: bool = False
+    stream_options: bool = True
+    max_tokens_field: str = "max_tokens"
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    ends_with_done: bool = False
+    ends_with_reason: bool = False
+    hangs_after_done: bool = False
+    left_out: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    more_metrics_urls: tuple[str, ...] = ()
+    nonce: int = 0
+    tls_verify: bool = True
+    ca_file: str | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def metrics_urls(self) -> tuple[str, ...]:
+        """Where the engine's counters are: one address, or one of each replica."""
+        return () if self.metrics_url is None else (self.metrics_url, *self.more_metrics_urls)
 
     def is_alive(self) -> bool:
         """Whether the process that was launched for it lives; True where none was."""

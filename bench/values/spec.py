@@ -188,16 +188,27 @@ class VllmSpec:
 @dataclass(frozen=True, kw_only=True)
 class EndpointSpec:
     """Any OpenAI-compatible server already running. The key is read from `api_key_env`, never
-    stored. `prompt` None asks the server whether it takes token ids and falls back to text.
+    stored, and neither are the values of `extra_headers`. `api` auto and `prompt` None ask the
+    server; so does `ignore_eos` None. `temperature` None sends none. `metrics_url` auto looks
+    beside /v1, null reads none, and several replicas' are summed. `tls_verify` false or a `ca_file`
+    takes a certificate that nobody signed. `extra_body` goes into every request.
     `launch` names this start of a server that does not tell when its process began: comparisons
     count launches (`bench.compare.launches`)."""
 
     kind: Literal["endpoint"] = "endpoint"
     base_url: str = "http://127.0.0.1:8000/v1"
     served_model: str | None = None
-    api: Literal["completions", "chat"] = "completions"
+    api: Literal["auto", "completions", "chat"] = "auto"
     prompt: Literal["token_ids", "text"] | None = None
     vocab_size: int | None = None
+    temperature: float | None = 0.0
+    ignore_eos: bool | None = None
+    max_tokens_field: str | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    metrics_url: str | tuple[str, ...] | None = "auto"
+    tls_verify: bool = True
+    ca_file: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     start_timeout_s: float = 30.0
     launch: str | None = None

@@ -13,6 +13,7 @@ from bench.measure.checks.arrivals import achieved_rate, overload
 from bench.measure.checks.client import client_bound
 from bench.measure.checks.engine import chunk_truth, preemptions, prefix_cache, token_counts
 from bench.measure.checks.requests import clock_sanity, error_rate, output_length
+from bench.measure.checks.server import bursts, hidden_tokens, overcounted, prompt_length
 from bench.measure.checks.steadiness import enough_repeats, enough_samples, precision, steady_state
 from bench.measure.metrics import Metric, Steady
 from bench.values.finding import Finding
@@ -45,6 +46,9 @@ def certificate(
         ),
         *token_counts(repeats),
         output_length(repeats, exact=exact_lengths),
+        prompt_length(repeats),
+        bursts(repeats),
+        *(f for f in (overcounted(repeats), hidden_tokens(repeats)) if f is not None),
         chunk_truth(repeats),
         preemptions(repeats),
         prefix_cache(repeats, workload),

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from bench.measure.checks.server import cached_prompts
 from bench.values.finding import Finding, Severity, finding
 from bench.values.record import OK, TOKENS_AROSE, Int64, PointData
 from bench.values.spec import WorkloadSpec
 
 _PREFIX_TOLERANCE = 0.10
+_ONE_REPLICA = 0.95
 
 
 def token_counts(repeats: Sequence[PointData]) -> Iterable[Finding]:
@@ -49,6 +51,14 @@ def _server_counter(repeats: Sequence[PointData]) -> Finding:
     if ours <= server <= ours + spare:
         text = f"the server's counter rose by {server:.0f} tokens, the client saw {ours:.0f}"
         return finding("server_counter", "pass", text, server - ours, "tokens")
+    if server < _ONE_REPLICA * ours and all(d.point.repeat >= 0 for d in repeats):
+        # Others could only add to it: whoever counts less has not served all of them.
+        text = (
+            f"the server's counter rose by {server:.0f} tokens of the {ours:.0f} that the client "
+            "saw: the metrics are those of one replica behind a balancer; list all of them in "
+            "engine.metrics_url=[URL,URL], or set it to null"
+        )
+        return finding("server_counter", "warn", text, server - ours, "tokens")
     text = (
         f"the server counted {server:.0f} generated tokens, the client {ours:.0f}: somebody else "
         "uses this server, or tokens were lost"
@@ -92,7 +102,10 @@ def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Findin
     points off the declared share are its doing. Of a user's own file nothing is declared.
     """
     rises = [(prefix_hits(d), d.counted("prefix_cache_queries_total")) for d in repeats]
-    known = [(h, q) for h, q in rises if h is not None and q]
+    known: list[tuple[float, float]] = [(h, q) for h, q in rises if h is not None and q]
+    said = cached_prompts(repeats)
+    if not known and said is not None:
+        known = [said]
     if not known:
         return finding("prefix_cache", "info", "the engine does not publish prefix-cache hits")
     share = sum(h for h, _ in known) / sum(q for _, q in known)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench.measure.checks.server import ended_by_itself
 from bench.values.finding import Finding, finding
 from bench.values.record import OK, OUTCOMES, PointData
 
@@ -65,4 +66,7 @@ def output_length(repeats: Sequence[PointData], *, exact: bool) -> Finding:
         f"{off} of {int(known.sum())} responses have another length than asked for "
         f"(mean {mean:.1f} tokens instead of {float(asked[known].mean()):.1f})"
     )
+    stopped = ended_by_itself(repeats)
+    if stopped:
+        text += f": in {stopped} the model ended by itself"
     return finding("output_length", "fail" if exact else "warn", text, float(off))

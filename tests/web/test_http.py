@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load.http import MAX_HEAD_BYTES, MalformedError, dechunk, frame, reads_of
+from bench.web.http import MAX_HEAD_BYTES, MalformedError, dechunk, frame, reads_of
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 BODIES = st.lists(st.binary(min_size=1, max_size=40), max_size=8)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.load.http import MalformedError
-from bench.load.sse import _fast, _slow, events, read_body, tokens
+from bench.web.http import MalformedError
+from bench.web.sse import _fast, _slow, events, read_body, tokens
 
 
 def completion(text: str, total: int | None = None, **more: Any) -> dict[str, Any]:
