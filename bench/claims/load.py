@@ -12,11 +12,13 @@ from bench.values.errors import InputError, nearest
 MANY = "claims"
 
 
-def claims_of(stem: str, data: object, path: str) -> tuple[Claim, ...]:
+def claims_of(
+    stem: str, data: object, path: str, bad: list[InputError] | None = None
+) -> tuple[Claim, ...]:
     """The claims of one file; InputError names the file and the field that is wrong.
 
     A file with a key `claims` holds several: each entry takes the other keys unless it has its
-    own, and is called stem/key.
+    own, and is called stem/key. With `bad`, an entry that is wrong goes there and the others stay.
     """
     if not isinstance(data, Mapping):
         raise InputError(f"{path}: a claim is a group of keys; bench claim --new writes one.")
@@ -31,7 +33,12 @@ def claims_of(stem: str, data: object, path: str) -> tuple[Claim, ...]:
         where = f"{path}: {MANY}.{key}"
         if not isinstance(own, Mapping):
             raise InputError(f"{where}: {own!r} is not a group of keys.")
-        found.append(_claim(f"{stem}/{key}", {**shared, **own}, where))
+        try:
+            found.append(_claim(f"{stem}/{key}", {**shared, **own}, where))
+        except InputError as error:
+            if bad is None:
+                raise
+            bad.append(error)
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from typing import Any
 
+from bench.fit.bound import Work, held, machine, output_bound, user_bound
 from bench.fit.engine_rules import PINNED
 from bench.fit.formats import Served
 from bench.fit.geometry import Geometry
@@ -22,6 +23,7 @@ from bench.fit.headroom import (
     typical,
 )
 from bench.fit.overheads import GIB
+from bench.fit.precision import precision
 from bench.fit.report import Alternative, FitReport
 from bench.fit.roofline import decode_ceiling, prefill_ceiling
 from bench.fit.room import Room, room_of
@@ -153,6 +155,22 @@ def _ceilings(spec: RunSpec, s: Served, batch: int, chunk_tokens: int) -> dict[s
         "ceiling_tokens_per_s_batch1": None if batch1 is None else batch1.tokens_per_s,
         "ceiling_tokens_per_s": None if many is None else many.tokens_per_s,
         "ceiling_concurrency": max(batch, 1),
+        **_bounds(spec, s, prompt, answer),
+    }
+
+
+def _bounds(spec: RunSpec, s: Served, prompt: float, answer: float) -> dict[str, Any]:
+    """What nothing can exceed at these lengths, speculation left out; None where not known."""
+    wanted = precision(spec.quant.name, spec.model)
+    m = None if wanted is None else machine(spec.gpu, spec.gpus, wanted)
+    if wanted is None or m is None:
+        return {}
+    h = held(s.geometry, wanted, 8 * s.kv_bytes)
+    shared = spec.workload.shared_prefix_tokens > 0
+    work = Work(input_tokens=prompt, output_tokens=answer, fresh_prompt=0.0 if shared else 1.0)
+    return {
+        "bound_tokens_per_s": output_bound(m, h, work).lowest,
+        "bound_tokens_per_s_per_user": user_bound(m, h, work).lowest,
     }
 
 

@@ -41,7 +41,9 @@ class FitReport:
     concurrency"), of one replica, when started with `context_started_tokens`; `max_concurrency`
     counts requests of the needed context over all replicas. `…_low` and `…_high` follow from the
     spread of the logs that the overheads rest on; `fits_with_margin` holds at the low end, too.
-    Ceilings are physical bounds (`bench.fit.roofline`), also given for what does not fit. None
+    Ceilings are plans at the hardware's published limits (`bench.fit.roofline`), also given for
+    what does not fit; `bound_tokens_per_s` is what nothing can exceed (`bench.fit.bound`), for the
+    workload's lengths and any load, `bound_tokens_per_s_per_user` for one user. None
     means not known. `arose` is modelled: nothing here was measured.
     """
 
@@ -78,6 +80,8 @@ class FitReport:
     overheads: tuple[Overhead, ...]
     usd_per_h_low: float | None
     usd_per_h_high: float | None
+    bound_tokens_per_s: float | None = None
+    bound_tokens_per_s_per_user: float | None = None
     notes: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     kv_gib_low_per_gpu: float | None = None

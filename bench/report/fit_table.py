@@ -12,7 +12,6 @@ from bench.report.markup import escape
 
 
 def _grid(rows: Sequence[FitReport]) -> Grid:
-    most = max(r.ceiling_concurrency for r in rows)
     columns = (
         column("quant"),
         *numbers("GPUs"),
@@ -23,9 +22,11 @@ def _grid(rows: Sequence[FitReport]) -> Grid:
             "other",
             "max context",
             "max conc.",
-            "decode ≤ b1",
-            f"decode ≤ c{most}",
-            "prefill ≤",
+            "user ≤",
+            "output ≤",
+            "plan b1",
+            "plan at c",
+            "plan prefill",
             "$/h",
         ),
     )
@@ -42,8 +43,11 @@ def _cells(r: FitReport) -> tuple[str, ...]:
         f"{r.other_gib_per_gpu:,.1f}",
         f"{r.max_context_tokens:,}",
         f"{r.max_concurrency:,}",
+        _number(r.bound_tokens_per_s_per_user, 0),
+        _number(r.bound_tokens_per_s, 0),
         _number(r.ceiling_tokens_per_s_batch1, 0),
-        _number(r.ceiling_tokens_per_s, 0),
+        _number(r.ceiling_tokens_per_s, 0)
+        + ("" if r.ceiling_tokens_per_s is None else f" c{r.ceiling_concurrency:,}"),
         _number(r.prefill.tokens_per_s if r.prefill else None, 0),
         price(r),
     )
@@ -90,8 +94,9 @@ def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
         listed = ", ".join(f"{b:,.1f}" for b in budgets)
         console.print(f"[dim]budget {listed} GiB per GPU for weights, KV and other[/]")
     console.print(
-        "[dim]GiB per GPU; modelled from the architecture. Decode and prefill columns are physical "
-        "ceilings in tokens/s over all GPUs, not predictions.[/]",
+        "[dim]GiB per GPU; modelled from the architecture. Columns with ≤ are bounds in tokens/s: "
+        "nothing at these lengths exceeds them without speculation. Plans are decode and prefill "
+        "at the hardware's published limits, c at once: no bounds, and no predictions.[/]",
         soft_wrap=True,
     )
 
@@ -154,14 +159,17 @@ def _memory_lines(r: FitReport) -> list[str]:
 
 def _ceiling_lines(r: FitReport) -> list[str]:
     if r.decode_batch1 is None or r.decode is None or r.prefill is None:
-        return ["ceilings not known: no bandwidth is published for this device"]
+        return ["bounds not known: no bandwidth is published for this device"]
     coverage = r.decode.expert_coverage
     experts = "" if coverage is None else f", {coverage:.0%} of the experts"
     return [
-        f"decode ceiling {r.decode_batch1.tokens_per_s:,.0f} tokens/s at batch 1 "
+        f"bound {_number(r.bound_tokens_per_s, 0)} output tokens/s at any load, "
+        f"{_number(r.bound_tokens_per_s_per_user, 0)} for one user: at these lengths and without "
+        "speculation nothing exceeds it",
+        f"plan: decode {r.decode_batch1.tokens_per_s:,.0f} tokens/s at batch 1 "
         f"({r.decode_batch1.bound}, {r.decode_batch1.read_gb_per_step:.1f} GB per token)",
-        f"decode ceiling {r.decode.tokens_per_s:,.0f} tokens/s at {r.ceiling_concurrency} at once "
+        f"plan: decode {r.decode.tokens_per_s:,.0f} tokens/s at {r.ceiling_concurrency} at once "
         f"({r.decode.bound}, {r.decode.read_gb_per_step:.1f} GB per step{experts})",
-        f"prefill ceiling {r.prefill.tokens_per_s:,.0f} tokens/s ({r.prefill.bound})",
+        f"plan: prefill {r.prefill.tokens_per_s:,.0f} tokens/s ({r.prefill.bound})",
         f"listed price {price(r)} $/h",
     ]

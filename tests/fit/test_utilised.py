@@ -53,7 +53,7 @@ def test_faster_than_memory_can_be_read_is_no_record_but_a_fault(llama_8b: RunSp
     """500 tokens/s of one stream need 7,500 GB/s."""
     _, finding = judged(llama_8b, gap_ms=2)
     assert finding.severity == "fail"
-    assert finding.figure == pytest.approx(500 / (3350 / 15.01), rel=0.02)
+    assert finding.figure == pytest.approx(500 / (3414 / 14.96), rel=0.02)
     assert "is not what was said" in finding.text
 
 

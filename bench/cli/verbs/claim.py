@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,14 +59,19 @@ def run(
     measure: Measure | None = None,
 ) -> int:
     """Print the verdicts and return 0: a refuted claim is an answer, not a failure."""
-    found = assessed(request, catalogue, prices, cost_model, measure)
+    bad: list[InputError] = []
+    found = assessed(request, catalogue, prices, cost_model, measure, bad)
+    if not found and bad:
+        raise bad[0]
     if request.as_json:
         print(json.dumps([a.to_json() for a in found], indent=2))
     else:
         from bench.report.claim_table import print_claims
 
         print_claims(found, in_full=not request.everything)
-    return 0
+    for error in bad:
+        print(f"bench: {error}", file=sys.stderr)
+    return 2 if bad else 0
 
 
 def assessed(
@@ -74,9 +80,14 @@ def assessed(
     prices: tuple[PriceRow, ...],
     cost_model: CostModel,
     measure: Measure | None = None,
+    bad: list[InputError] | None = None,
 ) -> list[Assessment]:
-    """The verdicts on the claims asked for; `measure` makes the runs that would settle them."""
-    claims = wanted(request)
+    """The verdicts on the claims asked for; `measure` makes the runs that would settle them.
+
+    With `bad`, a claim that cannot be worked with is put there and the others go on; without it,
+    the first one ends all.
+    """
+    claims = wanted(request, bad)
     if measure is not None:
         measure = functools.cache(measure)  # claims under the same conditions share one run
     sources = Sources(
@@ -88,24 +99,41 @@ def assessed(
     )
     found = []
     for claim in claims:
-        assessment = assess(claim, sources)
-        if measure is not None:
-            assessment = _measured(claim, assessment, sources, measure)
+        try:
+            assessment = assess(claim, sources)
+            if measure is not None:
+                assessment = _measured(claim, assessment, sources, measure)
+        except InputError as error:
+            if bad is None or len(claims) == 1:
+                raise
+            bad.append(error)
+            continue
         found.append(assessment)
     return found
 
 
-def wanted(request: Request) -> tuple[Claim, ...]:
+def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim, ...]:
     """The claims asked for; a name that is a file is read as one."""
     if not request.names and not request.everything:
         raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
     files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
-    found = [claim for path in files.values() for claim in read(path)]
+    found = [claim for path in files.values() for claim in _read_or(path, bad)]
     names = [n for n in request.names if n not in files]
     if names or request.everything:
-        every = [c for folder in request.folders for p in _files(folder) for c in read(p)]
+        every = [c for folder in request.folders for p in _files(folder) for c in _read_or(p, bad)]
         found += every if request.everything else chosen(names, every)
     return tuple({c.name: c for c in found}.values())
+
+
+def _read_or(path: Path, bad: list[InputError] | None) -> tuple[Claim, ...]:
+    """The claims of one file, those that are well formed; the errors of the others go to `bad`."""
+    if bad is None:
+        return read(path)
+    try:
+        return claims_of(path.stem, _yaml(path), str(path), bad)
+    except InputError as error:
+        bad.append(error)
+        return ()
 
 
 def _files(folder: Path) -> list[Path]:
@@ -114,14 +142,18 @@ def _files(folder: Path) -> list[Path]:
 
 def read(path: Path) -> tuple[Claim, ...]:
     """The claims of one file; InputError when it cannot be read or is malformed."""
+    return claims_of(path.stem, _yaml(path), str(path))
+
+
+def _yaml(path: Path) -> object:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), loader)
+        data: object = yaml.load(path.read_text(encoding="utf-8"), loader)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    return claims_of(path.stem, data, str(path))
+    return data
 
 
 def write_new(name: str, folder: Path) -> int:
@@ -194,7 +226,7 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "quant": spec.quant.name,
         "gpu": spec.gpu.name,
         "gpus": spec.gpus,
-        "engine": spec.engine.kind,
+        "engine": served_by(run),
         "engine_version": server.get("engine_version"),
         **{k: v if plain and isinstance(v, int) else None for k, v in lengths.items()},
         "concurrency": p.point.concurrency,
@@ -204,6 +236,17 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "engine_cores": _engine_cores(run),
         "speculative": flags_of(spec).speculative is not None,
     }
+
+
+def served_by(run: Run) -> str:
+    """What served: the engine that an endpoint says it is, else the adapter's name."""
+    spec, server = run.spec, run.server or {}
+    if spec.engine.kind != "endpoint":
+        return spec.engine.kind
+    for key in ("engine", "engine_name", "server_software"):
+        if isinstance(server.get(key), str) and server[key]:
+            return str(server[key])
+    return spec.engine.kind
 
 
 def _engine_cores(run: Run) -> int | None:
