@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bench.claims.quantity import Quantity, evaluate, parse_unit, quantity
+from bench.claims.quantity import Quantity, Unit, evaluate, parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Calculation, Claim, Stated, Term
 from bench.claims.verdict import Check, CheckVerdict, agrees, number, say
@@ -19,6 +19,8 @@ _BASIS = {
     "sourced": "with checked inputs",
     "fuller": "with what was left out",
 }
+MOST_ROUNDED = 5
+"""Inputs whose rounding is followed at once: their corners triple with each."""
 LATER = " (later than the claim)"
 _POWERS_OF_1000 = {1e3: "1,000", 1e6: "1,000,000", 1e9: "1,000,000,000"}
 
@@ -44,7 +46,8 @@ def _check(claim: Claim, stated: Stated, calculation: Calculation, sources: Sour
         computed = evaluate(calculation.formula, values).to(unit)
     except UnitError as error:
         return Check(kind="units", verdict="refuted", evidence=(calculation.what, str(error)))
-    verdict = _verdict(calculation, stated, unit.text, computed)
+    spread = _spread(calculation, values, unit)
+    verdict = _verdict(calculation, stated, unit.text, spread)
     plain = calculation.formula.strip() in values  # the term's own line says it all
     lines = [f"{_BASIS[calculation.basis]}: {calculation.what}", *cited]
     if not (plain and cited):
@@ -61,6 +64,9 @@ def _check(claim: Claim, stated: Stated, calculation: Calculation, sources: Sour
         if calculation.basis != "fuller":
             per_mtok = any("Mtok" in t.unit for t in calculation.terms.values())
             lines.append(_beside(stated, in_stated_unit, per_mtok=per_mtok))
+    if _restates(calculation, stated):
+        verdict = "untested"
+        lines.append("the number was put in and comes out: that confirms nothing")
     if calculation.note:
         lines.append(calculation.note)
     return Check(
@@ -71,12 +77,57 @@ def _check(claim: Claim, stated: Stated, calculation: Calculation, sources: Sour
     )
 
 
-def _verdict(calculation: Calculation, stated: Stated, unit: str, computed: float) -> CheckVerdict:
+def _restates(calculation: Calculation, stated: Stated) -> bool:
+    """Whether the stated number itself is the only input: 2.7 typed as 2.7 ÷ 1."""
+    terms = [t for t in calculation.terms.values() if t.value is not None and not t.source]
+    if calculation.basis != "own" or len(terms) != len(calculation.terms):
+        return False
+    others = [t.value for t in terms if t.value != stated.value]
+    return len(others) < len(terms) and all(v == 1 for v in others)
+
+
+def _spread(
+    calculation: Calculation, values: Mapping[str, Quantity], unit: Unit
+) -> tuple[float, ...]:
+    """The result at every corner of what the inputs' rounding allows, the plain result first.
+
+    A number typed with decimals stands for half a unit of its last one on either side; a whole
+    number is exact, and so is what the price book and the cost model give.
+    """
+    corners: list[dict[str, Quantity]] = [dict(values)]
+    rounded = [n for n, t in calculation.terms.items() if _half_unit(t.value)]
+    for name in rounded[:MOST_ROUNDED]:
+        half = _half_unit(calculation.terms[name].value)
+        scale = values[name].base / (calculation.terms[name].value or 1.0)
+        corners += [
+            {**c, name: Quantity(values[name].base + sign * half * scale, values[name].dims)}
+            for c in list(corners)
+            for sign in (-1, 1)
+        ]
+    return tuple(evaluate(calculation.formula, c).to(unit) for c in corners)
+
+
+def _half_unit(value: float | None) -> float:
+    """Half of the last decimal that a number is written with; 0 for whole numbers."""
+    text = "" if value is None else repr(value)
+    if "." not in text or "e" in text or value == round(value or 0.0):
+        return 0.0
+    return 0.5 * 10.0 ** -len(text.partition(".")[2])
+
+
+def _verdict(
+    calculation: Calculation, stated: Stated, unit: str, computed: tuple[float, ...]
+) -> CheckVerdict:
     if calculation.basis == "fuller":
         return "possible"
     if parse_unit(unit).dims != parse_unit(stated.unit).dims:
         return "refuted"
-    same = agrees(stated, quantity(computed, unit).to(parse_unit(stated.unit)))
+    found = [quantity(c, unit).to(parse_unit(stated.unit)) for c in computed]
+    outcomes = [agrees(stated, value) for value in found]
+    same = None if outcomes[0] is None else any(outcomes)
+    if same is False and stated.relation == "about":
+        low, high = stated.band
+        same = min(found) <= low and high <= max(found)
     return "untested" if same is None else "confirmed" if same else "refuted"
 
 
