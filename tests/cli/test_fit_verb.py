@@ -46,7 +46,7 @@ def test_terminal_output_names_verdict_and_remedy(capsys: pytest.CaptureFixture[
     assert "does not fit" in text
     assert "bench fit model=glm-4.7 quant=awq gpu=a100-80gb-sxm gpus=4" in text
     run(spec, explicit=frozenset(), catalogue=catalogue())
-    assert "physical ceilings" in " ".join(capsys.readouterr().out.split())
+    assert "are bounds" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_model_nobody_listed(tmp_path: Path) -> None:
