@@ -254,12 +254,31 @@ def identified(found: GpuList, catalogue: Catalogue) -> tuple[GpuSpec, int]:
     return replace(matches[0], memory_gib=gib), len(matches)
 
 
+PLANNING_GPU = "h100-sxm"
+"""The GPU that is planned for where none is here and none was named."""
+
+
+def for_planning(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> RunSpec:
+    """The run on a named GPU where `gpus` was typed, no `gpu`, and this machine has none.
+
+    Asking for two GPUs is not asking about this machine's processor.
+    """
+    asked = spec.gpu.kind == "auto" and "gpus" in explicit and spec.gpus > 0
+    if not asked or list_gpus().devices:
+        return spec
+    return replace(spec, gpu=catalogue.gpus[PLANNING_GPU])
+
+
 def resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
     """A model nobody listed, by the config.json that `model.path` or `model.repo` leads to."""
     if "model.path" in explicit and model.path is not None:
         config, name, weights = read_config(model.path), model.path, model.path
     elif "model.repo" in explicit and model.repo is not None:
         config, name, weights = hub_config(model.repo), model.repo, "hub"
+    elif "model.weights" in explicit and model.weights not in ("hub", "bundled", "dummy"):
+        # A folder says itself what lies in it, whatever model was named beside it.
+        config, weights = read_config(model.weights), model.weights
+        name = model.name if "model" in explicit else weights
     else:
         return model
     geometry = from_config(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shlex
 from collections.abc import Iterable, Iterator
 
 from bench.config.catalogue import Catalogue
@@ -155,18 +157,19 @@ def _one(
         report = fit(changed, geometry=geometry)
     except InputError:
         return  # this pair cannot even be counted, so it is no proposal
-    if report.fits:
+    if report.fits and report.fits_with_margin:  # within the band of the prediction, too
         yield _as_alternative(kind, changed, report)
 
 
 def _as_alternative(kind: str, spec: RunSpec, report: FitReport) -> Alternative:
     overrides = [
-        f"model={spec.model.name}",
+        *_model_words(spec.model),
         f"quant={spec.quant.name}",
         f"gpu={spec.gpu.name}",
         f"gpus={spec.gpus}",
     ]
     context = ""
+    overrides += _engine_words(spec.engine) if isinstance(spec.engine, VllmSpec) else []
     if isinstance(spec.engine, VllmSpec) and spec.engine.max_model_len is not None:
         overrides.append(f"engine.max_model_len={spec.engine.max_model_len}")
         context = f" at {spec.engine.max_model_len:,} tokens of context"
@@ -183,3 +186,30 @@ def _as_alternative(kind: str, spec: RunSpec, report: FitReport) -> Alternative:
         usd_per_h_low=report.usd_per_h_low,
         usd_per_h_high=report.usd_per_h_high,
     )
+
+
+def _model_words(model: ModelSpec) -> list[str]:
+    """What to type for this model: its name where the catalogue has it, else where it came from."""
+    if model.path is not None and model.weights == model.path:
+        return [f"model.path={model.path}"]
+    if model.weights not in ("hub", "bundled", "dummy"):
+        return [f"model.weights={model.weights}"]
+    if model.repo is not None and not model.checkpoints:
+        return [f"model.repo={model.repo}"]
+    dummy = ["model.weights=dummy"] if model.weights == "dummy" else []
+    return [f"model={model.name}", *dummy]
+
+
+def _engine_words(engine: VllmSpec) -> list[str]:
+    """The settings that the proposal was counted with, where they are not the defaults."""
+    words = []
+    if engine.gpu_memory_utilization != VllmSpec.gpu_memory_utilization:
+        words.append(f"engine.gpu_memory_utilization={engine.gpu_memory_utilization}")
+    if engine.enforce_eager is not None:
+        words.append(f"engine.enforce_eager={str(engine.enforce_eager).lower()}")
+    if engine.tensor_parallel_size is not None:
+        words.append(f"engine.tensor_parallel_size={engine.tensor_parallel_size}")
+    if engine.args:
+        quoted = ",".join(json.dumps(a) if set(a) & set(",[]{}= ") else a for a in engine.args)
+        words.append(shlex.quote(f"engine.args=[{quoted}]"))
+    return words

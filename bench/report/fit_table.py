@@ -139,7 +139,7 @@ def _memory_lines(r: FitReport) -> list[str]:
         f"weights {r.weights_gb:.4g} GB over {max(r.gpus, 1)} × (tp {r.layout.tp}, "
         f"pp {r.layout.pp}{', ep' if r.layout.ep else ''})",
         f"memory {unit}: weights {r.weights_gib_per_gpu:.1f} + other {r.other_gib_per_gpu:.1f} "
-        f"+ KV {r.kv_gib_per_gpu:.1f} GiB of {budget} ({overheads})",
+        f"+ KV {r.kv_gib_per_gpu:.1f} GiB{_band(r)} of {budget} ({overheads})",
         f"KV cache {r.kv_bytes_per_token:,} bytes per token; one request of "
         f"{r.context_needed_tokens:,} tokens takes {r.kv_gb_needed:.2f} GB"
         + (
@@ -153,8 +153,20 @@ def _memory_lines(r: FitReport) -> list[str]:
             if r.max_context_tokens_if_no_layer_forgets < r.max_context_tokens
             else ""
         )
-        + f"; {r.max_concurrency:,} requests at once",
+        + f"; {r.max_concurrency:,} requests at once"
+        + (f"; the engine logs {r.kv_tokens:,} tokens{_token_band(r)}" if r.kv_tokens else ""),
     ]
+
+
+def _band(r: FitReport) -> str:
+    """How far the prediction may be off, by the spread of the logs that it rests on."""
+    low, high = r.kv_gib_low_per_gpu, r.kv_gib_high_per_gpu
+    return "" if low is None or high is None or low == high else f" ({low:.1f} to {high:.1f})"
+
+
+def _token_band(r: FitReport) -> str:
+    low, high = r.kv_tokens_low, r.kv_tokens_high
+    return "" if low is None or high is None or low == high else f" ({low:,} to {high:,})"
 
 
 def _ceiling_lines(r: FitReport) -> list[str]:

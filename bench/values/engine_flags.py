@@ -181,10 +181,10 @@ def _read(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 def _full_name(name: str) -> str:
     """vLLM takes underscores for hyphens, and short forms."""
-    if name.startswith("--"):
-        head, dot, tail = name.partition(".")
-        name = head.replace("_", "-") + dot + tail
-    return _SHORT.get(name, name)
+    head, dot, tail = name.partition(".")
+    if head.startswith("--"):
+        head = head.replace("_", "-")
+    return _SHORT.get(head, head) + dot + tail
 
 
 def _refuse_unclear(name: str, word: str) -> None:

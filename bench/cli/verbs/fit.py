@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 
 from bench.config.catalogue import Catalogue
@@ -12,7 +13,7 @@ from bench.fit.architecture import from_config
 from bench.fit.fit import fit
 from bench.fit.headroom import has_checkpoint, is_cpu
 from bench.fit.report import FitReport
-from bench.preflight import checked, resolve
+from bench.preflight import checked, for_planning, resolve
 from bench.report.terminal import console
 from bench.values.spec import QuantSpec, RunSpec
 
@@ -26,7 +27,11 @@ def run(
     host without GPUs) ask for one combination, each one missing becomes an axis of the table.
     That a run does not fit is an answer, not a failure: see `fits` in the JSON.
     """
-    spec = resolve(spec, explicit, catalogue)
+    planned = for_planning(spec, explicit, catalogue)
+    if planned is not spec:
+        text = f"no GPU here: planned for {planned.gpu.name}; name another with gpu=NAME"
+        print(text, file=sys.stderr)
+    spec = resolve(planned, explicit, catalogue)
     if is_cpu(spec) or {"quant", "gpus"} <= explicit:
         report = checked(spec, catalogue)
         if as_json:
@@ -70,5 +75,14 @@ def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iter
 def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
     """Those with published weights, widest first; all of them when none has any."""
     every = sorted(catalogue.quants.values(), key=lambda q: (-(q.weight_bits or 32), q.name))
-    listed = [q for q in every if has_checkpoint(spec.model, q.name)]
+    listed = _apart(spec, [q for q in every if has_checkpoint(spec.model, q.name)])
     return listed or every or [spec.quant]
+
+
+def _apart(spec: RunSpec, quants: list[QuantSpec]) -> list[QuantSpec]:
+    """The same without those that are one checkpoint under two names (a native FP8 model)."""
+    found: dict[str, QuantSpec] = {}
+    for quant in quants:
+        checkpoint = spec.model.checkpoints.get(quant.name)
+        found.setdefault(checkpoint.repo if checkpoint else quant.name, quant)
+    return list(found.values())
