@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from bench.fit.against_measured import MeasuredMemory, compare_fit
@@ -23,7 +24,7 @@ from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.quality.trust import quality_findings
 from bench.values.codec import decode
-from bench.values.finding import Finding, is_valid
+from bench.values.finding import Finding, finding, is_valid
 from bench.values.fit_error import FitError
 from bench.values.record import PointData, Run
 
@@ -77,6 +78,7 @@ def measure_point(
 ) -> PointMeasurement:
     """All metrics and checks of one load point; headline figures withheld when a check failed."""
     spec = run.spec
+    every, repeats = repeats, counting(repeats)
     parts = steady_parts(repeats, spec.workload.slo, spec.gpus, spec.load.request_timeout_s * 1e3)
     metrics = measure_all(parts, whole_parts(repeats, spec.workload.slo, spec.gpus))
     server = run.server or {}
@@ -95,7 +97,8 @@ def measure_point(
         calibration=at_load(run.calibration, repeats[0].point.index),
     )
     drafted = speculation_finding(parts)
-    findings = (*checks, below_ceiling, *((drafted,) if drafted else ()), *drawn.findings)
+    said = (*drawn.findings, *measured_again(every))
+    findings = (*checks, below_ceiling, *((drafted,) if drafted else ()), *said)
     shown = metrics if is_valid(findings) else withhold(metrics)
     shown = shown | power.point_memory(run, how, repeats)
     return PointMeasurement(
@@ -106,6 +109,22 @@ def measure_point(
         findings=findings,
         power=drawn.details,
     )
+
+
+def counting(repeats: list[PointData]) -> list[PointData]:
+    """The repeats that count: not those that were measured again, unless nothing else is there."""
+    return [d for d in repeats if d.discarded is None] or repeats
+
+
+def measured_again(repeats: Sequence[PointData]) -> Iterator[Finding]:
+    """How many tries do not count, and why."""
+    causes = [d.discarded for d in repeats if d.discarded is not None]
+    if causes:
+        text = (
+            f"{len(causes)} of {len(repeats)} tries were disturbed from outside the engine and "
+            f"measured again; all are kept: {causes[0]}"
+        )
+        yield finding("measured_again", "info", text, float(len(causes)), "tries")
 
 
 def run_findings(run: Run) -> tuple[Finding, ...]:

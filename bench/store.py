@@ -151,6 +151,7 @@ def save_point(path: Path, data: PointData) -> Path:
             "workers": encode(data.workers),
             "engine_before": data.engine_before,
             "engine_after": data.engine_after,
+            "discarded": data.discarded,
         }
         (part / "point.json").write_text(json.dumps(meta))
         part.rename(target)
@@ -263,6 +264,7 @@ def _point(folder: Path) -> PointData:
         workers=decode(tuple[WorkerReport, ...], meta["workers"], str(folder)),
         engine_before=meta["engine_before"],
         engine_after=meta["engine_after"],
+        discarded=meta.get("discarded"),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Literal
 
 from bench.load import vllm_generator
+from bench.load.again import cause_outside, narrow_enough, output_rate_of, retries
 from bench.load.judge import growth_margin, slo_margin
 from bench.load.plan import WARM_UP_INDEX, Plan, least_count, load_points, plan, warm_ups
 from bench.load.search import (
@@ -105,11 +107,41 @@ class Driver:
 
 
 def grid(driver: Driver) -> Iterator[PointData]:
-    """Every load asked for. Repeats are the outer loop: a drift touches all load points alike."""
-    points = load_points(driver.spec.load)
-    for number, point in enumerate(points):
-        name = f"load {point.label}, repeat {point.repeat + 1} ({number + 1}/{len(points)})"
-        yield driver.measure(point, name)
+    """Every load asked for. Repeats are the outer loop: a drift touches all load points alike.
+
+    A repeat that was disturbed from outside the engine is marked and replaced at the end, and
+    repeats are added while a precision that was asked for is not reached.
+    """
+    spec, load = driver.spec, driver.spec.load
+    began_s = time.monotonic()
+    settings = load_points(replace(load, repeats=1))
+    taken = dict.fromkeys((p.index for p in settings), load.repeats)
+    replaced = dict.fromkeys(taken, 0)
+    rates: dict[int, list[float]] = {index: [] for index in taken}
+    waiting = deque(load_points(load))
+    while waiting:
+        point = waiting.popleft()
+        total = sum(taken.values())
+        name = f"load {point.label}, repeat {point.repeat + 1} ({total - len(waiting)}/{total})"
+        data = driver.measure(point, name)
+        cause = cause_outside(spec, data) if replaced[point.index] < retries(spec) else None
+        if cause is not None:
+            data = replace(data, discarded=cause)
+            replaced[point.index] += 1
+            waiting.append(replace(point, repeat=taken[point.index]))
+            taken[point.index] += 1
+        elif load.precision is not None:
+            rate = output_rate_of(spec, data)
+            rates[point.index] += [] if rate is None else [rate]
+        yield data
+        spent = load.budget_s is not None and time.monotonic() - began_s >= load.budget_s
+        if not waiting and load.precision_share is not None and not spent:
+            for more in settings:
+                counted = taken[more.index] - replaced[more.index]
+                reached = narrow_enough(rates[more.index], load.precision_share)
+                if not reached and counted < load.max_repeats:
+                    waiting.append(replace(more, repeat=taken[more.index]))
+                    taken[more.index] += 1
 
 
 def search(driver: Driver, note: Note) -> Iterator[PointData]:

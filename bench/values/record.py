@@ -106,7 +106,8 @@ class PointData:
     Besides, where the load client is bench's own, the ANSWER_COLUMNS.
     `chunk_ns` and `chunk_tokens` hold the token-bearing chunks of all requests, in row order.
     `chunk_delay_ns` is how long after its arrival the client looked at each; arrival is the
-    kernel's stamp then, and the client's own where the kernel gives none (None).
+    kernel's stamp then, and the client's own where the kernel gives none (None). `discarded` says
+    what besides the engine disturbed a repeat that was measured again; None for one that counts.
     """
 
     point: LoadPoint
@@ -119,6 +120,7 @@ class PointData:
     workers: tuple[WorkerReport, ...] = ()
     engine_before: dict[str, Any] | None = None
     engine_after: dict[str, Any] | None = None
+    discarded: str | None = None
 
     def column(self, name: str) -> Int64:
         """A column of `requests`; all -1 (not known) in runs from before there was one."""

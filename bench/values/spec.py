@@ -344,6 +344,9 @@ class LoadSpec:
     or concurrencies for the highest load that holds, `resolution` apart; two values given bound the
     search, one starts it. `max_in_flight` makes an open loop wait, as a pool of connections does.
     With `arrival: trace`, rates rescale the trace's time; without any it keeps its own pace.
+    `precision` (3%) adds repeats until the 95 % interval of the output rate is as narrow, or until
+    `max_repeats` or `budget_s` is spent. A repeat that something besides the engine disturbed is
+    replaced, at most `max_retries` times a load point (None: `bench.load.again`).
     `own_cores` of this host are the client's alone (None: see `bench.preflight`).
     """
 
@@ -360,6 +363,10 @@ class LoadSpec:
     over: Literal["rate", "concurrency"] = "rate"
     resolution: float = 0.05
     repeats: int = 3
+    precision: float | str | None = None
+    max_repeats: int = 12
+    budget_s: float | None = None
+    max_retries: int | None = None
     warmup_requests: int = 8
     request_timeout_s: float = 600.0
     workers: int | None = None
@@ -376,6 +383,7 @@ class LoadSpec:
         _require(self.requests is None or self.requests >= 1, "requests must be at least 1")
         _require(self.requests_per_slot >= 2, "requests_per_slot must be at least 2")
         _require(self.repeats >= 1, "repeats must be at least 1")
+        self._check_precision()
         _require(self.warmup_requests >= 0, "warmup_requests must be at least 0")
         _require(self.request_timeout_s > 0, "request_timeout_s must be above 0")
         _require(self.duration_s is None or self.duration_s > 0, "duration_s must be above 0")
@@ -395,6 +403,29 @@ class LoadSpec:
             self._check_search()
         most = self.max_in_flight
         _require(most is None or most >= 1, "max_in_flight must be at least 1")
+
+    @property
+    def precision_share(self) -> float | None:
+        """The half width asked for, as a share; None where none is."""
+        if self.precision is None:
+            return None
+        text = str(self.precision).strip()
+        try:
+            return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            return -1.0
+
+    def _check_precision(self) -> None:
+        share = self.precision_share
+        _require(share is None or 0 < share < 1, "precision must be a share like 3% or 0.03")
+        _require(2 <= self.max_repeats <= 12, "max_repeats must be in [2, 12]")
+        _require(self.budget_s is None or self.budget_s > 0, "budget_s must be above 0")
+        _require(
+            self.max_retries is None or 0 <= self.max_retries <= 10,
+            "max_retries must be in [0, 10]",
+        )
+        plain = share is None or self.mode in ("closed", "open")
+        _require(plain, "precision is for closed and open loops; a search repeats by itself")
 
     def _check_search(self) -> None:
         _require(0.005 <= self.resolution <= 1, "resolution must be in [0.005, 1]")
