@@ -62,6 +62,8 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
     if launches:
         words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True)
         return " ".join(("bench", *words, f"engine={c.engine}", *_load(c)))
+    if not missing(says, sources.catalogue.gpus):
+        return f"bench claim {claim.name} --measure engine.base_url=<{c.engine} serving {c.model}>"
     served = " ".join(w for w in (c.engine, c.engine_version, "serving", c.model) if w)
     return " ".join(("bench engine=endpoint", f"engine.base_url=<{served}>", *_load(c)))
 

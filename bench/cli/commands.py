@@ -165,6 +165,7 @@ def _claim(arguments: Arguments) -> int:
         folders=_claim_folders(arguments),
         results_dir=results_dir,
         as_json=arguments.as_json,
+        endpoint=any(word.startswith("engine.base_url=") for word in more),
     )
 
     def measure(overrides: Sequence[str]) -> Any:

@@ -16,12 +16,12 @@ import yaml
 from claims_support import CONDITIONS, HEAD, conf_sources
 
 from bench import __version__
-from bench.cli.verbs.claim import Request, run, write_new
+from bench.cli.verbs.claim import Request, assessed, run, write_new
 from bench.host import provenance
 from bench.store import save_point, save_run
 from bench.values.errors import InputError
 from bench.values.record import Anchor, LoadPoint, PointData, Run
-from bench.values.spec import RunSpec
+from bench.values.spec import EndpointSpec, RunSpec
 
 SLOTS, REQUESTS, TOKENS = 8, 12, 64
 TTFT_NS, ITL_NS = 50_000_000, 10_000_000
@@ -321,3 +321,24 @@ def test_what_is_wrong_is_one_line(words: tuple[str, ...], message: str) -> None
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_an_endpoint_settles_a_claim_about_an_engine_that_bench_does_not_launch(
+    exact_run: Run, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    there = replace(exact_run, spec=replace(exact_run.spec, engine=EndpointSpec()))
+
+    def measure(overrides: tuple[str, ...]) -> Run:
+        asked.append(overrides)
+        return stored(there, tmp_path / "results")
+
+    name = claim_file(tmp_path, "told", EXACT_TOKENS_PER_S, engine="llama.cpp")
+    plain = conf_sources()
+    request = Request(
+        names=(name,), everything=False, folders=(), results_dir=str(tmp_path), endpoint=True
+    )
+    (found,) = assessed(request, plain.catalogue, plain.prices, plain.cost_model, measure)
+    assert "engine=endpoint" in asked[0]
+    assert found.verdict == "confirmed", found.why
+    assert any("as you said" in line for line in found.checks[-1].evidence)

@@ -31,8 +31,13 @@ from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError, StoreError
 from bench.values.record import Run
 
-MEASURE_KEYS = ("load.repeats", "load.duration_s", "load.requests", "load.calibrate")
-"""What may be asked of a measuring run: how long and how often, never under which conditions."""
+ENDPOINT_KEYS = ("engine.base_url", "engine.served_model", "engine.api", "engine.prompt")
+MEASURE_KEYS = (
+    *("load.repeats", "load.duration_s", "load.requests", "load.calibrate"),
+    *ENDPOINT_KEYS,
+)
+"""What may be asked of a measuring run: how long, how often and where the claimed engine already
+serves; never under which conditions."""
 MEASURE_REPEATS = 6
 """Repeats of a measuring run: the interval of six is a third as wide as that of three."""
 
@@ -49,6 +54,8 @@ class Request:
     folders: tuple[Path, ...]
     results_dir: str
     as_json: bool = False
+    endpoint: bool = False
+    """Whether the claimed engine already serves, at the address given for the measuring run."""
 
 
 def run(
@@ -102,7 +109,7 @@ def assessed(
         try:
             assessment = assess(claim, sources)
             if measure is not None:
-                assessment = _measured(claim, assessment, sources, measure)
+                assessment = _measured(claim, assessment, sources, measure, request.endpoint)
         except InputError as error:
             if bad is None or len(claims) == 1:
                 raise
@@ -260,27 +267,51 @@ def _engine_cores(run: Run) -> int | None:
 
 
 def _measured(
-    claim: Claim, assessment: Assessment, sources: Sources, measure: Measure
+    claim: Claim,
+    assessment: Assessment,
+    sources: Sources,
+    measure: Measure,
+    endpoint: bool = False,
 ) -> Assessment:
-    """The assessment with a new run under the claim's own conditions, where one can settle it."""
+    """The assessment with a new run under the claim's own conditions, where one can settle it.
+
+    At an endpoint the claimed engine is the user's word where the server does not say what it is;
+    a server that says it is another one does not count.
+    """
     says = claim.says
     if not isinstance(says, Serving) or assessment.verdict == "impossible":
         return assessment
     if claim.absent is not None or missing(says, sources.catalogue.gpus):
         return assessment  # the checks already list what is missing
-    _check_host(claim, says)
+    _check_host(claim, says, endpoint)
     words = (*run_overrides(says.conditions, sources), f"load.repeats={MEASURE_REPEATS}")
+    if endpoint:
+        words = tuple("engine=endpoint" if w.startswith("engine=") else w for w in words)
     points = tuple(points_of(measure(words)))
+    if endpoint:
+        points = tuple(_as_told(p, says) for p in points)
     return assess(claim, replace(sources, points=points))
 
 
-def _check_host(claim: Claim, says: Serving) -> None:
+def _as_told(point: Point, says: Serving) -> Point:
+    """A point of an endpoint that names neither its engine nor its version, as the user told."""
+    told = {"engine": says.conditions.engine, "engine_version": says.conditions.engine_version}
+    have = dict(point.conditions)
+    if have.get("engine") != "endpoint":
+        return point
+    have["engine"] = told["engine"]
+    have["engine_version"] = have.get("engine_version") or told["engine_version"]
+    words = (*point.words, f"served by {told['engine']}, as you said")
+    return replace(point, conditions=have, words=words)
+
+
+def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:
     """Refuse a run that could not be compared: another engine than bench launches, another host."""
     c = says.conditions
-    if c.engine not in ENGINES:
+    if c.engine not in ENGINES and not endpoint:
         raise InputError(
-            f"{claim.name}: bench does not launch {c.engine!r}; serve it yourself and use the "
-            "command that bench claim prints without --measure."
+            f"{claim.name}: bench does not launch {c.engine!r}; serve it yourself and say "
+            f"bench claim {claim.name} --measure engine.base_url=http://HOST:PORT/v1."
         )
     if c.gpu != "cpu":
         return
