@@ -105,6 +105,11 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
 
     data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
     _check_finite(data, "")
+    engine = data.get("engine")
+    if isinstance(engine, dict) and isinstance(engine.get("args"), list):
+        # Words of a command line: [--data-parallel-size,2] is typed without quotes.
+        plain = [str(a) if type(a) in (int, float) else a for a in engine["args"]]
+        data["engine"] = {**engine, "args": plain}
     if data.get("gpus") is None:
         local = detect_gpus and isinstance(data.get("engine"), dict)
         wants_gpu = local and data["engine"].get("kind") == "vllm"

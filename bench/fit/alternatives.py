@@ -11,7 +11,7 @@ from bench.config.catalogue import Catalogue
 from bench.fit.architecture import from_config
 from bench.fit.fit import fit
 from bench.fit.geometry import Geometry
-from bench.fit.headroom import has_checkpoint, is_cpu
+from bench.fit.headroom import gpu_memory_gib, has_checkpoint, is_cpu
 from bench.fit.report import Alternative, FitReport
 from bench.values.errors import InputError
 from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
@@ -76,12 +76,14 @@ def _distinct(model: ModelSpec, catalogue: Catalogue) -> list[QuantSpec]:
 
 
 def _others(catalogue: Catalogue, gpu: GpuSpec) -> Iterator[GpuSpec]:
-    return (g for g in catalogue.planning_gpus() if g.name != gpu.name)
+    """Other GPUs to propose: those that this program can run on and whose memory was seen."""
+    known = (g for g in catalogue.planning_gpus() if g.nvml_names and g.memory_gib is not None)
+    return (g for g in known if g.name != gpu.name)
 
 
 def _cheapest(gpus: Iterable[GpuSpec]) -> list[GpuSpec]:
     """Least memory first, then the lower price: the smallest step up."""
-    return sorted(gpus, key=lambda g: (g.memory_gib or 0.0, _price(g), g.name))
+    return sorted(gpus, key=lambda g: (gpu_memory_gib(g), _price(g), g.name))
 
 
 def _price(gpu: GpuSpec) -> float:
@@ -94,7 +96,7 @@ def _least(
     """With this quantisation: the same GPU if up to a node of 8 holds it, else the least memory."""
     same = [(n, spec.gpu) for n in GPU_COUNTS if n <= 8 and spec.gpu.kind == "gpu"]
     rest = [(n, g) for n in GPU_COUNTS if n <= 8 for g in _others(catalogue, spec.gpu)]
-    rest.sort(key=lambda pair: (pair[0] * (pair[1].memory_gib or 0.0), _price(pair[1]) * pair[0]))
+    rest.sort(key=lambda pair: (pair[0] * gpu_memory_gib(pair[1]), _price(pair[1]) * pair[0]))
     for count, gpu in (*same, *rest):
         kind = "gpus" if gpu is spec.gpu else "gpu"
         fitting = tuple(_one(spec, kind, geometry, quant=quant, gpu=gpu, gpus=count))
@@ -108,6 +110,9 @@ def _shorter(spec: RunSpec, report: FitReport, geometry: Geometry) -> Iterator[A
     longest = min(report.max_context_tokens, spec.model.max_context_tokens)
     if not 0 < longest < report.context_needed_tokens:
         return
+    low, middle = report.kv_gib_low_per_gpu, report.kv_gib_per_gpu
+    if low is not None and 0 < low < middle:  # so that it starts at the low end of the band, too
+        longest = int(longest * low / middle * 0.99) // 16 * 16
     engine = spec.engine if isinstance(spec.engine, VllmSpec) else VllmSpec()
     shorter = dataclasses.replace(spec, engine=dataclasses.replace(engine, max_model_len=longest))
     yield from _one(shorter, "context", geometry)
