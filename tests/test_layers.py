@@ -103,4 +103,4 @@ def test_only_the_command_line_and_the_configuration_know_hydra() -> None:
         for path in MODULES
         if any(name.split(".")[0] in ("hydra", "omegaconf") for name in imports(path))
     }
-    assert knowing == {"cli/launch.py", "config/compose.py"}
+    assert knowing == {"cli/verbs/run.py", "config/compose.py"}

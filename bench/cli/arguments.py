@@ -1,4 +1,8 @@
-"""A command line taken apart, before anything is made of it."""
+"""A command line taken apart, before anything is made of it.
+
+Why no library does this is in docs/log.md: Hydra has the KEY=VALUE words and their grammar, and
+what is left are the two dozen flags below and those of the verbs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,12 @@ from pathlib import Path
 
 from bench.values.errors import InputError, nearest
 
-_HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i")
+HYDRA_SWITCHES = ("-m", "--multirun")
+HYDRA_OPTIONS = ("--cfg", "-c", "--info", "-i")
+CONFIG_DIR = ("--config-dir", "-cd")
+SWITCHES = ("--json", "--help", "-h", "--version")
+COMMON = (*SWITCHES, *CONFIG_DIR, *HYDRA_SWITCHES, *HYDRA_OPTIONS)
+"""Flags that are no verb's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,49 +42,65 @@ class Arguments:
         values = self.options.get(name)
         return values[-1] if values else None
 
+    def number(self, name: str) -> float | None:
+        """The value of an option that is a number; None when it was not given."""
+        value = self.option(name)
+        try:
+            return None if value is None else float(value)
+        except ValueError as error:
+            raise InputError(f"{name}: {value!r} is not a number.") from error
+
+
+def find_verb(words: Sequence[str], verbs: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The verb, wherever it stands among the flags, and all other words; None when there is none.
+
+    It is the first word that is neither a flag, nor a flag's value, nor KEY=VALUE. After a flag
+    that only a verb can know (`--format md runs`) the word is its value, unless it is a verb.
+    """
+    before = ""
+    for i, word in enumerate(words):
+        if word == "--":
+            break
+        plain = not (word.startswith(("-", "~")) or "=" in word)
+        if plain and before not in (*CONFIG_DIR, *HYDRA_OPTIONS):
+            a_value = before.startswith("-") and "=" not in before and before not in COMMON
+            if word in verbs:
+                return word, [*words[:i], *words[i + 1 :]]
+            if not a_value:
+                raise InputError(f"{word!r} is no verb of bench.{nearest(word, verbs)}")
+        before = word
+    return None, list(words)
+
 
 def parse(
-    rest: list[str], own_flags: Sequence[str] = (), own_options: Sequence[str] = ()
+    rest: Sequence[str], own_switches: Sequence[str] = (), own_options: Sequence[str] = ()
 ) -> Arguments:
-    """The words after the verb, apart; InputError for a flag that neither it nor Hydra has."""
+    """The words beside the verb, apart; InputError for a flag that neither it nor Hydra has."""
     overrides: list[str] = []
     plain: list[str] = []
     hydra: list[str] = []
     dirs: list[str] = []
-    as_json = False
     own: set[str] = set()
     valued: dict[str, tuple[str, ...]] = {}
     queue = list(rest)
     while queue:
         word = queue.pop(0)
-        if word == "--json":
-            as_json = True
-        elif word in own_flags:
+        name, _, value = word.partition("=")
+        if word in SWITCHES or word in own_switches:
             own.add(word)
-        elif (name := word.partition("=")[0]) in own_options:
-            value = word.partition("=")[2] or (queue.pop(0) if queue else "")
-            if not value:
-                raise InputError(f"{name} needs a value.")
-            valued[name] = (*valued.get(name, ()), value)
-        elif word.startswith(("--config-dir", "-cd")):
-            name = word.partition("=")[2] or (queue.pop(0) if queue else "")
-            if not Path(name).is_dir():
-                raise InputError(f"--config-dir: {name!r} is not a folder.")
-            dirs.append(str(Path(name).absolute()))
-        elif word in ("--cfg", "-c", "--info", "-i"):
-            hydra += [word, queue.pop(0) if queue else "job"]
-        elif word in _HYDRA_FLAGS:
+        elif name in own_options:
+            valued[name] = (*valued.get(name, ()), _value(name, value, queue))
+        elif name in CONFIG_DIR:
+            dirs.append(_folder(_value(name, value, queue)))
+        elif name in HYDRA_OPTIONS:
+            hydra += [name, value or (queue.pop(0) if queue else "job")]
+        elif word in HYDRA_SWITCHES:
             hydra.append(word)
+        elif word == "--":
+            plain += queue
+            break
         elif word.startswith("-"):
-            flags = (
-                "--json",
-                "--help",
-                "--version",
-                "--config-dir",
-                *_HYDRA_FLAGS,
-                *own_flags,
-                *own_options,
-            )
+            flags = (*COMMON, *own_switches, *own_options)
             raise InputError(f"{word!r} is no flag of bench.{nearest(word, flags)}")
         else:
             (overrides if "=" in word or word.startswith("~") else plain).append(word)
@@ -84,16 +109,21 @@ def parse(
         words=tuple(plain),
         hydra_flags=tuple(hydra),
         config_dirs=tuple(dirs),
-        as_json=as_json,
-        flags=frozenset(own),
+        as_json="--json" in own,
+        flags=frozenset(own - set(SWITCHES)),
         options=valued,
     )
 
 
-def number(arguments: Arguments, name: str) -> float | None:
-    """The value of an option that is a number; None when it was not given."""
-    value = arguments.option(name)
-    try:
-        return None if value is None else float(value)
-    except ValueError as error:
-        raise InputError(f"{name}: {value!r} is not a number.") from error
+def _value(name: str, value: str, queue: list[str]) -> str:
+    """An option's value, after `=` or the next word."""
+    value = value or (queue.pop(0) if queue else "")
+    if not value:
+        raise InputError(f"{name} needs a value.")
+    return value
+
+
+def _folder(name: str) -> str:
+    if not Path(name).is_dir():
+        raise InputError(f"--config-dir: {name!r} is not a folder.")
+    return str(Path(name).absolute())

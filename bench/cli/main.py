@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bench import __version__
-from bench.cli.arguments import parse
-from bench.cli.commands import VERBS
+from bench.cli.arguments import find_verb, parse
+from bench.cli.help import of_verb, overview
 from bench.cli.streams import give_up_stdout, steady_streams
-from bench.config.compose import GROUPS, options
+from bench.cli.verb import call, names, verb
+from bench.config.compose import GROUPS
 from bench.values.errors import BenchError, InputError, nearest
 from bench.values.outside import plain
 from bench.values.redact import redacted_text
@@ -56,49 +57,21 @@ def _terminated(*_: object) -> None:
 
 
 def _dispatch(words: list[str]) -> int:
-    name, rest = _verb(words)
-    if "--version" in rest:
+    named, rest = find_verb(words, names())
+    flags = rest[: rest.index("--")] if "--" in rest else rest
+    if "--version" in flags:
         print(f"bench {__version__}")
         return 0
-    if "-h" in rest or "--help" in rest:
-        print(_help(name if words and words[0] in VERBS else None))
+    if "-h" in flags or "--help" in flags:
+        print(overview() if named is None else of_verb(named))
         return 0
-    verb = VERBS[name]
-    arguments = parse(rest, verb.flags, verb.options)
-    if arguments.words and not verb.takes_words:
+    name = named or "run"
+    of = verb(name)
+    arguments = parse(rest, of.switches, of.options)
+    if arguments.words and of.words == "none":
         word = arguments.words[0]
-        raise InputError(f"{word!r} is no KEY=VALUE.{nearest(word, (*VERBS, *GROUPS))}")
-    return verb.call(arguments)
-
-
-def _verb(words: list[str]) -> tuple[str, list[str]]:
-    """The verb and what follows it; overrides and flags alone mean `run`."""
-    if not words or words[0].startswith("-") or "=" in words[0]:
-        return "run", words
-    if words[0] not in VERBS:
-        raise InputError(f"{words[0]!r} is no verb of bench.{nearest(words[0], VERBS)}")
-    return words[0], words[1:]
-
-
-def _help(verb: str | None) -> str:
-    if verb is not None:
-        return f"{VERBS[verb].summary}\n\nusage: {VERBS[verb].usage}"
-    width = max(map(len, VERBS))
-    lines = [
-        "bench: a measuring instrument for self-hosted LLM inference.",
-        "",
-        "usage: bench [VERB] [KEY=VALUE ...] [--json]",
-        "       bench model=tiny                       launch vLLM, load it, print what it does",
-        "       bench model=deepseek-r1 gpus=8 quant=awq",
-        "       bench -m engine=vllm,truth seed=1,2    a sweep, as in Hydra",
-        "",
-        "verbs (the default is run; bench VERB --help says more):",
-        *(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
-        "",
-        "choices (bench KEY=?? for a wrong name lists the valid ones):",
-        *(f"  {group:<10}{', '.join(options(group))}" for group in GROUPS),
-        "",
-        "flags: --json (one JSON document on stdout), --config-dir DIR (your own groups),",
-        "       --cfg job (print the composed configuration), --version",
-    ]
-    return "\n".join(lines)
+        raise InputError(f"{word!r} is no KEY=VALUE.{nearest(word, (*names(), *GROUPS))}")
+    if arguments.hydra_flags and not of.sweeps:
+        flag = arguments.hydra_flags[0]
+        raise InputError(f"{flag} belongs to bench run: bench {name} has no sweep.")
+    return call(name, arguments)

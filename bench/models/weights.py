@@ -43,7 +43,7 @@ def resolve_weights(model: ModelSpec, quant: QuantSpec) -> Weights:
     checkpoint = model.checkpoints.get(quant.name)
     if checkpoint is None:
         raise InputError(_no_checkpoint(model, quant.name))
-    if checkpoint.revision == "local":  # made here, see bench/checkpoints.py
+    if checkpoint.revision == "local":  # made here, see bench/models/checkpoints.py
         return Weights(source="local", location=checkpoint.repo)
     return Weights(source="hub", location=checkpoint.repo, revision=checkpoint.revision)
 

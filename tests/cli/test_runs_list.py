@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from point_support import even, point
 
+from bench.cli.summaries import NAME, summaries
 from bench.cli.verbs import runs
-from bench.cli.verbs.summaries import NAME, summaries
 from bench.config.compose import compose, run_spec
 from bench.report.rows import known_format, write_rows
 from bench.store import (

@@ -11,7 +11,7 @@ import pytest
 from power_support import at
 from stored_support import STARTS_S, busy, document, repeat_of, stored
 
-from bench.cli.commands import VERBS
+from bench.cli.verb import verb
 from bench.cli.verbs import split
 from bench.cli.verbs.claim import points_of
 from bench.derive import derive
@@ -212,7 +212,7 @@ def test_the_label_and_a_recorded_trace_come_and_go_together() -> None:
 
 
 def test_the_split_is_a_verb_that_explains_itself() -> None:
-    assert "bench -m load=energy" in VERBS["split"].usage
+    assert "bench -m load=energy" in verb("split").more
     with pytest.raises(InputError, match="name the runs"):
         split.run([], "results", as_json=False)
 

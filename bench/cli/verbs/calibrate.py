@@ -1,21 +1,42 @@
-"""`bench calibrate`: the load generator's own error at a load, against a server of known timing."""
+"""`bench calibrate`: measure the load generator's own error on this machine."""
 
 from __future__ import annotations
 
 import json
 
-from bench.load.calibrate import calibrate
-from bench.load.limits import workers_for
-from bench.measure.client_error import Shape
-from bench.preflight import with_cores
-from bench.report.live import shown
-from bench.report.terminal import print_calibration
-from bench.values.codec import encode
+from bench.cli.arguments import Arguments
+from bench.cli.verb import Verb
+from bench.config.compose import compose, run_spec
 from bench.values.spec import RunSpec, TruthSpec
+
+VERB = Verb(
+    usage=("bench calibrate [load.concurrency=[N]] [engine.KEY=X ...] [--json]",),
+    keys=(
+        ("load.concurrency=[N,N]", "how many streams at once"),
+        ("engine.ttft_ms=X", "when the first token of the known schedule is sent"),
+        ("engine.itl_ms=X", "and how long after it each further one"),
+        ("engine.tokens_per_chunk=N", "tokens in one message"),
+    ),
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Calibrate against the server of known timing."""
+    typed = ["engine=truth", *arguments.overrides]
+    spec = run_spec(compose(typed, arguments.config_dirs), detect_gpus=False)
+    return run(spec, as_json=arguments.as_json)
 
 
 def run(spec: RunSpec, *, as_json: bool) -> int:
     """Calibrate at every concurrency of the load, afresh (the cache is renewed)."""
+    from bench.load.calibrate import calibrate
+    from bench.load.limits import workers_for
+    from bench.measure.client_error import Shape
+    from bench.preflight import with_cores
+    from bench.report.live import shown
+    from bench.report.terminal import print_calibration
+    from bench.values.codec import encode
+
     spec = with_cores(spec)
     assert isinstance(spec.engine, TruthSpec)
     results = []

@@ -1,4 +1,4 @@
-"""`bench claim`: is the published number true? Files and stored runs in, verdicts out."""
+"""`bench claim`: say whether a published number is true, with the evidence."""
 
 from __future__ import annotations
 
@@ -8,28 +8,86 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from bench.claims.assess import assess
-from bench.claims.load import chosen, claims_of
-from bench.claims.measured import missing
-from bench.claims.settle import run_overrides
-from bench.claims.skeleton import skeleton
-from bench.claims.sources import CostModel, Point, Sources
-from bench.claims.spec import Claim, Serving
-from bench.claims.verdict import Assessment
-from bench.config.catalogue import Catalogue
-from bench.derive import derive
-from bench.engines import ENGINES
-from bench.host import provenance
-from bench.measure.metrics import PointMeasurement
-from bench.store import list_runs, load_run
-from bench.tco.prices.book import PriceRow
-from bench.values.engine_flags import flags_of
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.composed import (
+    claim_folders,
+)
+from bench.cli.verb import Flag, Verb
+from bench.config.compose import catalogue, claim_costs, compose, run_spec, split_results_dir
 from bench.values.errors import InputError, StoreError
-from bench.values.record import Run
+
+if TYPE_CHECKING:
+    from bench.claims.sources import CostModel, Point, Sources
+    from bench.claims.spec import Claim, Serving
+    from bench.claims.verdict import Assessment
+    from bench.config.catalogue import Catalogue
+    from bench.measure.metrics import PointMeasurement
+    from bench.tco.prices.book import PriceRow
+    from bench.values.record import Run
+
+VERB = Verb(
+    usage=(
+        "bench claim NAME ... | --all [--measure] [results_dir=FOLDER] [--json]",
+        "bench claim FILE.yaml      a claim of your own",
+        "bench claim --new NAME     write its skeleton, every field explained",
+    ),
+    keys=(
+        keys.RESULTS_DIR,
+        ("load.repeats=N", "with --measure: how often the run is repeated (6)"),
+        ("load.duration_s=X", "with --measure: how long a load point lasts"),
+        ("engine.base_url=URL", "with --measure: where the claimed engine already serves"),
+    ),
+    flags=(
+        Flag(name="--all", what="every claim of the catalogue"),
+        Flag(name="--measure", what="make the run that would settle it, under its conditions"),
+        Flag(name="--new", what="write a skeleton to fill in"),
+    ),
+    words="claims",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Judge the claims named, or write a new one's skeleton."""
+    if "--new" in arguments.flags:
+        name = arguments.words[0] if arguments.words else "new-claim"
+        here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
+        return write_new(name, here[0])
+    measuring = "--measure" in arguments.flags
+    results_dir, more = split_results_dir(arguments.overrides)
+    for key in (override.partition("=")[0] for override in more):
+        if not measuring or key not in MEASURE_KEYS:
+            raise InputError(
+                f"{key!r}: a claim sets its own conditions; results_dir=FOLDER may be "
+                f"given, and with --measure {', '.join(MEASURE_KEYS)}."
+            )
+    request = Request(
+        names=arguments.words,
+        everything="--all" in arguments.flags,
+        folders=claim_folders(arguments.config_dirs),
+        results_dir=results_dir,
+        as_json=arguments.as_json,
+        endpoint="engine.base_url" in arguments.typed_keys,
+    )
+    words = (*more, f"results_dir={results_dir}")
+    known, costs = catalogue(arguments.config_dirs), claim_costs(arguments.config_dirs)
+    return run(request, known, *costs, _measurer(words, arguments) if measuring else None)
+
+
+def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
+    """What makes a claim's run: its own overrides, and the words typed beside --measure."""
+    from bench.report.live import shown
+    from bench.run import execute
+
+    def measure(overrides: tuple[str, ...]) -> Run:
+        spec = run_spec(compose([*overrides, *words], arguments.config_dirs))
+        with shown() as progress:
+            return execute(spec, catalogue(arguments.config_dirs), progress)
+
+    return measure
+
 
 ENDPOINT_KEYS = ("engine.base_url", "engine.served_model", "engine.api", "engine.prompt")
 MEASURE_KEYS = (
@@ -41,7 +99,7 @@ serves; never under which conditions."""
 MEASURE_REPEATS = 6
 """Repeats of a measuring run: the interval of six is a third as wide as that of three."""
 
-Measure = Callable[[tuple[str, ...]], Run]
+Measure = Callable[[tuple[str, ...]], "Run"]
 """From overrides to the Run they make; the command line composes and executes."""
 
 
@@ -94,6 +152,10 @@ def assessed(
     With `bad`, a claim that cannot be worked with is put there and the others go on; without it,
     the first one ends all.
     """
+    from bench.claims.assess import assess
+    from bench.claims.sources import Sources
+    from bench.engines import ENGINES
+
     claims = wanted(request, bad)
     if measure is not None:
         measure = functools.cache(measure)  # claims under the same conditions share one run
@@ -121,6 +183,8 @@ def assessed(
 
 def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim, ...]:
     """The claims asked for; a name that is a file is read as one."""
+    from bench.claims.load import chosen
+
     if not request.names and not request.everything:
         raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
     files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
@@ -134,6 +198,8 @@ def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim
 
 def _read_or(path: Path, bad: list[InputError] | None) -> tuple[Claim, ...]:
     """The claims of one file, those that are well formed; the errors of the others go to `bad`."""
+    from bench.claims.load import claims_of
+
     if bad is None:
         return read(path)
     try:
@@ -149,10 +215,14 @@ def _files(folder: Path) -> list[Path]:
 
 def read(path: Path) -> tuple[Claim, ...]:
     """The claims of one file; InputError when it cannot be read or is malformed."""
+    from bench.claims.load import claims_of
+
     return claims_of(path.stem, _yaml(path), str(path))
 
 
 def _yaml(path: Path) -> object:
+    import yaml
+
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         data: object = yaml.load(path.read_text(encoding="utf-8"), loader)
@@ -165,6 +235,8 @@ def _yaml(path: Path) -> object:
 
 def write_new(name: str, folder: Path) -> int:
     """Write a skeleton NAME.yaml, never over an existing file; returns 0."""
+    from bench.claims.skeleton import skeleton
+
     path = folder / f"{name.removesuffix('.yaml')}.yaml"
     if path.exists():
         raise InputError(f"{path} exists already; choose another name.")
@@ -185,6 +257,9 @@ def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...
 
     run.json alone tells which those are: only their load points are read and derived.
     """
+    from bench.claims.spec import Serving
+    from bench.store import list_runs, load_run
+
     models = {c.says.conditions.model for c in claims if isinstance(c.says, Serving)}
     found: list[Point] = []
     for path in list_runs(results_dir):
@@ -200,6 +275,9 @@ def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...
 
 def points_of(run: Run) -> list[Point]:
     """A run's load points as evidence."""
+    from bench.claims.sources import Point
+    from bench.derive import derive
+
     measurement = derive(run)
     words = ("random weights",) if run.spec.model.weights == "dummy" else ()
     whole = not any(f.severity == "fail" for f in measurement.findings)
@@ -224,6 +302,8 @@ def points_of(run: Run) -> list[Point]:
 
 def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
     """A load point in the words of a claim's conditions; None where the run does not know."""
+    from bench.values.engine_flags import flags_of
+
     spec, server = run.spec, run.server or {}
     lengths = {k: getattr(spec.workload, k) for k in ("input_tokens", "output_tokens")}
     w = spec.workload
@@ -278,6 +358,11 @@ def _measured(
     At an endpoint the claimed engine is the user's word where the server does not say what it is;
     a server that says it is another one does not count.
     """
+    from bench.claims.assess import assess
+    from bench.claims.measured import missing
+    from bench.claims.settle import run_overrides
+    from bench.claims.spec import Serving
+
     says = claim.says
     if not isinstance(says, Serving) or assessment.verdict == "impossible":
         return assessment
@@ -307,6 +392,9 @@ def _as_told(point: Point, says: Serving) -> Point:
 
 def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:
     """Refuse a run that could not be compared: another engine than bench launches, another host."""
+    from bench.engines import ENGINES
+    from bench.host import provenance
+
     c = says.conditions
     if c.engine not in ENGINES and not endpoint:
         raise InputError(

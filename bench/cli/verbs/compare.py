@@ -1,4 +1,4 @@
-"""`bench compare`: stored runs in, one table with a verdict per variant out."""
+"""`bench compare`: variants of a model in one table, each with a test behind its verdict."""
 
 from __future__ import annotations
 
@@ -6,21 +6,108 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.compare.compare import Comparison, compare
-from bench.compare.condition import parse
-from bench.compare.gate import Gate, judge
-from bench.compare.launches import ENOUGH_LAUNCHES
-from bench.compare.variant import Measured, Variant, apart, group
-from bench.derive import derive
-from bench.report.junit import junit
-from bench.report.rows import comparison_rows, write_rows
-from bench.store import find_run, load_quality_items, load_run, write_file
-from bench.values.codec import encode
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.composed import (
+    allowed,
+    row_format,
+    run_asked,
+)
+from bench.cli.verb import Flag, Verb
+from bench.config.compose import catalogue, compose, split_results_dir
 from bench.values.errors import BenchError, InputError
-from bench.values.record import Run
 
-Execute = Callable[[str, int], Run]
+if TYPE_CHECKING:
+    from bench.compare.compare import Comparison
+    from bench.compare.gate import Gate
+    from bench.compare.variant import Measured, Variant
+    from bench.values.record import Run
+
+VERB = Verb(
+    usage=(
+        "bench compare RUN RUN ... [KEY=VALUE ...] [--json | --format md|csv|parquet]",
+        "bench compare --interleave N quant=A,B [KEY=VALUE ...]   measure in turn",
+        "bench compare --baseline RUN [RUN ... | latest] --fail-if 'CONDITION' ...   a gate",
+    ),
+    more="The first run is the baseline unless --baseline names it. Conditions of a gate:\n"
+    "  'output_tokens_per_s < -3%'    a change, relative to the baseline\n"
+    "  'ttft_p99_ms@c16 > +20'        a change in the metric's unit, at one load point\n"
+    "  'error_rate > 0.01'            the run's own figure\n"
+    "  'quality.TASK < -1%'           a task's score\n"
+    "It exits 3 when the change is real and beyond the limit, 0 when it is not, 4 when the\n"
+    "evidence is not enough to say (too few repeats, a run that is not valid).",
+    keys=(keys.RESULTS_DIR, ("quant=A,B", "with --interleave: the variants, and any key of a run")),
+    flags=(
+        Flag(name="--baseline", value="RUN", what="what the others are held against"),
+        Flag(name="--rounds", what="runs of one variant are repeats of it"),
+        Flag(name="--interleave", value="N", what="measure the variants in turn, N times over"),
+        Flag(name="--load", value="LABEL", what="compare at this load point, as c16"),
+        Flag(name="--margin", value="0.99", what="share of the score that a variant must keep"),
+        Flag(name="--usd-per-hour", value="X", what="what a server costs: adds a cost column"),
+        Flag(name="--fail-if", value="CONDITION", what="make a gate of it"),
+        Flag(name="--junit", value="FILE", what="where the gate is written for a CI system"),
+        keys.ALLOW,
+        keys.ROWS,
+    ),
+    words="runs",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Compare stored runs, or with --interleave measure and compare."""
+    results_dir, more = split_results_dir(arguments.overrides)
+    request = Request(
+        names=arguments.words,
+        baselines=arguments.options.get("--baseline", ()),
+        fail_if=arguments.options.get("--fail-if", ()),
+        junit=arguments.option("--junit"),
+        allow=allowed(arguments),
+        margin=arguments.number("--margin"),
+        load=arguments.option("--load"),
+        usd_per_hour=arguments.number("--usd-per-hour"),
+        rounds="--rounds" in arguments.flags,
+        results_dir=results_dir,
+        as_json=arguments.as_json,
+        form=row_format(arguments),
+    )
+    rounds = arguments.number("--interleave")
+    if rounds is not None:
+        return _in_turn(arguments, more, round(rounds), request)
+    if more:
+        key = more[0].partition("=")[0]
+        raise InputError(
+            f"{key!r}: bench compare reads stored runs and takes results_dir=FOLDER; with "
+            "--interleave N it measures, and takes what bench run takes."
+        )
+    return run(request)
+
+
+def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, request: Request) -> int:
+    """Run quant=A,B in turn, `rounds` times over; quality is scored in the last round alone."""
+    from bench.report.live import shown
+    from bench.run import execute
+
+    swept = [o for o in overrides if o.startswith("quant=")]
+    rest = [o for o in overrides if o not in swept]
+    variants = swept[-1].partition("=")[2].split(",") if swept else []
+
+    def one(quant: str, number: int) -> Run:
+        scored = [] if number == rounds - 1 else ["quality=none"]
+        words = [*rest, *scored, f"quant={quant}", f"results_dir={request.results_dir}"]
+        if scored:
+            words = [w for w in words if not w.startswith("quality") or w == "quality=none"]
+        spec = run_asked(compose(words, arguments.config_dirs), arguments)
+        with shown() as progress:
+            return execute(spec, catalogue(arguments.config_dirs), progress)
+
+    # The last round alone scores quality.
+    request = replace(request, rounds=True, allow=(*request.allow, "quality"))
+    return interleave(variants, rounds, one, request)
+
+
+Execute = Callable[[str, int], "Run"]
 """From a variant and the number of the round to the Run it makes."""
 
 
@@ -59,6 +146,8 @@ def run(request: Request) -> int:
 
 def _check(request: Request) -> None:
     """InputError for a gate that says nothing, or nothing sensible, before anything is read."""
+    from bench.compare.condition import parse
+
     for condition in request.fail_if:
         parse(condition)
     if request.junit is not None and not request.fail_if:
@@ -67,6 +156,12 @@ def _check(request: Request) -> None:
 
 def _answered(variants: Sequence[Variant], request: Request) -> int:
     """Compare the variants and judge the gate that was asked for; write or print both."""
+    from bench.compare.condition import parse
+    from bench.compare.gate import judge
+    from bench.report.junit import junit
+    from bench.report.rows import comparison_rows, write_rows
+    from bench.store import write_file
+
     conditions = tuple(map(parse, request.fail_if))
     comparison = _compare(variants, request)
     gate = judge(variants, comparison, conditions, request.load) if conditions else None
@@ -79,6 +174,8 @@ def _answered(variants: Sequence[Variant], request: Request) -> int:
 
 
 def _paths(names: Sequence[str], results_dir: str) -> list[Path]:
+    from bench.store import find_run
+
     return [find_run(name, results_dir) for name in names]
 
 
@@ -90,6 +187,8 @@ def _variants(
     With `rounds`, one baseline's variant takes in its other runs; several baselines are rounds of
     it by themselves, so that runs of the same variant can be set against them.
     """
+    from bench.compare.variant import apart, group
+
     measured = [measured_run(path) for path in others]
     if not request.rounds:
         if len(bases) > 1:
@@ -110,11 +209,15 @@ def _variants(
 
 def compared(paths: Sequence[Path], request: Request) -> Comparison:
     """The comparison of the runs in those folders, the first one's variant as baseline."""
+    from bench.compare.variant import apart, group
+
     measured = [measured_run(path) for path in paths]
     return _compare(group(measured) if request.rounds else apart(measured), request)
 
 
 def _compare(variants: Sequence[Variant], request: Request) -> Comparison:
+    from bench.compare.compare import compare
+
     return compare(
         variants,
         allow=request.allow,
@@ -126,6 +229,10 @@ def _compare(variants: Sequence[Variant], request: Request) -> Comparison:
 
 def measured_run(path: Path) -> Measured:
     """A stored run with its measurement and its scored items; its raw points are let go."""
+    from bench.compare.variant import Measured
+    from bench.derive import derive
+    from bench.store import load_quality_items, load_run
+
     stored = load_run(path)
     measurement = derive(stored)
     return Measured(
@@ -137,6 +244,8 @@ def measured_run(path: Path) -> Measured:
 
 def show(comparison: Comparison, gate: Gate | None = None, *, as_json: bool) -> int:
     """Print a comparison and its gate as tables or as JSON; the gate's exit code, 0 without one."""
+    from bench.values.codec import encode
+
     if as_json:
         print(json.dumps({**encode(comparison), "gate": encode(gate)}))
     else:
@@ -153,6 +262,9 @@ def interleave(variants: Sequence[str], rounds: int, execute: Execute, request: 
     Every other round goes backwards, so that none is always the first. A round that fails ends the
     series; what was measured stays stored.
     """
+    from bench.compare.launches import ENOUGH_LAUNCHES
+    from bench.compare.variant import group
+
     if len(variants) < 2 or rounds < 2:
         raise InputError(
             "--interleave needs two variants (quant=A,B) and two rounds or more; "

@@ -7,23 +7,44 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.config.catalogue import Catalogue
-from bench.fit.headroom import to_fetch_bytes
-from bench.host.doctor import problems
-from bench.meters import machine as look
-from bench.meters.rapl import POWERCAP
-from bench.meters.source import Clock, MeterUnavailableError, MonotonicClock, Source
-from bench.models.weights import resolve_weights
-from bench.report.doctor_table import print_machine
-from bench.report.terminal import console
-from bench.values.codec import encode
-from bench.values.machine import Board, Machine, Sensor, Store
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.composed import (
+    run_asked,
+)
+from bench.cli.verb import Verb
+from bench.config.compose import catalogue, compose
 from bench.values.spec import RunSpec
+
+if TYPE_CHECKING:
+    from bench.config.catalogue import Catalogue
+    from bench.meters.source import Clock, Source
+    from bench.values.machine import Board, Machine, Sensor, Store
+
+
+VERB = Verb(
+    usage=("bench doctor [model=NAME] [quant=NAME] [gpus=N] [--json]",),
+    more="Nothing is started and no setting is changed. Exit code 0: that run can start and its\n"
+    "numbers will count (warnings say what is lost); 1: a FAIL line says what stops it.",
+    keys=(*keys.WHAT_IS_SERVED, keys.RESULTS_DIR),
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Examine this machine for the run that was typed."""
+    spec = run_asked(compose(arguments.overrides, arguments.config_dirs), arguments)
+    return run(spec, catalogue(arguments.config_dirs), as_json=arguments.as_json)
 
 
 def run(spec: RunSpec, catalogue: Catalogue, *, as_json: bool) -> int:
     """Look, judge, print; exit status 1 when something would stop the run or void its numbers."""
+    from bench.host.doctor import problems
+    from bench.report.doctor_table import print_machine
+    from bench.report.terminal import console
+    from bench.values.codec import encode
+
     machine = examine(spec, catalogue, os.environ)
     found = problems(machine, spec.gpus)
     if as_json:
@@ -46,10 +67,15 @@ def examine(
     *,
     clock: Clock | None = None,
     nvml: Callable[[Clock, Mapping[str, str]], Source] = _nvml,
-    rapl: Path = POWERCAP,
+    rapl: Path | None = None,
     fetch: Callable[[str], str | None] | None = None,
 ) -> Machine:
     """Everything that can be found without starting anything; takes about two seconds a meter."""
+    from bench.meters import machine as look
+    from bench.meters.rapl import POWERCAP
+    from bench.meters.source import MeterUnavailableError, MonotonicClock
+    from bench.values.machine import Machine
+
     clock = clock or MonotonicClock()
     boards: tuple[Board, ...] = ()
     sensors: tuple[Sensor, ...] = ()
@@ -65,7 +91,7 @@ def examine(
         told, silent = header.gpus_told, header.silent
         boards, sensors = look.boards(source, clock)
         source.close()
-    domains, host_sensors, host_reason = look.host(clock, rapl)
+    domains, host_sensors, host_reason = look.host(clock, rapl or POWERCAP)
     numbered = tuple(replace(s, device=s.device + len(boards)) for s in host_sensors)
     visible, order = look.cuda_order(env)
     return Machine(
@@ -88,6 +114,10 @@ def examine(
 
 def _store(spec: RunSpec, env: Mapping[str, str]) -> Store:
     """Where the run's checkpoint is, or how much there is to fetch."""
+    from bench.fit.headroom import to_fetch_bytes
+    from bench.meters import machine as look
+    from bench.models.weights import resolve_weights
+
     weights = resolve_weights(spec.model, spec.quant)
     needs_bytes = to_fetch_bytes(spec) if weights.source == "hub" else None
     return look.store(

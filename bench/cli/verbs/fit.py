@@ -1,4 +1,4 @@
-"""`bench fit`: what fits and how fast it could physically be, before anything is downloaded."""
+"""`bench fit`: say what fits and how fast it could physically be, before anything is started."""
 
 from __future__ import annotations
 
@@ -6,16 +6,40 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bench.config.catalogue import Catalogue
-from bench.fit.alternatives import GPU_COUNTS
-from bench.fit.architecture import from_config
-from bench.fit.fit import fit
-from bench.fit.headroom import has_checkpoint, is_cpu
-from bench.fit.report import FitReport
-from bench.preflight import checked, for_planning, resolve
-from bench.report.terminal import console
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.verb import Verb
+from bench.config.compose import catalogue, compose, run_spec
 from bench.values.spec import QuantSpec, RunSpec
+
+if TYPE_CHECKING:
+    from bench.config.catalogue import Catalogue
+    from bench.fit.report import FitReport
+
+
+VERB = Verb(
+    usage=("bench fit [model=NAME] [quant=NAME] [gpu=NAME] [gpus=N] [--json]",),
+    more="What is not typed of quant and gpus becomes an axis of a table.",
+    keys=(
+        *keys.WHAT_IS_SERVED,
+        ("engine.max_model_len=N", "the longest context to make room for"),
+        ("load.concurrency=[N,N]", "how many requests are in flight at once"),
+        ("workload=NAME", "how long their prompts and answers are"),
+    ),
+)
+
+
+def call(arguments: Arguments) -> int:
+    """The fit of what was typed; no GPU of this machine is looked for unless gpu=auto asks."""
+    spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
+    return run(
+        spec,
+        explicit=arguments.typed_keys,
+        catalogue=catalogue(arguments.config_dirs),
+        as_json=arguments.as_json,
+    )
 
 
 def run(
@@ -27,6 +51,10 @@ def run(
     host without GPUs) ask for one combination, each one missing becomes an axis of the table.
     That a run does not fit is an answer, not a failure: see `fits` in the JSON.
     """
+    from bench.fit.headroom import is_cpu
+    from bench.preflight import checked, for_planning, resolve
+    from bench.report.terminal import console
+
     planned = for_planning(spec, explicit, catalogue)
     if planned is not spec:
         text = f"no GPU here: planned for {planned.gpu.name}; name another with gpu=NAME"
@@ -63,6 +91,10 @@ def run(
 
 def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iterator[FitReport]:
     """One report per quantisation and GPU count that was not typed; no alternatives."""
+    from bench.fit.alternatives import GPU_COUNTS
+    from bench.fit.architecture import from_config
+    from bench.fit.fit import fit
+
     quants = [spec.quant] if "quant" in explicit else _quants(spec, catalogue)
     counts = [spec.gpus] if "gpus" in explicit else list(GPU_COUNTS)
     geometry = from_config(spec.model.config)
@@ -74,6 +106,8 @@ def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iter
 
 def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
     """Those with published weights, widest first; all of them when none has any."""
+    from bench.fit.headroom import has_checkpoint
+
     every = sorted(catalogue.quants.values(), key=lambda q: (-(q.weight_bits or 32), q.name))
     listed = _apart(spec, [q for q in every if has_checkpoint(spec.model, q.name)])
     return listed or every or [spec.quant]

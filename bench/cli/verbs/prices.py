@@ -1,17 +1,54 @@
-"""`bench prices`: the price book, how its prices moved, and importing public tables into it."""
+"""`bench prices`: the price book of APIs and GPUs, and importing public price tables into it."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.report.prices_table import book_document, import_document, print_book, print_import
-from bench.report.terminal import console
-from bench.tco.prices.book import PriceRow, PricesSpec, select, until
-from bench.tco.prices.tables import Change, book_lines, changes, read_prices
+from bench.cli.arguments import Arguments
+from bench.cli.verb import Verb
+from bench.config.compose import compose
 from bench.values.errors import InputError, StoreError
-from bench.values.figure import first_day
+
+if TYPE_CHECKING:
+    from bench.tco.prices.book import PriceRow, PricesSpec
+    from bench.tco.prices.tables import Change
+
+VERB = Verb(
+    usage=("bench prices [import FILE] [provider=NAME] [as_of=DATE] [prices.book=FILE] [--json]",),
+    keys=(
+        ("provider=NAME", "whose prices an imported file holds"),
+        ("as_of=DATE", "the day of an imported file that has no dates (today)"),
+        ("prices.book=FILE", "a CSV of your own; imports are appended to it"),
+        ("prices.as_of=DATE", "the book as it stood on that day"),
+    ),
+    words="files",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """List the book, or `import FILE` into it."""
+    from bench.tco.prices.book import PricesSpec
+    from bench.values.codec import decode
+
+    own: dict[str, str | None] = {"provider": None, "as_of": None}
+    overrides = []
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            overrides.append(override)
+    path = None
+    if arguments.words:
+        if arguments.words[0] != "import" or len(arguments.words) != 2:
+            raise InputError("bench prices takes nothing, or: import FILE.")
+        path = arguments.words[1]
+    spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
+    return run(spec, import_path=path, as_json=arguments.as_json, **own)
+
 
 DEFAULT_BOOK = "prices.csv"
 
@@ -39,6 +76,8 @@ def run(
 
 def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
     """All rows: those of the configuration, then those of the CSV that `book` names."""
+    from bench.tco.prices.tables import read_prices
+
     rows = spec.rows + spec.more_rows
     if spec.book is None:
         return rows
@@ -56,6 +95,11 @@ def _read(name: str, key: str) -> str:
 
 
 def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
+    from bench.report.prices_table import book_document, print_book
+    from bench.report.terminal import console
+    from bench.tco.prices.book import select, until
+    from bench.values.figure import first_day
+
     rows = book_rows(spec)
     held, known = select(rows, spec.as_of), until(rows, spec.as_of)
     on = first_day(spec.as_of or today)
@@ -66,6 +110,10 @@ def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
 
 
 def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_json: bool) -> None:
+    from bench.report.prices_table import import_document, print_import
+    from bench.report.terminal import console
+    from bench.tco.prices.tables import changes, read_prices
+
     text = _read(path, "prices import")
     found = read_prices(text, path, as_of=as_of, provider=provider, gpu_names=spec.gpu_names)
     book = Path(spec.book or DEFAULT_BOOK)
@@ -87,6 +135,8 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_js
 
 
 def _append(book: Path, new: tuple[Change, ...]) -> None:
+    from bench.tco.prices.tables import book_lines
+
     try:
         fresh = not book.exists() or book.stat().st_size == 0
         with book.open("a", encoding="utf-8") as file:

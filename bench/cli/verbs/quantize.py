@@ -1,4 +1,4 @@
-"""`bench quantize`: make the checkpoint that nobody published, and write down how."""
+"""`bench quantize`: make a quantised checkpoint where none is published."""
 
 from __future__ import annotations
 
@@ -8,21 +8,53 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import __version__
-from bench.host.provenance import file_hashes
-from bench.models.checkpoints import RECORD, folder_of
-from bench.models.quantize import llm_compressor
-from bench.models.quantize.spec import QuantizeSpec
-from bench.models.weights import Weights, resolve_weights
-from bench.values.codec import encode
+from bench.cli.arguments import Arguments
+from bench.cli.verb import Verb
+from bench.config.compose import compose
 from bench.values.errors import InputError, StoreError
-from bench.values.server import ProgressCallback
+
+if TYPE_CHECKING:
+    from bench.models.quantize.spec import QuantizeSpec
+    from bench.models.weights import Weights
+    from bench.values.server import ProgressCallback
+
+
+VERB = Verb(
+    usage=(
+        "bench quantize model=NAME quant=awq|gptq|int8|fp8 [calibration=NAME] [seed=N] "
+        "[force=true] [--json]",
+    ),
+    keys=(
+        ("model=NAME", "what is quantised"),
+        ("quant=NAME", "the scheme, with its recipe"),
+        ("calibration=NAME", "the texts that a scheme with calibration looks at"),
+        ("seed=N", "which of them, and in which order"),
+        ("force=true|false", "make it again where it is there already"),
+        ("checkpoints_dir=FOLDER", "where checkpoints of your own are"),
+    ),
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Make the checkpoint that was typed."""
+    from bench.models.quantize.spec import QuantizeSpec
+    from bench.report.live import shown
+    from bench.values.codec import decode
+
+    data = compose(arguments.overrides, arguments.config_dirs, "quantize")
+    with shown() as progress:
+        return run(decode(QuantizeSpec, data), progress, as_json=arguments.as_json)
 
 
 def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int:
     """Make the checkpoint and print where it is; 0. An existing one is an InputError."""
+    from bench.models.checkpoints import folder_of
+    from bench.models.quantize import llm_compressor
+    from bench.models.weights import resolve_weights
+
     if spec.quant.name == "none":
         raise InputError("quant=none is the model itself: choose what to make, as quant=gptq.")
     folder = folder_of(spec.checkpoints_dir, spec.model.name, spec.quant.name)
@@ -50,6 +82,10 @@ def record_of(
     spec: QuantizeSpec, source: Weights, folder: Path, result: dict[str, Any]
 ) -> dict[str, Any]:
     """How the checkpoint came to be: source, recipe, calibration, versions, hashes."""
+    from bench.host.provenance import file_hashes
+    from bench.models.quantize import llm_compressor
+    from bench.values.codec import encode
+
     recipe = json.dumps(encode(spec.quant.recipe), sort_keys=True)
     texts: str | None = None
     if spec.calibration.file is not None:
@@ -76,6 +112,8 @@ def record_of(
 
 def _install(part: Path, folder: Path, record: dict[str, Any]) -> None:
     """Put the finished checkpoint where it belongs; until then the old one stays."""
+    from bench.models.checkpoints import RECORD
+
     try:
         (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`bench report`: stored runs, cost answers and claims in, one page or its pictures out."""
+"""`bench report`: one HTML page of runs, variants, costs and claims, or its pictures as files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,92 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from bench import __version__
-from bench.claims.verdict import Assessment
-from bench.cli.verbs import tco
-from bench.compare.compare import Comparison, compare
-from bench.compare.variant import Measured, apart
-from bench.derive import derive
-from bench.report.page.blocks import Page
-from bench.report.page.material import Material
-from bench.store import find_run, load_quality_items, load_run
-from bench.tco.spec import TcoRequest
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.composed import (
+    allowed,
+    claim_folders,
+    cost_question,
+)
+from bench.cli.verb import Flag, Verb
+from bench.config.compose import catalogue, claim_costs, split_results_dir
 from bench.values.errors import InputError, StoreError, nearest
 
+if TYPE_CHECKING:
+    from bench.claims.verdict import Assessment
+    from bench.compare.compare import Comparison
+    from bench.compare.variant import Measured
+    from bench.report.page.blocks import Page
+    from bench.report.page.material import Material
+    from bench.tco.spec import TcoRequest
+
 FORMATS = ("html", "png", "svg")
+VERB = Verb(
+    usage=(
+        "bench report [RUN ... | latest] [tco=NAME KEY=VALUE ...] [--claim NAME | --claims]",
+        "             [--format html|png|svg] [--out PATH] [--open] [--json]",
+    ),
+    more="Several runs are compared, the first is the baseline.\n"
+    "Any key of bench tco adds its cost answer, --claim and --claims verdicts:\n"
+    "  bench report latest                     the last run\n"
+    "  bench report RUN RUN                    variants beside each other\n"
+    "  bench report latest tco=cpu-host        the last run and what its tokens cost\n"
+    "  bench report tco=worked-example         a cost answer alone\n"
+    "  bench report --claims                   every claim, as bench claim --all\n"
+    "  bench report latest --format png        the pictures alone, a file each\n"
+    "The page is one file that needs no network: results/reports/NAME.html unless --out says.",
+    keys=(("tco=NAME", "add the answer to a cost question, with any key of it"), keys.RESULTS_DIR),
+    flags=(
+        Flag(name="--claim", value="NAME", what="add the verdict on a published number"),
+        Flag(name="--claims", what="add the verdicts on all of them"),
+        Flag(name="--format", value="FORMAT", what="the page or its pictures", choices=FORMATS),
+        Flag(name="--out", value="PATH", what="the file, for pictures the folder"),
+        Flag(name="--open", what="show it in the browser"),
+        keys.ALLOW,
+    ),
+    words="runs",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Write what was asked for."""
+    results_dir, overrides = split_results_dir(arguments.overrides)
+    config_dirs = arguments.config_dirs
+    request = Request(
+        names=arguments.words,
+        question=cost_question(overrides, config_dirs) if overrides else None,
+        question_name=next(
+            (o.partition("=")[2] for o in overrides if o.startswith("tco=")), "cost"
+        ),
+        judge=_judge(arguments, results_dir),
+        allow=allowed(arguments),
+        format=arguments.option("--format") or "html",
+        out=arguments.option("--out"),
+        show="--open" in arguments.flags,
+        results_dir=results_dir,
+        as_json=arguments.as_json,
+    )
+    return run(request)
+
+
+def _judge(arguments: Arguments, results_dir: str) -> Callable[[], Sequence[Assessment]] | None:
+    """The verdicts on the claims asked for, once the page wants them; None when none was."""
+    names, everything = arguments.options.get("--claim", ()), "--claims" in arguments.flags
+    if not names and not everything:
+        return None
+    from bench.cli.verbs import claim
+
+    request = claim.Request(
+        names=names,
+        everything=everything,
+        folders=claim_folders(arguments.config_dirs),
+        results_dir=results_dir,
+    )
+    known, costs = catalogue(arguments.config_dirs), claim_costs(arguments.config_dirs)
+    return lambda: claim.assessed(request, known, *costs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +118,8 @@ class Request:
 
 def run(request: Request) -> int:
     """Write the page or the pictures, print where they are, and return 0."""
+    from bench.store import find_run
+
     if request.format not in FORMATS:
         raise InputError(
             f"--format: {request.format!r} is none of {', '.join(FORMATS)}."
@@ -76,12 +150,19 @@ def run(request: Request) -> int:
 
 def _measured(path: Path) -> Measured:
     """A stored run with its raw points: distributions and time lines are made of them."""
+    from bench.compare.variant import Measured
+    from bench.derive import derive
+    from bench.store import load_quality_items, load_run
+
     stored = load_run(path)
     return Measured(run=stored, measurement=derive(stored), items=load_quality_items(path))
 
 
 def _material(request: Request, paths: Sequence[Path], runs: Sequence[Measured]) -> Material:
     """Everything that the page is made of, each part derived as its own verb does."""
+    from bench.cli.verbs import tco
+    from bench.report.page.material import Material
+
     cost = None
     if request.question is not None:
         names = [str(path) for path in paths]
@@ -98,6 +179,9 @@ def _material(request: Request, paths: Sequence[Path], runs: Sequence[Measured])
 
 
 def _compared(runs: Sequence[Measured], allow: Sequence[str]) -> Comparison:
+    from bench.compare.compare import compare
+    from bench.compare.variant import apart
+
     return compare(apart(runs), allow=allow)
 
 

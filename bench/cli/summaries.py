@@ -71,7 +71,7 @@ def _fingerprint(path: Path) -> str:
 def _code() -> bytes:
     """A digest of the sources that derive: another formula makes another row."""
     seen = hashlib.sha256()
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     for part in _DERIVED_BY:
         place = root / part
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:

@@ -1,4 +1,4 @@
-"""`bench run`: one run, or a sweep of them through Hydra."""
+"""`bench run`: launch the engine, drive it, print a measurement one can trust."""
 
 from __future__ import annotations
 
@@ -8,12 +8,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.config.compose import catalogue, check_sweep, compose, conf_dir, prepared, run_spec
+from bench.cli.composed import (
+    run_asked,
+)
+from bench.cli.verb import Verb
+from bench.config.compose import (
+    catalogue,
+    check_sweep,
+    compose,
+    conf_dir,
+    prepared,
+)
 from bench.values.errors import BenchError, InputError
 
+VERB = Verb(
+    usage=(
+        "bench [run] [KEY=VALUE ...] [--json]",
+        "bench -m KEY=A,B ...      a sweep, as in Hydra",
+    ),
+    more="Any key of conf/ may be typed; --cfg job prints the composed run.",
+    keys=(
+        *keys.WHAT_IS_SERVED,
+        ("engine=NAME", "vllm, an endpoint that runs already, or truth, a server of known timing"),
+        ("engine.base_url=URL", "where that endpoint is"),
+        ("workload=NAME", "prompts and answers: lengths, a file, turns, shared prefixes"),
+        ("load=NAME", "how requests arrive: closed or open loop, a search for the limit"),
+        ("load.concurrency=[N,N]", "requests in flight, a load point each"),
+        ("load.repeats=N", "how often each load point is measured"),
+        ("load.duration_s=X", "how long a load point lasts"),
+        ("meter=NAME", "where power is read"),
+        ("quality=NAME", "which tasks are scored; none leaves them out"),
+        ("seed=N", "prompts and arrivals are drawn from it"),
+        keys.RESULTS_DIR,
+    ),
+    flags=(),
+    sweeps=True,
+)
 
-def run(arguments: Arguments) -> int:
+
+def call(arguments: Arguments) -> int:
     """One run or, with Hydra's flags, a sweep."""
     if arguments.hydra_flags:
         return _hydra(arguments)
@@ -31,13 +66,13 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
     from bench.run import execute
 
     with shown() as progress:
-        run = execute(asked(data, arguments), catalogue(arguments.config_dirs), progress)
+        run = execute(run_asked(data, arguments), catalogue(arguments.config_dirs), progress)
     measurement = derive(run)
     if not arguments.as_json:
         from bench.report.terminal import print_run
 
         print_run(run, measurement)
-    from bench.cli.verbs.summaries import keep
+    from bench.cli.summaries import keep
     from bench.report.document import run_document, summary
 
     keep(Path(run.path), summary(run, measurement))
@@ -49,16 +84,6 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
         print(f"bench: quality was not scored: {run.quality.failure}", file=sys.stderr)
         return run_document(run, measurement), 1
     return run_document(run, measurement), 0
-
-
-def asked(data: dict[str, Any], arguments: Arguments) -> Any:
-    """The run of composed data, its model replaced by what a typed model.path or model.repo is."""
-    from dataclasses import replace
-
-    from bench.preflight import resolve_model
-
-    spec = run_spec(data)
-    return replace(spec, model=resolve_model(spec.model, arguments.typed_keys))
 
 
 def _hydra(arguments: Arguments) -> int:

@@ -1,0 +1,59 @@
+"""From a command line's words to the values that verbs work on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cli.arguments import Arguments
+from bench.config.compose import compose, conf_dir, options, run_spec, split_results_dir
+from bench.values.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.tco.spec import TcoRequest
+    from bench.values.spec import RunSpec
+
+
+def run_asked(data: dict[str, Any], arguments: Arguments) -> RunSpec:
+    """The run of composed data, its model replaced by what a typed model.path or model.repo is."""
+    from bench.preflight import resolve_model
+
+    spec: RunSpec = run_spec(data)
+    return replace(spec, model=resolve_model(spec.model, arguments.typed_keys))
+
+
+def results_dir_only(arguments: Arguments) -> str:
+    """`results_dir=…` for the verbs that only read; they take no other override."""
+    chosen, others = split_results_dir(arguments.overrides)
+    if others:
+        key = others[0].partition("=")[0]
+        raise InputError(f"{key!r}: this verb takes results_dir=FOLDER only.")
+    return chosen
+
+
+def row_format(arguments: Arguments) -> str | None:
+    """`--format csv`, md or parquet; None when tables are asked for."""
+    from bench.report.rows import known_format
+
+    return known_format(arguments.option("--format"))
+
+
+def allowed(arguments: Arguments) -> tuple[str, ...]:
+    """The keys of every `--allow KEY[,KEY]`."""
+    return tuple(k for value in arguments.options.get("--allow", ()) for k in value.split(","))
+
+
+def cost_question(overrides: Sequence[str], config_dirs: Sequence[str]) -> TcoRequest:
+    """The cost question that the overrides ask."""
+    from bench.tco.spec import TcoRequest
+    from bench.values.codec import decode
+
+    data = compose(overrides, config_dirs, "cost")
+    return decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
+
+
+def claim_folders(config_dirs: Sequence[str]) -> tuple[Path, ...]:
+    """Where published numbers are: the catalogue's and those of your own groups."""
+    return tuple(root / "claims" for root in (conf_dir(), *map(Path, config_dirs)))

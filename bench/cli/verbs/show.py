@@ -1,0 +1,59 @@
+"""`bench show`: derive a stored run's numbers again and print them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.composed import (
+    results_dir_only,
+    row_format,
+)
+from bench.cli.verb import Verb
+
+VERB = Verb(
+    usage=(
+        "bench show [RUN | latest ...] [results_dir=FOLDER] [--json | --format md|csv|parquet]",
+    ),
+    keys=(keys.RESULTS_DIR,),
+    flags=(keys.ROWS,),
+    words="runs",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Show the runs named, the latest where none is."""
+    where, form = results_dir_only(arguments), row_format(arguments)
+    return show(arguments.words or ("latest",), where, as_json=arguments.as_json, form=form)
+
+
+def show(names: Sequence[str], results_dir: str, *, as_json: bool, form: str | None = None) -> int:
+    """The named runs in full; one JSON object for one run, a list for several.
+
+    With a file format `form`, a row per run, load point and metric.
+    """
+    from bench.derive import derive
+    from bench.report.document import run_document
+    from bench.report.rows import metric_rows, write_rows
+    from bench.report.terminal import print_run
+    from bench.store import find_run, load_run
+
+    documents: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        run = load_run(find_run(name, results_dir))
+        measurement = derive(run)
+        if form is not None:
+            rows += metric_rows(run, measurement)
+            continue
+        documents.append(run_document(run, measurement))
+        if not as_json:
+            print_run(run, measurement)
+    if form is not None:
+        write_rows(rows, form)
+    elif as_json:
+        print(json.dumps(documents[0] if len(documents) == 1 else documents))
+    return 0
