@@ -30,6 +30,8 @@ def test_no_honest_measurement_is_forbidden(found: dict[str, object]) -> None:
 
 def test_inflated_measurements_are_caught(found: dict[str, object]) -> None:
     flagged = json.loads(json.dumps(found["flagged"]))["lengths known"]
-    assert flagged["x3"]["now"] >= 0.40
-    assert flagged["x5"]["now"] >= 0.75
+    # 41.0 and 75.3 % until a Mistral 7B of no stated version was read with its first version's
+    # window of 4,096 tokens, which reads less: the safe one of the two.
+    assert flagged["x3"]["now"] >= 0.395
+    assert flagged["x5"]["now"] >= 0.74
     assert flagged["x3"]["before"] < 0.06
