@@ -107,9 +107,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     _check_finite(data, "")
     engine = data.get("engine")
     if isinstance(engine, dict) and isinstance(engine.get("args"), list):
-        # Words of a command line: [--data-parallel-size,2] is typed without quotes.
-        plain = [str(a) if type(a) in (int, float) else a for a in engine["args"]]
-        data["engine"] = {**engine, "args": plain}
+        data["engine"] = {**engine, "args": _as_words(engine["args"])}
     if data.get("gpus") is None:
         local = detect_gpus and isinstance(data.get("engine"), dict)
         wants_gpu = local and data["engine"].get("kind") == "vllm"
@@ -117,6 +115,15 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)
     return with_local_checkpoints(decode(RunSpec, data))
+
+
+def _as_words(args: list[Any]) -> list[Any]:
+    """Words of a command line: the number in [--data-parallel-size,2] is typed without quotes."""
+    after_flag = [False, *(isinstance(a, str) and a.startswith("-") for a in args)]
+    return [
+        str(a) if flag and type(a) in (int, float) else a
+        for a, flag in zip(args, after_flag, strict=False)
+    ]
 
 
 def _check_finite(data: Any, path: str) -> None:
