@@ -10,6 +10,7 @@ from bench.fit.report import FitReport
 from bench.fit.utilised import against_hardware, speculation_finding
 from bench.load.search import search_findings
 from bench.measure.checks import certificate
+from bench.measure.checks.moves import withhold
 from bench.measure.client_error import at_load
 from bench.measure.metrics import (
     Measurement,
@@ -17,14 +18,13 @@ from bench.measure.metrics import (
     measure_all,
     steady_parts,
     whole_parts,
-    withhold,
 )
 from bench.measure.rehearsal import as_rehearsed, rehearsed
 from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.quality.trust import quality_findings
 from bench.values.codec import decode
-from bench.values.finding import Finding, finding, is_valid
+from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
 from bench.values.record import PointData, Run
 
@@ -99,7 +99,7 @@ def measure_point(
     drafted = speculation_finding(parts)
     said = (*drawn.findings, *measured_again(every))
     findings = (*checks, below_ceiling, *((drafted,) if drafted else ()), *said)
-    shown = metrics if is_valid(findings) else withhold(metrics)
+    shown = withhold(metrics, findings)
     shown = shown | power.point_memory(run, how, repeats)
     return PointMeasurement(
         point=repeats[0].point,

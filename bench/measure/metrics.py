@@ -7,7 +7,7 @@ repeats together. Intervals come from `bench.measure.stats`: from three repeats 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -285,8 +285,18 @@ class PointMeasurement:
 
     @property
     def valid(self) -> bool:
-        """Whether its headline may be shown."""
-        return is_valid(self.findings)
+        """Whether its headline may be shown: nothing takes all away, or the output rate."""
+        rate = self.metrics.get("output_tokens_per_s")
+        hidden = rate is not None and rate.value is None and rate.withheld_value is not None
+        return is_valid(self.findings) and not hidden
+
+    @property
+    def trust(self) -> str:
+        """ok, partly (some figures are withheld) or FAILED, as tables say it."""
+        if not self.valid:
+            return "FAILED"
+        hidden = any(f.severity == "fail" and f.withholds == "some" for f in self.findings)
+        return "partly" if hidden else "ok"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -425,14 +435,3 @@ def measure_all(parts: Sequence[Steady], whole: Sequence[Steady]) -> dict[str, M
             made = {d.series: Values.of(d.series, these)}  # one at a time: they are large
         found[d.name] = _of_values(d, made[d.series])
     return found
-
-
-def withhold(metrics: dict[str, Metric]) -> dict[str, Metric]:
-    """The same metrics with every headline figure moved to `withheld_value`."""
-    kept = {d.name for d in METRICS if d.whole_run}
-    return {
-        name: m
-        if name in kept or m.value is None
-        else replace(m, value=None, ci_low=None, ci_high=None, withheld_value=m.value, by_repeat={})
-        for name, m in metrics.items()
-    }

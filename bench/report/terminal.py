@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.measure.client_error import Calibration
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.metrics import ENOUGH_REPEATS, Measurement, Metric, PointMeasurement
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import amount, host_cores, load_words, quantity, with_interval
@@ -19,6 +19,7 @@ from bench.values.fit_error import FitError
 from bench.values.record import Run
 
 _PIPED = 400
+_PARTLY = {"energy": "no energy", "some": "withheld"}
 
 _COLUMNS = (
     ("output tok/s", "output_tokens_per_s"),
@@ -58,8 +59,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
     if measurement.points:
         print_grid(out, _points_grid(measurement.points))
         out.print(
-            "± is a 95 % interval. TTFT, ITL, E2E in ms. A row without numbers was withheld: see "
-            "its failures.",
+            f"{_about_intervals(measurement)} TTFT, ITL, E2E in ms. What is withheld has its "
+            "failure below.",
             style="dim",
             highlight=False,
         )
@@ -80,6 +81,16 @@ def print_run(run: Run, measurement: Measurement) -> None:
     if run.spec.engine.kind == "none" and run.status == "complete":
         verdict = "QUALITY ALONE: no engine ran, no speed was measured"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
+
+
+def _about_intervals(measurement: Measurement) -> str:
+    """What ± means here, or why there is none."""
+    shown = [m for p in measurement.points for m in p.metrics.values() if m.value is not None]
+    if not any(m.ci_low is not None for m in shown):
+        few = [m.no_interval for m in shown if m.repeats and m.repeats < ENOUGH_REPEATS]
+        why = next((reason for reason in few if reason), None)
+        return f"No ±: {why}." if why else "No figure has an interval."
+    return "± is a 95 % interval; a figure without one is not bounded by its values."
 
 
 def _title(run: Run) -> str:
@@ -106,8 +117,7 @@ def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     open_loop = any(p.point.mode != "closed" for p in points)
     columns = _OPEN_COLUMNS if open_loop else _COLUMNS
     rows = tuple(
-        (load_words(p), *(_cell(p.metrics[n]) for _, n in columns), "ok" if p.valid else "FAILED")
-        for p in points
+        (load_words(p), *(_cell(p.metrics[n]) for _, n in columns), p.trust) for p in points
     )
     titles = (column("load"), *numbers(*(t for t, _ in columns)), column("trust"))
     return Grid(columns=titles, rows=rows)
@@ -155,16 +165,16 @@ def _print_findings(out: Console, measurement: Measurement) -> None:
     for point in measurement.points:
         for finding in point.findings:
             if finding.severity in ("fail", "warn"):
-                only_energy = finding.severity == "fail" and finding.withholds == "energy"
-                word = "no energy" if only_energy else finding.severity
+                failed = finding.severity == "fail"
+                word = _PARTLY.get(finding.withholds, "fail") if failed else finding.severity
                 key = (word, finding.code, finding.text)
                 where.setdefault(key, []).append(point.point.label)
             passed += finding.severity == "pass"
     for finding in measurement.findings:
         where.setdefault((finding.severity, finding.code, finding.text), []).append("run")
-    order = {"fail": 0, "no energy": 1, "warn": 2, "info": 3, "pass": 4}
+    order = {"fail": 0, "withheld": 1, "no energy": 1, "warn": 2, "info": 3, "pass": 4}
     for (severity, code, text), labels in sorted(where.items(), key=lambda i: order[i[0][0]]):
-        style = {"fail": "red", "no energy": "yellow", "warn": "yellow"}.get(severity, "dim")
+        style = "red" if severity == "fail" else ("dim" if order[severity] > 2 else "yellow")
         line = f"{severity.upper():<4}  {code} ({', '.join(labels)}): {text}"
         out.print(escape(line), style=style, highlight=False, soft_wrap=True)
     total = sum(len(p.findings) for p in measurement.points)

@@ -13,7 +13,8 @@ Severity = Literal["pass", "info", "warn", "fail"]
 class Finding:
     """One check's outcome. `fail` withholds the headline; `figure` is the number it rests on.
 
-    A failure that `withholds` energy leaves the speed standing.
+    A failure that `withholds` energy leaves the speed standing; one that withholds `some` takes
+    away the `metrics` it names (whole names, or stems such as `itl`) and leaves the rest.
     """
 
     code: str
@@ -21,12 +22,13 @@ class Finding:
     text: str
     figure: float | None = None
     unit: str | None = None
-    withholds: Literal["all", "energy"] = "all"
+    withholds: Literal["all", "energy", "some"] = "all"
+    metrics: tuple[str, ...] = ()
 
 
 def is_valid(findings: Iterable[Finding]) -> bool:
-    """Whether none of the findings is a failure of more than energy."""
-    return all(f.severity != "fail" or f.withholds == "energy" for f in findings)
+    """Whether none of the findings is a failure that takes everything away."""
+    return all(f.severity != "fail" or f.withholds != "all" for f in findings)
 
 
 def finding(
@@ -39,3 +41,14 @@ def finding(
 def energy(code: str, severity: Severity, text: str, figure: float | None = None) -> Finding:
     """A finding whose failure withholds energy alone."""
     return replace(finding(code, severity, text, figure), withholds="energy")
+
+
+def some(
+    code: str,
+    text: str,
+    metrics: tuple[str, ...],
+    figure: float | None = None,
+    unit: str | None = None,
+) -> Finding:
+    """A failure that takes away the metrics it can move, and only those."""
+    return replace(finding(code, "fail", text, figure, unit), withholds="some", metrics=metrics)

@@ -11,11 +11,13 @@ import pytest
 from point_support import Shot, even, point
 
 from bench.measure.checks import certificate
+from bench.measure.checks.consistency import little_error, tie_out_error, tolerance
+from bench.measure.checks.moves import moved_by
 from bench.measure.checks.restamped import as_spread
 from bench.measure.metrics import measure_all, steady_parts, whole_parts
 from bench.measure.window import steadiness
 from bench.values.finding import Finding
-from bench.values.record import PointData, WorkerReport
+from bench.values.record import TOKENS_AROSE, PointData, WorkerReport
 from bench.values.spec import LoadSpec, SloSpec, WorkloadSpec
 
 SLO = SloSpec(ttft_ms=500, tpot_ms=50)
@@ -36,6 +38,7 @@ BUSY = WorkerReport(
     run_delay_s=0.0,
     wakeups=10,
 )
+STARVED = replace(BUSY, cpu_s=0.1, run_delay_s=0.2)
 
 
 def counters(data: PointData, generated: float = 0, **rises: float) -> PointData:
@@ -94,10 +97,10 @@ def _drifting() -> list[PointData]:
     return sound(shots)
 
 
-def seen_late(late_ms: float, every: int = 1) -> list[PointData]:
+def seen_late(late_ms: float, every: int = 1, **more: Any) -> list[PointData]:
     """TTFT 100 ms and gaps of 10 ms by the kernel's stamps; the client looked late at some."""
     late = np.where(np.arange(750) % every == 0, round(late_ms * 1e6), 0)
-    return [replace(d, chunk_delay_ns=late) for d in sound()]
+    return [replace(d, chunk_delay_ns=late) for d in sound(**more)]
 
 
 def in_company(waited_s: float) -> list[PointData]:
@@ -133,7 +136,8 @@ FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
     ),
     ("client_bound", "fail", lambda: seen_late(10.0), {}),
     ("client_bound", "pass", lambda: seen_late(1.0), {}),
-    ("client_bound", "fail", lambda: seen_late(3.0, every=2), {}),
+    ("client_bound", "pass", lambda: seen_late(3.0, every=2), {}),
+    ("client_bound", "fail", lambda: seen_late(3.0, every=2, worker=STARVED), {}),
     ("client_bound", "fail", lambda: merged(late_ms=3.0), {}),
     ("client_bound", "pass", lambda: merged(late_ms=0.2), {}),
     ("client_bound", "warn", lambda: in_company(waited_s=0.06), {}),
@@ -161,9 +165,17 @@ FAULTS: list[tuple[str, str, Callable[[], list[PointData]], dict[str, Any]]] = [
     (
         "precision",
         "warn",
+        lambda: [counters(point(even(150, gap=g), repeat=r)) for r, g in enumerate((10, 12, 14))],
+        {},
+    ),
+    (
+        "precision",
+        "fail",
         lambda: [counters(point(even(150, gap=g), repeat=r)) for r, g in enumerate((10, 20, 40))],
         {},
     ),
+    ("chunk_tokens", "fail", lambda: sound(arose=TOKENS_AROSE.index("unknown")), {}),
+    ("chunk_tokens", "fail", lambda: sound(arose=TOKENS_AROSE.index("allocated")), {}),
 ]
 
 
@@ -317,6 +329,36 @@ def test_a_server_that_falls_behind_half_way_is_unsteady() -> None:
     found = checked(repeats)
     assert found["steady_state"].severity == "fail"
     assert found["overload"].severity == "warn"
+
+
+def test_little_and_tie_out_find_rates_that_contradict_each_other() -> None:
+    """One slot, 150 ms each: 1 = 6.67/s x 0.15 s. A window half a request longer than its
+    completions, as the old one was by a wave, does not keep the law."""
+    (part,) = steady_parts([point(even(11))], SLO, 0)
+    assert little_error(part) == pytest.approx(0.0, abs=1e-9)
+    assert tie_out_error(part) == pytest.approx(0.0, abs=1e-9)
+    slots = [replace(s, sent=s.sent, chunks=s.chunks) for s in even(10) for _ in range(4)]
+    (four,) = steady_parts([point(slots, concurrency=4)], SLO, 0)
+    assert little_error(four) == pytest.approx(0.0, abs=1e-9)
+    old = replace(four, window=replace(four.window, start_ns=four.window.start_ns + 1))
+    fewer = replace(old, window=replace(old.window, end_ns=old.window.end_ns - 1))
+    assert tie_out_error(fewer) < -tolerance(fewer)
+
+
+def test_unknown_tokens_leave_the_times_alone() -> None:
+    """16 chunks of 4 tokens without usage: a quarter of the rate was printed, VALID."""
+    repeats = sound(arose=TOKENS_AROSE.index("unknown"))
+    found = checked(repeats)["chunk_tokens"]
+    gone = {m for m, f in moved_by([found]).items()}
+    assert {"output_tokens_per_s", "itl_p50_ms", "tpot_p99_ms", "goodput_requests_per_s"} <= gone
+    assert not gone & {"ttft_p50_ms", "e2e_p99_ms", "requests_per_s", "input_tokens_per_s"}
+
+
+def test_a_client_that_looked_late_on_a_core_of_its_own_measured_rightly() -> None:
+    """100 streams, every figure right within 0.3 ms by the kernel's stamps; by the client's own
+    clock the ITL p99 would have been off by 0.79 ms, and eight columns were withheld for it."""
+    found = checked(seen_late(0.8, every=40))["client_bound"]
+    assert found.severity == "pass"
 
 
 def test_another_generator_is_not_vouched_for() -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from point_support import Shot, even, point
 
-from bench.measure.metrics import METRICS, Metric, measure_all, steady_parts, whole_parts, withhold
+from bench.measure.checks.moves import withhold
+from bench.measure.metrics import METRICS, Metric, measure_all, steady_parts, whole_parts
 from bench.measure.window import in_flight, steadiness, steady_window
 from bench.report.numbers import with_interval
+from bench.values.finding import finding, some
 from bench.values.record import PointData
 from bench.values.spec import SloSpec
 
@@ -111,12 +113,24 @@ def test_three_repeats_make_a_t_interval() -> None:
     assert metric.repeats == 3
 
 
-def test_withholding_moves_every_headline_and_keeps_the_error_rate() -> None:
-    found = withhold(measured(point(even(4))))
+def test_a_failure_of_all_moves_every_headline_and_keeps_the_error_rate() -> None:
+    found = withhold(measured(point(even(4))), [finding("clock", "fail", "wrong")])
     assert found["output_tokens_per_s"].value is None
     assert found["output_tokens_per_s"].ci_low is None
     assert found["output_tokens_per_s"].withheld_value == pytest.approx(15 / 0.45)
+    assert found["output_tokens_per_s"].reason == "clock: wrong"
     assert found["error_rate"].value == 0.0
+
+
+def test_a_failure_takes_away_what_it_can_move_and_the_rest_stays() -> None:
+    found = withhold(measured(point(even(4))), [some("x", "late tails", ("itl_p90", "itl_p99"))])
+    hidden = {name for name, m in found.items() if m.withheld_value is not None}
+    assert hidden == {"itl_p90_ms", "itl_p99_ms"}
+    stems = withhold(
+        measured(point(even(4))), [some("x", "rates", ("output_tokens_per_s", "tpot"))]
+    )
+    hidden = {name for name, m in stems.items() if m.withheld_value is not None}
+    assert hidden == {"output_tokens_per_s", "tpot_p50_ms", "tpot_p90_ms", "tpot_p99_ms"}
 
 
 def test_every_metric_says_how_it_is_computed() -> None:

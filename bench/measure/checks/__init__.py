@@ -1,7 +1,7 @@
 """The validity certificate: every check that a load point has to pass, each with its figure.
 
-Fail closed: a failed check withholds the headline and keeps the raw data. A check that could not
-be made says so. Thresholds stand beside the check that uses them.
+Fail closed: a failed check withholds what it can move and keeps the raw data. A check that could
+not be made says so. Thresholds stand beside the check that uses them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.measure.checks.arrivals import achieved_rate, overload
 from bench.measure.checks.client import client_bound
+from bench.measure.checks.consistency import consistency
 from bench.measure.checks.engine import chunk_truth, preemptions, prefix_cache, token_counts
 from bench.measure.checks.requests import clock_sanity, error_rate, output_length
 from bench.measure.checks.server import bursts, hidden_tokens, overcounted, prompt_length
@@ -50,6 +51,7 @@ def certificate(
         bursts(repeats),
         *(f for f in (overcounted(repeats), hidden_tokens(repeats)) if f is not None),
         chunk_truth(repeats),
+        *consistency(parts),
         preemptions(repeats),
         prefix_cache(repeats, workload),
         enough_repeats(parts),

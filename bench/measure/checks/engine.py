@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from bench.measure.checks.moves import PER_USER, RATES, TOKEN_RATES
 from bench.measure.checks.server import cached_prompts
-from bench.values.finding import Finding, Severity, finding
+from bench.values.finding import Finding, Severity, finding, some
 from bench.values.record import OK, TOKENS_AROSE, Int64, PointData
 from bench.values.spec import WorkloadSpec
 
@@ -28,11 +29,11 @@ def token_counts(repeats: Sequence[PointData]) -> Iterable[Finding]:
         wrong += int((seen != r["usage_completion_tokens"])[known].sum())
     if wrong:
         text = f"{wrong} responses carry another number of tokens than their usage says"
-        yield finding("token_counts", "fail", text, wrong)
+        yield some("token_counts", text, (*RATES, *PER_USER), wrong)
     elif told:
         yield finding("token_counts", "pass", f"{told} responses agree with their usage", 0)
     else:
-        text = "the server gives no usage: tokens are counted as one per chunk"
+        text = "the server gives no usage: how many tokens an answer has is not known"
         yield finding("token_counts", "warn", text)
     yield _server_counter(repeats)
 
@@ -67,7 +68,7 @@ def _server_counter(repeats: Sequence[PointData]) -> Finding:
 
 
 def chunk_truth(repeats: Sequence[PointData]) -> Finding:
-    """How the tokens of each chunk are known; guessed ones make ITL an allocation."""
+    """How the tokens of each chunk are known; what needs them is withheld where nobody says."""
     kinds = np.concatenate(
         [d.requests["tokens_arose"][d.requests["outcome"] == OK] for d in repeats]
     )
@@ -75,11 +76,14 @@ def chunk_truth(repeats: Sequence[PointData]) -> Finding:
     if names <= {"usage_per_chunk", "one_per_chunk"}:
         how = " and ".join(sorted(names)) or "no response"
         return finding("chunk_tokens", "pass", f"tokens per chunk are known: {how}")
+    if "unknown" in names:
+        text = "the server does not say how many tokens an answer has: only times are known"
+        return some("chunk_tokens", text, (*TOKEN_RATES, *PER_USER))
     text = (
-        "the server bundles tokens without saying how many: ITL and rates inside the window are "
-        "allocated evenly over chunks"
+        "the server bundles tokens and says only how many an answer has: what is per token "
+        "and user is not known"
     )
-    return finding("chunk_tokens", "warn", text)
+    return some("chunk_tokens", text, PER_USER)
 
 
 def preemptions(repeats: Sequence[PointData]) -> Finding:

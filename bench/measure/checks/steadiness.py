@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bench.measure.checks.moves import RATES
 from bench.measure.metrics import ENOUGH_REPEATS, Metric, Steady
 from bench.measure.stats import t_interval
 from bench.measure.window import DRIFT_LIMIT, Steadiness, steadiness
-from bench.values.finding import Finding, finding
+from bench.values.finding import Finding, finding, some
 from bench.values.record import OK, PointData
 
 _P99_SAMPLES = 100
 _WIDE_SHARE = 0.1
+HEADLINE_SHARE = 0.3
+"""An interval wider than this share of the value is no headline."""
 
 
 def steady_state(
@@ -114,8 +117,16 @@ def precision(metrics: Mapping[str, Metric]) -> Finding:
     """The interval of the output rate is narrow enough to decide something with."""
     rate = metrics["output_tokens_per_s"]
     if not rate.value or rate.ci_low is None or rate.ci_high is None:
-        return finding("precision", "warn", "the output rate has no interval: repeat the load")
+        text = f"the output rate has no interval: {rate.no_interval or 'it is zero'}"
+        return finding("precision", "warn", text)
     share = max(rate.ci_high - rate.value, rate.value - rate.ci_low) / rate.value
+    if share > HEADLINE_SHARE:
+        text = (
+            f"the 95 % interval of the output rate is ± {share:.0%}: beyond {HEADLINE_SHARE:.0%} "
+            "it says too little to be a headline: raise load.repeats or load.duration_s, or free "
+            "the machine of other work"
+        )
+        return some("precision", text, RATES, share, "1")
     if share > _WIDE_SHARE:
         text = (
             f"the 95 % interval of the output rate is wider than ± {_WIDE_SHARE:.0%}: raise "
@@ -127,19 +138,18 @@ def precision(metrics: Mapping[str, Metric]) -> Finding:
 
 
 def enough_repeats(parts: Sequence[Steady]) -> Finding:
-    """Three independent repeats carry an interval; fewer only a bootstrap inside one run."""
+    """Three independent repeats carry an interval; fewer carry none."""
     n = len(parts)
     if n >= ENOUGH_REPEATS:
-        return finding("repeats", "pass", f"intervals are t intervals over {n} repeats", n)
-    text = f"{n} repeat(s): intervals are a bootstrap inside the run and miss drift between runs"
+        return finding("repeats", "pass", f"intervals are over {n} repeats", n)
+    text = f"{n} repeat(s): no interval, for what differs from one to the next is not known"
     return finding("repeats", "warn", text, n)
 
 
 def enough_samples(metrics: Mapping[str, Metric]) -> Finding:
     """A 99th percentile of fewer than 100 observations is their maximum in disguise."""
     ttft = metrics["ttft_p99_ms"]
-    per_repeat = ttft.n / ttft.repeats if ttft.repeats else 0.0
-    if per_repeat < _P99_SAMPLES:
-        text = f"fewer than {_P99_SAMPLES} requests per repeat: p99 is near their maximum"
-        return finding("samples", "warn", text, per_repeat)
-    return finding("samples", "pass", f"{per_repeat:.0f} requests per repeat", per_repeat)
+    if ttft.n < _P99_SAMPLES:
+        text = f"fewer than {_P99_SAMPLES} requests in all repeats: p99 is near their maximum"
+        return finding("samples", "warn", text, ttft.n)
+    return finding("samples", "pass", f"{ttft.n:,} requests behind each percentile", ttft.n)
