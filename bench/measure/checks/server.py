@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.values.finding import Finding, finding
+from bench.measure.checks.moves import PER_USER, TOKEN_RATES
+from bench.values.finding import Finding, finding, some
 from bench.values.record import FINISHES, OK, PointData
 
 _BURST_CHUNKS = 3.0
@@ -51,7 +52,7 @@ def bursts(repeats: Sequence[PointData]) -> Finding:
         f"the stream arrives in bursts ({text}, the client was on time): something between buffers "
         "it; TTFT, ITL and TPOT are those of the buffer, the token rate is right"
     )
-    return finding("bursts", "fail", text, each, "chunks")
+    return some("bursts", text, ("ttft", *PER_USER), each, "chunks")
 
 
 def prompt_length(repeats: Sequence[PointData]) -> Finding:
@@ -88,7 +89,7 @@ def overcounted(repeats: Sequence[PointData]) -> Finding | None:
         f"the usage of {wrong} of {answers} answers exceeds the tokens asked for, and not as "
         "many were streamed: the server counts wrongly, what is per token is not known"
     )
-    return finding("usage", "fail", text, float(wrong))
+    return some("usage", text, (*TOKEN_RATES, *PER_USER), float(wrong))
 
 
 def hidden_tokens(repeats: Sequence[PointData]) -> Finding | None:
