@@ -1,11 +1,12 @@
 """Eleven questions to the power and memory sensors of this machine's GPU, in under 8 minutes.
 
-    python scripts/gpu_selfcheck.py --out DIR [--rehearse]
+    python scripts/gpu_selfcheck.py --out DIR [--rehearse [--driver]]
 
 Changes no setting. Puts load on the GPU with torch in a process of its own, reads NVML, and writes
 into DIR: selfcheck.json (the answers), trace.jsonl.gz (everything that was read) and
 replay.jsonl.gz, which `meter=replay meter.path=…` plays. `--rehearse` does all of it with a made-up
-board whose power follows the load, on a CPU, in less than a minute. Exit code 0: every answer is as
+board whose power follows the load, on a CPU, in less than a minute; with `--driver` it reads the
+driver's library while the load stays on the CPU. Exit code 0: every answer is as
 the rules assume, or it was a rehearsal; 3: one differs; 4: a question has no answer.
 """
 
@@ -109,6 +110,7 @@ class Check:
     timing: Timing
     kind: str
     script: list[tuple[float, Curve]] | None = None
+    rehearsal: bool = False
     lines: list[str] = field(default_factory=list)
     replayed: list[str] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
@@ -306,16 +308,22 @@ def restart(check: Check) -> None:
     check.segments.append(Segment(name="restart", load="idle", start_ns=start, end_ns=now_ns()))
 
 
-def open_check(rehearse: bool) -> Check:
+def open_check(rehearse: bool, driver: bool = False) -> Check:
     """The real board, or one that is made up; SystemExit when there is none."""
     clock = MonotonicClock()
-    if rehearse:
+    if rehearse and not driver:
         script: list[tuple[float, Curve]] = [(0.0, constant(IDLE_W))]
         lagging = Sensors(counter_lag_s=0.03)
         source = SyntheticSource(curve=chained(script), sensors=lagging, zero_ns=now_ns())
-        return Check(source=source, clock=clock, timing=REHEARSAL, kind="cpu", script=script)
+        made = Check(source=source, clock=clock, timing=REHEARSAL, kind="cpu", script=script)
+        return replace(made, rehearsal=True)
     try:
-        return Check(source=NvmlSource(clock), clock=clock, timing=Timing(), kind="cuda")
+        source_read = NvmlSource(clock)
+        if rehearse:
+            return Check(
+                source=source_read, clock=clock, timing=REHEARSAL, kind="cpu", rehearsal=True
+            )
+        return Check(source=source_read, clock=clock, timing=Timing(), kind="cuda")
     except MeterUnavailableError as error:
         raise SystemExit(f"no GPU to check: {error}. --rehearse does without.") from error
 
@@ -337,7 +345,7 @@ def write(check: Check, facts: Facts, out: Path, took_s: float) -> tuple[Answer,
             file.write("\n".join([header_line(header), *lines]) + "\n")
     told = answers(parse([header_line(header), *check.lines]), device, check.segments, facts)
     document = {
-        "rehearsal": check.script is not None,
+        "rehearsal": check.rehearsal,
         "source": check.source.kind,
         "taken": at,
         "took_s": took_s,
@@ -365,10 +373,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--driver", action="store_true", help="rehearse on the driver's library")
     given = parser.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    check = open_check(given.rehearse)
+    check = open_check(given.rehearse, given.driver)
     try:
         facts = perform(check, given.out)
     finally:

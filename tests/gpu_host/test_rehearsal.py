@@ -87,6 +87,18 @@ class Box:
         said, _ = process.communicate()
         return process.returncode, said
 
+    def selfcheck(self) -> subprocess.Popen[str]:
+        """scripts/gpu_selfcheck.py on the driver's library, its load on the processor."""
+        script = HERE.parents[1] / "scripts" / "gpu_selfcheck.py"
+        command = [sys.executable, str(script), "--rehearse", "--driver"]
+        return subprocess.Popen(
+            [*command, "--out", str(self.folder / "selfcheck")],
+            env=self.env("selfcheck", 1),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
     def document(self, results: str, quant: str) -> dict[str, Any]:
         """The one run of a folder and quantisation, derived."""
         (path,) = (self.folder / results).glob(f"*/{quant}-*")
@@ -101,6 +113,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
     build(made.folder / "library")
     vllm_standin.package(made.folder / "package")
     long = made.start("one", 1, MODEL, "quant=fp8", "gpus=1", *LONG)
+    selfcheck = made.selfcheck()
     for results, boards, words in (
         ("eight", 8, (MODEL, "quant=fp8", "gpus=8", *SHORT)),
         ("sweep", 1, ("-m", MODEL, "quant=none,fp8", "gpus=1", *SHORT)),
@@ -110,6 +123,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
         assert "REHEARSAL" in said
     said, _ = long.communicate()
     assert long.returncode == 0, said
+    said, _ = selfcheck.communicate()
+    assert selfcheck.returncode == 0, said
     return made
 
 
@@ -142,6 +157,17 @@ def test_one_board_from_the_command_to_the_numbers(box: Box) -> None:
         assert said.get(code, "pass") == "pass", (code, point["findings"])
     arose = {m["arose"] for m in point.values() if isinstance(m, dict) and m.get("value")}
     assert "measured" not in arose
+
+
+def test_the_self_check_on_the_drivers_library(box: Box) -> None:
+    found = json.loads((box.folder / "selfcheck" / "selfcheck.json").read_text())
+    assert (found["source"], found["rehearsal"]) == ("nvml", True)
+    assert "rehearsal" in found["driver"]
+    verdicts = {a["question"]: a["verdict"] for a in found["answers"]}
+    assert len(verdicts) == 11
+    assert verdicts["fields supported"] == "ok"
+    # The library's board draws the same whatever the load: a step in power is not to be found.
+    assert set(verdicts.values()) > {"ok"}
 
 
 def test_eight_boards(box: Box) -> None:
