@@ -18,8 +18,8 @@ from bench.fit.formats import Served
 from bench.fit.headroom import served
 from bench.fit.precision import precision
 from bench.fit.roofline import decode_ceiling, peak_flops, utilisation
-from bench.measure.checks.engine import prefix_hits
 from bench.measure.metrics import Metric, Steady
+from bench.measure.prefix_cache import cached_share
 from bench.measure.window import in_flight
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
@@ -206,15 +206,12 @@ def _most_at_once(parts: Sequence[Steady]) -> int:
 
 
 def _reused(parts: Sequence[Steady]) -> float:
-    """Share of the prompt tokens that the engine took from its prefix cache, by its own counters.
+    """Share of the prompt tokens that the engine took from its prefix cache.
 
-    0 where it publishes none: prompts are drawn anew for every request, so that only a workload
+    0 where nothing says: prompts are drawn anew for every request, so that only a workload
     that repeats them can be computed for less than this says.
     """
-    hits = [prefix_hits(part.data) for part in parts]
-    asked = [part.data.counted("prefix_cache_queries_total") for part in parts]
-    total = sum(a for a in asked if a is not None)
-    return min(1.0, sum(h for h in hits if h is not None) / total) if total > 0 else 0.0
+    return cached_share([part.data for part in parts]) or 0.0
 
 
 def _by_the_engine(spec: RunSpec, model: Served, parts: Sequence[Steady]) -> dict[str, Metric]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.load.answers import spread
 from bench.values.errors import BenchError, InputError
 from bench.values.record import OK, OUTCOMES, REQUEST_COLUMNS, TOKENS_AROSE, LoadPoint, PointData
 from bench.values.server import Server
@@ -98,7 +99,7 @@ def observed(result: dict[str, Any], point: LoadPoint, seed: int) -> PointData:
         sent_ns = round(result["start_times"][at] * 1e9)
         error = result["errors"][at]
         arrived = _arrived_ns(result, at, sent_ns) if not error else []
-        counts, arose = _counts(result["output_lens"][at], len(arrived))
+        counts, arose = spread(result["output_lens"][at], len(arrived))
         if error:
             errors[index] = error[-300:]
         outcome = OK if not error else OUTCOMES.index("server_error")
@@ -139,13 +140,3 @@ def observed(result: dict[str, Any], point: LoadPoint, seed: int) -> PointData:
 def _arrived_ns(result: dict[str, Any], at: int, sent_ns: int) -> list[int]:
     gaps_s = [result["ttfts"][at], *result["itls"][at]]
     return [sent_ns + round(s * 1e9) for s in np.cumsum(gaps_s).tolist()]
-
-
-def _counts(total: int, chunks: int) -> tuple[list[int], str]:
-    """Tokens per chunk: one each, or the request's total spread evenly, remainder to the last."""
-    if chunks == 0 or total < chunks:
-        return [1] * chunks, "unknown"
-    if total == chunks:
-        return [1] * chunks, "one_per_chunk"
-    each, extra = divmod(total, chunks)
-    return [each + (i >= chunks - extra) for i in range(chunks)], "allocated"

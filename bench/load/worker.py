@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
+from bench.load.answers import finish_code, judged, parse_shot
 from bench.load.client import Client, Shot
 from bench.load.limits import take_descriptors
 from bench.load.wire import arrivals_ns
@@ -28,8 +29,6 @@ from bench.values.clock import now_ns
 from bench.values.outside import plain
 from bench.values.record import (
     ANSWER_COLUMNS,
-    FINISHES,
-    OK,
     OUTCOMES,
     REQUEST_COLUMNS,
     TOKENS_AROSE,
@@ -38,7 +37,6 @@ from bench.values.record import (
     WorkerReport,
 )
 from bench.values.server import Server
-from bench.web import http, sse
 from bench.web.ask import request_body
 from bench.web.tls import context_of
 
@@ -281,125 +279,3 @@ def date_by_arrival(shots: list[Shot], offsets_ns: list[tuple[int, int]]) -> lis
         shot.stamps[:] = arrived
         at = until
     return delays
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParsedShot:
-    """One response, parsed: the read that brought each token-bearing chunk, and its tokens.
-
-    Token counts of -1 were not given by the server.
-    """
-
-    outcome: str
-    status: int = 0
-    prompt_tokens: int = -1
-    completion_tokens: int = -1
-    chunk_reads: list[int] = field(default_factory=list)
-    chunk_tokens: list[int] = field(default_factory=list)
-    tokens_arose: str = "unknown"
-    error: str = ""
-    done: bool = False
-    finish: str = ""
-    first_answer: int = -1
-    cached_tokens: int = -1
-    hidden_tokens: int = -1
-
-
-def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
-    """Decide how a request ended and when its tokens arrived, from its stamped reads."""
-    data = b"".join(shot.reads)
-    try:
-        found = http.frame(data, closed=True)
-        if found is None:
-            return ParsedShot(outcome=shot.outcome or "connection", error=shot.error)
-        status = found.head.status
-        if status != 200 and not shot.outcome:
-            text = plain(f"HTTP {status}: {found.body(data)[:300].decode(errors='replace')}")
-            return ParsedShot(outcome="http_error", status=status, error=text)
-        packed = found.head.headers.get(b"content-encoding", b"identity").lower()
-        if packed not in (b"", b"identity"):
-            text = f"the stream is compressed (Content-Encoding: {packed.decode(errors='replace')})"
-            return ParsedShot(outcome=shot.outcome or "malformed", status=status, error=text)
-        body = found.body(data)
-        tokens = sse.tokens(sse.read_body(body, ended=found.complete))
-    except http.MalformedError as error:
-        return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
-    reads = http.reads_of(tokens.last_byte, found.spans, [len(r) for r in shot.reads])
-    counts, arose = token_counts(tokens, requested)
-    outcome, text = shot.outcome, shot.error
-    if outcome == "connection" and tokens.done:  # all was said; only the framing was not closed
-        outcome, text = "", ""
-    if not outcome and tokens.error:
-        outcome, text = "server_error", tokens.error
-    elif not outcome and not found.complete and not tokens.done:
-        outcome, text = "connection", "the response is cut short"
-    elif not outcome and not counts:
-        came = body[:120].decode(errors="replace")
-        outcome, text = "no_tokens", f"the response carried no token: {came!r}"
-    return ParsedShot(
-        outcome=outcome or OUTCOMES[OK],
-        status=status,
-        prompt_tokens=-1 if tokens.prompt is None else tokens.prompt,
-        completion_tokens=-1 if tokens.completion is None else tokens.completion,
-        chunk_reads=reads.tolist(),
-        chunk_tokens=counts,
-        tokens_arose=arose,
-        error=text,
-        done=tokens.done,
-        finish=tokens.finish,
-        first_answer=tokens.first_answer,
-        cached_tokens=-1 if tokens.cached is None else tokens.cached,
-        hidden_tokens=-1 if tokens.hidden is None else tokens.hidden,
-    )
-
-
-def token_counts(tokens: sse.Tokens, requested: int = 0) -> tuple[list[int], str]:
-    """Tokens of each chunk, and how that is known (`TOKENS_AROSE`).
-
-    A usage above the `requested` tokens is believed only where as many pieces were streamed.
-    """
-    chunks = len(tokens.last_byte)
-    if requested and (tokens.completion or 0) > requested and tokens.completion != chunks:
-        return [1] * chunks, "unknown"
-    if tokens.counts is not None:
-        return tokens.counts.tolist(), "usage_per_chunk"
-    if tokens.completion == chunks:
-        return [1] * chunks, "one_per_chunk"
-    if chunks == 0 or tokens.completion is None or tokens.completion < chunks:
-        return [1] * chunks, "unknown"
-    # The server bundled tokens without saying where: spread them evenly, remainder to the last.
-    each, extra = divmod(tokens.completion, chunks)
-    return [each + (i >= chunks - extra) for i in range(chunks)], "allocated"
-
-
-def finish_code(reason: str) -> int:
-    """The record's code for a finish_reason: -1 where none was given."""
-    if not reason:
-        return -1
-    return FINISHES.index(reason) if reason in FINISHES else FINISHES.index("other")
-
-
-def judged(found: list[ParsedShot], asked: list[int], server: Server) -> list[ParsedShot]:
-    """The answers, those failed that lack an end which the probe, or most of them, showed.
-
-    A stream that a dying engine or a proxy cuts off often ends as clean HTTP.
-    """
-    good = [p for p in found if p.outcome == OUTCOMES[OK]]
-    done = server.ends_with_done or 2 * sum(p.done for p in good) > len(good)
-    reason = server.ends_with_reason or 2 * sum(bool(p.finish) for p in good) > len(good)
-    counted = 2 * sum(p.completion_tokens >= 0 for p in good) > len(good)
-    usage = counted or (server.usage != "none" and server.engine == "endpoint")
-    result = []
-    for parsed, requested in zip(found, asked, strict=True):
-        why = ""
-        if parsed.outcome == OUTCOMES[OK]:
-            known = parsed.tokens_arose != "unknown"
-            early = known and sum(parsed.chunk_tokens) < requested
-            if (done or reason) and not parsed.done and not parsed.finish:
-                why = "the stream ends with neither finish_reason nor [DONE], which others have"
-            elif reason and not parsed.finish and early:
-                why = "the answer ends early without a finish_reason, which others have"
-            elif usage and parsed.completion_tokens < 0:
-                why = "the answer ends without the usage that others have"
-        result.append(replace(parsed, outcome="cut_short", error=why) if why else parsed)
-    return result

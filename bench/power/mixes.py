@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measure.checks.engine import prefix_hits
 from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.prefix_cache import cached_share
 from bench.power.split import MixPoint
 from bench.power.table import HEADLINE
 from bench.values.errors import InputError
-from bench.values.record import PointData, Run
-
-_HITS, _QUERIES = "prefix_cache_hits_total", "prefix_cache_queries_total"
+from bench.values.record import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +62,6 @@ def _mix(label: str, point: PointMeasurement, cached: float) -> MixPoint:
         input_tokens=(1 - cached) * sum(w["input_tokens"] for w in loads),
         output_tokens=sum(w["output_tokens"] for w in loads),
     )
-
-
-def cached_share(repeats: Sequence[PointData]) -> float | None:
-    """Prefix-cache hits per prompt token looked up, over the repeats; None when not published."""
-    hits = queries = 0.0
-    for data in repeats:
-        before, after = data.engine_before, data.engine_after
-        if before is None or after is None or _QUERIES not in before or _HITS not in before:
-            return None
-        hits += prefix_hits(data) or 0.0
-        queries += after[_QUERIES] - before[_QUERIES]
-    return hits / queries if queries else None
 
 
 def _alike(runs: Sequence[tuple[Run, Measurement]]) -> None:

@@ -16,7 +16,7 @@ from bench.cli.verbs import split
 from bench.cli.verbs.claim import points_of
 from bench.derive import derive
 from bench.power import table
-from bench.power.mixes import cached_share, mixes
+from bench.power.mixes import mixes
 from bench.power.split import MixPoint, split_energy
 from bench.power.table import POWER_METRICS
 from bench.report.terminal import print_run
@@ -82,15 +82,6 @@ def test_a_load_point_without_energy_is_left_out(tmp_path: Path) -> None:
     found = mixes([(run, derive(run))])
     assert found.points == ()
     assert "energy_reset" in found.left_out[0]
-
-
-def test_prompt_tokens_that_the_cache_held_cost_no_prefill() -> None:
-    """Of 6000 tokens looked up 1500 were there: a quarter."""
-    before = {"prefix_cache_hits_total": 100.0, "prefix_cache_queries_total": 1000.0}
-    after = {"prefix_cache_hits_total": 1600.0, "prefix_cache_queries_total": 7000.0}
-    one = replace(repeat_of(0, 50, 20), engine_before=before, engine_after=after)
-    assert cached_share([one]) == pytest.approx(0.25)
-    assert cached_share([replace(one, engine_before={}, engine_after={})]) is None
 
 
 def test_a_mix_counts_the_prompt_tokens_that_were_computed(mixed: tuple[Path, list[str]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from bench.measure.checks.moves import PER_USER, RATES, TOKEN_RATES
-from bench.measure.checks.server import cached_prompts
+from bench.measure.prefix_cache import cached_share
 from bench.values.finding import Finding, Severity, finding, some
 from bench.values.record import OK, TOKENS_AROSE, Int64, PointData
 from bench.values.spec import WorkloadSpec
@@ -105,14 +105,9 @@ def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Findin
     A server caches whole blocks of tokens, and two requests at once can both miss: hits up to 10
     points off the declared share are its doing. Of a user's own file nothing is declared.
     """
-    rises = [(prefix_hits(d), d.counted("prefix_cache_queries_total")) for d in repeats]
-    known: list[tuple[float, float]] = [(h, q) for h, q in rises if h is not None and q]
-    said = cached_prompts(repeats)
-    if not known and said is not None:
-        known = [said]
-    if not known:
+    share = cached_share(repeats)
+    if share is None:
         return finding("prefix_cache", "info", "the engine does not publish prefix-cache hits")
-    share = sum(h for h, _ in known) / sum(q for _, q in known)
     text = f"{share:.1%} of prompt tokens came from the prefix cache"
     if workload.file is not None and workload.file_format != "trace":
         return finding("prefix_cache", "info", f"{text}; your file declares no share", share, "1")
@@ -125,14 +120,6 @@ def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Findin
         text += ": is prefix caching off, or the KV cache too small to keep them?"
         return finding("prefix_cache", "warn", text, share, "1")
     return finding("prefix_cache", "pass", text, share, "1")
-
-
-def prefix_hits(data: PointData) -> float | None:
-    """Prompt tokens that were not computed: found in the engine's own cache, or where it offloads
-    it to (host memory, another machine), which is counted apart."""
-    own = data.counted("prefix_cache_hits_total")
-    elsewhere = data.counted("external_prefix_cache_hits_total")
-    return None if own is None else own + (elsewhere or 0.0)
 
 
 def _declared_share(repeats: Sequence[PointData], workload: WorkloadSpec) -> float:

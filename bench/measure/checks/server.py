@@ -106,17 +106,3 @@ def ended_by_itself(repeats: Sequence[PointData]) -> int:
     """Answers that the server says the model ended (finish_reason stop)."""
     stop = FINISHES.index("stop")
     return sum(int((d.column("finish") == stop).sum()) for d in repeats)
-
-
-def cached_prompts(repeats: Sequence[PointData]) -> tuple[int, int] | None:
-    """(prompt tokens from the prefix cache, all prompt tokens) by the answers' usage; None where
-    it does not say."""
-    cached = prompt = 0
-    said = False
-    for d in repeats:
-        column = d.column("cached_tokens")
-        known = (column >= 0) & (d.requests["usage_prompt_tokens"] > 0)
-        said = said or bool(known.any())
-        cached += int(column[known].sum())
-        prompt += int(d.requests["usage_prompt_tokens"][known].sum())
-    return (cached, prompt) if said else None
