@@ -227,6 +227,7 @@ class Client:
         # Not `call_later`: it fires up to a millisecond early.
         self._later: list[tuple[int, int, Shot]] = []
         self._later_timer = AbsoluteTimer(self._loop, self._launch_later)
+        self._breaks = wire.Breaks(self._loop)
         self._pending = 0
         self._closed_loop = False
         self._until_ns = 0
@@ -388,7 +389,7 @@ class Client:
         else:
             stream = Stream(self)
             sock = await wire.connect(self._loop, await self._resolved())
-            stream.transport = wire.Wire(self._loop, sock, stream)
+            stream.transport = wire.Wire(self._loop, sock, stream, self._breaks)
         self._streams.add(stream)
         return stream
 
@@ -425,6 +426,7 @@ class Client:
         for stream in list(self._streams):
             if stream.transport is not None:
                 stream.transport.abort()
+        self._breaks.close()
 
     def _expire(self) -> None:
         deadline = now_ns() - self.timeout_ns

@@ -125,3 +125,26 @@ def test_a_request_larger_than_the_socket_takes_arrives_whole(misbehave: Misbeha
     data = shoot(misbehave(serve), count=1, slots=1, prompt="word " * 1_800_000)
     assert outcomes(data) == ["ok"]
     assert lengths[0] > 9_000_000
+
+
+def test_a_reset_right_behind_data_is_seen_at_once(misbehave: Misbehave) -> None:
+    """Both come in one wake-up, after which libuv listens no more: half of these took 60 s."""
+
+    def serve(c: socket.socket, _: int) -> None:
+        request(c)
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.sendall(HEAD + event("a"))
+
+    began_ns = now_ns()
+    data = shoot(misbehave(serve), count=40, slots=4, timeout_s=60.0)
+    assert outcomes(data) == ["connection"] * 40
+    assert int(data.requests["end_ns"].max()) - began_ns < 30e9
+
+
+def test_an_answer_that_is_whole_before_the_reset_counts(misbehave: Misbehave) -> None:
+    def serve(c: socket.socket, _: int) -> None:
+        request(c)
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.sendall(HEAD + event("a") + event("b") + event("c") + event("d") + END)
+
+    assert outcomes(shoot(misbehave(serve), count=20, slots=4, timeout_s=60.0)) == ["ok"] * 20

@@ -374,3 +374,28 @@ def test_nothing_at_all_fails_closed() -> None:
     assert found["steady_state"].severity == "fail"
     assert found["errors"].severity == "fail"
     assert np.isfinite(found["errors"].figure or 0)
+
+
+def test_a_slot_held_by_a_lost_request_is_found() -> None:
+    """One slot, 150 requests of 150 ms: 22.5 s; one of them instead silent for 2.05 s and lost.
+
+    The window holds 148 requests of 150 ms and the lost one: 24.25 s, of which it held 8 %.
+    """
+    late = 1900.0
+    shots = even(150)
+    shots = [
+        replace(s, outcome="timeout", chunks=[], end=s.end + late)
+        if i == 40
+        else (
+            replace(s, sent=s.sent + late, chunks=[c + late for c in s.chunks], end=s.end + late)
+            if i > 40
+            else s
+        )
+        for i, s in enumerate(shots)
+    ]
+    found = checked(sound(shots), load=LoadSpec(max_error_rate=0.05))
+    held = found["lost_slots"]
+    assert held.severity == "fail"
+    assert held.figure == pytest.approx(2.05 / (148 * 0.15 + 2.05), rel=0.01)
+    assert "output_tokens_per_s" in moved_by([held])
+    assert "ttft_p50_ms" not in moved_by([held])

@@ -15,6 +15,7 @@ from bench.measure.checks.consistency import consistency
 from bench.measure.checks.engine import chunk_truth, preemptions, prefix_cache, token_counts
 from bench.measure.checks.requests import clock_sanity, error_rate, output_length
 from bench.measure.checks.server import bursts, hidden_tokens, overcounted, prompt_length
+from bench.measure.checks.slots import lost_slots
 from bench.measure.checks.steadiness import enough_repeats, enough_samples, precision, steady_state
 from bench.measure.metrics import Metric, Steady
 from bench.values.finding import Finding
@@ -60,4 +61,6 @@ def certificate(
     ]
     if repeats and repeats[0].point.mode != "closed":
         found += [achieved_rate(repeats, load.max_in_flight), overload(parts)]
+    elif parts:
+        found.append(lost_slots(parts))
     return tuple(found)
