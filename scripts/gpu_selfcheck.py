@@ -380,11 +380,12 @@ def main(argv: list[str] | None = None) -> int:
     check = open_check(given.rehearse, given.driver)
     try:
         facts = perform(check, given.out)
+        # Before NVML is closed: a closed one tells no version of its driver.
+        told = write(check, facts, given.out, time.monotonic() - began)
     finally:
         if check.load is not None:
             check.load.stop()
         check.source.close()
-    told = write(check, facts, given.out, time.monotonic() - began)
     for number, answer in enumerate(told, 1):
         print(f"{number:2} {answer.verdict:13} {answer.question}\n   {'':13} {answer.text}")
     print(f"{time.monotonic() - began:.0f} s; written into {given.out}")
