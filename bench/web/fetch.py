@@ -81,8 +81,8 @@ def fetch(
     except FetchError:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # The socket's own time-out (a TimeoutError that the kernel did not number) is as long as the
-        # deadline: which of the two comes first is chance.
+        # The socket's own time-out (a TimeoutError that the kernel did not number) is as long as
+        # the deadline: which of the two comes first is chance.
         if over.is_set() or (isinstance(error, TimeoutError) and error.errno is None):
             raise FetchError(f"no end within {timeout_s:g} s") from error
         raise FetchError(_said(error)) from error
