@@ -278,6 +278,9 @@ def resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
     elif "model.weights" in explicit and model.weights not in ("hub", "bundled", "dummy"):
         # A folder says itself what lies in it, whatever model was named beside it.
         config, weights = read_config(model.weights), model.weights
+        if model.config and from_config(config) == from_config(dict(model.config)):
+            # The same model, made otherwise: it keeps its name and its counts.
+            return replace(model, config=config)
         name = model.name if "model" in explicit else weights
     else:
         return model

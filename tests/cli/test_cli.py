@@ -184,6 +184,11 @@ def test_an_endpoint_that_returns_500s_fails_in_one_line(
     assert "500" in one_line(done, 1)
 
 
+PROBES = 6
+"""Requests with which an endpoint is asked what it understands: bare, with usage, at temperature 0,
+by token ids, with ignore_eos at 64 tokens and again at 8."""
+
+
 def test_an_endpoint_that_fails_once_the_load_comes(
     serve_http: Callable[[Any], str], tmp_path: Path
 ) -> None:
@@ -193,8 +198,10 @@ def test_an_endpoint_that_fails_once_the_load_comes(
     def rule(path: str, *_: Any) -> Any:
         if path.endswith("/models"):
             return 200, {"data": [{"id": "m"}]}
-        asked.append(path)
-        return (200, [{"choices": [{"text": " a"}]}] * 8) if len(asked) < 5 else (500, "too much")
+        if path.endswith("/completions"):
+            asked.append(path)
+        known = len(asked) <= PROBES
+        return (200, [{"choices": [{"text": " a"}]}] * 8) if known else (500, "too much")
 
     words = ("engine=endpoint", f"engine.base_url={serve_http(rule)}", "load.concurrency=[2]")
     quick = ("load.requests=4", "load.repeats=1", "load.calibrate=false", "--json")

@@ -185,12 +185,15 @@ def _explained(labels: Mapping[str, str]) -> str:
 
 
 def latency(m: Material) -> Section | None:
-    """TTFT, ITL and E2E of every load point that passed its certificate."""
+    """TTFT, ITL and E2E of every load point whose certificate does not withhold them."""
     blocks: list[Block] = []
     for place, one in enumerate(m.runs):
         found = _histograms(one)
         for name in ("TTFT", "ITL", "E2E"):
-            rows = [(p, h[name]) for p, h in found if name in h]
+            key = f"{name.lower()}_p50_ms"
+            rows = [
+                (p, h[name]) for p, h in found if name in h and p.metrics[key].value is not None
+            ]
             if rows:
                 suffix = f"-{place + 1}" if len(m.runs) > 1 else ""
                 blocks.append(_hills(one, m.name(one), name, rows, suffix))
