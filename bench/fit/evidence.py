@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.config.catalogue import Catalogue
 from bench.fit.architecture import from_config
+from bench.fit.engine_rules import rules_of
 from bench.fit.fit import fit
 from bench.fit.report import FitReport
 from bench.values.codec import decode, encode
@@ -93,7 +94,8 @@ def asked(
         gpus=row["gpus"],
         engine=VllmSpec(
             max_model_len=row["max_model_len"] or model.max_context_tokens,
-            gpu_memory_utilization=row["gpu_memory_utilization"] or 0.9,
+            gpu_memory_utilization=row["gpu_memory_utilization"]
+            or rules_of(version or row["vllm"]).default_utilization,
             args=tuple(ask["args"]),
         ),
         # One token in, one out: the length that binds is max_model_len, else the model's own.

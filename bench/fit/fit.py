@@ -193,6 +193,12 @@ def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache)
             f"a request of {needed:,} tokens takes {took:.1f} GiB of KV cache {per}; "
             f"what is left holds {cache.longest:,} tokens{more}"
         )
+    blocks = room.blocks()
+    if room.slots is not None and 0 < blocks < room.slots:
+        found.append(
+            f"each of {room.slots:,} sequence slots needs a block of recurrent state, and the "
+            f"cache has {blocks:,}: set engine.args=[--max-num-seqs,{_rounded(blocks)}]"
+        )
     if needed > spec.model.max_context_tokens:
         found.append(
             f"{needed:,} tokens exceed the model's context of {spec.model.max_context_tokens:,}"
@@ -204,6 +210,11 @@ def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache)
             f"{spec.gpu.name} has {spec.gpu.compute_capability}"
         )
     return tuple(found)
+
+
+def _rounded(blocks: int) -> int:
+    """Slots that leave a tenth of the blocks for the error of the count: a power of two."""
+    return int(2 ** math.floor(math.log2(max(1.0, 0.9 * blocks))))
 
 
 def _crowded(spec: RunSpec, room: Room) -> str | None:

@@ -102,9 +102,13 @@ def _padded(pad: tuple[int, int], matrix: Matrix, rows: int, cols: int) -> tuple
 _PADDING = ((10.0, (128, 256), True), (9.0, (1, 256), False), (0.0, (128, 256), True))
 
 
-def for_gpu(fmt: WeightFormat, compute_capability: float | None) -> WeightFormat:
+def for_gpu(
+    fmt: WeightFormat, compute_capability: float | None, *, pads_marlin: bool = True
+) -> WeightFormat:
     """The format as a GPU's kernels lay it out; as stored where the GPU is not known."""
     if compute_capability is None or fmt.bits != 4 or fmt.integer or fmt.group_size != 32:
+        return fmt
+    if compute_capability < 9.0 and not pads_marlin:
         return fmt
     pad, scales = next((p, s) for least, p, s in _PADDING if compute_capability >= least)
     return dataclasses.replace(fmt, pad=pad, pad_scales=scales)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from bench.fit.architecture import from_config
-from bench.fit.engine_rules import CUDA_RESERVED_GIB
+from bench.fit.engine_rules import CUDA_RESERVED_GIB, rules_of
 from bench.fit.formats import Served, by_layer, for_gpu
 from bench.fit.geometry import Geometry
 from bench.fit.kv_layers import PACKED_LATENT_BYTES, element_bytes, kv_dtype
@@ -78,7 +78,11 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
         dtype = "fp8_ds_mla"
     latent = max((b.kv.elements for b in g.blocks), default=0)
     packed = PACKED_LATENT_BYTES.get(dtype)
-    fmt = for_gpu(weight_format(spec.model, spec.quant), _capability(spec))
+    fmt = for_gpu(
+        weight_format(spec.model, spec.quant),
+        _capability(spec),
+        pads_marlin=rules_of(spec.fit.vllm_version).pads_marlin,
+    )
     return Served(
         geometry=by_layer(g, fmt),
         fmt=fmt,

@@ -168,7 +168,7 @@ def _activations(
     held = _expert_workspace_gib(geometry, batch, part) if rules.keeps_workspaces else 0.0
     waiting = seen.ENCODER_HIDDEN_STATES if vision is not None and part.first else None
     held += waiting.value * hidden if waiting else 0.0
-    encoder = _encoder_gib(vision) if part.first else 0.0
+    encoder = _encoder_gib(rules, vision, part.tp) if part.first else 0.0
     gib = max(max(sampling, forward) + held, encoder)
     down = (constant.value - constant.low) * logits if part.last else 0.1 * forward
     up = (constant.high - constant.value) * logits if part.last else 0.2 * forward
@@ -179,7 +179,7 @@ def _activations(
         sorting = seen.EXPERT_SORTING_GIB
         down, up = down + sorting.value - sorting.low, up + sorting.high - sorting.value
     if encoder > max(sampling, forward) + held:
-        copies = seen.PATCH_COPIES
+        copies = rules.patch_copies
         down, up = 0.25 * encoder, encoder * (copies.high / copies.value - 1)
     return Overhead(
         name="activations",
@@ -216,14 +216,21 @@ def _expert_workspace_gib(geometry: Geometry, batch: Batch, part: Part) -> float
     return float(rows * width * batch.native_bytes / GIB) + seen.EXPERT_SORTING_GIB.value
 
 
-def _encoder_gib(vision: Mapping[str, Any] | None) -> float:
+def _encoder_gib(rules: EngineRules, vision: Mapping[str, Any] | None, tp: int) -> float:
     """Encoders that take any resolution, by the largest image; 0 for those of a fixed one."""
-    if vision is None or "spatial_merge_size" not in vision or "image_size" in vision:
+    if vision is None or not _any_resolution(vision):
         return 0.0
     width = vision.get("hidden_size") if "out_hidden_size" in vision else vision.get("embed_dim")
     if not isinstance(width, int):
         return 0.0
-    return float(seen.PATCH_COPIES.value * seen.LARGEST_IMAGE_PATCHES * width * 2 / GIB)
+    copies = rules.patch_copies.value + rules.patch_copies_divided / tp
+    return float(copies * seen.LARGEST_IMAGE_PATCHES * width * 2 / GIB)
+
+
+def _any_resolution(vision: Mapping[str, Any]) -> bool:
+    """Qwen's towers, whose files may leave out what the class has by default, and their kin."""
+    named = str(vision.get("model_type") or "").startswith("qwen")
+    return (named or "spatial_merge_size" in vision) and "image_size" not in vision
 
 
 def band(overheads: tuple[Overhead, ...]) -> tuple[float, float]:

@@ -52,6 +52,7 @@ class Room:
     """Bytes a rank may use, what every stage leaves for the cache, and how requests take of it.
 
     `budget` None is a host whose memory is not known. `full` is the plan if no layer forgot.
+    `slots` is how many sequences run at once where each must have a block of its own.
     """
 
     budget: float | None
@@ -62,6 +63,7 @@ class Room:
     chunk_tokens: int
     kv_fixed: float | None = None
     graphs_beside_gib: float = 0.0
+    slots: int | None = None
 
     def blocks(self, of: str = "kv_bytes") -> int:
         """Blocks of the shared pool: what the tightest stage holds (`of` kv_low_bytes, …)."""
@@ -109,7 +111,8 @@ def room_of(spec: RunSpec, s: Served, where: Layout, host_memory_bytes: int | No
     if is_cpu(spec):
         return _host_room(spec, s, list(stages(s, where)), rules, host_memory_bytes)
     drafts = uses_mtp(flags, s.geometry)
-    loaded = list(loaded_stages(s, where, spec.model.config, drafts=drafts))
+    twice = rules.layer_twice
+    loaded = list(loaded_stages(s, where, spec.model.config, drafts=drafts, layer_twice=twice))
     batch = _batch(spec, flags, s, rules)
     memory = cuda_memory_gib(spec.gpu)
     budget = memory * GIB * flags.gpu_memory_utilization
@@ -133,6 +136,8 @@ def room_of(spec: RunSpec, s: Served, where: Layout, host_memory_bytes: int | No
         fixed = flags.kv_cache_memory_bytes
         rooms.append(_stage_room(stage, found, budget if fixed is None else None, fixed))
     kv, full = _plans(spec, s, flags, rules, tp=where.tp, steps=where.pp, tokens=batch.tokens)
+    recurrent = any(b.kv.states for b in s.geometry.blocks)
+    needs_slots = rules.slot_per_state and recurrent and flags.graphs
     return Room(
         budget=budget,
         stages=tuple(rooms),
@@ -142,6 +147,7 @@ def room_of(spec: RunSpec, s: Served, where: Layout, host_memory_bytes: int | No
         chunk_tokens=batch.tokens,
         kv_fixed=flags.kv_cache_memory_bytes,
         graphs_beside_gib=beside,
+        slots=batch.slots if needs_slots else None,
     )
 
 
@@ -176,7 +182,9 @@ def _batch(spec: RunSpec, flags: EngineFlags, s: Served, rules: EngineRules) -> 
 
 def _vision(spec: RunSpec, s: Served) -> Mapping[str, Any] | None:
     found = spec.model.config.get("vision_config")
-    return found if isinstance(found, Mapping) and s.geometry.vision else None
+    if not isinstance(found, Mapping) or not s.geometry.vision:
+        return None
+    return {"model_type": spec.model.config.get("model_type"), **found}
 
 
 def uses_mtp(flags: EngineFlags, geometry: Geometry) -> bool:

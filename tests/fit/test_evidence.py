@@ -21,19 +21,24 @@ def answers() -> tuple[Answer, ...]:
 
 
 def test_clean_logs_are_met() -> None:
-    clean = [a for a in answers() if a.clean and a.report is not None]
-    assert len(clean) >= 55
+    clean = [a for a in answers() if a.clean]
+    assert [a.row["id"] for a in clean if a.report is None] == []
     _, _, middle, high = spread(errors(clean, "weights"))
     assert middle <= 0.003
-    assert high <= 0.03
+    assert high <= 0.015
     _, _, middle, high = spread(errors(clean, "KV tokens"))
-    assert middle <= 0.005
-    assert high <= 0.07
+    assert middle <= 0.02
+    assert high <= 0.05
 
 
 def test_verdicts_of_clean_logs() -> None:
-    """I37 is asked with another model's config: its own is not public here."""
-    assert [a.row["id"] for a in answers() if a.clean and a.wrong] in ([], ["I37"])
+    assert [a.row["id"] for a in answers() if a.clean and a.wrong] == []
+
+
+def test_loading_by_version() -> None:
+    """gpt-oss in MXFP4: one layer twice on Hopper until 0.14, no padding for Marlin before 0.11."""
+    seen = {a.row["id"]: a.error("weights") for a in answers()}
+    assert all(abs(seen[row] or 1.0) < 0.005 for row in ("I04", "I05", "I17", "I29"))
 
 
 def test_windowed_models_are_met_by_the_planner() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 from fit_support import catalogue, run_of
@@ -245,6 +246,17 @@ def test_a_host_without_gpus_is_told_which_would_do() -> None:
     found = alternatives(run, report, catalogue())
     assert found
     assert all(catalogue().gpus[a.gpu].kind == "gpu" for a in found)
+
+
+def test_every_sequence_slot_needs_a_block_of_recurrent_state() -> None:
+    """vLLM refuses otherwise: "max_num_seqs (1024) exceeds available Mamba cache blocks (939)"."""
+    run = run_of("qwen3-next-80b", "fp8", "h100-sxm", 2, gpu_memory_utilization=0.6)
+    (reason,) = fit(run).reasons
+    assert "1,024 sequence slots" in reason
+    words = ("--max-num-seqs", reason.rpartition(",")[2].rstrip("]"))
+    assert isinstance(run.engine, VllmSpec)
+    fewer = replace(run, engine=replace(run.engine, args=words))
+    assert fit(fewer).fits
 
 
 def test_errors_of_prediction() -> None:

@@ -91,6 +91,7 @@ def test_mxfp4_holds_for_experts_alone_and_is_padded_as_kernels_ask() -> None:
     square = replace(expert, rows=2880, cols=2880)
     assert marlin.bytes(square, 2880, 2880, 2) == 2944 * 3072 * (4 + 8 / 32) / 8
     assert for_gpu(fmt, None) == fmt
+    assert for_gpu(fmt, 8.0, pads_marlin=False) == fmt
     assert for_gpu(from_hf(NVFP4_CT, "x"), 8.0).pad == (1, 1)
 
 
