@@ -82,7 +82,8 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     ask.find_temperature()
     ask.find_prompt()
     ask.find_ignore_eos()
-    ask.must(ask.server)
+    tokens = _TOKENS if ask.server.ignore_eos else _LONG_TOKENS
+    ask.note_end(ask.must(ask.server, tokens), tokens)
     listed = models.get(model, {})
     return replace(
         ask.server,
@@ -151,6 +152,7 @@ class _Asker:
                         hangs_after_done=answer.heard.hangs,
                     )
                     self.always_counts = marks.completion is not None
+                    self.text_pieces = answer.pieces
                     return
                 first = first or self.refusal
                 if getattr(self.refusal, "code", "") in ("not_found", "unknown_model"):
@@ -197,7 +199,8 @@ class _Asker:
             self.leave_out("prompts as token ids")
             return
         counted, n = answer.tokens.prompt, len(_PROMPT_IDS)
-        if answer.pieces <= _TOKENS and (counted is None or counted in (n, n + 1)):
+        most = max(_TOKENS, self.text_pieces)  # six prompts in one would give more
+        if answer.pieces <= most and (counted is None or counted in (n, n + 1)):
             self.server = shape
         else:
             self.left_out.append(f"prompts as token ids (it counts {counted} for {n})")
@@ -233,9 +236,16 @@ class _Asker:
             if got is None or got >= tokens:
                 return True
             self.left_out.append(f"{name} (accepted and ignored)")
+            self.note_end(answer, tokens)
             return False
         self.leave_out(name)
         return False
+
+    def note_end(self, answer: _Answer, tokens: int) -> None:
+        """Whether an answer that the model ended gives no reason for it."""
+        got = answer.tokens.completion
+        if got is not None and got < tokens and not answer.tokens.finish:
+            self.server = replace(self.server, ends_unsaid=True)
 
     def leave_out(self, what: str) -> None:
         """Note what was refused, in the server's own words."""
@@ -243,9 +253,9 @@ class _Asker:
 
     # --- asking ---
 
-    def must(self, shape: Server) -> _Answer:
+    def must(self, shape: Server, tokens: int) -> _Answer:
         """Like `send`, but a refusal is an EngineError."""
-        answer = self.send(shape)
+        answer = self.send(shape, tokens)
         if answer is None:
             assert self.refusal is not None
             raise self.refusal
@@ -257,7 +267,7 @@ class _Asker:
         try:
             if heard is None:
                 return None
-            if heard.status != 200:
+            if not 200 <= heard.status < 300:
                 raise _refused(self.target, heard, shape.served_model, self.models)
             return _read(self.target, heard)
         except LoadingError:

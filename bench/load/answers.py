@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from bench.load.client import Shot
@@ -41,7 +42,7 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
         if found is None:
             return ParsedShot(outcome=shot.outcome or "connection", error=shot.error)
         status = found.head.status
-        if status != 200 and not shot.outcome:
+        if not 200 <= status < 300 and not shot.outcome:
             text = plain(f"HTTP {status}: {found.body(data)[:300].decode(errors='replace')}")
             return ParsedShot(outcome="http_error", status=status, error=text)
         packed = found.head.headers.get(b"content-encoding", b"identity").lower()
@@ -117,24 +118,42 @@ def finish_code(reason: str) -> int:
 def judged(found: list[ParsedShot], asked: list[int], server: Server) -> list[ParsedShot]:
     """The answers, those failed that lack an end which the probe, or most of them, showed.
 
-    A stream that a dying engine or a proxy cuts off often ends as clean HTTP.
+    A stream that a dying engine or a proxy cuts off often ends as clean HTTP. An answer is whole by
+    its finish_reason, by [DONE], by a usage that comes last, or by having all tokens asked for.
     """
     good = [p for p in found if p.outcome == OUTCOMES[OK]]
-    done = server.ends_with_done or 2 * sum(p.done for p in good) > len(good)
-    reason = server.ends_with_reason or 2 * sum(bool(p.finish) for p in good) > len(good)
-    counted = 2 * sum(p.completion_tokens >= 0 for p in good) > len(good)
-    usage = counted or (server.usage != "none" and server.engine == "endpoint")
+    pairs = [p for p in zip(found, asked, strict=True) if p[0].outcome == OUTCOMES[OK]]
+    counts_last = server.usage == "final"
+
+    def marked(p: ParsedShot) -> bool:
+        return p.done or bool(p.finish) or (counts_last and p.completion_tokens >= 0)
+
+    marks = server.ends_with_done or server.ends_with_reason or _most(map(marked, good))
+    gives_reasons = server.ends_with_reason or _most(bool(p.finish) for p in good)
+    # Some give a reason only where they ended an answer themselves (`length`), not the model.
+    reasons = gives_reasons and (server.ignore_eos or not server.ends_unsaid)
+    reasons = reasons or _most(bool(p.finish) for p, n in pairs if _ends_early(p, n))
+    counts = server.usage != "none" and server.engine == "endpoint"
     result = []
     for parsed, requested in zip(found, asked, strict=True):
         why = ""
         if parsed.outcome == OUTCOMES[OK]:
-            known = parsed.tokens_arose != "unknown"
-            early = known and sum(parsed.chunk_tokens) < requested
-            if (done or reason) and not parsed.done and not parsed.finish:
+            if marks and not marked(parsed) and sum(parsed.chunk_tokens) < requested:
                 why = "the stream ends with neither finish_reason nor [DONE], which others have"
-            elif reason and not parsed.finish and early:
+            elif reasons and not parsed.finish and _ends_early(parsed, requested):
                 why = "the answer ends early without a finish_reason, which others have"
-            elif usage and parsed.completion_tokens < 0:
+            elif counts and parsed.completion_tokens < 0:
                 why = "the answer ends without the usage that others have"
         result.append(replace(parsed, outcome="cut_short", error=why) if why else parsed)
     return result
+
+
+def _most(of: Iterable[bool]) -> bool:
+    """Whether more than half are; False of none."""
+    values = list(of)
+    return 2 * sum(values) > len(values)
+
+
+def _ends_early(parsed: ParsedShot, requested: int) -> bool:
+    """Whether it is known to have fewer tokens than were asked for."""
+    return parsed.tokens_arose != "unknown" and sum(parsed.chunk_tokens) < requested

@@ -272,10 +272,12 @@ def date_by_arrival(shots: list[Shot], offsets_ns: list[tuple[int, int]]) -> lis
     at = 0
     for shot in shots:
         until = at + len(shot.stamps)
-        arrived = found[at:until].tolist()
+        # Bytes are used in order: none before the last one of those ahead of it. The kernel may
+        # put packets together, and then the stamps of long answers go back by a little.
+        arrived = np.maximum.accumulate(found[at:until]).tolist()
         if shot.stamps and shot.end_ns == shot.stamps[-1]:
             shot.end_ns = arrived[-1]
-        delays.append((seen[at:until] - found[at:until]).tolist())
+        delays.append((seen[at:until] - np.array(arrived, dtype=np.int64)).tolist())
         shot.stamps[:] = arrived
         at = until
     return delays

@@ -20,12 +20,12 @@ class Server:
     chunk), `final` (once per response) or `none`. `ignore_eos` says whether it can be told to
     generate exactly max_tokens, `min_tokens` stands in for it. `temperature` None is not sent, nor
     are `stream_options` where refused; `left_out` says what was and why. An answer's end is marked
-    by [DONE] (`ends_with_done`), by a finish_reason (`ends_with_reason`), or both; some leave the
-    connection open after it. `models` are the names that it lists. `nonce` goes into every prompt,
-    so that no run finds its prompts in the cache of an earlier one; 0 for an engine started for
-    the run. `client_cores` are those that the engine leaves to the load client.
-    `listener_pids` are the processes of this host that were seen to listen on the port of a server
-    which somebody else started.
+    by [DONE] (`ends_with_done`), by a finish_reason (`ends_with_reason`), or both; some give no
+    reason where the model ends it (`ends_unsaid`), some leave the connection open after it.
+    `models` are the names that it lists. `nonce` goes into every prompt, so that no run finds its
+    prompts in the cache of an earlier one; 0 for an engine started for the run. `client_cores` are
+    those that the engine leaves to the load client. `listener_pids` are the processes of this host
+    that were seen to listen on the port of a server which somebody else started.
     """
 
     engine: str
@@ -53,6 +53,7 @@ class Server:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     ends_with_done: bool = False
     ends_with_reason: bool = False
+    ends_unsaid: bool = False
     hangs_after_done: bool = False
     left_out: tuple[str, ...] = ()
     models: tuple[str, ...] = ()

@@ -111,7 +111,12 @@ def _read_block(block: bytes) -> Said | None:
     data = _data(block)
     if _is_error_event(block):
         return Said(error=data[:300].decode(errors="replace") or "an event of type error")
-    return read_event(data) if data else None
+    return None if _KEEPS_ALIVE.fullmatch(data) else read_event(data)
+
+
+_KEEPS_ALIVE = re.compile(rb'(?i)\s*(:[^\n]*|"?(ping|keep-?alive|heartbeat)"?)?\s*')
+"""Data that only keeps the connection open: nothing, a word for it, or a comment that a gateway
+took for data (`data: : OPENROUTER PROCESSING`)."""
 
 
 def read_event(data: bytes) -> Said:
@@ -190,6 +195,10 @@ def _count(usage: dict[str, Any], key: str) -> int:
     value = usage.get(key)
     if value is None:
         return -1
+    # JSON has one kind of number, and some gateways write numbers as text.
+    digits = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16
+    if digits or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
     if type(value) is not int or not 0 <= value < _MAX_TOKENS:
         raise MalformedError(f"{key} is not a token count: {str(value)[:40]}")
     return value
@@ -277,6 +286,15 @@ def _slow(body: bytes, ended: bool = False) -> Columns:
     return _columns(table.T.copy(), prompt, finish, every)
 
 
+_ENDS = {
+    **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "complete"), "stop"),
+    **dict.fromkeys(("max_tokens", "max_length", "max_new_tokens", "limit"), "length"),
+    "stop": "stop",
+    "length": "length",
+}
+"""Other words (and cases) for the reasons `stop` and `length`: TGI's, Anthropic's, Cohere's."""
+
+
 def _columns(table: Int64, prompt: int, finish: str, said: list[Said]) -> Columns:
     """Columns of the five rows of `table`; `said` are those events that the slow reader read."""
     return Columns(
@@ -289,7 +307,7 @@ def _columns(table: Int64, prompt: int, finish: str, said: list[Said]) -> Column
         cached=next((s.cached for s in reversed(said) if s.cached >= 0), None),
         reasoning=next((s.reasoning for s in reversed(said) if s.reasoning >= 0), None),
         done=any(s.done for s in said),
-        finish=finish,
+        finish=_ENDS.get(finish.lower(), finish),
         error=next((s.error for s in reversed(said) if s.error), None),
     )
 

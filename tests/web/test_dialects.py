@@ -68,3 +68,26 @@ def test_a_byte_order_mark_and_a_last_event_without_its_blank_line() -> None:
     body = b"\xef\xbb\xbf" + frames(text(), done=False) + b"data: [DONE]"
     read = tokens(read_body(body, ended=True))
     assert (len(read.last_byte), read.done) == (1, True)
+
+
+@pytest.mark.parametrize("data", ["", ": OPENROUTER PROCESSING", "ping", '"ping"', "keep-alive"])
+def test_what_keeps_a_connection_open_is_no_event(data: str) -> None:
+    body = frames(text(), done=False) + f"data: {data}\n\n".encode() + frames(text())
+    assert len(tokens(read_body(body)).last_byte) == 2
+
+
+@pytest.mark.parametrize("given", ["7", 7.0, 7])
+def test_a_count_may_be_written_as_text_or_with_a_point(given: Any) -> None:
+    message = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": given}}
+    assert tokens(read_body(frames(message))).completion == 7
+
+
+@pytest.mark.parametrize(
+    ("reason", "means"),
+    [
+        *(("eos_token", "stop"), ("end_turn", "stop"), ("STOP", "stop")),
+        *(("MAX_TOKENS", "length"), ("tool_calls", "tool_calls")),
+    ],
+)
+def test_other_words_for_why_an_answer_ended(reason: str, means: str) -> None:
+    assert tokens(read_body(frames(text(finish_reason=reason)))).finish == means
