@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.measure.metrics import METRICS
-from bench.power.table import POWER_METRICS
+from bench.power.table import EVERY_METRIC
 from bench.values.errors import InputError, nearest
 
 Kind = Literal["ratio", "change", "value"]
@@ -21,14 +20,10 @@ MEMORY_GIB = (
     "kv_peak_gib",
     "need_estimate_gib",
 )
-UNITS = (
-    {d.name: d.unit for d in METRICS}
-    | {d.name: d.unit for d in POWER_METRICS}
-    | dict.fromkeys(MEMORY_GIB, "GiB")
-)
+UNITS = {d.name: d.unit for d in EVERY_METRIC} | dict.fromkeys(MEMORY_GIB, "GiB")
 """Every figure of a load point and its unit."""
 
-BETTER = {d.name: d.better for d in METRICS} | {d.name: d.better for d in POWER_METRICS}
+BETTER = {d.name: d.better for d in EVERY_METRIC}
 """Which way each figure gets better; a memory is neither."""
 
 QUALITY = "quality."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.measure.metrics import METRICS, MetricDef
+
 VERIFIED_ON_HARDWARE = False
 """Becomes true with a trace recorded on real boards among the tests' data, which checks the method
 (scripts/gpu_selfcheck.py makes one); a test holds the two together."""
@@ -109,6 +111,9 @@ POWER_METRICS: tuple[PowerDef, ...] = (
         formula="Mean power with the model resident and no requests.",
     ),
 )
+
+EVERY_METRIC: tuple[MetricDef | PowerDef, ...] = (*METRICS, *POWER_METRICS)
+"""What a load point can have a figure of, that of speed first."""
 
 HEADLINE = "energy_per_output_token_j"
 UNITS = {d.name: d.unit for d in POWER_METRICS}

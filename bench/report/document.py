@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.measure.metrics import METRICS, Measurement, PointMeasurement
-from bench.power.table import POWER_METRICS
+from bench.measure.metrics import Measurement, PointMeasurement
+from bench.power.table import EVERY_METRIC
 from bench.values.codec import encode
 from bench.values.record import Run
 
@@ -19,8 +19,7 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "rehearsal": measurement.rehearsal,
         "findings": encode(measurement.findings),
         "load_points": [point_document(p) for p in measurement.points],
-        "formulas": {d.name: d.formula for d in METRICS}
-        | {d.name: d.formula for d in POWER_METRICS},
+        "formulas": {d.name: d.formula for d in EVERY_METRIC},
         "calibration": encode(run.calibration),
         "engine": encode(run.server),
         "engine_facts": encode(run.engine_facts),

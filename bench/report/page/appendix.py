@@ -9,16 +9,14 @@ from pathlib import PurePath
 from typing import Any
 
 from bench.compare.variant import Measured
-from bench.measure.metrics import METRICS
-from bench.power.table import POWER_METRICS
+from bench.power.table import EVERY_METRIC
 from bench.report.numbers import load_words, quantity
-from bench.report.page.blocks import Block, Cell, Fold, Listing, Mood, Section, Table, Text, word
-from bench.report.page.material import Material
+from bench.report.page.blocks import MOODS, Block, Cell, Fold, Listing, Section, Table, Text, word
+from bench.report.page.material import Material, found_where
 from bench.report.page.questions import QUESTIONS
 from bench.values.codec import encode
 from bench.values.finding import Finding
 
-_MOODS: dict[str, Mood] = {"pass": "good", "info": "", "warn": "doubt", "fail": "bad"}
 _ORDER = {"pass": 0, "info": 1, "warn": 2, "fail": 3}
 
 
@@ -64,7 +62,7 @@ def _cell(f: Finding) -> Cell:
     figure = ""
     if f.figure is not None and f.unit is not None:
         figure = f"{f.figure:.1%}" if f.unit == "1" else f"{quantity(f.figure)} {f.unit}"
-    return Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=figure or _of_energy(f))
+    return Cell(text=f.severity.upper(), mood=MOODS[f.severity], note=figure or _of_energy(f))
 
 
 def _of_energy(f: Finding) -> str:
@@ -75,14 +73,12 @@ def _of_energy(f: Finding) -> str:
 def _texts(one: Measured, name: str) -> list[Block]:
     """Each sentence once, the gravest first, with the load points that have it; passes folded."""
     where: dict[Finding, list[str]] = {}
-    found = [("run", f) for f in one.measurement.findings]
-    found += [(load_words(p), f) for p in one.measurement.points for f in p.findings]
-    for place, f in found:
+    for place, f in found_where(one, "run"):
         where.setdefault(replace(f, figure=None, unit=None), []).append(place)
     rows = {
         passed: [
             [
-                Cell(text=f.severity.upper(), mood=_MOODS[f.severity], note=_of_energy(f)),
+                Cell(text=f.severity.upper(), mood=MOODS[f.severity], note=_of_energy(f)),
                 word(f.code),
                 word(f.text),
                 word(", ".join(places)),
@@ -115,8 +111,7 @@ def formulae(m: Material) -> Section | None:
     """Every formula and every input, behind folds."""
     blocks: list[Block] = []
     if m.runs:
-        rows = [[word(d.name), word(d.unit), word(d.formula)] for d in METRICS]
-        rows += [[word(d.name), word(d.unit), word(d.formula)] for d in POWER_METRICS]
+        rows = [[word(d.name), word(d.unit), word(d.formula)] for d in EVERY_METRIC]
         table = Table(
             caption="Metrics and their formulae",
             rows=rows,

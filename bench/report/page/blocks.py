@@ -6,15 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bench.report.numbers import with_interval
+from bench.report.numbers import quantity, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bench.measure.metrics import Metric
+    from bench.values.finding import Severity
 
 Mood = Literal["", "good", "doubt", "bad"]
 """What a word or a row says of itself beside its text: never colour alone."""
+
+MOODS: dict[Severity, Mood] = {"pass": "good", "info": "", "warn": "doubt", "fail": "bad"}
+"""The mood of a finding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +125,16 @@ def word(text: object) -> Cell:
 def number(value: float | None, form: str = ",") -> Cell:
     """A cell of a number that has no interval; `–` for None."""
     return word(None) if value is None else Cell(text=format(value, form), value=value)
+
+
+def rounded(value: float | None, note: str = "") -> Cell:
+    """A cell of a number to the digits that a reader needs; `–` for None."""
+    return word(None) if value is None else Cell(text=quantity(value), value=value, note=note)
+
+
+def trust(valid: bool) -> Cell:
+    """A cell that says whether what stands beside it may be quoted."""
+    return Cell(text="ok" if valid else "FAILED", mood="good" if valid else "bad")
 
 
 def measured(metric: Metric | None, *, note: str = "") -> Cell:

@@ -16,6 +16,7 @@ from bench.report.page.blocks import (
     Text,
     measured,
     number,
+    rounded,
     word,
 )
 from bench.report.page.material import Material
@@ -57,7 +58,7 @@ def memory(m: Material) -> Section | None:
     rows = [
         [
             word(name.replace("\n", ", ")),
-            *(Cell(text=quantity(bar[p]), value=bar[p]) if p in bar else word(None) for p in named),
+            *(rounded(bar.get(p)) for p in named),
         ]
         for name, bar in bars.items()
     ]

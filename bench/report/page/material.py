@@ -9,9 +9,10 @@ from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
 from bench.measure.metrics import Metric, PointMeasurement
-from bench.report.numbers import host_cores, with_interval
+from bench.report.numbers import host_cores, load_words, with_interval
 from bench.tco.answer import TcoAnswer
 from bench.tco.of_run import slo_met
+from bench.values.finding import Finding
 from bench.values.spec import SloSpec
 
 
@@ -86,6 +87,12 @@ def slo_words(slo: SloSpec) -> str:
 def kept_slo(one: Measured, point: PointMeasurement) -> bool | None:
     """Whether a load point that can be trusted kept its SLO; None where that is not known."""
     return slo_met(point, one.run.spec.workload.slo) if point.valid else None
+
+
+def found_where(one: Measured, whole: str) -> list[tuple[str, Finding]]:
+    """Every finding with the load that it is of; `whole` names the run's own."""
+    of_run = [(whole, f) for f in one.measurement.findings]
+    return of_run + [(load_words(p), f) for p in one.measurement.points for f in p.findings]
 
 
 def fastest(one: Measured) -> PointMeasurement | None:

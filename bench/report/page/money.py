@@ -50,7 +50,7 @@ def cost(m: Material) -> Section | None:
 
 
 def _usd(value: float | None, places: int = 4) -> Cell:
-    return word(None) if value is None else Cell(text=f"{value:,.{places}f}", value=value)
+    return number(value, f",.{places}f")
 
 
 _LEVELS = (
@@ -227,9 +227,7 @@ def _apis(a: TcoAnswer, words: str) -> Table:
 
 def _api(api: ApiAnswer) -> list[Cell]:
     even = api.breakeven
-    first = (
-        word("none") if even.first is None else Cell(text=f"{even.first:,.0f}", value=even.first)
-    )
+    first = word("none") if even.first is None else number(even.first, ",.0f")
     odds = api.p_self_host_cheaper
     dates = ", ".join(sorted({row.as_of for row in api.rows.values()}))
     doubt = "" if all(row.verified for row in api.rows.values()) else ", unverified"
@@ -241,7 +239,7 @@ def _api(api: ApiAnswer) -> list[Cell]:
         _usd(even.for_good_above, 0),
         _payback(api.payback_months),
         _usd(None if api.npv is None else float(api.npv), 0),
-        word(None) if odds is None else Cell(text=f"{odds:.1%}", value=odds),
+        number(odds, ".1%"),
         word(dates + doubt),
     ]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.numbers import quantity
-from bench.report.page.blocks import Block, Cell, Section, Table, Text, number, word
+from bench.report.page.blocks import Block, Section, Table, Text, number, rounded, word
 from bench.report.page.material import Material
 from bench.report.search_table import answer, load_unit
 
@@ -30,7 +29,7 @@ def _tried(found: Mapping[str, Any], name: str) -> Table:
             word(step["verdict"]),
             number(step["repeats"]),
             number(step["requests"]),
-            *(_cell(step["seen"].get(key)) for key in seen),
+            *(rounded(step["seen"].get(key)) for key in seen),
             word(step["criterion"].replace("_", " ")),
         ]
         for step in found["tried"]
@@ -49,7 +48,3 @@ def _tried(found: Mapping[str, Any], name: str) -> Table:
         rows=rows,
         left=(1, len(columns) - 1),
     )
-
-
-def _cell(value: float | None) -> Cell:
-    return word(None) if value is None else Cell(text=quantity(value), value=value)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
 from bench.measure.histogram import Histogram, histograms
-from bench.measure.metrics import METRICS, Metric, PointMeasurement, steady_parts
+from bench.measure.metrics import Metric, PointMeasurement, steady_parts
 from bench.measure.timeline import Timeline, timeline
-from bench.power.table import POWER_METRICS
-from bench.report.numbers import load_words, quantity
+from bench.power.table import EVERY_METRIC
+from bench.report.numbers import load_words
 from bench.report.page.blocks import (
     Block,
     Cell,
@@ -22,7 +22,8 @@ from bench.report.page.blocks import (
     Text,
     measured,
     number,
-    rows_of,
+    rounded,
+    trust,
     word,
 )
 from bench.report.page.material import Material, fastest, kept_slo, slo_words
@@ -69,10 +70,11 @@ def _table(one: Measured, name: str) -> Table:
     for p in one.measurement.points:
         cells = [measured(p.metrics[key], note=_counted(p.metrics[key])) for _, key in _HEADLINE]
         slo = {True: "kept", False: "not kept", None: "–"}[kept_slo(one, p)]
-        trust = Cell(text="ok" if p.valid else "FAILED", mood="good" if p.valid else "bad")
         ceiling = p.metrics.get("ceiling_tokens_per_s")
         rate, *others = cells
-        rows.append([word(load_words(p)), trust, word(slo), rate, _ceiling(p, ceiling), *others])
+        rows.append(
+            [word(load_words(p)), trust(p.valid), word(slo), rate, _ceiling(p, ceiling), *others]
+        )
     titles = [title for title, _ in _HEADLINE]
     columns = ("load", "trust", "SLO", titles[0], "ceiling, tokens/s", *titles[1:])
     caption = f"{name}: SLO {slo_words(one.run.spec.workload.slo)}"
@@ -96,7 +98,7 @@ def _ceiling(point: PointMeasurement, ceiling: Metric | None) -> Cell:
 
 def _every_metric(one: Measured) -> Table:
     points = one.measurement.points
-    known = {d.name: d.unit for d in METRICS} | {d.name: d.unit for d in POWER_METRICS}
+    known = {d.name: d.unit for d in EVERY_METRIC}
     names = [
         n
         for n in dict.fromkeys(n for p in points for n in p.metrics)
@@ -319,11 +321,11 @@ def _binned(seen: Timeline, every: int = 6) -> Table:
     rows = []
     for a in starts:
         b = min(a + every, len(seen.edges_s) - 1)
-        cells: list[object] = [f"{seen.edges_s[a]:.2f} to {seen.edges_s[b]:.2f}"]
+        cells = [word(f"{seen.edges_s[a]:.2f} to {seen.edges_s[b]:.2f}")]
         for line in seen.lines:
             known = [v for v in line.values[a:b] if v is not None]
             mean = sum(known) / len(known) if known else None
-            cells.append(None if mean is None else Cell(text=quantity(mean), value=mean))
+            cells.append(rounded(mean))
         rows.append(cells)
     columns = ("seconds", *(f"{line.name}, {line.unit}" for line in seen.lines))
-    return Table(caption="Means of the bins", columns=columns, rows=rows_of(*rows))
+    return Table(caption="Means of the bins", columns=columns, rows=rows)

@@ -11,17 +11,19 @@ from bench.compare.words import p_text, percent
 from bench.quality.verdict import TaskComparison
 from bench.report.numbers import quantity
 from bench.report.page.blocks import (
+    MOODS,
     Block,
     Cell,
     Fold,
-    Mood,
     Picture,
     Section,
     Table,
     Text,
     measured,
     number,
+    rounded,
     rows_of,
+    trust,
     word,
 )
 from bench.report.page.material import Material
@@ -56,15 +58,13 @@ def _scores(found: QualityResult, name: str) -> list[Block]:
         return [Text(lead=f"{name}: quality FAILED", text=found.failure or "", mood="bad")]
     rows = []
     for s in found.scores:
-        value = Cell(text=f"{s.value:.4f}", value=s.value)
-        error = number(s.stderr, ".4f")
         rows.append(
             [
                 word(s.task),
                 word(s.metric),
                 word(s.filter),
-                value,
-                error,
+                number(s.value, ".4f"),
+                number(s.stderr, ".4f"),
                 number(s.n),
                 number(s.num_fewshot),
                 number(s.chance, ".2f"),
@@ -176,11 +176,10 @@ def _recovery_table(c: Comparison) -> Table:
 def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
     recovery, interval, above = word(None), word(None), word(None)
     if t.recovery is not None:
-        recovery = Cell(text=f"{t.recovery.value:.2%}", value=t.recovery.value)
+        recovery = number(t.recovery.value, ".2%")
         interval = word(f"{t.recovery.low:.2%} to {t.recovery.high:.2%}")
     if t.recovery_above_chance is not None:
-        r = t.recovery_above_chance
-        above = Cell(text=f"{r.value:.2%}", value=r.value)
+        above = number(t.recovery_above_chance.value, ".2%")
     verdict = t.verdict.replace("_", " ")
     if t.verdict == "not_enough_evidence" and t.more_items:
         verdict += f": {t.more_items:,} more items"
@@ -189,8 +188,8 @@ def _recovered(row: Row, t: TaskComparison) -> list[Cell]:
         word(t.task),
         word(t.metric),
         number(t.n),
-        Cell(text=f"{t.baseline:.4f}", value=t.baseline),
-        Cell(text=f"{t.variant:.4f}", value=t.variant),
+        number(t.baseline, ".4f"),
+        number(t.variant, ".4f"),
         recovery,
         interval,
         above,
@@ -216,13 +215,13 @@ def variants(m: Material) -> Section | None:
     ]
     if len(known) > 1:
         blocks.append(_pareto(c, known))
-    moods: dict[str, Mood] = {"fail": "bad", "warn": "doubt"}
+    loud = ("fail", "warn")
     blocks += [
-        Text(lead=f.severity.upper(), text=f"{f.code}: {f.text}", mood=moods[f.severity])
+        Text(lead=f.severity.upper(), text=f"{f.code}: {f.text}", mood=MOODS[f.severity])
         for f in c.findings
-        if f.severity in moods
+        if f.severity in loud
     ]
-    rows = [[word(f.code), word(f.text)] for f in c.findings if f.severity not in moods]
+    rows = [[word(f.code), word(f.text)] for f in c.findings if f.severity not in loud]
     if rows:
         table = Table(
             caption="To be known of the comparison",
@@ -251,13 +250,11 @@ def _figures(c: Comparison) -> Table:
         if row.usd_per_mtok is not None:
             low, high = map(quantity, row.usd_per_mtok)
             usd = word(low if low == high else f"{low} to {high}")
-        memory = [_gib(row.weights_gib, row.weights_arose or ""), _gib(row.kv_cache_gib, "")]
-        trust = word(None)
-        if row.figures:
-            trust = Cell(text="ok" if row.valid else "FAILED", mood="good" if row.valid else "bad")
+        memory = [rounded(row.weights_gib, row.weights_arose or ""), rounded(row.kv_cache_gib)]
         figures = [measured(row.figures.get(n)) for _, n in used]
         kernel = word(", ".join(row.kernel.names) or None)
-        rows.append([word(row.name), *figures, *memory, usd, kernel, trust, word(row.verdict)])
+        trusted = trust(row.valid) if row.figures else word(None)
+        rows.append([word(row.name), *figures, *memory, usd, kernel, trusted, word(row.verdict)])
     columns = (
         "variant",
         *(t for t, _ in used),
@@ -276,12 +273,6 @@ def _figures(c: Comparison) -> Table:
         rows=rows,
         left=(0, text - 3, text - 2, text - 1),
     )
-
-
-def _gib(value: float | None, arose: str) -> Cell:
-    if value is None:
-        return word(None)
-    return Cell(text=quantity(value), value=value, note=arose)
 
 
 def _changes(c: Comparison) -> Table:
@@ -314,10 +305,7 @@ def _pareto(c: Comparison, known: list[str]) -> Picture:
     rows = [
         [
             word(row.name),
-            *(
-                word(None) if (v := row.pareto.get(a)) is None else Cell(text=f"{v:.4g}", value=v)
-                for a in known
-            ),
+            *(number(row.pareto.get(a), ".4g") for a in known),
             word(row.front_words or "no"),
         ]
         for row in c.rows

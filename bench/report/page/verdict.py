@@ -12,6 +12,7 @@ from bench.report.page.material import (
     asked,
     engine,
     fastest,
+    found_where,
     hardware,
     kept_slo,
     rate,
@@ -90,10 +91,8 @@ def _refusal(one: Measured) -> str:
 
 def _failures(one: Measured, withholds: str) -> list[Block]:
     """Each check that failed, once, with what it asks, where it failed and its first reason."""
-    found = [("", f) for f in one.measurement.findings]
-    found += [(load_words(p), f) for p in one.measurement.points for f in p.findings]
     failed: dict[str, list[tuple[str, Finding]]] = {}
-    for place, f in found:
+    for place, f in found_where(one, ""):
         if f.severity == "fail" and f.withholds == withholds:
             failed.setdefault(f.code, []).append((place, f))
     blocks: list[Block] = []
