@@ -30,6 +30,7 @@ QUESTIONS = {
     "incomplete": "Did the run end as planned?",
     "left_out": "Did the server understand every field of the request?",
     "little": "Do rate, latency and requests in flight agree (Little's law)?",
+    "lost_slots": "Was every slot free of requests that were lost?",
     "measured_again": "Was a load point measured once only?",
     "mig": "Was each board whole, not split into instances?",
     "not_finite": "Was every score a finite number?",
@@ -64,6 +65,7 @@ QUESTIONS = {
     "token_counts": "Do the tokens that arrived agree with what the server billed?",
     "truncated": "Did the answers end by themselves, not at the length limit?",
     "truth_server": "Was this a real model?",
+    "usage": "Does the server bill no more tokens than were asked for?",
     "user_clocks": "Do the boards run at their own clocks?",
     "window_bracketed": "Does each window lie between sensor readings?",
 }
