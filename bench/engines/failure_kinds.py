@@ -87,6 +87,7 @@ _HUB = (
         r"[Ii]ncomplete metadata|file not fully covered|deserializing header",
         r"PytorchStreamReader failed|unexpected EOF|Ran out of input|invalid load key|(file|"
         r"weights|checkpoint) .*corrupt",
+        r"unable to mmap \d+ bytes from file|(file|storage|checkpoint)\b.*truncated",
         r"git-?lfs|failed finding central directory|UnpicklingError",
     ),
     _kind(
@@ -104,7 +105,8 @@ _HUB = (
         r"[Cc]an('|no)t load (the )?tokenizer|load (the )?tokenizer|[Tt]okenizer class \S+ "
         r"does not",
         r"backend tokenizer|[Uu]nable to load vocabulary|tokenizer\.(json|model)|tokenizer_config",
-        r"untagged enum ModelWrapper|[Ss]entence[Pp]iece|tiktoken|tekken|MistralTokenizer",
+        r"untagged enum \w+|'\w*Tokenizer\w*' object has no|MistralTokenizer",
+        r"[Ss]entence[Pp]iece|tiktoken|tekken",
         r"[Nn]o tokenizer (file )?found|[Tt]okenizer .*(not found|does not exist|mismatch)",
     ),
     _kind(
@@ -129,7 +131,17 @@ _HUB = (
     ),
 )
 
+_OTHER_ATTENTION = (
+    "No attention kernel takes this combination: engine.args=[--attention-backend,TRITON_ATTN], "
+    "another engine.dtype, or no --kv-cache-dtype in engine.args."
+)
 _MACHINE = (
+    _kind(
+        "nccl",
+        "InfiniBand gives NCCL no memory or no device: engine.env.NCCL_IB_DISABLE=1 on one "
+        "machine, or ulimit -l unlimited.",
+        r"ibv_\w+.*(fail|error)|ibvwrap|NET/IB\b.*(fail|error)",
+    ),
     _kind(
         "fabric_manager",
         "Start the fabric manager (systemctl start nvidia-fabricmanager, of the driver's "
@@ -156,6 +168,7 @@ _MACHINE = (
         r"driver.*too old|driver version is insufficient|INSUFFICIENT_DRIVER|InsufficientDriver",
         r"forward compatibility was attempted|[Ee]rror 80[34]\b|unsupported toolchain",
         r"UNSUPPORTED_PTX|unsupported display driver|driver/library version mismatch",
+        r"unsatisfied condition: cuda|libcuda\.so\S*: undefined symbol",
         r"NVML/RM version mismatch|update your GPU driver|SystemDriverMismatch",
     ),
     _kind(
@@ -173,6 +186,7 @@ _MACHINE = (
         r"[Bb][Ff](loat)?16 is (only|not) supported|bfloat16.*(capability|requires SM|"
         r"supported on)",
         r"fp8e4(nv|b15|b8) not supported|type fp8\S* (is )?not supported",
+        r"Feature '\.bf16\S*' requires",
         r"torch\.\w+ is not supported for (CPU|cuda)|does not support dtype|[Uu]nsupported dtype",
     ),
     _kind(
@@ -196,12 +210,19 @@ _MACHINE = (
         r"(not (yet )?supported|requires|no (valid )?backend|unsupported)",
         r"(unable to find|no suitable) .*(kernel|backend)|No (\S+ )?(MoE|linear|GEMM) (kernel|"
         r"backend)|does not support the .*quant",
+        r"Marlin does not support|DeepGEMM\b.*(not supported|requires)",
         r"Error Internal.*cutlass|cutlass.*(not implemented|Error Internal)|_scaled_mm.*only",
+    ),
+    _kind(
+        "attention",
+        _OTHER_ATTENTION,
+        r"[Ss]elected backend \S+ is not valid|attention backend.*compute capability",
     ),
     _kind(
         "unsupported_gpu",
         "The board's compute capability is too low for it: another board (CUDA_VISIBLE_DEVICES), "
         "another quant or engine.dtype, or gpus=0 with the CPU build.",
+        r"Feature '\.\w+\S*' requires \.target",
         r"[Cc]ompute capability|requires SM ?\d+|requires sm_?\d+",
     ),
     _kind(
@@ -223,7 +244,7 @@ _MACHINE = (
         r"version|not found)",
         r"cannot open shared object file|undefined symbol|_C(\.abi3)?\.so|'_C(_\w+)?' object "
         r"has no",
-        r"No module named 'vllm\._|Could not load library lib",
+        r"CUDA Setup failed|No module named 'vllm\._|Could not load library lib",
     ),
     _kind(
         "device_busy",
@@ -294,7 +315,8 @@ _PARALLEL = (
         "gpus, engine.args=[--enable-expert-parallel] for a MoE, or another quant.",
         r"divisible by (the )?(weight )?(quantization|block|group|min_thread|pack|tile)",
         r"(block|group)[ _](n|k|size)\b.*divisible|divisible.*(block_[nk]|group_size|min_thread)",
-        r"[Qq]uantization.*(divisible|aligned)|(input|output)_size_per_partition",
+        r"[Qq]uantiz(ation|ed).*(divisible|aligned)|aligned with the quantized weight",
+        r"(input|output)_size_per_partition",
     ),
     _kind(
         "parallelism",
@@ -357,9 +379,7 @@ _KERNELS = (
     ),
     _kind(
         "attention",
-        "No attention kernel takes this combination: "
-        "engine.args=[--attention-backend,TRITON_ATTN], "
-        "another engine.dtype, or no --kv-cache-dtype in engine.args.",
+        _OTHER_ATTENTION,
         r"[Aa]ttention backend.*(not|invalid|found|unsupported)|[Nn]o valid attention",
         r"[Hh]ead[ _]size.*(not supported|is not|unsupported|must)|FlashAttention.*(not|only)",
         r"FlashInfer.*(not|fail|error|requires)|FlashMLA.*(not|requires)",

@@ -38,7 +38,11 @@ _BEFORE = (
     r"(?:\[rank\d+\]:\s*)?"
 )
 """What may stand before a level: a container's time, a process, a rank."""
-_NO_ERROR = re.compile(rf"^{_BEFORE}(DEBUG|INFO|WARNING)\s")
+_NO_ERROR = re.compile(
+    rf"^{_BEFORE}(?:(?:DEBUG|INFO|WARNING)\s|\S*\d: \w*Warning: |"
+    r".*\[W\d+ [\d:.]+ \S+\] Warning: |.*\bNCCL (?:INFO|TRACE) )"
+)
+"""What is no error although it may name one: levels of vLLM, of PyTorch, of Python and of NCCL."""
 # A line of source in a traceback names the error but not what happened.
 _SOURCE = re.compile(r'raise |File "|except |[\^~ ]+$|Dumping ')
 _RAISED = re.compile(r"[\w.]+(?:Error|Exception|Exit|Interrupt|NotFound|Resources)\b(?::|$)")

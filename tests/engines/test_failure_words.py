@@ -329,6 +329,75 @@ WORDS = (
     ("RuntimeError: Unable to find a suitable FP8 MoE backend", "unsupported_quantisation"),
     ("Worker failed with exitcode: -9", "out_of_memory"),
     ("OSError: You are trying to access a gated repo.", "gated_weights"),
+    # a second set, tried before it was looked at: what it missed, and its nearest neighbours
+    (
+        "h:5:5 [1] NCCL INFO NET/Plugin: Plugin load returned 2 : libnccl-net.so: cannot open "
+        "shared object file: No such file or directory\nRuntimeError: NCCL error: unhandled system "
+        "error (run with NCCL_DEBUG=INFO for details)",
+        "nccl",
+    ),
+    (
+        "h:1:2 [5] misc/ibvwrap.cc:183 NCCL WARN Call to ibv_reg_dmabuf_mr failed with error "
+        "Cannot allocate memory\nRuntimeError: NCCL error: unhandled system error",
+        "nccl",
+    ),
+    (
+        "cupy_backends.cuda.libs.nccl.NcclError: NCCL_ERROR_SYSTEM_ERROR: unhandled system error "
+        "(run with NCCL_DEBUG=INFO for details)",
+        "nccl",
+    ),
+    (
+        "triton.compiler.errors.OutOfResources: out of resource: threads, Required: 2048, Hardware "
+        "limit: 1024\n[W423 14:42:53.2 ProcessGroupNCCL.cpp:1497] Warning: WARNING: "
+        "destroy_process_group() was not called before program exit",
+        "triton_resources",
+    ),
+    (
+        "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 802 "
+        "'system not yet initialized'",
+        "fabric_manager",
+    ),
+    (
+        "ValueError: Selected backend FLASHMLA is not valid for this configuration. Reason: "
+        "['compute capability not supported']",
+        "attention",
+    ),
+    (
+        "ptxas /tmp/x.ptx, line 5; error   : Feature '.bf16' requires .target sm_80 or higher",
+        "dtype_unsupported",
+    ),
+    (
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0, please update "
+        "your driver to a newer version",
+        "driver_too_old",
+    ),
+    (
+        "ImportError: /usr/lib/x86_64-linux-gnu/libcuda.so.1: undefined symbol: cuMemCreate",
+        "driver_too_old",
+    ),
+    ("RuntimeError: CUDA Setup failed despite GPU being available.", "cuda_libraries"),
+    (
+        "ValueError: The input size is not aligned with the quantized weight shape. This can be "
+        "caused by too large tensor parallel size.",
+        "quant_blocks",
+    ),
+    ("AttributeError: 'CachedXTokenizer' object has no attribute 'specials'", "tokenizer"),
+    (
+        "Exception: data did not match any variant of untagged enum PyPreTokenizerTypeWrapper at "
+        "line 9 column 3",
+        "tokenizer",
+    ),
+    (
+        "RuntimeError: unable to mmap 4976698672 bytes from file </m/model-00001-of-00004"
+        ".safetensors>: Invalid argument (22)",
+        "weights_damaged",
+    ),
+    ("ValueError: Marlin does not support weight_bits = uint8.", "unsupported_quantisation"),
+    (
+        "AssertionError: DeepGEMM backend is not supported on this GPU",
+        "unsupported_quantisation",
+    ),
+    ("torch.AcceleratorError: CUDA error: uncorrectable NVLink error detected", "gpu_fault"),
     ("torch.AcceleratorError: CUDA error: the launch timed out and was terminated", "kernel_fault"),
     ("RuntimeError: No CUDA GPUs are available", "too_few_devices"),
 )
