@@ -18,6 +18,7 @@ from bench.compare.launches import (
 )
 from bench.compare.likeness import Difference, differences, refuse
 from bench.compare.pareto import Better, front
+from bench.compare.speculation import Drafting, drafting, gain
 from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.tasks import compare_tasks
 from bench.compare.variant import Variant, figure
@@ -68,6 +69,7 @@ class Row:
     pareto: Mapping[str, float | None] = field(default_factory=dict)
     on_front: bool = False
     launches: int = 1
+    drafting: Drafting | None = None
 
     @property
     def front_words(self) -> str:
@@ -120,8 +122,8 @@ def compare(
     )
     scored = _quality(base, variants[1:], margin)
     rows[1:] = [
-        _judged(replace(row, speed=s, quality=q, differences=d))
-        for row, s, q, d in zip(rows[1:], changed, scored, found[1:], strict=True)
+        _judged(replace(row, speed=s, quality=q, differences=d, drafting=_drafting(base, v)))
+        for row, s, q, d, v in zip(rows[1:], changed, scored, found[1:], variants[1:], strict=True)
     ]
     rows[0] = replace(rows[0], verdict="the baseline", cost_ratio=_ratio_of_baseline(rows[0]))
     result = Comparison(
@@ -243,7 +245,14 @@ def _judged(row: Row) -> Row:
     ratio = None if rate is None or rate.ratio is None else 1 / rate.ratio.value
     row = replace(row, cost_ratio=ratio)
     verdict, codes = words_of(row.speed, row.quality, measured=bool(row.figures))
+    if row.drafting is not None:
+        gained, code = gain(row.drafting, row.speed)
+        verdict, codes = f"{gained}: {verdict}", (*code, *codes)
     return replace(row, verdict=verdict, codes=codes)
+
+
+def _drafting(base: Variant, other: Variant) -> Drafting | None:
+    return drafting((base.first, base.measurements), (other.first, other.measurements))
 
 
 def _ratio_of_baseline(row: Row) -> float | None:

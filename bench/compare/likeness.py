@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.values.codec import encode
+from bench.values.drafting import name_of, other_words
 from bench.values.errors import InputError
 from bench.values.record import Run
 
 Kind = Literal["variant", "noted", "refused"]
 
-VARIANT = ("quant", "model.weights", "model.path", "model.checkpoints", "model.config")
+VARIANT = (
+    "quant",
+    "model.weights",
+    "model.path",
+    "model.checkpoints",
+    "model.config",
+    "speculation",
+)
 """Keys that are the variant itself."""
 
 _IRRELEVANT = (
@@ -67,7 +75,7 @@ def differences(
     `allow` holds keys, or the beginnings of keys, that may differ. `speed` False compares quality
     alone: load, workload and machine do not matter to it.
     """
-    first, second = _flat(encode(baseline.spec)), _flat(encode(variant.spec))
+    first, second = _settings(baseline), _settings(variant)
     found = [
         _difference(key, first.get(key), second.get(key), _spec_kind(key, speed), allow)
         for key in sorted(first.keys() | second.keys())
@@ -120,6 +128,15 @@ def refuse(name: str, found: Sequence[Difference]) -> None:
         f"{name}: differs from the baseline in more than the variant: {listed}. Measure both "
         f"alike, or list it in the table with --allow {keys}."
     )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """The spec's keys and values; what drafts tokens stands apart from the engine's other words."""
+    found = _flat(encode(run.spec))
+    words = other_words(run.spec)
+    if words is None:
+        return found
+    return {**found, "engine.args": words, "speculation": name_of(run.spec) or "off"}
 
 
 def _spec_kind(key: str, speed: bool) -> Kind:

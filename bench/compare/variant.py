@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.quality.trust import changed_files
+from bench.values.drafting import name_of
 from bench.values.record import QualityItem, QualityResult, Run
+from bench.values.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def group(measured: Sequence[Measured]) -> tuple[Variant, ...]:
     """
     found: dict[str, list[Measured]] = {}
     for one in measured:
-        found.setdefault(label(one.run), []).append(one)
+        found.setdefault(label(one.run.spec), []).append(one)
     return tuple(
         Variant(name=name, rounds=tuple(sorted(rounds, key=lambda m: m.run.anchor.wall_iso)))
         for name, rounds in found.items()
@@ -80,19 +82,19 @@ def apart(measured: Sequence[Measured]) -> tuple[Variant, ...]:
     seen: dict[str, int] = {}
     variants = []
     for one in measured:
-        name = label(one.run)
+        name = label(one.run.spec)
         seen[name] = seen.get(name, 0) + 1
         shown = name if seen[name] == 1 else f"{name} #{seen[name]}"
         variants.append(Variant(name=shown, rounds=(one,)))
     return tuple(variants)
 
 
-def label(run: Run) -> str:
-    """The variant's name: its quantisation, with the folder where weights of one's own are used."""
-    weights = run.spec.model.weights
-    if weights in ("hub", "bundled"):
-        return run.spec.quant.name
-    return f"{run.spec.quant.name} ({weights.rstrip('/').rsplit('/', 1)[-1]})"
+def label(spec: RunSpec) -> str:
+    """The variant's name: its quantisation, with the folder where weights of one's own are used,
+    and what drafts tokens for it."""
+    weights, drafts = spec.model.weights, name_of(spec)
+    own = "" if weights in ("hub", "bundled") else f" ({weights.rstrip('/').rsplit('/', 1)[-1]})"
+    return f"{spec.quant.name}{own}" + (f" + {drafts}" if drafts else "")
 
 
 def point_at(measurement: Measurement, load: str) -> PointMeasurement | None:

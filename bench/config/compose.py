@@ -74,6 +74,17 @@ def _check_syntax(overrides: Sequence[str]) -> None:
             ) from error
 
 
+def choices(override: str) -> tuple[str, ...]:
+    """`quant=A,B` as `quant=A` and `quant=B`; one that offers no choice as it is."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    _check_syntax([override])
+    parsed = OverridesParser.create().parse_override(override)
+    if not parsed.is_sweep_override():
+        return (override,)
+    return tuple(f"{parsed.get_key_element()}={v}" for v in parsed.sweep_string_iterator())
+
+
 def compose(
     overrides: Sequence[str], config_dirs: Sequence[str] = (), config: str = "config"
 ) -> dict[str, Any]:

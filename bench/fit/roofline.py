@@ -64,6 +64,12 @@ def decode_read_bytes(
     return weight_read_bytes(served, batch, coverage) + batch * kv
 
 
+def _read_again(served: Served, busy: float) -> float:
+    """Bytes that data-parallel engines read beyond the first: everything but routed experts, which
+    are shared out over all of them (`bench.fit.sharding`)."""
+    return (busy - 1) * weight_read_bytes(served, 0, 0.0)
+
+
 def decode_flops(served: Served, context_tokens: float) -> float:
     """Floating-point operations per generated token: two per active weight, plus attention."""
     g = served.geometry
@@ -128,17 +134,28 @@ class Ceiling:
 
 
 def decode_ceiling(
-    served: Served, gpu: GpuSpec, gpus: int, *, batch: float, context_tokens: float
+    served: Served,
+    gpu: GpuSpec,
+    gpus: int,
+    *,
+    batch: float,
+    context_tokens: float,
+    replicas: int = 1,
 ) -> Ceiling | None:
-    """The decode ceiling; None where the GPU's bandwidth is not published (a CPU)."""
+    """The decode ceiling; None where the GPU's bandwidth is not published (a CPU).
+
+    `replicas` are data-parallel engines, over which the batch is spread evenly.
+    """
     if gpu.bandwidth_gb_s is None or gpus < 1:
         return None
     g = served.geometry
-    bandwidth = gpu.bandwidth_gb_s * 1e9 * gpus
+    busy = min(replicas, max(batch, 1.0))
+    bandwidth = gpu.bandwidth_gb_s * 1e9 * gpus * busy / replicas
     peak = peak_flops(gpu, served.fmt)
-    read = decode_read_bytes(served, batch, context_tokens)
+    read = decode_read_bytes(served, batch, context_tokens) + _read_again(served, busy)
     fewest = g.experts_per_token / g.experts if g.experts else 0.0
-    hard = batch * bandwidth / weight_read_bytes(served, batch, fewest)
+    whole = gpu.bandwidth_gb_s * 1e9 * gpus
+    hard = batch * whole / weight_read_bytes(served, batch, fewest)
     if peak is not None:
         hard = min(hard, peak * gpus / decode_flops(served, 0))
     return Ceiling(
@@ -207,16 +224,19 @@ def utilisation(
     mean_batch: float,
     mean_input_tokens: float,
     mean_output_tokens: float,
+    replicas: int = 1,
 ) -> Utilisation:
     """MBU and MFU of one load point from its measured rates (tokens/s over all GPUs).
 
-    `mean_batch` is the mean number of sequences decoding at once. Prompt tokens computed from
-    scratch count as flops; the weight reads of prefill-only steps are left out, so MBU is low
-    rather than high where prompts dominate.
+    `mean_batch` is the mean number of sequences decoding at once, over all `replicas`. Prompt
+    tokens computed from scratch count as flops; the weight reads of prefill-only steps are left
+    out, so MBU is low rather than high where prompts dominate.
     """
     context = mean_input_tokens + mean_output_tokens / 2
     batch = max(mean_batch, 1.0)
-    read = decode_read_bytes(served, batch, context) * output_tokens_per_s / batch
+    a_step = decode_read_bytes(served, batch, context)
+    a_step += _read_again(served, min(replicas, batch))
+    read = a_step * output_tokens_per_s / batch
     flops = output_tokens_per_s * decode_flops(served, context)
     flops += input_tokens_per_s * prefill_flops(served, mean_input_tokens)
     bandwidth = None if gpu.bandwidth_gb_s is None else gpu.bandwidth_gb_s * 1e9 * gpus

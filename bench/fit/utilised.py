@@ -54,6 +54,7 @@ def against_hardware(
         mean_batch=rate.value * (metrics["tpot_p50_ms"].value or 0.0) / 1e3,
         mean_input_tokens=mean_input,
         mean_output_tokens=mean_output,
+        replicas=flags_of(spec).data_parallel_size,
     )
     top = decode_ceiling(
         model,
@@ -61,6 +62,7 @@ def against_hardware(
         spec.gpus,
         batch=_most_at_once(parts),
         context_tokens=mean_input + mean_output / 2,
+        replicas=flags_of(spec).data_parallel_size,
     )
     found = {
         # Weights are read once a pass, which yields several tokens; all that were drafted are
@@ -229,7 +231,8 @@ def _by_the_engine(spec: RunSpec, model: Served, parts: Sequence[Steady]) -> dic
     found = {}
     for name, (counter, limit) in limits.items():
         rates = [_counted_per_s(part, f"estimated_{counter}_per_gpu_total") for part in parts]
-        known = [r for r in rates if r is not None]
+        # Each data-parallel engine counts per GPU of its own, and what is read is summed over them.
+        known = [r / flags_of(spec).data_parallel_size for r in rates if r is not None]
         value = sum(known) / len(known) / limit if known and limit and spec.gpus else None
         metric = _modelled(value, "1")
         why = "the engine counts neither: engine.args=[--enable-mfu-metrics] makes vLLM do so"

@@ -82,6 +82,7 @@ _NOT_COUNTED = (
     "--enable-elastic-ep --enable-sleep-mode --mm-encoder-only --model --hf-config-path "
     "--engram-config"
 ).split()
+_SPECULATIVE = ("--speculative-config", "--spec-tokens", "--spec-method", "--spec-model")
 _KNOWN = (*_COUNTS, *_TEXTS, *_SWITCHES, *_FRACTIONS, *_JSON)
 
 
@@ -177,6 +178,19 @@ def _read(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
         yield _typed(name, value)
     for name, values in dotted.items():
         yield _JSON.get(name, name), values
+
+
+def without_speculation(words: Sequence[str]) -> tuple[str, ...]:
+    """The words without the flags of speculative decoding and their values."""
+    kept: list[str] = []
+    value_follows = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        drafts = _full_name(name).partition(".")[0] in _SPECULATIVE
+        if not drafts and not value_follows:
+            kept.append(word)
+        value_follows = drafts and not equals
+    return tuple(kept)
 
 
 def _full_name(name: str) -> str:

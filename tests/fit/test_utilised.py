@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from point_support import even, point
+from point_support import Shot, even, point
 
 from bench.fit.utilised import against_hardware, speculation_finding
 from bench.measure.metrics import Metric, measure_all, steady_parts, whole_parts
@@ -27,6 +27,18 @@ def llama_8b(run_spec: Callable[..., RunSpec]) -> RunSpec:
     """The 8 B Llama in bfloat16 on one H100: 8.03 B parameters, 15.01 GB of them read per step."""
     model = conf("model", "deepseek-r1-distill-llama-8b")
     return run_spec(model=model, gpu=conf("gpu", "h100-sxm"), gpus=1)
+
+
+RATE = "output_tokens_per_s"
+ONE_STREAM: dict[str, Any] = {"ttft": 10, "gap": 10, "tokens": 100, "rest": 0.001}
+
+
+def shifted(shots: list[Shot], by_ms: float) -> list[Shot]:
+    """The same requests, later."""
+    return [
+        replace(s, sent=s.sent + by_ms, end=s.end + by_ms, chunks=[c + by_ms for c in s.chunks])
+        for s in shots
+    ]
 
 
 def judged(spec: RunSpec, gap_ms: float, **counters: Any) -> tuple[dict[str, Metric], Any]:
@@ -87,6 +99,37 @@ def test_what_the_engine_counted_stands_beside_what_the_geometry_says(llama_8b: 
     assert found["engine_mbu"].value == pytest.approx(0.1)
     assert found["engine_mfu"].value == pytest.approx(0.01)
     assert found["engine_mbu"].arose == "modelled"
+
+
+def test_engines_in_parallel_each_count_per_gpu_of_their_own(llama_8b: RunSpec) -> None:
+    """Two engines that read 335 GB/s a GPU each: counters add up to 670, a GPU's rate stays."""
+    two = replace(llama_8b, gpus=2, engine=VllmSpec(args=("--data-parallel-size", "2")))
+    counters = counted(
+        estimated_read_bytes_per_gpu_total=6.7e12, estimated_flops_per_gpu_total=197.8e12
+    )
+    found, _ = judged(two, gap_ms=10, **counters)
+    assert found["engine_mbu"].value == pytest.approx(0.1)
+    assert found["engine_mfu"].value == pytest.approx(0.01)
+
+
+def test_engines_in_parallel_each_read_all_weights(llama_8b: RunSpec) -> None:
+    """Two streams of 100 tokens/s on two engines: each GPU reads what one reads for one stream; a
+    pair in tensor parallel shares the reading and uses half."""
+    apart = replace(llama_8b, gpus=2, engine=VllmSpec(args=("--data-parallel-size", "2")))
+    two = [s for start in (0.0, 0.5) for s in shifted(even(8, **ONE_STREAM), start)]
+    parts = steady_parts([point(two, concurrency=2)], apart.workload.slo, 2)
+    metrics = measure_all(parts, whole_parts([point(two, concurrency=2)], apart.workload.slo, 2))
+    of_one, _ = judged(llama_8b, gap_ms=10)
+    replicas, _ = against_hardware(apart, parts, metrics)
+    together, _ = against_hardware(replace(apart, engine=VllmSpec()), parts, metrics)
+    mbu, ceiling, rate = of_one["mbu"].value, of_one["ceiling_tokens_per_s"].value, metrics[RATE]
+    assert mbu is not None
+    assert ceiling is not None
+    assert rate.value is not None
+    assert replicas["mbu"].value == pytest.approx(mbu, rel=0.01)
+    assert together["mbu"].value == pytest.approx(mbu / 2, rel=0.01)
+    assert replicas["ceiling_tokens_per_s"].value == pytest.approx(2 * ceiling, rel=0.01)
+    assert metrics[f"{RATE}_per_gpu"].value == pytest.approx(rate.value / 2)
 
 
 def test_a_counter_that_stands_still_counts_nothing(llama_8b: RunSpec) -> None:

@@ -16,7 +16,7 @@ from bench.cli.composed import (
     run_asked,
 )
 from bench.cli.verb import Flag, Verb
-from bench.config.compose import catalogue, compose, split_results_dir
+from bench.config.compose import catalogue, choices, compose, split_results_dir
 from bench.values.errors import BenchError, InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.compare.gate import Gate
     from bench.compare.variant import Measured, Variant
     from bench.values.record import Run
+    from bench.values.spec import RunSpec
 
 VERB = Verb(
     usage=(
@@ -38,7 +39,11 @@ VERB = Verb(
     "  'quality.TASK < -1%'           a task's score\n"
     "It exits 3 when the change is real and beyond the limit, 0 when it is not, 4 when the\n"
     "evidence is not enough to say (too few repeats, a run that is not valid).",
-    keys=(keys.RESULTS_DIR, ("quant=A,B", "with --interleave: the variants, and any key of a run")),
+    keys=(
+        keys.RESULTS_DIR,
+        ("quant=A,B", "with --interleave: the variants, and any key of a run"),
+        ("engine.args=[],[…]", "the same, for speculative decoding off and on"),
+    ),
     flags=(
         Flag(name="--baseline", value="RUN", what="what the others are held against"),
         Flag(name="--rounds", what="runs of one variant are repeats of it"),
@@ -85,17 +90,22 @@ def call(arguments: Arguments) -> int:
 
 
 def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, request: Request) -> int:
-    """Run quant=A,B in turn, `rounds` times over; quality is scored in the last round alone."""
+    """Run the variants of one key (quant=A,B) in turn, `rounds` times over; quality is scored in
+    the last round alone. All of them are composed and looked at before the first one starts."""
     from bench.report.live import shown
     from bench.run import execute
 
-    swept = [o for o in overrides if o.startswith("quant=")]
+    offered = {o: choices(o) for o in overrides if o.startswith(_VARIED)}
+    swept = [o for o, found in offered.items() if len(found) > 1]
+    if len(swept) > 1:
+        raise InputError(f"--interleave varies one key at a time, here {' and '.join(swept)}.")
     rest = [o for o in overrides if o not in swept]
-    variants = swept[-1].partition("=")[2].split(",") if swept else []
+    variants = offered[swept[0]] if swept else ()
+    told_apart([run_asked(compose([*rest, v], arguments.config_dirs), arguments) for v in variants])
 
-    def one(quant: str, number: int) -> Run:
+    def one(variant: str, number: int) -> Run:
         scored = [] if number == rounds - 1 else ["quality=none"]
-        words = [*rest, *scored, f"quant={quant}", f"results_dir={request.results_dir}"]
+        words = [*rest, *scored, variant, f"results_dir={request.results_dir}"]
         if scored:
             words = [w for w in words if not w.startswith("quality") or w == "quality=none"]
         spec = run_asked(compose(words, arguments.config_dirs), arguments)
@@ -105,6 +115,22 @@ def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, reques
     # The last round alone scores quality.
     request = replace(request, rounds=True, allow=(*request.allow, "quality"))
     return interleave(variants, rounds, one, request)
+
+
+_VARIED = ("quant=", "engine.args=")
+"""What makes a variant: the quantisation, and speculative decoding on or off."""
+
+
+def told_apart(specs: Sequence[RunSpec]) -> None:
+    """InputError when two of the runs to come would be the same variant."""
+    from bench.compare.variant import label
+
+    names = [label(spec) for spec in specs]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"--interleave: {', '.join(names)} are not told apart: vary quant, or in engine.args "
+            "the flags of speculative decoding."
+        )
 
 
 Execute = Callable[[str, int], "Run"]
