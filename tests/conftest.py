@@ -28,6 +28,18 @@ settings.load_profile("patient")
 
 CONF = Path(__file__).parents[1] / "conf"
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays with one worker, its fixtures are made once; what uses the real vLLM is one
+    worker's, so that it starts once. These come first: the longest work must not begin last."""
+    on_vllm = {i.path for i in items if "vllm_server" in getattr(i, "fixturenames", ())}
+    slow = on_vllm | {i.path for i in items if i.get_closest_marker("vllm")}
+    for item in items:
+        group = "vllm" if item.path in on_vllm else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path not in slow)  # stable: within files nothing moves
+
+
 # (path, body, headers) -> status and the body of the answer; a list is streamed as SSE chunks.
 Answer = tuple[int, str | list[Any] | dict[str, Any]]
 Rule = Callable[[str, dict[str, Any], Mapping[str, str]], Answer]
