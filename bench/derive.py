@@ -26,7 +26,7 @@ from bench.quality.trust import quality_findings
 from bench.values.codec import decode
 from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
-from bench.values.record import PointData, Run
+from bench.values.record import SCHEMA_VERSION, PointData, Run
 
 _ON_A_HOST = "private memory of the engine's processes, after the load"
 _ON_GPUS = "rise of used memory per GPU, from before the launch to readiness"
@@ -137,6 +137,8 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     if stand_in is not None:
         text = f"{stand_in}. In a rehearsal nothing is measured: quote none of its numbers"
         found.append(Finding(code="rehearsal", severity="warn", text=text))
+    if run.schema_version < SCHEMA_VERSION:
+        found.append(Finding(code="older_run", severity="info", text=_since_stored(run)))
     found += search_findings(run.load_search)
     found += quality_findings(run)
     found += served_findings(run)
@@ -147,6 +149,20 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
         text = "the truth server is a schedule, not a model: this run says nothing about hardware"
         found.append(Finding(code="truth_server", severity="info", text=text))
     return tuple(found)
+
+
+def _since_stored(run: Run) -> str:
+    """Where the figures of a run of the first schema differ from those that were printed then."""
+    if run.spec.load.mode == "closed":
+        moved = "rates, goodput and what is per token or request (over whole waves now)"
+    else:
+        moved = "latencies, rates and goodput (of all requests now, those that waited longest, too)"
+    return (
+        f"stored by an earlier bench (schema {run.schema_version}), read by today's definitions. "
+        f"What was printed then may differ: {moved}; p90 and p99 (of all repeats together now) and "
+        "their intervals (none below three repeats); latencies beside failures (a failed request "
+        "counts with its deadline now)"
+    )
 
 
 def served_findings(run: Run) -> list[Finding]:

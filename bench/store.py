@@ -26,9 +26,11 @@ import numpy as np
 
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
+from bench.values.json_text import json_text
 from bench.values.record import (
     ANSWER_COLUMNS,
     REQUEST_COLUMNS,
+    SCHEMA_VERSION,
     LoadPoint,
     PointData,
     QualityItem,
@@ -39,7 +41,8 @@ from bench.values.redact import held, redacted
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Trace, parse
 
-SCHEMA_VERSION = 1
+READABLE = (1, SCHEMA_VERSION)
+"""Schemas of run.json: the first one's records are the same, its figures were others (derive)."""
 _ROWS = 2**26
 _NAME_CHARACTERS = 120
 
@@ -98,10 +101,11 @@ def discard_run(path: Path) -> None:
 
 def save_run(path: Path, run: Run) -> None:
     """Write run.json; readers see the old or the new one, never half of one."""
-    record = {"schema_version": SCHEMA_VERSION, **encode(replace(run, points=(), trace=None))}
+    record = encode(replace(run, points=(), trace=None))
+    record = {"schema_version": record.pop("schema_version"), **record}
     del record["points"], record["path"], record["trace"]
     known = held({**os.environ, "ENDPOINT_KEY": os.environ.get(_key_variable(run.spec), "")})
-    content = json.dumps(redacted(record, known), indent=1, allow_nan=False)
+    content = json_text(redacted(record, known), indent=1)
     write_file(path / "run.json", f"{content}\n".encode())
 
 
@@ -153,7 +157,7 @@ def save_point(path: Path, data: PointData) -> Path:
             "engine_after": data.engine_after,
             "discarded": data.discarded,
         }
-        (part / "point.json").write_text(json.dumps(meta))
+        (part / "point.json").write_text(json_text(meta))
         part.rename(target)
     return target
 
@@ -181,9 +185,10 @@ def load_run(path: Path) -> Run:
         raise StoreError(f"{path} is not a run: run.json cannot be read ({error}).") from error
     if not isinstance(record, dict):
         raise StoreError(f"{path} is not a run: run.json holds no object.")
-    version = record.pop("schema_version", None)
-    if version != SCHEMA_VERSION:
-        raise StoreError(f"{path}: schema version {version}; this bench reads {SCHEMA_VERSION}.")
+    version = record.get("schema_version")
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise StoreError(f"{path}: schema version {version}; this bench reads {known}.")
     with _reading(path / "run.json"):
         run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
     return replace(run, points=StoredPoints(path), trace=load_trace(path))

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.compare.variant import Measured, Variant
 from bench.config.compose import compose, run_spec
+from bench.measure.checks.moves import withhold
 from bench.measure.metrics import METRICS, Measurement, Metric, PointMeasurement
 from bench.values.finding import Finding
 from bench.values.record import Anchor, LoadPoint, Run
@@ -40,7 +41,9 @@ def point(
         point=LoadPoint(index=concurrency, repeat=0, mode="closed", concurrency=concurrency),
         requests=n,
         window_s=(1.0,),
-        metrics={**nothing, **{k: metric(v, n) for k, v in figures.items()}, **metrics},
+        metrics=withhold(
+            {**nothing, **{k: metric(v, n) for k, v in figures.items()}, **metrics}, code
+        ),
         findings=code,
     )
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.store import list_runs, write_file
 from bench.values.errors import BenchError, StoreError
+from bench.values.json_text import json_text
 
 NAME = "summary.json"
 _DERIVED_BY = ("derive.py", "measure", "power", "fit", "quality", "values", "report/document.py")
@@ -36,7 +37,7 @@ def keep(path: Path, row: Row) -> None:
     """Store a run's line beside it; a folder that may only be read goes without."""
     with suppress(StoreError, OSError):
         content = {"of": _fingerprint(path), "row": row}
-        write_file(path / NAME, json.dumps(content, allow_nan=False).encode())
+        write_file(path / NAME, json_text(content).encode())
 
 
 def _known(path: Path, derived: Callable[[Path], Row]) -> Row:

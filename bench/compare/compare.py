@@ -27,6 +27,7 @@ from bench.measure.metrics import Metric
 from bench.quality import verdict as quality_verdict
 from bench.quality.trust import changed_files, quality_findings
 from bench.quality.verdict import TaskComparison
+from bench.values.confidence import ALPHA
 from bench.values.errors import InputError
 from bench.values.finding import Finding, Severity
 from bench.values.record import TaskScore
@@ -93,7 +94,7 @@ class Comparison:
     margin: float
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...] = ()
-    alpha: float = quality_verdict.ALPHA
+    alpha: float = ALPHA
     usd_arose: str = "quoted hourly price of the GPU ÷ measured tokens, every hour used"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.measure.stats import t_quantile
+from bench.values.confidence import t_quantile
 
 ENOUGH_TO_CORRELATE = 8
 """Below this many observations the correlation of neighbours is noise itself, and none is used."""
@@ -56,21 +56,8 @@ class Estimate:
         if half <= 0:
             return 0.0
         if math.isinf(self.degrees):
-            return min(1.0, 2 * float(ndtr(-clear / half * t_quantile_at(self.degrees))))
-        return min(1.0, 2 * float(stdtr(self.degrees, -clear / half * t_quantile_at(self.degrees))))
-
-
-def t_quantile_at(degrees: float) -> float:
-    """The 97.5th percentile of Student's t, of the normal distribution for infinite degrees."""
-    if math.isinf(degrees):
-        from scipy.special import ndtri
-
-        return float(ndtri(0.975))
-    if degrees == int(degrees):
-        return t_quantile(int(degrees))
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.975))
+            return min(1.0, 2 * float(ndtr(-clear / half * t_quantile(self.degrees))))
+        return min(1.0, 2 * float(stdtr(self.degrees, -clear / half * t_quantile(self.degrees))))
 
 
 def of_values(values: Sequence[float]) -> Estimate | None:
@@ -86,7 +73,7 @@ def of_values(values: Sequence[float]) -> Estimate | None:
     effective = max(2.0, n * (1 - r) / (1 + r))
     spread = float(np.std(values, ddof=1)) / math.sqrt(effective)
     centre = float(np.mean(values))
-    half = t_quantile_at(effective - 1) * spread
+    half = t_quantile(effective - 1) * spread
     return Estimate(value=centre, low=centre - half, high=centre + half, n=n, degrees=effective - 1)
 
 
@@ -112,7 +99,7 @@ def at_least_as_wide(estimate: Estimate, half: float) -> Estimate:
 
 def wilson(share: float, n: int) -> tuple[float, float]:
     """95 % score interval of a proportion: none of 60 still leaves room up to 6 % (Wilson 1927)."""
-    z2 = t_quantile_at(math.inf) ** 2
+    z2 = t_quantile(math.inf) ** 2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * share * (1 - share) / n + z2 * z2 / (4 * n * n)) / (1 + z2 / n)
     return centre - half, centre + half

@@ -15,6 +15,7 @@ from bench.compare.variant import Measured, Variant, point_at
 from bench.measure.metrics import Metric
 from bench.power.table import POWER_METRICS
 from bench.quality.verdict import TaskComparison
+from bench.values.confidence import normal_quantile
 from bench.values.finding import is_valid
 from bench.values.record import TaskScore
 
@@ -71,13 +72,12 @@ def _metric(one: Measured, name: str, load: str) -> Metric:
     point = point_at(one.measurement, load)
     if point is None:
         raise _MissingError(f"{_named(one)} has no load point {load}")
-    if not point.valid:
-        codes = ", ".join(f.code for f in point.findings if not is_valid([f]))
-        raise _MissingError(f"the load point of {_named(one)} failed its certificate ({codes})")
     metric = point.metrics.get(name)
     if metric is None or metric.value is None:
-        why = "" if metric is None or metric.reason is None else f": {metric.reason}"
-        raise _MissingError(f"not measured in {_named(one)}{why}")
+        withheld = metric is not None and metric.withheld_value is not None
+        did = "withheld by the certificate of" if withheld else "not measured in"
+        why = "" if metric is None or metric.reason is None else f" ({metric.reason})"
+        raise _MissingError(f"{did} {_named(one)}{why}")
     if metric.arose in ("replay", "synthetic"):
         raise _MissingError(f"in {_named(one)} it is {metric.arose}, not measured")
     return metric
@@ -243,7 +243,7 @@ def _score(condition: Condition, scores: Sequence[TaskScore], metric: str | None
         raise _MissingError(f"{condition.metric} was not scored")
     if score.stderr is None:
         raise _MissingError(f"lm-eval gives no standard error for {condition.metric}")
-    half = 1.959964 * score.stderr
+    half = normal_quantile() * score.stderr
     estimate = Estimate(
         value=score.value, low=score.value - half, high=score.value + half, n=score.n
     )

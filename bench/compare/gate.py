@@ -20,10 +20,10 @@ from bench.compare.evidence import Evidence, loads_of, of_load, of_quality
 from bench.compare.launches import NO_TURNS, take_turns
 from bench.compare.variant import Measured, Variant
 from bench.quality.paired import holm
+from bench.values.confidence import ALPHA
 from bench.values.errors import InputError
 from bench.values.record import TaskScore
 
-ALPHA = 0.05
 Outcome = Literal["failed", "held", "not_enough_evidence"]
 EXIT_CODES: dict[Outcome, int] = {"held": 0, "failed": 3, "not_enough_evidence": 4}
 _MOST_MORE = 1000

@@ -22,8 +22,8 @@ from bench.compare.variant import Variant
 from bench.measure.metrics import METRICS
 from bench.measure.stats import t_interval
 from bench.quality.paired import Interval, holm
+from bench.values.confidence import ALPHA
 
-ALPHA = 0.05
 MARGIN = 0.01
 """Changes surely smaller than this are none: two runs of one server differ by some 0.01 % beyond
 chance now and then, and the client's own error is larger."""
@@ -79,11 +79,11 @@ class SpeedChange:
 
 
 def observed(variant: Variant, metrics: Sequence[str] = COMPARED) -> Values:
-    """Each metric at every load point that passed its certificate, by launch and by repeat."""
+    """Each metric at every load point whose certificate leaves it, by launch and by repeat."""
     of_launch: dict[tuple[str, str], dict[int, list[float]]] = {}
     repeats: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
     for launch, measurement in zip(launches(variant.runs), variant.measurements, strict=True):
-        for point in (p for p in measurement.points if p.valid):
+        for point in measurement.points:
             for name in metrics:
                 figure, key = point.metrics[name], (name, point.point.label)
                 if figure.value is None or not figure.value > 0:

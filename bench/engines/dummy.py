@@ -7,12 +7,12 @@ since a random model emits any of them and a streamed answer needs text for each
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.values.errors import InputError
+from bench.values.json_text import json_text
 from bench.values.spec import ModelSpec, QuantSpec
 
 _CHAT_TEMPLATE = (
@@ -32,7 +32,7 @@ def write_model(model: ModelSpec, quant: QuantSpec, directory: Path) -> None:
         "generation_config.json": {},  # no sampling defaults but those of the requests
     }
     for name, content in files.items():
-        (directory / name).write_text(json.dumps(content, ensure_ascii=False))
+        (directory / name).write_text(json_text(content, ensure_ascii=False))
 
 
 def hf_config(model: ModelSpec, quant: QuantSpec) -> dict[str, Any]:

@@ -8,7 +8,6 @@ error in the stream, a dropped connection) or silently ignores is left out of la
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from bench.engines.exchange import (
     unreachable,
 )
 from bench.values.errors import BenchError, EngineError, InputError, nearest
+from bench.values.json_text import json_text
 from bench.values.server import Server
 from bench.web import sse
 from bench.web.ask import request_body
@@ -314,7 +314,7 @@ def _request(target: Target, url: str, shape: Server, tokens: int) -> bytes:
         prompt = [{"role": "user", "content": _PROMPT_TEXT}]
     elif shape.prompt == "token_ids":
         prompt = _PROMPT_IDS
-    payload = json.dumps(request_body(shape, prompt, tokens)).encode()
+    payload = json_text(request_body(shape, prompt, tokens)).encode()
     headers = {
         "Host": parts.netloc,
         "Content-Type": "application/json",

@@ -24,6 +24,7 @@ from typing import Any, cast
 import uvloop
 
 from bench.values.clock import AbsoluteTimer, now_ns
+from bench.values.json_text import json_text
 
 _BATCH_CHUNKS = 16
 """Chunks per write when sending as fast as possible: fewer system calls, same bytes."""
@@ -227,7 +228,7 @@ class TruthServer:
         """(status, content type, body) of a GET."""
         if path == "/v1/models":
             data = [{"id": self.model, "object": "model", "max_model_len": 1 << 20}]
-            return 200, "application/json", json.dumps({"object": "list", "data": data}).encode()
+            return 200, "application/json", json_text({"object": "list", "data": data}).encode()
         if path in ("/health", "/ping"):
             return 200, "text/plain", b""
         if path == "/metrics":
@@ -237,7 +238,7 @@ class TruthServer:
                 {"name": j.name, "received_ns": j.received_ns, "stamps_ns": j.stamps_ns}
                 for j in self.finished
             ]
-            return 200, "application/json", json.dumps(log).encode()
+            return 200, "application/json", json_text(log).encode()
         return 404, "application/json", b'{"error":{"message":"no such path"}}'
 
     def _metrics(self) -> str:
@@ -323,7 +324,7 @@ class Connection(asyncio.Protocol):
         choice = {"index": 0, "text": " truth" * count, "finish_reason": "length"}
         usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": count + 1}
         reply = {"object": "text_completion", "choices": [choice], "usage": usage}
-        return 200, "application/json", json.dumps(reply).encode()
+        return 200, "application/json", json_text(reply).encode()
 
     def _reply(self, status: int, kind: str, body: bytes) -> None:
         assert self.transport is not None

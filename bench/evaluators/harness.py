@@ -18,7 +18,6 @@ When whoever started it dies, stdin ends, and so does this process.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import threading
@@ -33,6 +32,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
 from bench.evaluators.parity import ITEMS, Item, judge
+from bench.values.json_text import json_text
 
 BATCH = 16
 """Prompts in one request for log-likelihoods."""
@@ -117,7 +117,7 @@ def _text(context: Any) -> str:
 
 def _append(name: str, rows: Sequence[dict[str, Any]]) -> None:
     with Path(os.environ["BENCH_QUALITY_DIR"], name).open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.writelines(json_text(row) + "\n" for row in rows)
 
 
 def stop(problem: str) -> None:
@@ -209,7 +209,7 @@ class Completions(_Recorded, LocalCompletionsAPI):  # type: ignore[misc]
             return
         items = [self._seen(text[: 4 * int(self.max_length)]) for text in texts]
         found = judge(items, bos_token_id=self.tokenizer.bos_token_id)
-        Path(os.environ["BENCH_QUALITY_DIR"], "parity.json").write_text(json.dumps(found))
+        Path(os.environ["BENCH_QUALITY_DIR"], "parity.json").write_text(json_text(found))
         if found["problem"]:
             stop(str(found["problem"]))
         self._proven = True

@@ -20,6 +20,7 @@ from bench.evaluators.samples import items as read_items
 from bench.evaluators.samples import scores as read_scores
 from bench.evaluators.tasks import check_tasks, folders, needs_logprobs
 from bench.values.errors import BenchError, InputError
+from bench.values.json_text import json_text
 from bench.values.record import QualityItem, QualityResult, TaskScore
 from bench.values.server import ProgressCallback, Server
 from bench.values.spec import QualitySpec, RunSpec
@@ -169,7 +170,7 @@ def gives_prompt_logprobs(server: Server) -> bool:
     }
     request = urllib.request.Request(
         f"{server.base_url}/completions",
-        json.dumps(body).encode(),
+        json_text(body).encode(),
         {"Content-Type": "application/json", **server.headers},
     )
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.values.errors import BenchError
+from bench.values.json_text import json_text
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import QualitySpec
 
@@ -31,7 +31,7 @@ def run_lm_eval(
     """One call to its end, its output in lm_eval.log; BenchError, in one line, when it fails."""
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
-    (where / "config.yaml").write_text(json.dumps(config, indent=1))
+    (where / "config.yaml").write_text(json_text(config, indent=1))
     log_path = where / "lm_eval.log"
     command = [sys.executable, "-m", "bench.evaluators.harness", "run"]
     command += ["--config", str(where / "config.yaml")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Iterable, Iterator
 
@@ -14,6 +13,7 @@ from bench.fit.geometry import Geometry
 from bench.fit.headroom import gpu_memory_gib, has_checkpoint, is_cpu
 from bench.fit.report import Alternative, FitReport
 from bench.values.errors import InputError
+from bench.values.json_text import json_text
 from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
@@ -215,6 +215,6 @@ def _engine_words(engine: VllmSpec) -> list[str]:
     if engine.tensor_parallel_size is not None:
         words.append(f"engine.tensor_parallel_size={engine.tensor_parallel_size}")
     if engine.args:
-        quoted = ",".join(json.dumps(a) if set(a) & set(",[]{}= ") else a for a in engine.args)
+        quoted = ",".join(json_text(a) if set(a) & set(",[]{}= ") else a for a in engine.args)
         words.append(shlex.quote(f"engine.args=[{quoted}]"))
     return words

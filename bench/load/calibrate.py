@@ -20,6 +20,7 @@ from bench.load.workload import generate
 from bench.measure.client_error import Calibration, Shape, cpu_us_per_token, errors
 from bench.values.codec import decode, encode
 from bench.values.errors import BenchError
+from bench.values.json_text import json_text
 from bench.values.record import LoadPoint, PointData
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec
@@ -107,7 +108,7 @@ def _cache_path() -> Path:
     """One file per machine and version: its errors are not another machine's."""
     machine = provenance.collect(None)
     parts = [__version__, *(machine[k] for k in ("host_cpu", "host_cpu_count", "kernel", "python"))]
-    name = hashlib.sha256(json.dumps([*parts, sorted(os.sched_getaffinity(0))]).encode())
+    name = hashlib.sha256(json_text([*parts, sorted(os.sched_getaffinity(0))]).encode())
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "bench" / f"calibration-{name.hexdigest()[:12]}.json"
 
@@ -125,7 +126,7 @@ def _write(path: Path, known: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(known, indent=1))
+        part.write_text(json_text(known, indent=1))
         part.replace(path)
     except OSError:
         return

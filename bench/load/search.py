@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.measure.metrics import ENOUGH_REPEATS
-from bench.measure.stats import t_quantile
+from bench.values.confidence import t_quantile
 from bench.values.finding import Finding, finding
 
 Verdict = Literal["holds", "fails", "unclear", "open"]

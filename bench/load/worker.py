@@ -154,7 +154,7 @@ def _schedstat() -> tuple[int, ...]:
 def request_bytes(server: Server, request: PlannedRequest) -> bytes:
     """The whole HTTP request for `request` in the shape that `server` takes."""
     body = request_body(server, request.prompt, request.output_tokens)
-    payload = json.dumps(body, separators=(",", ":")).encode()
+    payload = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
     url = urlsplit(server.base_url)
     path = url.path.rstrip("/") + ("/chat/completions" if server.api == "chat" else "/completions")
     headers = {

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.values.errors import InputError
+from bench.values.json_text import json_text
 
 Format = Literal["sharegpt", "messages", "trace"]
 Message = dict[str, str]
@@ -296,4 +297,6 @@ def _optional_count(record: Mapping[str, Any], *names: str) -> int | None:
 def _kind(value: object) -> str:
     if value is None:
         return "nothing"
-    return json.dumps(value)[:40] if isinstance(value, (int, float, str)) else type(value).__name__
+    if isinstance(value, float):
+        return str(value)
+    return json_text(value)[:40] if isinstance(value, (int, str)) else type(value).__name__

@@ -101,11 +101,13 @@ class Steady:
 
     @cached_property
     def tokens(self) -> float:
-        """Output tokens of successful requests that arrived in the window."""
-        inside = self.window.holds(self.data.chunk_ns)
+        """Output tokens of successful requests that the window stands for: their rate x its length.
+
+        In a closed loop the rate is a mean over many windows of whole waves (Window.per_s)."""
+        tokens = self.data.chunk_tokens
         if not self.requests.ok.all():
-            inside &= self.requests.ok[self.requests.chunk_owner]
-        return float(self.data.chunk_tokens[inside].sum())
+            tokens = tokens * self.requests.ok[self.requests.chunk_owner]
+        return self.window.per_s(self.data.chunk_ns, tokens) * self.window.seconds
 
     def per_window(self, what: Floats | Int64 | Mask, of: Mask) -> float:
         """How much of `what` (one per request) the window's tokens stand for.

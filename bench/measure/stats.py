@@ -5,33 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from bench.values.confidence import CONFIDENCE, normal_quantile, t_quantile
 
 Floats = npt.NDArray[np.float64]
 Reduce = Callable[[Floats], float]
 
 Judgement = Literal["yes", "no", "unclear"]
 
-CONFIDENCE = 0.95
 ENOUGH_REPEATS = 3
 """Fewer repeats carry no interval: two of them may agree by chance, and one cannot differ."""
 
 _RESAMPLES = 400
 _LONG_SERIES = 5_000
 _BATCHES = 30
-_MANY = 1_000_000
-
-
-@cache
-def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Two-sided Student t quantile."""
-    from scipy.special import stdtrit  # a tenth of the import time of scipy.stats
-
-    return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -140,9 +131,10 @@ class Pooled:
 
         Half its width is Student's t over the percentiles of the groups, and it reaches at least to
         the order statistics that bound it for independent values. Above the median that is not
-        enough where groups differ beyond chance, for then the percentile lies with the worst of
-        them: the share of values below it in each group (Woodruff 1952, groups as clusters) has to
-        bound it, too. Where the ends run beyond the values, there is none.
+        enough, for where groups differ the percentile lies with the worst of them: the share of
+        values below it in each group (Woodruff 1952, groups as clusters) bounds it, too. Asking
+        first whether they differ beyond chance would print the lucky ones (docs/truth-grid.md).
+        Where the ends run beyond the values, there is none.
         """
         n, k, share = len(self.together), len(self.groups), q / 100
         if not n:
@@ -151,17 +143,15 @@ class Pooled:
         few = _too_few(k)
         if few is not None:
             return value, few
-        independent = (share * (1 - share) / n) ** 0.5
-        bounds = [self._between(share, t_quantile(_MANY) * independent)]
-        excess = np.array([_below(g, value) - share * len(g) for g in self.groups])
-        clustered = (k / (k - 1) * float(excess @ excess)) ** 0.5 / n
-        differ = (clustered / independent) ** 2 > _chi2_quantile(k - 1) / (k - 1)
-        if q > 50 and differ:
+        bounds = [self._between(share, normal_quantile() * (share * (1 - share) / n) ** 0.5)]
+        if q > 50:
+            excess = np.array([_below(g, value) - share * len(g) for g in self.groups])
+            clustered = (k / (k - 1) * float(excess @ excess)) ** 0.5 / n
             bounds.append(self._between(share, t_quantile(k - 1) * clustered))
         known = [b for b in bounds if b is not None]
         if len(known) < len(bounds):
-            what = "whose percentiles differ beyond chance" if known else "are too few values"
-            return value, Interval(why_not=f"{n:,} values in {k} repeats {what}: no bound")
+            what = "too few, for they differ" if known else "too few"
+            return value, Interval(why_not=f"{n:,} values in {k} repeats are {what}: no bound")
         own = [float(np.percentile(g, q)) for g in self.groups]
         half = t_quantile(k - 1) * float(np.std(own, ddof=1)) / k**0.5
         low, high = min(b[0] for b in known), max(b[1] for b in known)
@@ -174,13 +164,6 @@ class Pooled:
         if low < 0 or high >= n:
             return None
         return float(self.together[low]), float(self.together[high])
-
-
-@cache
-def _chi2_quantile(degrees: int) -> float:
-    from scipy.special import chdtri
-
-    return float(chdtri(degrees, 1 - CONFIDENCE))
 
 
 def _below(ordered: Floats, at: float) -> float:

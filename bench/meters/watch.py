@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from bench.values.clock import now_ns
 from bench.values.codec import decode
 from bench.values.errors import BenchError, InputError
+from bench.values.json_text import json_text
 from bench.values.server import Gauges, Progress, ProgressCallback
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Header
@@ -139,7 +140,7 @@ def watch(spec: RunSpec, run_dir: Path) -> Iterator[Watch]:
     folder = run_dir / FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / POWER_FILE
-    command = [sys.executable, "-m", "bench.meters.sampler", str(path), json.dumps(_config(spec))]
+    command = [sys.executable, "-m", "bench.meters.sampler", str(path), json_text(_config(spec))]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )

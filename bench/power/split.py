@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.measure.stats import t_quantile
+from bench.values.confidence import t_quantile
 
 LEAST_POINTS = 6
 CONDITION_LIMIT = 30.0

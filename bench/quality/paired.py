@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.values.confidence import CONFIDENCE, normal_quantile, t_quantile
+
 Floats = npt.NDArray[np.float64]
 
-CONFIDENCE = 0.95
 _RESAMPLES = 4000
 _FLIPS = 9999
 _BLOCK = 2_000_000  # elements of a resampling block: bounds memory
@@ -35,14 +35,6 @@ class Interval:
         return Interval(
             value=1 + self.value / base, low=1 + self.low / base, high=1 + self.high / base
         )
-
-
-@cache
-def normal_quantile(confidence: float = CONFIDENCE) -> float:
-    """Two-sided standard normal quantile."""
-    from scipy.special import ndtri
-
-    return float(ndtri(0.5 + confidence / 2))
 
 
 def mcnemar_p(lost: int, won: int) -> float:
@@ -143,10 +135,9 @@ def bootstrap(
 
 def _expanded_tail(n: int) -> float:
     """Share cut off at each end: 2.5 % for many items, less for few."""
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr
 
-    t = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
-    return float(ndtr(-math.sqrt(n / (n - 1)) * t))
+    return float(ndtr(-math.sqrt(n / (n - 1)) * t_quantile(n - 1)))
 
 
 def sign_flip_p(differences: Floats) -> float:

@@ -18,10 +18,9 @@ from bench.quality.paired import (
     sign_flip_p,
     tango_interval,
 )
+from bench.values.confidence import ALPHA
 from bench.values.errors import InputError
 from bench.values.record import QualityItem
-
-ALPHA = 0.05
 
 Verdict = Literal["equivalent", "worse", "better", "not_enough_evidence"]
 

@@ -58,13 +58,13 @@ from bench.tco.throughput import (
     Split,
     TcoRun,
 )
-from bench.tco.uncertainty import Z95, Bar, percentiles, sample, tornado
+from bench.tco.uncertainty import Bar, percentiles, sample, tornado
 from bench.values import units as u
+from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError, nearest
 from bench.values.figure import Figure, figures, first_day
 
 TIERS = ("on_demand", "reserved", "spot")
-NORMAL_95 = 1.959963984540054
 """Standard errors to either side of a 95 % interval."""
 
 
@@ -313,7 +313,7 @@ def throughput_figure(measured: Measured, ci: float | None) -> Figure:
     """The throughput as a factor around 1 with its own 95 % interval, as P5 to P95 lognormal."""
     ends: tuple[float | None, float | None] = (None, None)
     if ci:
-        reach = float(np.exp(np.log1p(ci) * Z95 / NORMAL_95))
+        reach = float(np.exp(np.log1p(ci) * normal_quantile(0.9) / normal_quantile()))
         ends = (1 / reach, reach)
     return Figure(
         value=1.0,

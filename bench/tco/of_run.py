@@ -10,10 +10,9 @@ from bench.tco.throughput import (
     TcoRun,
     ThroughputPoint,
 )
+from bench.values.confidence import normal_quantile
 from bench.values.record import Run
 from bench.values.spec import SloSpec
-
-NORMAL_95 = 1.96  # standard errors to either side of a 95 % interval
 
 BOARD = "GPU board"
 
@@ -75,7 +74,7 @@ def measured_quality(run: Run) -> MeasuredQuality | None:
         score = next((s for s in result.scores if s.task == answers.task and not s.group), None)
         if score is None or not 0 < score.value <= 1:
             continue
-        half = None if score.stderr is None else NORMAL_95 * score.stderr
+        half = None if score.stderr is None else normal_quantile() * score.stderr
         return MeasuredQuality(
             pass_rate=score.value,
             low=None if half is None else max(0.0, score.value - half),

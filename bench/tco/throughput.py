@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from bench.values import units as u
+from bench.values.confidence import t_quantile
 from bench.values.errors import InputError
 from bench.values.spec import Licence
 
@@ -228,7 +229,7 @@ def _spread(x: u.FloatArray, theta: u.FloatArray) -> tuple[float, float, float]:
     """Squared 95 % half-widths from the fit's residuals, as the matrix (aa, ab, bb)."""
     free = len(x) - 2
     residual = 1 - x @ theta
-    reach = float(stats.t.ppf(0.975, free)) ** 2 * float(residual @ residual) / free
+    reach = t_quantile(free) ** 2 * float(residual @ residual) / free
     matrix = np.linalg.inv(x.T @ x) * reach
     return float(matrix[0, 0]), float(matrix[0, 1]), float(matrix[1, 1])
 

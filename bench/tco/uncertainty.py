@@ -14,11 +14,9 @@ from scipy import stats
 from scipy.stats import qmc
 
 from bench.tco.spec import UncertaintySpec
+from bench.values.confidence import normal_quantile
 from bench.values.figure import Figure
 from bench.values.units import FloatArray
-
-Z95 = 1.6448536269514722
-"""Standard normal deviate of the 95th percentile: low and high of a lognormal are P5 and P95."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,8 @@ def quantile(figure: Figure, p: FloatArray) -> FloatArray:
     if figure.dist == "triangular":
         mode = (figure.value - figure.low) / span
         return np.asarray(stats.triang.ppf(p, mode, loc=figure.low, scale=span))
-    sigma = math.log(figure.high / figure.low) / (2 * Z95)
+    # low and high of a lognormal are P5 and P95
+    sigma = math.log(figure.high / figure.low) / (2 * normal_quantile(0.9))
     return np.asarray(figure.value * np.exp(sigma * stats.norm.ppf(p)))
 
 

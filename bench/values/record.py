@@ -22,6 +22,9 @@ OUTCOMES = (
 
 OK = 0
 
+SCHEMA_VERSION = 2
+"""Of run.json. Since 2, rates are over whole waves and percentiles of all repeats together."""
+
 TOKENS_AROSE = ("usage_per_chunk", "one_per_chunk", "allocated", "unknown")
 """How the token count of each chunk is known: the server's running usage; one each because the
 final usage equals the number of chunks; the final usage spread evenly; or not at all."""
@@ -250,7 +253,7 @@ class Run:
     `by_load` in it holds that of others, by index, where the busiest one's would fail them.
     `marks` are moments by name on CLOCK_MONOTONIC (ns); `trace` is what the meters read. `points`
     lie in order of load and repeat; those of a stored run are read from disk when one comes to
-    them, so that a sweep of millions of requests needs the memory of one load point.
+    them, so that millions of requests need the memory of one point. `schema_version`: as stored.
     """
 
     spec: RunSpec
@@ -266,6 +269,7 @@ class Run:
     failure: str | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
     path: str = ""
+    schema_version: int = SCHEMA_VERSION
     points: Sequence[PointData] = ()
     trace: Trace | None = None
 

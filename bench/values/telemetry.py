@@ -165,14 +165,14 @@ def header_line(header: Header) -> str:
     """The first line of a trace."""
     from bench.values.codec import encode
 
-    return json.dumps({"k": "header", **encode(header)})
+    return json.dumps({"k": "header", **encode(header)}, allow_nan=False)
 
 
 def end_line(end: End) -> str:
     """The line of the end."""
     from bench.values.codec import encode
 
-    return json.dumps({"k": "end", **encode(end)})
+    return json.dumps({"k": "end", **encode(end)}, allow_nan=False)
 
 
 def reading_line(kind: Kind, device: int, reading: Reading) -> str:
@@ -181,7 +181,7 @@ def reading_line(kind: Kind, device: int, reading: Reading) -> str:
     line["v"] = dict(reading.values)
     if reading.why:
         line["why"] = dict(reading.why)
-    return json.dumps(line, separators=(",", ":"))
+    return json.dumps(line, separators=(",", ":"), allow_nan=False)
 
 
 def processes_line(sample: ProcessSample) -> str:
@@ -197,7 +197,7 @@ def processes_line(sample: ProcessSample) -> str:
     )
     if sample.why:
         line["why"] = sample.why
-    return json.dumps(line, separators=(",", ":"))
+    return json.dumps(line, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.values.json_text import json_text
 from bench.web.http import Int64, MalformedError
 
 _MAX_TOKENS = 1 << 53
@@ -164,7 +165,7 @@ def _error_in(message: dict[str, Any]) -> str:
     shaped = message.get("object") == "error" or message.get("type") == "error"
     if not found and not choices and "usage" not in message:
         shaped = shaped or any(message.get(key) for key in _ERROR_KEYS)
-    return json.dumps(found or message)[:300] if found or shaped else ""
+    return json_text(found or message)[:300] if found or shaped else ""
 
 
 def _usage(message: dict[str, Any], data: bytes) -> tuple[int, int, int, int]:

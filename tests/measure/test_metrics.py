@@ -181,6 +181,19 @@ def test_equal_requests_in_step_keep_littles_law_and_tie_out(waves: int) -> None
     assert window.waves == waves - 2
 
 
+def test_a_wave_that_comes_apart_after_the_first_moves_no_rate() -> None:
+    """Two slots of 100 ms each, 20 requests/s. Both first ones end at 100; from then on one of them
+    is 40 ms behind the other. One window, from the second end (100) to the eighth (440), says
+    6 / 0.34 s = 17.6. Over 200 to 400 and 240 to 440, both whole waves: 8 / 0.4 s = 20."""
+    ends = [(0, 100), (0, 100), *((100 * w, 100 * (w + 1)) for w in range(1, 5))]
+    ends += [(100, 240), *((100 * w + 40, 100 * (w + 1) + 40) for w in range(2, 5))]
+    shots = [Shot(sent=a, chunks=[b], end=b) for a, b in sorted(ends)]
+    window = steady_window(point(shots, concurrency=2))
+    assert window is not None
+    assert (window.start_ns, window.end_ns) == (100_000_000, 440_000_000)
+    assert measured(point(shots, concurrency=2))["requests_per_s"].value == pytest.approx(20.0)
+
+
 def test_a_window_of_one_wave_only_is_none() -> None:
     assert steady_window(point(_waves(2)[:-1], concurrency=16)) is None
 

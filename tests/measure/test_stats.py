@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.measure.stats import block_interval, mean, percentile, t_interval, t_quantile, within
+from bench.measure.stats import block_interval, mean, percentile, t_interval, within
+from bench.values.confidence import t_quantile
 
 
 def test_t_quantiles_and_interval() -> None:

@@ -12,10 +12,10 @@ from bench.quality.paired import (
     holm,
     items_needed,
     mcnemar_p,
-    normal_quantile,
     sign_flip_p,
     tango_interval,
 )
+from bench.values.confidence import normal_quantile
 
 
 def test_mcnemar_of_a_hand_worked_table() -> None:

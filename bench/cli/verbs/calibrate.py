@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
 from bench.config.compose import compose, run_spec
+from bench.values.json_text import json_text
 from bench.values.spec import RunSpec, TruthSpec
 
 VERB = Verb(
@@ -53,7 +52,7 @@ def run(spec: RunSpec, *, as_json: bool) -> int:
             results.append(calibrate(shape, progress, cached=False))
     if as_json:
         documents = [encode(r) for r in results]
-        print(json.dumps(documents[0] if len(documents) == 1 else documents))
+        print(json_text(documents[0] if len(documents) == 1 else documents))
     else:
         print_calibration(results)
     return 0

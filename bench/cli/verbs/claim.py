@@ -18,6 +18,7 @@ from bench.cli.composed import (
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, compose, run_spec, split_results_dir
 from bench.values.errors import InputError, StoreError
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.claims.sources import CostModel, Point, Sources
@@ -129,7 +130,7 @@ def run(
     if not found and bad:
         raise bad[0]
     if request.as_json:
-        print(json.dumps([a.to_json() for a in found], indent=2))
+        print(json_text([a.to_json() for a in found], indent=2))
     else:
         from bench.report.claim_table import print_claims
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from bench.cli.composed import (
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, choices, compose, split_results_dir
 from bench.values.errors import BenchError, InputError
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.compare.compare import Comparison
@@ -273,7 +273,7 @@ def show(comparison: Comparison, gate: Gate | None = None, *, as_json: bool) -> 
     from bench.values.codec import encode
 
     if as_json:
-        print(json.dumps({**encode(comparison), "gate": encode(gate)}))
+        print(json_text({**encode(comparison), "gate": encode(gate)}))
     else:
         from bench.report.compare_table import print_comparison
 

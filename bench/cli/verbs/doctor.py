@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from bench.cli.composed import (
 )
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose
+from bench.values.json_text import json_text
 from bench.values.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(spec: RunSpec, catalogue: Catalogue, *, as_json: bool) -> int:
     machine = examine(spec, catalogue, os.environ)
     found = problems(machine, spec.gpus)
     if as_json:
-        print(json.dumps({**encode(machine), "problems": encode(found)}))
+        print(json_text({**encode(machine), "problems": encode(found)}))
     else:
         print_machine(console(), machine, found)
     return 1 if any(f.severity == "fail" for f in found) else 0

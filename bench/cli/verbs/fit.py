@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose, run_spec
+from bench.values.json_text import json_text
 from bench.values.spec import QuantSpec, RunSpec
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(
     if is_cpu(spec) or {"quant", "gpus"} <= explicit:
         report = checked(spec, catalogue)
         if as_json:
-            print(json.dumps(report.to_json(), indent=2))
+            print(json_text(report.to_json(), indent=2))
         else:
             from bench.report.fit_table import print_report
 
@@ -81,7 +81,7 @@ def run(
             "gpu": spec.gpu.name,
             "table": [r.to_json() for r in rows],
         }
-        print(json.dumps(data, indent=2))
+        print(json_text(data, indent=2))
     else:
         from bench.report.fit_table import print_table
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
 from bench.config.compose import compose
 from bench.values.errors import InputError, StoreError
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.tco.prices.book import PriceRow, PricesSpec
@@ -104,7 +104,7 @@ def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
     held, known = select(rows, spec.as_of), until(rows, spec.as_of)
     on = first_day(spec.as_of or today)
     if as_json:
-        print(json.dumps(book_document(held, known, on, spec.stale_days), indent=2))
+        print(json_text(book_document(held, known, on, spec.stale_days), indent=2))
     else:
         print_book(console(), held, known, on, spec.stale_days)
 
@@ -126,7 +126,7 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_js
     if new:
         _append(book, new)
     if as_json:
-        print(json.dumps(import_document(path, str(book), found, new), indent=2))
+        print(json_text(import_document(path, str(book), found, new), indent=2))
         return
     out = console()
     print_import(out, path, str(book), found, new)

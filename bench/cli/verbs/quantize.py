@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
 from bench.config.compose import compose
 from bench.values.errors import InputError, StoreError
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.models.quantize.spec import QuantizeSpec
@@ -70,7 +70,7 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
     record = record_of(spec, source, part, result)
     _install(part, folder, record)
     if as_json:
-        print(json.dumps({"checkpoint": str(folder), **record}))
+        print(json_text({"checkpoint": str(folder), **record}))
     else:
         size = sum(p.stat().st_size for p in folder.iterdir())
         print(f"{folder}: {size / 1e6:.1f} MB in {result['seconds']:.0f} s")
@@ -86,7 +86,7 @@ def record_of(
     from bench.models.quantize import llm_compressor
     from bench.values.codec import encode
 
-    recipe = json.dumps(encode(spec.quant.recipe), sort_keys=True)
+    recipe = json_text(encode(spec.quant.recipe), sort_keys=True)
     texts: str | None = None
     if spec.calibration.file is not None:
         file = llm_compressor.calibration_file(spec.calibration)
@@ -115,7 +115,7 @@ def _install(part: Path, folder: Path, record: dict[str, Any]) -> None:
     from bench.models.checkpoints import RECORD
 
     try:
-        (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        (part / RECORD).write_text(json_text(record, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
         for log in folder.parent.glob(f"{part.name}.log"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -24,6 +23,7 @@ from bench.cli.composed import (
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, split_results_dir
 from bench.values.errors import InputError, StoreError, nearest
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.claims.verdict import Assessment
@@ -139,7 +139,7 @@ def run(request: Request) -> int:
         _write_page(made, target) if request.format == "html" else _draw(request, made, target)
     )
     if request.as_json:
-        print(json.dumps({"files": [str(p) for p in written]}))
+        print(json_text({"files": [str(p) for p in written]}))
     else:
         for path in written:
             print(path)

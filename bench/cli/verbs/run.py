@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from bench.config.compose import (
     prepared,
 )
 from bench.values.errors import BenchError, InputError
+from bench.values.json_text import json_text
 
 VERB = Verb(
     usage=(
@@ -55,7 +55,7 @@ def call(arguments: Arguments) -> int:
     data = compose(arguments.overrides, arguments.config_dirs)
     document, code = _one_run(data, arguments)
     if arguments.as_json and document is not None:
-        print(json.dumps(document))
+        print(json_text(document))
     return code
 
 
@@ -113,7 +113,7 @@ def _hydra(arguments: Arguments) -> int:
         job
     )()
     if arguments.as_json and documents:
-        print(json.dumps(documents))
+        print(json_text(documents))
     elif len(documents) > 1:
         _compare_sweep(documents)
     failed = sum(code != 0 for code in codes)

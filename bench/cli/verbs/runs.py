@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from bench.cli.composed import (
     row_format,
 )
 from bench.cli.verb import Verb
+from bench.values.json_text import json_text
 
 VERB = Verb(
     usage=("bench runs [results_dir=FOLDER] [--json | --format md|csv|parquet]",),
@@ -37,7 +37,7 @@ def list_all(results_dir: str, *, as_json: bool, form: str | None = None) -> int
     if form is not None:
         write_rows([flat(row) for row in rows], form)
     elif as_json:
-        print(json.dumps(rows))
+        print(json_text(rows))
     else:
         print_runs(rows, results_dir)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from bench.cli.composed import (
     row_format,
 )
 from bench.cli.verb import Verb
+from bench.values.json_text import json_text
 
 VERB = Verb(
     usage=(
@@ -55,5 +55,5 @@ def show(names: Sequence[str], results_dir: str, *, as_json: bool, form: str | N
     if form is not None:
         write_rows(rows, form)
     elif as_json:
-        print(json.dumps(documents[0] if len(documents) == 1 else documents))
+        print(json_text(documents[0] if len(documents) == 1 else documents))
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from bench.cli import keys
@@ -12,6 +11,7 @@ from bench.cli.composed import (
 )
 from bench.cli.verb import Verb
 from bench.values.errors import InputError
+from bench.values.json_text import json_text
 
 VERB = Verb(
     usage=("bench split RUN RUN ... [results_dir=FOLDER] [--json]",),
@@ -48,7 +48,7 @@ def run(names: Sequence[str], results_dir: str, *, as_json: bool) -> int:
     if as_json:
         verified = VERIFIED_ON_HARDWARE and found.source == "nvml"
         document = {"runs": [r.path for r in runs], "split": encode(split)}
-        print(json.dumps({**document, "verified_on_hardware": verified, **encode(found)}))
+        print(json_text({**document, "verified_on_hardware": verified, **encode(found)}))
     else:
         print_split(console(), found, split)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from bench.cli.composed import (
 from bench.cli.verb import Verb
 from bench.config.compose import split_results_dir
 from bench.values.errors import InputError
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.tco.answer import TcoAnswer
@@ -65,7 +65,7 @@ def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = F
 
     found = answered(request, runs)
     if as_json:
-        print(json.dumps(to_json(found), indent=2))
+        print(json_text(to_json(found), indent=2))
     else:
         print_answer(found, console())
     return 0

@@ -36,8 +36,8 @@ def little_error(part: Steady) -> float:
 
 def tie_out_error(part: Steady) -> float:
     """Tokens of the requests that ended in the window ÷ tokens that arrived in it − 1."""
-    ended = part.requests.ok & part.window.holds(part.data.requests["end_ns"])
-    tokens = float(part.requests.output_tokens[ended].sum())
+    ended = part.requests.output_tokens * part.requests.ok
+    tokens = part.window.per_s(part.data.requests["end_ns"], ended) * part.window.seconds
     return tokens / part.tokens - 1 if part.tokens else 0.0
 
 

@@ -14,6 +14,7 @@ from bench.models.quantize import environment, oneshot
 from bench.models.quantize.spec import CalibrationSpec, QuantizeSpec
 from bench.models.weights import Weights
 from bench.values.errors import BenchError, InputError
+from bench.values.json_text import json_text
 from bench.values.server import Progress, ProgressCallback
 
 _ENDS_S = 10.0
@@ -33,7 +34,7 @@ def quantize(
     job_path = output.with_name(output.name + ".job.json")
     log_path = output.with_name(output.name + ".log")
     job["result"] = str(output.with_name(output.name + ".result.json"))
-    job_path.write_text(json.dumps(job))
+    job_path.write_text(json_text(job))
     _run([str(python), oneshot.__file__, str(job_path)], log_path, weights, progress)
     result: dict[str, Any] = json.loads(Path(job["result"]).read_text())
     for path in (job_path, Path(job["result"])):
@@ -55,7 +56,7 @@ def job_of(spec: QuantizeSpec, weights: Weights, output: Path) -> dict[str, Any]
         "model": weights.location,
         "revision": weights.revision,
         "output": str(output),
-        "recipe": json.dumps(spec.quant.recipe),  # JSON is YAML, which it is read as
+        "recipe": json_text(spec.quant.recipe),  # JSON is YAML, which it is read as
         "calibrated": needs_calibration(spec),
         "seed": spec.seed,
         "calibration": {

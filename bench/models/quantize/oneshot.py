@@ -45,7 +45,7 @@ def main() -> None:
             min(len(tokenizer(t).input_ids), job["calibration"]["max_tokens"]) for t in texts
         ),
     }
-    Path(job["result"]).write_text(json.dumps(result))
+    Path(job["result"]).write_text(json.dumps(result, allow_nan=False))
 
 
 def say(text: str) -> None:
@@ -72,7 +72,7 @@ def _texts(calibration: dict[str, Any]) -> list[str]:
         texts = [row[calibration["column"]] for row in data]
     if len(texts) > calibration["samples"]:
         texts = random.sample(texts, calibration["samples"])
-    return [text if isinstance(text, str) else json.dumps(text) for text in texts]
+    return [text if isinstance(text, str) else json.dumps(text, allow_nan=False) for text in texts]
 
 
 def _compress(model: Any, tokenizer: Any, texts: list[str], job: dict[str, Any]) -> Any:

@@ -27,12 +27,11 @@ from bench.report.page.blocks import (
     word,
 )
 from bench.report.page.material import Material
+from bench.values.confidence import normal_quantile
 from bench.values.record import P_RIGHT, QualityResult, TaskScore
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_NORMAL_95 = 1.96
 
 
 def quality(m: Material) -> Section | None:
@@ -93,7 +92,7 @@ def _scores_picture(scored: Mapping[str, QualityResult]) -> Picture:
         rows = []
         for name, found in scored.items():
             for s in _shares(found):
-                half = _NORMAL_95 * (s.stderr or 0.0)
+                half = normal_quantile() * (s.stderr or 0.0)
                 rows.append(
                     Dot(
                         name=f"{s.task}\n{s.metric}",

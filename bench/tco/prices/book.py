@@ -14,8 +14,8 @@ from datetime import date
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
+from bench.values.confidence import t_quantile
 from bench.values.errors import InputError, nearest
 from bench.values.figure import first_day
 
@@ -211,7 +211,7 @@ def decline(rows: Iterable[PriceRow]) -> Decline | None:
     low = high = None
     if free > 0:
         error = math.sqrt(float(((y - slope * t) ** 2).sum()) / free / float(t @ t))
-        reach = float(stats.t.ppf(0.975, free)) * error
+        reach = t_quantile(free) * error
         low, high = 1 - math.exp(slope + reach), 1 - math.exp(slope - reach)
     return Decline(
         per_year=1 - math.exp(slope), low=low, high=high, dates=len(t), series=len(usable)

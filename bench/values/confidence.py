@@ -1,0 +1,30 @@
+"""The one level at which this package is sure, and the quantiles that belong to it."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+CONFIDENCE = 0.95
+"""Two-sided: what every interval is said to hold, unless it says another level."""
+
+ALPHA = 1 - CONFIDENCE
+"""The level of a test."""
+
+
+@cache
+def normal_quantile(confidence: float = CONFIDENCE) -> float:
+    """Two-sided standard normal quantile: 1.96 at 95 %."""
+    from scipy.special import ndtri  # a tenth of the import time of scipy.stats
+
+    return float(ndtri(0.5 + confidence / 2))
+
+
+@cache
+def t_quantile(degrees: float, confidence: float = CONFIDENCE) -> float:
+    """Two-sided Student t quantile; the normal one for infinite degrees."""
+    if math.isinf(degrees):
+        return normal_quantile(confidence)
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
