@@ -81,7 +81,7 @@ def too_short() -> Margin:
 
 
 def _against(values: Floats, limit: float, q: float, name: str) -> Margin:
-    found = float(np.percentile(values, q))
+    found = percentile(q)(values)
     interval = block_interval(values, percentile(q))
 
     def ratio(value: float) -> float:

@@ -73,10 +73,11 @@ def block_interval(values: Floats, reduce: Reduce) -> tuple[float, float] | None
 
 
 def percentile(q: float) -> Reduce:
-    """The q-th percentile as a reduction (linear interpolation)."""
+    """The q-th percentile as a reduction, median-unbiased (Hyndman & Fan 1996, type 8): between
+    order statistics n·p + (p + 1)/3. The usual (n - 1)·p + 1 is a p98 of 100 values for a p99."""
 
     def of(values: Floats) -> float:
-        return float(np.percentile(values, q))
+        return float(np.percentile(values, q, method="median_unbiased"))
 
     return of
 
@@ -139,7 +140,8 @@ class Pooled:
         n, k, share = len(self.together), len(self.groups), q / 100
         if not n:
             return None, Interval()
-        value = float(np.percentile(self.together, q))
+        own = percentile(q)
+        value = own(self.together)
         few = _too_few(k)
         if few is not None:
             return value, few
@@ -152,8 +154,8 @@ class Pooled:
         if len(known) < len(bounds):
             what = "too few, for they differ" if known else "too few"
             return value, Interval(why_not=f"{n:,} values in {k} repeats are {what}: no bound")
-        own = [float(np.percentile(g, q)) for g in self.groups]
-        half = t_quantile(k - 1) * float(np.std(own, ddof=1)) / k**0.5
+        spread = float(np.std([own(g) for g in self.groups], ddof=1))
+        half = t_quantile(k - 1) * spread / k**0.5
         low, high = min(b[0] for b in known), max(b[1] for b in known)
         return value, Interval(ends=(min(low, value - half), max(high, value + half)))
 

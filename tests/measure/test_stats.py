@@ -19,6 +19,14 @@ def test_t_quantiles_and_interval() -> None:
     assert t_interval([]) is None
 
 
+def test_percentiles_are_median_unbiased() -> None:
+    """Of 100 values in order, p99 stands at 100 x 0.99 + 1.99 / 3 = 99.663; p50 in the middle."""
+    values = np.arange(1, 101, dtype=np.float64)
+    assert percentile(99)(values) == pytest.approx(99.6633, abs=1e-4)
+    assert percentile(50)(values) == pytest.approx(50.5)
+    assert percentile(99)(values[:20]) == 20
+
+
 def test_block_interval_needs_eight_values_and_is_seeded() -> None:
     values = np.arange(40, dtype=np.float64)
     assert block_interval(values[:7], mean) is None
