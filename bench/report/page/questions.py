@@ -34,6 +34,7 @@ QUESTIONS = {
     "measured_again": "Was a load point measured once only?",
     "mig": "Was each board whole, not split into instances?",
     "not_finite": "Was every score a finite number?",
+    "older_run": "Was it stored by a bench of today's definitions?",
     "output_length": "Has every answer the length asked for?",
     "overload": "Did the queue stay bounded?",
     "power_cap": "Did the power limit leave the boards at full clock?",
