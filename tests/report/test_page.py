@@ -337,7 +337,9 @@ def test_every_check_says_what_it_asks() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            if node.func.id in ("finding", "some", "energy") and isinstance(node.args[0], ast.Constant):
+            if node.func.id in ("finding", "some", "energy") and isinstance(
+                node.args[0], ast.Constant
+            ):
                 codes.add(str(node.args[0].value))
             if node.func.id == "Finding":
                 codes |= {
