@@ -84,7 +84,8 @@ def _is_error_event(block: bytes) -> bool:
 @dataclass(frozen=True, slots=True)
 class Said:
     """What one event says; `total`, `prompt`, `cached` and `reasoning` are the usage so far, -1
-    where it gives none. `text` may be thought or answer; `answer` is said of the answer alone."""
+    where it gives none. `text` may be thought or answer; `answer` is said of the answer alone.
+    `bare` is a choice without text, role or end: a token that makes no text yet may come so."""
 
     total: int = -1
     prompt: int = -1
@@ -93,6 +94,7 @@ class Said:
     choice: bool = False
     text: bool = False
     answer: bool = False
+    bare: bool = False
     done: bool = False
     finish: str = ""
     error: str = ""
@@ -152,8 +154,15 @@ def read_event(data: bytes) -> Said:
         choice=True,
         text=any(text for text, _ in bears),
         answer=any(answer for _, answer in bears),
+        bare=not (finish or any(text for text, _ in bears) or any(map(_has_role, choices))),
         finish=finish,
     )
+
+
+def _has_role(choice: dict[str, Any]) -> bool:
+    """Whether it opens the message, as the first chunk of a chat does."""
+    delta = choice.get("delta") or choice.get("message")
+    return isinstance(delta, dict) and bool(delta.get("role"))
 
 
 def _error_in(message: dict[str, Any]) -> str:
@@ -260,6 +269,7 @@ class Columns:
     choice: Int64
     text: Int64
     answer: Int64
+    bare: Int64
     prompt: int | None
     cached: int | None
     reasoning: int | None
@@ -279,11 +289,11 @@ def read_body(body: bytes, *, ended: bool = False) -> Columns:
 
 def _slow(body: bytes, ended: bool = False) -> Columns:
     found = [(said, end) for block, end in _blocks(body, ended) if (said := _read_block(block))]
-    rows = [(end, s.total, s.choice, s.text, s.answer) for s, end in found]
+    rows = [(end, s.total, s.choice, s.text, s.answer, s.bare) for s, end in found]
     every = [s for s, _ in found]
     prompt = next((s.prompt for s in reversed(every) if s.prompt >= 0), -1)
     finish = next((s.finish for s in reversed(every) if s.finish), "")
-    table = np.array(rows, dtype=np.int64).reshape(len(rows), 5)
+    table = np.array(rows, dtype=np.int64).reshape(len(rows), 6)
     return _columns(table.T.copy(), prompt, finish, every)
 
 
@@ -297,13 +307,14 @@ _ENDS = {
 
 
 def _columns(table: Int64, prompt: int, finish: str, said: list[Said]) -> Columns:
-    """Columns of the five rows of `table`; `said` are those events that the slow reader read."""
+    """Columns of the six rows of `table`; `said` are those events that the slow reader read."""
     return Columns(
         last_byte=table[0],
         total=table[1],
         choice=table[2],
         text=table[3],
         answer=table[4],
+        bare=table[5],
         prompt=None if prompt < 0 else prompt,
         cached=next((s.cached for s in reversed(said) if s.cached >= 0), None),
         reasoning=next((s.reasoning for s in reversed(said) if s.reasoning >= 0), None),
@@ -322,7 +333,7 @@ _NUMBER = rb"(?:0|[1-9][0-9]{0,14})"
 _FAST = (
     rb'data: \{"id":"' + _STRING + rb'","object":"(?:text_completion|chat\.completion\.chunk)",'
     rb'"created":' + _NUMBER + rb',"model":"' + _STRING + rb'","choices":\[\{"index":0,'
-    rb'(?:"text":"(' + _STRING + rb')"|"delta":\{(?:"role":"assistant",)?'
+    rb'(?:"text":"(' + _STRING + rb')"|"delta":\{("role":"assistant",)?'
     rb'"(content|reasoning|reasoning_content)":"(' + _STRING + rb')"\}),"logprobs":null,'
     rb'"finish_reason":(?:null|"([a-z_]{1,40})")(?:,"stop_reason":null)?'
     rb'(?:,"prompt_token_ids":null)?(?:,"token_ids":null)?\}\]'
@@ -338,8 +349,9 @@ _FAST = (
 _EVENT = re.compile(rb"(?:" + _FAST + rb"|([^\n]++(?:\n[^\n]++)*+))\n\n")
 
 
-# Groups of a row: text; key and text of a delta; finish reason; prompt, completion tokens; other.
-_TEXT, _KEY, _DELTA, _FINISH, _PROMPT, _TOTAL, _OTHER = range(7)
+# Groups of a row: text; role, key and text of a delta; finish reason; prompt, completion tokens;
+# other.
+_TEXT, _ROLE, _KEY, _DELTA, _FINISH, _PROMPT, _TOTAL, _OTHER = range(8)
 
 
 def _fast(body: bytes) -> Columns | None:
@@ -364,6 +376,7 @@ def _fast(body: bytes) -> Columns | None:
         [1] * len(rows),
         text,
         [t and not row[_KEY].startswith(b"r") for t, row in zip(text, rows, strict=True)],
+        [not (t or row[_ROLE] or row[_FINISH]) for t, row in zip(text, rows, strict=True)],
     ]
     others = [i for i, row in enumerate(rows) if row[_OTHER]]
     if not others:
@@ -388,7 +401,7 @@ def _with_others(
         said.append(one)
         prompt[i], finish[i] = one.prompt, one.finish
         for column, value in zip(
-            table[1:], (one.total, one.choice, one.text, one.answer), strict=True
+            table[1:], (one.total, one.choice, one.text, one.answer, one.bare), strict=True
         ):
             column[i] = value
     return _columns(
@@ -438,7 +451,8 @@ class Tokens:
 def tokens(columns: Columns) -> Tokens:
     """Token-bearing chunks: those whose usage says so, else those that carry text.
 
-    The role-only first delta and the usage-only last chunk bear none.
+    The role-only first delta and the usage-only last chunk bear none. Chunks without text count
+    where the usage says that each of them is a token.
     """
     with_text = (columns.choice & columns.text).astype(bool)
     given = columns.total >= 0
@@ -455,6 +469,8 @@ def tokens(columns: Columns) -> Tokens:
     if rises is not None:
         bearing = rises > 0
         counts = rises[bearing]
+    elif completion == int((with_text | columns.bare.astype(bool)).sum()):
+        bearing = with_text | columns.bare.astype(bool)  # each is a token, some without text
     hidden = _hidden(columns, completion, int(bearing.sum())) if counts is None else None
     if hidden:
         counts = np.ones(int(bearing.sum()), dtype=np.int64)
@@ -522,6 +538,6 @@ def _first_answer(columns: Columns, bearing: Mask) -> int:
     answer = columns.answer[bearing].astype(bool)
     if not len(text):
         return -1
-    if not (text & ~answer).any():
+    if not (text & ~answer).any() and text[0]:
         return 0
     return int(np.argmax(answer)) if answer.any() else -1

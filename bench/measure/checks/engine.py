@@ -80,8 +80,8 @@ def chunk_truth(repeats: Sequence[PointData]) -> Finding:
         text = "the server does not say how many tokens an answer has: only times are known"
         return some("chunk_tokens", text, (*TOKEN_RATES, *PER_USER))
     text = (
-        "the server bundles tokens and says only how many an answer has: what is per token "
-        "and user is not known"
+        "the server says how many tokens an answer has and streams fewer pieces: it bundles them, "
+        "or keeps some back (hidden thinking); what is per token and user is not known"
     )
     return some("chunk_tokens", text, PER_USER)
 

@@ -8,14 +8,18 @@ import numpy as np
 
 from bench.measure.checks.moves import PER_USER, TOKEN_RATES
 from bench.values.finding import Finding, finding, some
-from bench.values.record import FINISHES, OK, PointData
+from bench.values.record import FINISHES, OK, Int64, PointData
 
 _BURST_CHUNKS = 3.0
-"""From so many chunks a read on, on average, a stream comes in bursts."""
+_BURST_SHARE = 0.75
+"""From so many chunks a read on, on average, a stream comes in bursts, or where such a share of the
+chunks comes with another: a server that is late now and then bundles fewer."""
 _FAST_NS = 500_000
 """Tokens closer than this may share a packet without anybody holding them back."""
 _LATE_NS = 2_000_000
-"""A client that looks this long after arrival (median) may have bundled them itself."""
+_LATE_SHARE = 0.25
+"""A client that looks this long after arrival (median), or this share of the time between chunks,
+may have bundled them itself."""
 _PROMPT_TOLERANCE = 0.02
 
 
@@ -24,35 +28,47 @@ def bursts(repeats: Sequence[PointData]) -> Finding:
 
     A proxy that buffers hands many on at once: the total is right, when each came is not.
     """
-    chunks = reads = 0
+    sizes: list[Int64] = []
     took_ns = 0
     late: list[float] = []
     for d in repeats:
         r = d.requests
         rows = np.flatnonzero((r["outcome"] == OK) & (r["chunks"] > 1))
-        chunks += int(r["chunks"][rows].sum())
         took_ns += int((r["end_ns"] - r["sent_ns"])[rows].sum())
-        starts = np.zeros(len(d.chunk_ns), dtype=bool)
-        mine = np.zeros(len(d.chunk_ns) + 1, dtype=np.int64)
-        np.add.at(mine, r["first_chunk"][rows], 1)
-        np.add.at(mine, (r["first_chunk"] + r["chunks"])[rows], -1)
-        starts[r["first_chunk"][rows]] = True
-        new = starts | (np.diff(d.chunk_ns, prepend=0) != 0)
-        reads += int((new & (np.cumsum(mine)[:-1] > 0)).sum())
+        sizes.append(_read_sizes(d, rows))
         if d.chunk_delay_ns is not None and len(d.chunk_delay_ns):
             late.append(float(np.median(d.chunk_delay_ns)))
-    if not reads:
+    each_read = np.concatenate(sizes)
+    if not len(each_read):
         return finding("bursts", "info", "no answer of several chunks: bursts cannot be seen")
-    each = chunks / reads
+    chunks = int(each_read.sum())
+    each = chunks / len(each_read)
+    together = float(each_read[each_read > 1].sum()) / chunks
     text = f"{each:.1f} chunks arrive together on average"
-    on_time = not late or max(late) < _LATE_NS
-    if each < _BURST_CHUNKS or took_ns / chunks < _FAST_NS or not on_time:
+    on_time = not late or max(late) < min(_LATE_NS, _LATE_SHARE * took_ns / chunks)
+    few = each < _BURST_CHUNKS and together < _BURST_SHARE
+    if few or took_ns / chunks < _FAST_NS or not on_time:
         return finding("bursts", "pass", text, each, "chunks")
     text = (
         f"the stream arrives in bursts ({text}, the client was on time): something between buffers "
         "it; TTFT, ITL and TPOT are those of the buffer, the token rate is right"
     )
     return some("bursts", text, ("ttft", *PER_USER), each, "chunks")
+
+
+def _read_sizes(data: PointData, rows: Int64) -> Int64:
+    """How many chunks came with each read of the requests in `rows`."""
+    first, count = data.requests["first_chunk"][rows], data.requests["chunks"][rows]
+    mine = np.zeros(len(data.chunk_ns) + 1, dtype=np.int64)
+    np.add.at(mine, first, 1)
+    np.add.at(mine, first + count, -1)
+    of_rows = np.cumsum(mine)[:-1] > 0
+    new = np.diff(data.chunk_ns, prepend=0) != 0
+    new[first] = True
+    starts = np.flatnonzero(new & of_rows)
+    place = np.cumsum(of_rows)[starts] - 1  # among the chunks of these requests
+    found: Int64 = np.diff(np.append(place, of_rows.sum()))
+    return found
 
 
 def prompt_length(repeats: Sequence[PointData]) -> Finding:

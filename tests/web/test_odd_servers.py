@@ -1,0 +1,525 @@
+"""Servers of every temper, asked and loaded as a run does: the right number, or the right words.
+
+The load is the product's own client and reader, in this process; the figures are those that a run
+shows. Every mode that is not said to end otherwise has the truth's figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from odd_servers import (
+    DONE,
+    FIRST_S,
+    STEP_S,
+    Ask,
+    Event,
+    Host,
+    Odd,
+    due_s,
+    end,
+    event,
+    piece,
+    plain,
+    serving,
+    usage,
+    whole,
+)
+
+from bench.derive import measure_point
+from bench.engines.exchange import Target
+from bench.engines.probe import probe
+from bench.load.client import Client, Shot
+from bench.load.worker import collect, request_bytes
+from bench.load.workers import merge
+from bench.measure.metrics import PointMeasurement
+from bench.values.clock import now_ns
+from bench.values.errors import BenchError
+from bench.values.record import Anchor, LoadPoint, PlannedRequest, PointData, Run
+from bench.values.server import Server
+from bench.values.spec import RunSpec
+
+TOKENS, SLOTS, REQUESTS = 10, 8, 24
+PER_TOKEN = ("itl_p50_ms", "tpot_p50_ms")
+RATE = "output_tokens_per_s"
+ALL = (RATE, "ttft_p50_ms", *PER_TOKEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A mode, and what has to come out: `api` where it is forced, `tokens` of each answer,
+    `first_ms` of its first token, `hides` those figures that must not be shown, `fails` the share
+    of requests that fail, `says` the words of a finding or, where it is `refused`, of the error."""
+
+    odd: Odd
+    api: str = "auto"
+    tokens: float = TOKENS
+    first_ms: float = FIRST_S * 1e3
+    answer_ms: float | None = None
+    hides: tuple[str, ...] = ()
+    fails: float = 0.0
+    says: str = ""
+    refused: bool = False
+
+
+def odd(answers: Callable[[Ask], list[Event]] = whole, **more: Any) -> Odd:
+    return Odd(answers=answers, **more)
+
+
+def before(
+    *raw: bytes, after: Callable[[Ask], list[Event]] = whole
+) -> Callable[[Ask], list[Event]]:
+    """An answer that begins with these bytes at once."""
+    return lambda ask: [*((0.0, data) for data in raw), *after(ask)]
+
+
+def thinking(key: str, thought: int) -> Callable[[Ask], list[Event]]:
+    """So many pieces of thought, then the answer."""
+    return lambda ask: whole(ask, lambda k: piece(ask, key=key if k < thought else "content"))
+
+
+def bundles(ask: Ask, first: int = 4, counted: bool = True) -> list[Event]:
+    """Several tokens in the first chunk, then one each."""
+    rest = range(min(first, ask.tokens), ask.tokens)
+    chunks = [(min(first, ask.tokens) - 1, "aaaa"), *((k, "a") for k in rest)]
+    found = []
+    for k, text in chunks:
+        message = piece(ask, text)
+        if counted and ask.options.get("continuous_usage_stats"):
+            message["usage"] = usage(ask, k + 1)
+        found.append((due_s(k), event(message)))
+    return [*found, (due_s(ask.tokens - 1), end(ask))]
+
+
+def ended(count: Callable[[Ask], Any], **more: Any) -> Callable[[Ask], list[Event]]:
+    """The truth, with another usage at its end."""
+    return lambda ask: [*plain(ask), (due_s(ask.tokens - 1), end(ask, count(ask), **more))]
+
+
+def every_chunk(count: Callable[[Ask, int], Any]) -> Callable[[Ask], list[Event]]:
+    """A usage in every chunk, asked for or not."""
+
+    def answers(ask: Ask) -> list[Event]:
+        made = [{**piece(ask), "usage": count(ask, k)} for k in range(ask.tokens)]
+        last = event(piece(ask, "", finish_reason="length")) + DONE
+        return [*plain(ask, lambda k: made[k]), (due_s(ask.tokens - 1), last)]
+
+    return answers
+
+
+def now_and_then(otherwise: Callable[[Ask], list[Event]]) -> Callable[[Ask], list[Event]]:
+    """Not in the probe, and in every other answer of the load, it goes another way."""
+
+    def answers(ask: Ask) -> list[Event]:
+        of_load = ask.tokens == TOKENS
+        return otherwise(ask) if of_load and ask.number % 2 else whole(ask)
+
+    return answers
+
+
+def held(ask: Ask) -> list[Event]:
+    """Everything at the end."""
+    events = whole(ask)
+    return [(events[-1][0], b"".join(data for _, data in events))]
+
+
+def in_pairs(ask: Ask) -> list[Event]:
+    """Two tokens' events at a time."""
+    tokens = plain(ask)
+    pairs = [(t, a + b) for (_, a), (t, b) in zip(tokens[::2], tokens[1::2], strict=True)]
+    return [*pairs, (due_s(ask.tokens - 1), end(ask))]
+
+
+def at_random(ask: Ask) -> list[Event]:
+    """A finish_reason in two of three answers, and never [DONE]."""
+    reason = {"finish_reason": "length"} if ask.number % 3 else {}
+    last = event(piece(ask, "", **reason)) + event({"choices": [], "usage": usage(ask, ask.tokens)})
+    return [*plain(ask), (due_s(ask.tokens - 1), last)]
+
+
+def unsaid_stop(ask: Ask) -> list[Event]:
+    """Ends by itself after six tokens and gives no reason; `length` is all it ever says."""
+    n = min(6, ask.tokens)
+    last = end(ask, n, finish="length" if n == ask.tokens else "")
+    return [*plain(ask, n=n), (due_s(n - 1), last)]
+
+
+def refuse(*keys: str, status: int = 400) -> Callable[[Ask], tuple[int, str, bytes] | None]:
+    """Whoever asks with one of these keys is refused; status 0 drops the connection."""
+    return lambda ask: (status, "", b'{"detail":"extra"}') if set(keys) & set(ask.body) else None
+
+
+def always(status: int, more: str = "", body: bytes = b"{}") -> Callable[[Ask], Any]:
+    return lambda ask: (status, more, body)
+
+
+def ids_only_as_text(ask: Ask) -> tuple[int, str, bytes] | None:
+    return (422, "", b"{}") if isinstance(ask.body.get("prompt"), list) else None
+
+
+def cut_utf8(data: bytes) -> list[bytes]:
+    """Two packets that part in the middle of a character."""
+    at = next((i + 1 for i, b in enumerate(data) if b >= 0xC0), len(data) // 2)
+    return [data[:at], data[at:]]
+
+
+MODEL_LOADING = b'{"error":{"message":"Loading model","code":503}}'
+CASES: Mapping[str, Case] = {
+    "truth": Case(odd=Odd()),
+    "truth_chat": Case(odd=Odd(), api="chat"),
+    # --- the stream's framing
+    "crlf": Case(odd=odd(packs=lambda d: [d.replace(b"\n", b"\r\n")])),
+    "no_space": Case(odd=odd(packs=lambda d: [d.replace(b"data: ", b"data:")])),
+    "split_in_a_character": Case(
+        odd=odd(lambda ask: whole(ask, lambda _: piece(ask, "ö")), packs=cut_utf8)
+    ),
+    "line_separator_in_text": Case(odd=odd(lambda ask: whole(ask, lambda _: piece(ask, "\u2028")))),
+    "byte_order_mark": Case(odd=odd(before(b"\xef\xbb\xbf"))),
+    "comments": Case(odd=odd(before(b": ping\n\n", b":\n\n", b": still one\n"))),
+    "comments_as_data": Case(odd=odd(before(event(": OPENROUTER PROCESSING"), event("ping")))),
+    "ping_events": Case(odd=odd(before(b'event: ping\ndata: {"type": "ping"}\n\n'))),
+    "empty_chunks_first": Case(
+        odd=odd(before(event({"choices": []}), event({"choices": [], "prompt_filter_results": []})))
+    ),
+    "ends_with_connection": Case(odd=odd(head="Content-Type: text/event-stream\r\n")),
+    "as_json": Case(
+        odd=odd(head="Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n")
+    ),
+    "large_chunks": Case(odd=odd(lambda ask: whole(ask, lambda _: piece(ask, pad="x" * 9_999)))),
+    "no_done": Case(
+        odd=odd(lambda ask: [(t, d.removesuffix(DONE)) for t, d in whole(ask)]),
+    ),
+    # --- the shape of a token
+    "role_first": Case(
+        odd=odd(before(event({"choices": [{"delta": {"role": "assistant", "content": ""}}]}))),
+        api="chat",
+    ),
+    "role_null_first": Case(
+        odd=odd(before(event({"choices": [{"delta": {"role": "assistant", "content": None}}]}))),
+        api="chat",
+    ),
+    "tool_calls": Case(
+        odd=odd(
+            lambda ask: whole(
+                ask,
+                lambda _: {
+                    "choices": [
+                        {"delta": {"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}}
+                    ]
+                },
+            )
+        ),
+        api="chat",
+    ),
+    "second_choice": Case(odd=odd(lambda ask: whole(ask, lambda _: piece(ask, index=1)))),
+    "logprobs": Case(
+        odd=odd(
+            lambda ask: whole(
+                ask, lambda _: piece(ask, logprobs={"tokens": ["a"], "token_logprobs": [-1.0]})
+            )
+        )
+    ),
+    "ends_in_many_words": Case(
+        odd=odd(lambda ask: [*plain(ask), (due_s(ask.tokens - 1), end(ask, finish="eos_token"))])
+    ),
+    "empty_finish_reason": Case(
+        odd=odd(lambda ask: whole(ask, lambda _: piece(ask, finish_reason="")))
+    ),
+    "text_later_than_token": Case(
+        odd=odd(lambda ask: whole(ask, lambda k: piece(ask, "" if k in (0, 1) else "a")))
+    ),
+    "thought": Case(
+        odd=odd(thinking("reasoning", 5)), answer_ms=(FIRST_S + 5 * STEP_S) * 1e3, api="chat"
+    ),
+    "thought_by_another_name": Case(
+        odd=odd(thinking("reasoning_content", 5)),
+        answer_ms=(FIRST_S + 5 * STEP_S) * 1e3,
+        api="chat",
+    ),
+    "nothing_but_thought": Case(odd=odd(thinking("reasoning", 999)), api="chat"),
+    "thought_as_empty_chunks": Case(
+        odd=odd(
+            lambda ask: whole(
+                ask,
+                lambda k: (
+                    {"choices": [{"delta": {"role": None, "content": None}}]}
+                    if k < 5
+                    else piece(ask)
+                ),
+            )
+        ),
+        answer_ms=(FIRST_S + 5 * STEP_S) * 1e3,
+        api="chat",
+    ),
+    # --- counting
+    "running_usage": Case(odd=odd(lambda ask: bundles(ask, 1))),
+    "four_in_the_first_chunk": Case(odd=odd(bundles), first_ms=(FIRST_S + 3 * STEP_S) * 1e3),
+    "eight_in_the_first_chunk": Case(
+        odd=odd(lambda ask: bundles(ask, 8)), first_ms=(FIRST_S + 7 * STEP_S) * 1e3
+    ),
+    "bundles_without_count": Case(
+        odd=odd(lambda ask: bundles(ask, 4, counted=False)),
+        first_ms=(FIRST_S + 3 * STEP_S) * 1e3,
+        hides=PER_TOKEN,
+        says="keeps some back",
+    ),
+    "usage_null": Case(odd=odd(lambda ask: whole(ask, lambda _: {**piece(ask), "usage": None}))),
+    "usage_as_text": Case(odd=odd(ended(lambda ask: str(ask.tokens)))),
+    "usage_of_each_chunk_alone": Case(odd=odd(every_chunk(lambda ask, k: usage(ask, 1)))),
+    "usage_in_all_the_same": Case(odd=odd(every_chunk(lambda ask, k: usage(ask, ask.tokens)))),
+    "usage_doubled": Case(
+        odd=odd(ended(lambda ask: 2 * ask.tokens)), hides=(RATE, *PER_TOKEN), says="counts wrongly"
+    ),
+    "usage_too_low": Case(
+        odd=odd(ended(lambda ask: ask.tokens // 2)), hides=(RATE, *PER_TOKEN), says="another number"
+    ),
+    "no_usage": Case(
+        odd=odd(lambda ask: [*plain(ask), (due_s(ask.tokens - 1), DONE)]),
+        hides=(RATE, *PER_TOKEN),
+        says="gives no usage",
+    ),
+    "hidden_thought": Case(
+        odd=odd(
+            lambda ask: [
+                *[(due_s(k), event(piece(ask))) for k in range(ask.tokens // 2, ask.tokens)],
+                (
+                    due_s(ask.tokens - 1),
+                    end(ask, completion_tokens_details={"reasoning_tokens": ask.tokens // 2}),
+                ),
+            ]
+        ),
+        first_ms=(FIRST_S + 5 * STEP_S) * 1e3,
+        says="never streamed",
+    ),
+    "prompt_cut_silently": Case(odd=odd(ended(lambda ask: ask.tokens, prompt=5)), says="planned"),
+    # --- what is refused
+    "no_token_ids": Case(odd=odd(refuses=ids_only_as_text), says="prompts as token ids"),
+    "drops_what_it_does_not_know": Case(
+        odd=odd(refuses=refuse("ignore_eos", "min_tokens", status=0)), says="ignore_eos"
+    ),
+    "no_temperature": Case(
+        odd=odd(refuses=refuse("temperature", status=500)), says="temperature=0"
+    ),
+    "another_length_field": Case(odd=odd(refuses=refuse("max_tokens"))),
+    "chat_alone": Case(odd=odd(refuses=lambda ask: None if ask.chat else (404, "", b"{}"))),
+    # --- ends
+    "reason_now_and_then": Case(odd=odd(at_random)),
+    "stops_without_a_reason": Case(odd=odd(unsaid_stop), tokens=6, says="another length"),
+    "stream_of_the_dead": Case(
+        odd=odd(now_and_then(lambda ask: plain(ask, n=4))),
+        hides=ALL,
+        fails=0.5,
+        says="neither finish_reason nor [DONE]",
+    ),
+    "early_without_reason": Case(
+        odd=odd(now_and_then(lambda ask: [*plain(ask, n=4), (due_s(4), end(ask, 4, ""))])),
+        hides=ALL,
+        fails=0.5,
+        says="without a finish_reason",
+    ),
+    "usage_lost": Case(
+        odd=odd(
+            now_and_then(
+                lambda ask: [
+                    *plain(ask, n=4),
+                    (due_s(4), end(replace(ask, body={}), 4)),
+                ],
+            )
+        ),
+        hides=ALL,
+        fails=0.5,
+        says="cut_short",
+    ),
+    "error_then_done": Case(
+        odd=odd(
+            now_and_then(
+                lambda ask: [(0.01, event({"error": {"message": "GatewayTimeout"}}) + DONE)]
+            )
+        ),
+        hides=ALL,
+        fails=0.5,
+        says="GatewayTimeout",
+    ),
+    "done_and_nothing_else": Case(
+        odd=odd(now_and_then(lambda ask: [(0.01, DONE)])),
+        hides=ALL,
+        fails=0.5,
+        says="no token",
+    ),
+    "failed_as_a_reason": Case(
+        odd=odd(
+            now_and_then(lambda ask: [*plain(ask, n=4), (due_s(4), end(ask, 4, finish="error"))])
+        ),
+        hides=ALL,
+        fails=0.5,
+        says="finish_reason is 'error'",
+    ),
+    # --- buffers
+    "all_at_once": Case(
+        odd=odd(held),
+        first_ms=(FIRST_S + 9 * STEP_S) * 1e3,
+        hides=("ttft_p50_ms", *PER_TOKEN),
+        says="something between buffers",
+    ),
+    "two_at_a_time": Case(
+        odd=odd(in_pairs),
+        first_ms=(FIRST_S + STEP_S) * 1e3,
+        hides=("ttft_p50_ms", *PER_TOKEN),
+        says="something between buffers",
+    ),
+    # --- no measurement
+    "whole_answer": Case(
+        refused=True,
+        odd=odd(refuses=always(200, body=b'{"choices":[{"text":"aaa"}]}')),
+        says="it answers whole, not as a stream",
+    ),
+    "error_in_200": Case(
+        refused=True,
+        odd=odd(refuses=always(200, body=b'{"error":{"message":"no quota"}}')),
+        says="no quota",
+    ),
+    "lines_of_json": Case(
+        refused=True,
+        odd=odd(refuses=always(200, body=b'{"response":"a","done":false}\n')),
+        says='"response":"a"',
+    ),
+    "compressed": Case(
+        refused=True,
+        odd=odd(head=f"{Odd.head}Content-Encoding: gzip\r\n"),
+        says="Content-Encoding: gzip",
+    ),
+    "moved": Case(
+        refused=True,
+        odd=odd(refuses=always(307, "Location: https://elsewhere/v1/completions\r\n")),
+        says="https://elsewhere/v1/completions",
+    ),
+    "needs_a_key": Case(refused=True, odd=odd(refuses=always(401)), says="MY_KEY"),
+    "loading": Case(
+        refused=True, odd=odd(refuses=always(503, body=MODEL_LOADING)), says="start_timeout_s"
+    ),
+    "rate_limit": Case(
+        refused=True,
+        odd=odd(refuses=always(429, "Retry-After: 0\r\n", b"slow down")),
+        says="limits its rate",
+    ),
+    "only_a_page": Case(
+        refused=True, odd=odd(refuses=always(200, body=b"<html>hello</html>")), says="<html>hello"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with serving({name: case.odd for name, case in CASES.items()}) as found:
+        yield found
+
+
+def loaded(server: Server) -> PointData:
+    """What the product's client sees of three rounds of requests."""
+    planned = {
+        i: PlannedRequest(
+            index=i,
+            prompt=[{"role": "user", "content": "a b c d"}]
+            if server.api == "chat"
+            else ("a b c d" if server.prompt == "text" else [7, 8, 9, i]),
+            input_tokens=4,
+            output_tokens=TOKENS,
+        )
+        for i in range(REQUESTS)
+    }
+
+    async def run() -> PointData:
+        shots = [
+            Shot(index=i, session=-1, body=request_bytes(server, r), gap_ns=0, arrival_ns=0)
+            for i, r in planned.items()
+        ]
+        port = int(server.base_url.split(":")[2].split("/")[0])
+        client = Client("127.0.0.1", port, timeout_s=10, ends_at_done=server.hangs_after_done)
+        await client.connect(SLOTS)
+        start_ns = now_ns()
+        await client.closed(shots, SLOTS, start_ns)
+        wall_s = (now_ns() - start_ns) / 1e9
+        point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=SLOTS)
+        return merge(point, start_ns, [collect(client, planned, 0, 0.01, wall_s, server)])
+
+    return asyncio.run(run())
+
+
+def measured(host: Host, name: str, spec: RunSpec) -> tuple[Server, PointData, PointMeasurement]:
+    case = CASES[name]
+    target = Target(base_url=host.url(name), key_env="MY_KEY", timeout_s=5)
+    server = probe(target, served_model="m", api=case.api)
+    run = Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026-11-26T00:00:00"))
+    for _ in range(4):
+        data = loaded(server)
+        late = data.chunk_delay_ns is not None and np.median(data.chunk_delay_ns) > _LATE_NS
+        if not late:
+            break
+    return server, data, measure_point(run, [data])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_right_number_or_the_right_words(
+    host: Host, name: str, run_spec: Callable[..., RunSpec]
+) -> None:
+    case = CASES[name]
+    load = {"concurrency": [SLOTS], "repeats": 1, "requests": REQUESTS, "calibrate": False}
+    workload = {
+        "name": "test",
+        "input_tokens": 4,
+        "output_tokens": TOKENS,
+        "slo": {"ttft_ms": 1000.0, "tpot_ms": 100.0},
+    }
+    spec = run_spec(engine="endpoint", load=load, workload=workload)
+    if case.refused:
+        with pytest.raises(BenchError, match=re.escape(case.says)):
+            measured(host, name, spec)
+        return
+    server, data, point = measured(host, name, spec)
+    failed = float((data.requests["outcome"] != 0).mean())
+    words = [*server.left_out, *(f.text for f in point.findings)]
+    assert failed == pytest.approx(case.fails, abs=0.2), (failed, words)
+    if case.says:
+        assert any(case.says in text for text in words), words
+    for figure in ALL:
+        hidden = point.metrics[figure].value is None
+        because = point.metrics[figure].reason or ""
+        if figure in case.hides or not because.startswith(_MACHINE):
+            assert hidden == (figure in case.hides), (figure, point.metrics[figure])
+    if case.fails:
+        return
+    if RATE not in case.hides:
+        assert tokens_of(data) == {case.tokens}
+    assert first_ms(data, 0) == pytest.approx(case.first_ms, abs=_LATE_MS)
+    if case.answer_ms is not None:
+        assert first_ms(data, data.requests["first_answer"]) == pytest.approx(
+            case.answer_ms, abs=_LATE_MS
+        )
+
+
+_MACHINE = ("client_bound", "client_cpu", "tie_out", "little", "steady_state", "lost_slots")
+"""Failures that are those of a machine with too much to do, not of the server."""
+_LATE_NS = 1_000_000
+"""From this on it was the machine that bundled what arrived: the load is put on once more."""
+_LATE_MS = 8.0
+"""How late a busy machine may be with its best answer."""
+
+
+def tokens_of(data: PointData) -> set[int]:
+    total = np.concatenate([[0], np.cumsum(data.chunk_tokens)])
+    r = data.requests
+    return set((total[r["first_chunk"] + r["chunks"]] - total[r["first_chunk"]]).tolist())
+
+
+def first_ms(data: PointData, chunk: Any) -> float:
+    """The time to each answer's chunk of that number, of the fifth that came first: a machine with
+    other work is late now and then, never early."""
+    r = data.requests
+    taken = (data.chunk_ns[r["first_chunk"] + chunk] - r["sent_ns"]) / 1e6
+    return float(np.percentile(taken, 20))
