@@ -82,7 +82,7 @@ def measure_point(
     parts = steady_parts(repeats, spec.workload.slo, spec.gpus, spec.load.request_timeout_s * 1e3)
     metrics = measure_all(parts, whole_parts(repeats, spec.workload.slo, spec.gpus))
     server = run.server or {}
-    shares, below_ceiling = against_hardware(spec, parts, metrics)
+    shares, below_bound = against_hardware(spec, parts, metrics)
     metrics |= shares
     how = how or power.metered_run(run)
     drawn = power.point_power(run, how, parts)
@@ -98,7 +98,7 @@ def measure_point(
     )
     drafted = speculation_finding(parts)
     said = (*drawn.findings, *measured_again(every))
-    findings = (*checks, below_ceiling, *((drafted,) if drafted else ()), *said)
+    findings = (*checks, below_bound, *((drafted,) if drafted else ()), *said)
     shown = withhold(metrics, findings)
     shown = shown | power.point_memory(run, how, repeats)
     return PointMeasurement(

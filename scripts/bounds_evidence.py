@@ -20,8 +20,10 @@ from typing import Any
 
 import yaml
 
+from bench.claims.limits import limit_of
+from bench.claims.spec import Conditions
 from bench.fit.architecture import from_config
-from bench.fit.bound import Work, held, machine, output_bound
+from bench.fit.bound import held, machine
 from bench.fit.geometry import Geometry
 from bench.fit.precision import PRECISIONS, precision
 from bench.values.codec import decode
@@ -73,13 +75,8 @@ def judge(
     if gpu is not None and named is not None:
         m, h = machine(gpu, row["gpus"], named), held(g, named, row["kv_bits"])
         if m is not None:
-            work = Work(
-                input_tokens=row["input_tokens"],
-                output_tokens=row["output_tokens"],
-                concurrency=row["concurrency"],
-                tokens_per_pass=None if row["speculative"] is not False else 1.0,
-            )
-            now = output_bound(m, h, work).lowest
+            limit = limit_of("output_tokens_per_s", conditions(row), m, h, gpu, "")
+            now = limit.tightest if row["speculative"] is False else limit.compute
         before = _before(row, g, gpu)
     return Judged(
         name=row["id"],
@@ -87,6 +84,25 @@ def judge(
         lengths_known=known,
         before=row["value"] / before if before else None,
         now=row["value"] / now if now else None,
+    )
+
+
+def conditions(row: Mapping[str, Any]) -> Conditions:
+    """A row in the words of a claim; MLPerf's rows name a scenario, which says what they obeyed."""
+    benchmark, _, scenario = row["batch_mode"].partition(" ")
+    return Conditions(
+        model=row["model"],
+        quant=row["quant"],
+        gpu=row["gpu"],
+        form_factor=row["form_factor"] or None,
+        gpus=row["gpus"],
+        engine=row["engine"],
+        engine_version=None,
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        concurrency=row["concurrency"],
+        scenario=scenario.casefold() if benchmark == "MLPerf" else None,
+        prefix_reuse=False,
     )
 
 

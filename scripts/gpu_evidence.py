@@ -54,7 +54,7 @@ def predict(out: Path) -> dict[str, Any]:
             "points": {
                 p.point.label: {
                     n: encode(p.metrics[n])
-                    for n in ("output_tokens_per_s", "mbu", "mfu", "ceiling_tokens_per_s")
+                    for n in ("output_tokens_per_s", "mbu", "mfu", "plan_tokens_per_s")
                     if n in p.metrics
                 }
                 for p in measured.points

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.claims.quantity import Quantity, Unit, evaluate, parse_unit, quantity
 from bench.claims.sources import Sources
-from bench.claims.spec import Arithmetic, Calculation, Claim, Stated, Term
+from bench.claims.spec import Arithmetic, Calculation, Claim, Stated, Term, half_unit
 from bench.claims.verdict import Check, CheckVerdict, agrees, number, say
 from bench.tco.prices.book import PriceRow, select
 from bench.values.errors import InputError
@@ -95,9 +95,9 @@ def _spread(
     number is exact, and so is what the price book and the cost model give.
     """
     corners: list[dict[str, Quantity]] = [dict(values)]
-    rounded = [n for n, t in calculation.terms.items() if _half_unit(t.value)]
+    rounded = [n for n, t in calculation.terms.items() if _slack(t)]
     for name in rounded[:MOST_ROUNDED]:
-        half = _half_unit(calculation.terms[name].value)
+        half = _slack(calculation.terms[name])
         scale = values[name].base / (calculation.terms[name].value or 1.0)
         corners += [
             {**c, name: Quantity(values[name].base + sign * half * scale, values[name].dims)}
@@ -107,12 +107,11 @@ def _spread(
     return tuple(evaluate(calculation.formula, c).to(unit) for c in corners)
 
 
-def _half_unit(value: float | None) -> float:
-    """Half of the last decimal that a number is written with; 0 for whole numbers."""
-    text = "" if value is None else repr(value)
-    if "." not in text or "e" in text or value == round(value or 0.0):
+def _slack(term: Term) -> float:
+    """By how much a typed number may be off either way; whole numbers are counts and exact."""
+    if term.value is None:
         return 0.0
-    return 0.5 * 10.0 ** -len(text.partition(".")[2])
+    return max(half_unit(term.value, whole=False), term.tolerance * abs(term.value))
 
 
 def _verdict(

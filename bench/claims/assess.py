@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bench.claims.arithmetic import check_arithmetic
-from bench.claims.ceilings import check_ceiling, check_units
+from bench.claims.bounds import check_bound, check_units
 from bench.claims.fits import check_fit
+from bench.claims.joint import check_joint
 from bench.claims.lookup import check_lookup
 from bench.claims.measured import check_reports, check_runs
 from bench.claims.settle import settle_with
@@ -55,7 +56,8 @@ def _serving(says: Serving, sources: Sources) -> Iterator[Check]:
     steps: tuple[Callable[[], Check | None], ...] = (
         lambda: check_units(says),
         lambda: check_fit(says.conditions, sources.catalogue),
-        lambda: check_ceiling(says, sources.catalogue),
+        lambda: check_bound(says, sources.catalogue),
+        lambda: check_joint(says, sources.catalogue),
         lambda: check_reports(says, sources),
         lambda: check_runs(says, sources),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bench.claims.metrics import known_metric
+from bench.claims.scenarios import with_scenario
 from bench.claims.spec import Conditions
 from bench.claims.variants import gpu_names, model_of
 from bench.config.catalogue import Catalogue
@@ -18,7 +19,7 @@ from bench.fit import bound
 from bench.fit.architecture import from_config
 from bench.fit.bound import Bound, Held, Machine, Work
 from bench.fit.precision import SMALLEST_KV_BITS, Precision, precision
-from bench.values.spec import GpuSpec, QuantSpec
+from bench.values.spec import GpuSpec, QuantSpec, SloSpec
 
 GPU_ENGINES = ("vllm", "tensorrt", "trt", "sglang", "lmdeploy", "tgi", "nim", "mii", "max")
 """Engines (the beginning of their names) whose weights and cache are multiplied on GPUs alone."""
@@ -65,9 +66,10 @@ def _of_bits(quant: QuantSpec) -> Precision | None:
     return Precision(name=quant.name, weight_bits=quant.weight_bits, units=(*units, "bf16_tflops"))
 
 
-def work_of(c: Conditions) -> Work:
+def work_of(said: Conditions) -> Work:
     """What the conditions ask of the hardware, in the reading that asks least."""
-    reused = c.prefix_reuse if c.prefix_reuse is not None else _may_share(c)
+    c = with_scenario(said)
+    reused = c.prefix_reuse if c.prefix_reuse is not None else _may_share(said)
     return Work(
         input_tokens=c.input_tokens,
         output_tokens=c.output_tokens,
@@ -130,12 +132,36 @@ def limit_of(metric: str, c: Conditions, m: Machine, h: Held, gpu: GpuSpec, wher
     if known.bounded == "power":
         top = None if gpu.power_w is None else POWER_SLACK * gpu.power_w * (c.gpus or 0)
         return Limit(where=where, compute=top, reading=None, batch=None)
-    rate = _rate(metric, m, h, w)
+    rate = _within(metric, m, h, w, with_scenario(c).slo)
     if known.bounded in ("energy", "cost"):
         return _per_token(metric, c, rate, gpu, where)
-    scale = 1 / (c.gpus or 1) if metric.endswith("_per_gpu") else 1.0
-    scaled = rate.scaled(scale)
+    shares = {"gpu": c.gpus, "node": c.nodes}.get(metric.rpartition("_per_")[2], 1)
+    scaled = rate.scaled(1 / shares) if shares else Bound(compute=None, reading=None)
     return Limit(where=where, compute=scaled.compute, reading=scaled.reading, batch=rate.batch)
+
+
+def _within(metric: str, m: Machine, h: Held, w: Work, slo: SloSpec | None) -> Bound:
+    """The rate under an SLO: the given percentile of requests keep TTFT and TPOT, so that their
+    share of the work is bounded by the batch whose step is short enough; none of them where even
+    one request alone cannot keep it."""
+    free = _rate(metric, m, h, w)
+    if slo is None or known_metric(metric).bounded == "user":
+        return free
+    kept = max(w.kept_tokens_per_s or 0.0, 1e3 / slo.tpot_ms)
+    bound_kept = _rate(metric, m, h, replace(w, kept_tokens_per_s=kept))
+    if bound.ttft_floor_s(m, h, w) * 1e3 > slo.ttft_ms:
+        bound_kept = Bound(compute=0.0, reading=0.0, batch=0.0)
+    scaled = bound_kept.scaled(100 / slo.percentile)
+    low = _least_of(free.reading, scaled.reading)
+    return Bound(
+        compute=_least_of(free.compute, scaled.compute),
+        reading=low,
+        batch=scaled.batch if low == scaled.reading else free.batch,
+    )
+
+
+def _least_of(a: float | None, b: float | None) -> float | None:
+    return min((x for x in (a, b) if x is not None), default=None)
 
 
 def _rate(metric: str, m: Machine, h: Held, w: Work) -> Bound:

@@ -43,8 +43,9 @@ def claims_of(
 
 
 def _claim(name: str, data: Mapping[Any, Any], path: str) -> Claim:
-    if "name" in data:
-        raise InputError(f"{path}: name: a claim is called after its file; take this key out.")
+    for key in ("name", "file"):
+        if key in data:
+            raise InputError(f"{path}: {key}: a claim is called after its file; take this key out.")
     return decode(Claim, {**data, "name": name}, path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from bench.claims.measured import missing
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Claim, Conditions, Lookup, Serving, Speedup
@@ -56,14 +58,15 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
     if verdict == "impossible":
         words = _known(c, sources, ("model", "quant", "gpu", "gpus"))
         return " ".join(("bench fit", *words)) if model_of(c, sources.catalogue) else None
+    word = shlex.quote(claim.asked_by)
     launches = c.engine in sources.engines and c.model in sources.catalogue.models
     if launches and not missing(says, sources.catalogue.gpus):
-        return f"bench claim {claim.name} --measure"
+        return f"bench claim {word} --measure"
     if launches:
         words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True)
         return " ".join(("bench", *words, f"engine={c.engine}", *_load(c)))
     if not missing(says, sources.catalogue.gpus):
-        return f"bench claim {claim.name} --measure engine.base_url=<{c.engine} serving {c.model}>"
+        return f"bench claim {word} --measure engine.base_url=<{c.engine} serving {c.model}>"
     served = " ".join(w for w in (c.engine, c.engine_version, "serving", c.model) if w)
     return " ".join(("bench engine=endpoint", f"engine.base_url=<{served}>", *_load(c)))
 

@@ -36,6 +36,19 @@ says:
     speculative: null       # true or false: more than one token per pass
     architecture: null      # a name of conf/model with the same shape, if the model has no entry
     gpu_memory_gb: null     # where the GPU's name alone does not tell its size
+    # for bounds, where the source says them:
+    kv_bits: null           # bits of a cache element
+    offload: null           # false where weights and cache lie on the GPUs alone
+    prefix_reuse: null      # true where parts of prompts came from a cache
+    tokens_per_pass: null   # acceptance length of speculation
+    phase: both             # prefill or decode: the nodes that the number is about
+    interactivity_tokens_per_s: null  # the rate that every user still gets
+    scenario: null          # MLPerf's offline, server or interactive: lengths and limits follow
+    power_scope: null       # gpu, node or facility: what a power or energy covers
+    usd_per_gpu_h: null     # the rent behind a cost per token
+    nodes: null             # of gpus_per_node each; a rack is form_factor: nvl72
+    gpus_per_node: null
+    racks: null
     host_cpu: null          # with gpu: cpu, the processor's name as in /proc/cpuinfo
     host_cpu_count: null    # with gpu: cpu, its logical cores
     engine_cores: null      # those of them that the engine had, if not all
@@ -44,6 +57,8 @@ says:
   stated: null              # {{value: 50, high: null, unit: tokens/s, relation: about,
                             #   tolerance: 0.1}}; relation is about, at_least, at_most or below;
                             # high ends a range; tolerance is the slack of "~" and rounding
+  curve: []                 # [{{concurrency: 64, value: 3000}}, ...], or interactivity_tokens_per_s
+  also: []                  # more numbers of the run: [{{metric: power_mean_w, stated: {{...}}}}]
   reports: []               # others' measurements: {{value, unit, source, as_of, conditions}}
 #
 # says:                     # a number that follows from others
@@ -58,6 +73,16 @@ says:
 #         volume: {{value: 1, unit: Mtok/month}}
 #     # other terms: {{price: provider/model kind, unit: USD/Mtok}} from the price book, and
 #     # {{tco: NAME, overrides: [...], figure: [monthly_usd], unit: USD/month}} from bench tco
+#
+# says:                     # a ratio or percentage over a baseline
+#   kind: speedup
+#   conditions: {{...}}       # as above, of the praised side
+#   baseline: {{...}}         # and of the other
+#   metric: output_tokens_per_s
+#   definition: null
+#   stated: {{value: 2.7, unit: x}}      # or %
+#   value: null             # the two numbers, where the source gives them
+#   baseline_value: null
 #
 # says:                     # something published elsewhere: a price, a licence, a size, a rank
 #   kind: lookup

@@ -6,6 +6,7 @@ a number whose conditions nobody knows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,11 +20,17 @@ def _require(condition: bool, text: str) -> None:
         raise ValueError(text)
 
 
+RACK, RACK_GPUS = "nvl72", 72
+"""A rack of 36 boards with two GPUs each (GB200 and GB300 NVL72)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stated:
     """The number as stated. `high` ends a range that begins with `value`; `.inf` is "unlimited".
 
-    `tolerance` is the relative slack that the source's own wording ("~") and rounding allow.
+    `tolerance` is the relative slack that the source's own wording ("~") allows. The rounding of
+    a number as written (half a unit of its last decimal; 0.5 from 10 on) is allowed anyway, unless
+    it is a limit.
     """
 
     value: float | None
@@ -43,7 +50,22 @@ class Stated:
         """The range that counts as the stated number, slack included."""
         low = self.value if self.value is not None else float("nan")
         high = low if self.high is None else self.high
-        return low - abs(low) * self.tolerance, high + abs(high) * self.tolerance
+        about = self.relation == "about"  # a limit is where it is
+        return (
+            low - max(abs(low) * self.tolerance, half_unit(low) if about else 0.0),
+            high + max(abs(high) * self.tolerance, half_unit(high) if about else 0.0),
+        )
+
+
+def half_unit(value: float | None, *, whole: bool = True) -> float:
+    """Half of the last decimal that a number is written with: 0.05 of 2.7. With `whole`, 0.5 of
+    whole numbers from 10 on; below that they are counts and exact."""
+    text = "" if value is None or math.isinf(value) or math.isnan(value) else repr(float(value))
+    if not text or "e" in text:
+        return 0.0
+    if float(text) == round(float(text)):
+        return 0.5 if whole and abs(float(text)) >= 10 else 0.0
+    return 0.5 * float(10.0 ** -len(text.partition(".")[2]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +84,9 @@ class Conditions:
     of a disaggregated deployment that the number is about; `interactivity_tokens_per_s` the rate
     that every user still gets; `scenario` one of MLPerf's; `power_scope` what a power or energy
     covers; `usd_per_gpu_h` the rent behind a cost per token.
+
+    `gpus` is all of them. A rack is `form_factor: nvl72` (72 GPUs where `gpus` is unsaid, times
+    `racks`); several nodes are `nodes` of `gpus_per_node`.
     """
 
     model: str | None
@@ -94,8 +119,13 @@ class Conditions:
     scenario: Literal["offline", "server", "interactive", "single_stream"] | None = None
     power_scope: Literal["gpu", "node", "facility"] | None = None
     usd_per_gpu_h: float | None = None
+    racks: int | None = None
+    gpus_per_node: int | None = None
 
     def __post_init__(self) -> None:
+        for key in ("nodes", "racks", "gpus_per_node"):
+            value = getattr(self, key)
+            _require(value is None or value >= 1, f"{key} must be at least 1")
         for key in ("input_tokens", "output_tokens", "concurrency", "context_tokens"):
             value = getattr(self, key)
             _require(value is None or value >= 1, f"{key} must be at least 1")
@@ -111,6 +141,24 @@ class Conditions:
         _require(
             engine is None or (host is not None and 1 <= engine <= host),
             "engine_cores must be between 1 and host_cpu_count",
+        )
+
+    @property
+    def deployed(self) -> Conditions:
+        """The same with racks and nodes as a number of GPUs; ValueError where they disagree."""
+        gpu, form = self.gpu, self.form_factor
+        gpus = self.nodes * self.gpus_per_node if self.nodes and self.gpus_per_node else None
+        if gpu is not None and gpu.endswith(f"-{RACK}"):
+            gpu, form = gpu.removesuffix(f"-{RACK}"), RACK
+        if form == RACK:
+            form = None
+            gpus = gpus or (self.gpus or RACK_GPUS * (self.racks or 1))
+        _require(
+            None in (gpus, self.gpus) or gpus == self.gpus,
+            f"gpus is {self.gpus}, but nodes or racks come to {gpus}",
+        )
+        return replace(
+            self, gpu=gpu, form_factor=form, gpus=gpus if self.gpus is None else self.gpus
         )
 
     @property
@@ -154,9 +202,18 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Also:
+    """Another number that the source states of the same run."""
+
+    metric: str
+    stated: Stated
+
+
+@dataclass(frozen=True, kw_only=True)
 class Serving:
     """A model served on hardware. `metric` is a name of bench's metrics and `definition` the
-    source's own words for it; a null metric claims only that the model runs there."""
+    source's own words for it; a null metric claims only that the model runs there. `also` are
+    more numbers of the same run, held against their bounds and against each other."""
 
     kind: Literal["serving"] = "serving"
     conditions: Conditions
@@ -165,8 +222,10 @@ class Serving:
     stated: Stated | None
     reports: tuple[Report, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    also: tuple[Also, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "conditions", self.conditions.deployed)
         _require(
             self.metric is None or self.stated is not None or bool(self.curve),
             "stated is missing: metric needs it (or a curve)",
@@ -193,13 +252,16 @@ class Speedup:
     baseline_value: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "conditions", self.conditions.deployed)
+        object.__setattr__(self, "baseline", self.baseline.deployed)
         _require(self.stated.unit in ("x", "%"), "stated.unit of a speed-up must be x or %")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
     """One input of a calculation: a number, a price of the book (`provider/model kind`), or a
-    figure of the cost model (the path in the answer to tco and overrides)."""
+    figure of the cost model (the path in the answer to tco and overrides). `tolerance` is the
+    relative slack of a "~"; a number with decimals has that of its rounding anyway."""
 
     unit: str
     value: float | None = None
@@ -208,6 +270,7 @@ class Term:
     overrides: tuple[str, ...] = ()
     figure: tuple[str, ...] = ()
     source: str = ""
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         given = [k for k in ("value", "price", "tco") if getattr(self, k) is not None]
@@ -322,6 +385,13 @@ class Claim:
     absent: Absent | None = None
     note: str | None = None
     tags: tuple[str, ...] = field(default=())
+    file: str | None = None
+    """Where it was read from, when it is not one of the catalogue's."""
+
+    @property
+    def asked_by(self) -> str:
+        """The word that names it to `bench claim`."""
+        return self.file or self.name
 
     def __post_init__(self) -> None:
         first_day(self.as_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from bench.claims.ceilings import hold
+from bench.claims.bounds import hold
 from bench.claims.fits import check_fit
 from bench.claims.metrics import known_metric
 from bench.claims.spec import Conditions, Speedup, Stated
@@ -29,9 +29,7 @@ def check_speedup(says: Speedup, catalogue: Catalogue) -> Iterator[Check]:
             stated = Stated(value=value, unit=known_metric(says.metric).unit)
             found = hold(says.metric, value, stated, conditions, catalogue)
             lines = tuple(f"{side}: {line}" for line in found.lines)
-            yield Check(
-                kind="ceiling", verdict=found.verdict, evidence=lines, figures=found.figures
-            )
+            yield Check(kind="bound", verdict=found.verdict, evidence=lines, figures=found.figures)
     yield _conditions(says)
 
 

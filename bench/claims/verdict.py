@@ -14,7 +14,7 @@ CheckVerdict = Literal[
     "confirmed", "refuted", "impossible", "not comparable", "untested", "possible"
 ]
 CheckKind = Literal[
-    "subject", "units", "arithmetic", "cost", "lookup", "fit", "ceiling", "reports", "runs"
+    "subject", "units", "arithmetic", "cost", "lookup", "fit", "bound", "joint", "reports", "runs"
 ]
 _STRONGEST: tuple[Verdict, ...] = ("impossible", "refuted", "confirmed", "not comparable")
 

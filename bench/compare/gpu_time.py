@@ -14,7 +14,7 @@ EXIT_CODES: dict[Judgement, int] = {"yes": 0, "no": 3, "unclear": 4}
 The same as the gate of `bench compare --fail-if`."""
 
 REACHED = 0.6
-"""The share of the ceiling that an engine is assumed to reach."""
+"""The share of the plan that an engine is assumed to reach."""
 
 WINDOW_S = 31.0
 """An energy figure needs a steady window of 30 s."""
@@ -43,13 +43,13 @@ class Group:
 
 
 def level(report: FitReport, concurrency: int, output_tokens: int) -> Level:
-    """The time of a request from the decode ceiling, queueing for the cache included.
+    """The time of a request from the plan of decode, queueing for the cache included.
 
     `report` is the fit at this very concurrency.
     """
-    if not report.ceiling_tokens_per_s:
+    if not report.plan_tokens_per_s:
         return Level(concurrency=concurrency, request_s=output_tokens / 50)
-    rate = REACHED * report.ceiling_tokens_per_s
+    rate = REACHED * report.plan_tokens_per_s
     return Level(concurrency=concurrency, request_s=concurrency * output_tokens / rate)
 
 

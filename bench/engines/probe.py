@@ -90,6 +90,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
         ask.server,
         max_model_len=_context_tokens(listed),
         engine_version=_version(target),
+        serves=_serves(listed),
         metrics_url=_metrics_url(target) if want.metrics else None,
         left_out=tuple(ask.left_out),
         models=tuple(models),
@@ -495,6 +496,21 @@ def _only_model(target: Target, models: Mapping[str, object], why_none: str) -> 
 def _version(target: Target) -> str | None:
     version = json_of(optional(target, f"{target.root_url}/version")).get("version")
     return version if isinstance(version, str) else None
+
+
+_OWNERS = {
+    "vllm": "vllm",
+    "sglang": "sglang",
+    "llamacpp": "llama.cpp",
+    "tensorrt_llm": "tensorrt-llm",
+    "lmdeploy": "lmdeploy",
+    "bench-truth": "truth",
+}
+
+
+def _serves(listed: Mapping[str, Any]) -> str | None:
+    """The engine, where the owner of a listed model names one that is known."""
+    return _OWNERS.get(str(listed.get("owned_by")).casefold())
 
 
 def _metrics_url(target: Target) -> str | None:

@@ -227,7 +227,14 @@ class TruthServer:
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """(status, content type, body) of a GET."""
         if path == "/v1/models":
-            data = [{"id": self.model, "object": "model", "max_model_len": 1 << 20}]
+            data: list[dict[str, Any]] = [
+                {
+                    "id": self.model,
+                    "object": "model",
+                    "owned_by": "bench-truth",
+                    "max_model_len": 1 << 20,
+                }
+            ]
             return 200, "application/json", json_text({"object": "list", "data": data}).encode()
         if path in ("/health", "/ping"):
             return 200, "text/plain", b""

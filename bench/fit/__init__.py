@@ -1,1 +1,1 @@
-"""What fits and how fast it could be, by arithmetic alone: geometry, memory, ceilings."""
+"""What fits and how fast it could be, by arithmetic alone: geometry, memory, bounds, plans."""

@@ -25,7 +25,7 @@ from bench.fit.headroom import (
 from bench.fit.overheads import GIB
 from bench.fit.precision import precision
 from bench.fit.report import Alternative, FitReport
-from bench.fit.roofline import decode_ceiling, prefill_ceiling
+from bench.fit.roofline import decode_expectation, prefill_expectation
 from bench.fit.room import Room, room_of
 from bench.fit.sharding import Layout, layout, undivided
 from bench.values.engine_flags import flags_of
@@ -81,7 +81,7 @@ def fit(
         context_started_tokens=cache.started,
         fits_with_margin=not reasons and room.longest(cache.started, "kv_low_bytes") >= needed,
         vllm_version=spec.fit.vllm_version or PINNED,
-        **_ceilings(spec, s, batch, room.chunk_tokens),
+        **_plans(spec, s, batch, room.chunk_tokens),
         total_params=s.geometry.total_params,
         active_params=s.geometry.active_params,
         weights_gb=_stored_gb(room, where),
@@ -138,23 +138,23 @@ def _stored_gb(room: Room, where: Layout) -> float:
     return sum(stored) * where.tp * where.dp / 1e9
 
 
-def _ceilings(spec: RunSpec, s: Served, batch: int, chunk_tokens: int) -> dict[str, Any]:
+def _plans(spec: RunSpec, s: Served, batch: int, chunk_tokens: int) -> dict[str, Any]:
     """Batch 1 at empty context (the bound a claim is held against), and the workload's own."""
     prompt, answer = typical(spec.workload.input_tokens), typical(spec.workload.output_tokens)
     prompt += spec.workload.shared_prefix_tokens
-    batch1 = decode_ceiling(s, spec.gpu, spec.gpus, batch=1, context_tokens=0)
-    many = decode_ceiling(
+    batch1 = decode_expectation(s, spec.gpu, spec.gpus, batch=1, context_tokens=0)
+    many = decode_expectation(
         s, spec.gpu, spec.gpus, batch=max(batch, 1), context_tokens=prompt + answer / 2
     )
     return {
         "decode_batch1": batch1,
         "decode": many,
-        "prefill": prefill_ceiling(
+        "prefill": prefill_expectation(
             s, spec.gpu, spec.gpus, input_tokens=prompt, chunk_tokens=chunk_tokens
         ),
-        "ceiling_tokens_per_s_batch1": None if batch1 is None else batch1.tokens_per_s,
-        "ceiling_tokens_per_s": None if many is None else many.tokens_per_s,
-        "ceiling_concurrency": max(batch, 1),
+        "plan_tokens_per_s_batch1": None if batch1 is None else batch1.tokens_per_s,
+        "plan_tokens_per_s": None if many is None else many.tokens_per_s,
+        "plan_concurrency": max(batch, 1),
         **_bounds(spec, s, prompt, answer),
     }
 

@@ -1,4 +1,4 @@
-"""The answer to "does it fit?" as a value: memory per GPU, ceilings, reasons and what would fit."""
+"""The answer to "does it fit?" as a value: memory per GPU, rates, reasons and what would fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from bench.fit.formats import WeightFormat
 from bench.fit.overheads import Overhead
-from bench.fit.roofline import Ceiling
+from bench.fit.roofline import Expectation
 from bench.fit.sharding import Layout
 from bench.values.codec import encode
 
@@ -41,7 +41,7 @@ class FitReport:
     concurrency"), of one replica, when started with `context_started_tokens`; `max_concurrency`
     counts requests of the needed context over all replicas. `…_low` and `…_high` follow from the
     spread of the logs that the overheads rest on; `fits_with_margin` holds at the low end, too.
-    Ceilings are plans at the hardware's published limits (`bench.fit.roofline`), also given for
+    Plans are rates at the hardware's published limits (`bench.fit.roofline`), also given for
     what does not fit; `bound_tokens_per_s` is what nothing can exceed (`bench.fit.bound`), for the
     workload's lengths and any load, `bound_tokens_per_s_per_user` for one user. None
     means not known. `arose` is modelled: nothing here was measured.
@@ -63,12 +63,12 @@ class FitReport:
     max_context_tokens_if_no_layer_forgets: int
     max_concurrency: int
     kv_tokens: int
-    ceiling_tokens_per_s_batch1: float | None
-    ceiling_tokens_per_s: float | None
-    ceiling_concurrency: int
-    decode_batch1: Ceiling | None
-    decode: Ceiling | None
-    prefill: Ceiling | None
+    plan_tokens_per_s_batch1: float | None
+    plan_tokens_per_s: float | None
+    plan_concurrency: int
+    decode_batch1: Expectation | None
+    decode: Expectation | None
+    prefill: Expectation | None
     total_params: int
     active_params: int
     weights_gb: float

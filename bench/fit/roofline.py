@@ -1,10 +1,11 @@
-"""Physical ceilings: no faster than memory can be read and matrix units can multiply.
+"""Expectations: what reading memory and multiplying take at published limits. No bounds.
 
 Decode reads every active weight and the sequences' KV cache once per step, so a step takes at
 least bytes / bandwidth; both decode and prefill take at least flops / peak. All GPUs together
 count with their full published bandwidth and dense peak, weights that ranks hold twice are read
-once, and nothing else costs time: a measurement above these numbers is a mistake, and one far
-below says nothing by itself. Ceilings are `modelled`, in tokens/s.
+once, and nothing else costs time. They use an engine's defaults and evenly routed experts, so that
+an honest measurement may exceed them; what none may exceed is `bench.fit.bound`. Expectations are
+`modelled`, in tokens/s.
 
 Speculative decoding (MTP, draft models) yields several tokens per step and may exceed them.
 """
@@ -108,8 +109,8 @@ def peak_flops(gpu: GpuSpec, fmt: WeightFormat) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ceiling:
-    """The most tokens/s over all GPUs at one batch size, and what sets it.
+class Expectation:
+    """A plan of tokens/s over all GPUs at one batch size, and what sets it.
 
     `bandwidth_tokens_per_s` expects evenly routed experts; `hard_tokens_per_s` assumes that all
     tokens share the same experts and have no context: nothing may exceed it.
@@ -133,7 +134,7 @@ class Ceiling:
         return "bandwidth" if self.tokens_per_s == self.bandwidth_tokens_per_s else "compute"
 
 
-def decode_ceiling(
+def decode_expectation(
     served: Served,
     gpu: GpuSpec,
     gpus: int,
@@ -141,8 +142,8 @@ def decode_ceiling(
     batch: float,
     context_tokens: float,
     replicas: int = 1,
-) -> Ceiling | None:
-    """The decode ceiling; None where the GPU's bandwidth is not published (a CPU).
+) -> Expectation | None:
+    """The plan of decode; None where the GPU's bandwidth is not published (a CPU).
 
     `replicas` are data-parallel engines, over which the batch is spread evenly.
     """
@@ -158,7 +159,7 @@ def decode_ceiling(
     hard = batch * whole / weight_read_bytes(served, batch, fewest)
     if peak is not None:
         hard = min(hard, peak * gpus / decode_flops(served, 0))
-    return Ceiling(
+    return Expectation(
         batch=batch,
         context_tokens=context_tokens,
         bandwidth_tokens_per_s=batch * bandwidth / read,
@@ -173,10 +174,10 @@ def decode_ceiling(
     )
 
 
-def prefill_ceiling(
+def prefill_expectation(
     served: Served, gpu: GpuSpec, gpus: int, *, input_tokens: float, chunk_tokens: float
-) -> Ceiling | None:
-    """The prefill ceiling of `input_tokens` prompts processed `chunk_tokens` at a time."""
+) -> Expectation | None:
+    """The plan of prefill for `input_tokens` prompts processed `chunk_tokens` at a time."""
     if gpu.bandwidth_gb_s is None or gpus < 1:
         return None
     g = served.geometry
@@ -186,7 +187,7 @@ def prefill_ceiling(
     fewest = g.experts_per_token / g.experts if g.experts else 0.0
     compute = None if peak is None else peak * gpus / prefill_flops(served, input_tokens)
     hard = chunk_tokens * bandwidth / weight_read_bytes(served, chunk_tokens, fewest)
-    return Ceiling(
+    return Expectation(
         batch=chunk_tokens,
         context_tokens=input_tokens,
         bandwidth_tokens_per_s=chunk_tokens * bandwidth / read,

@@ -1,6 +1,6 @@
 """How much of the hardware a load point used, and whether it claims more than there is.
 
-MBU, MFU and the ceiling are plans from the model's geometry and the measured rates, so they are
+MBU, MFU and the plan are expectations from the model's geometry and the measured rates, so they are
 `modelled`, may be exceeded and fail nothing; only a bound (`bench.fit.bound`) does. They
 are None where the hardware's limits are not published (a CPU, an endpoint).
 `engine_mbu` and `engine_mfu` are the same from what the engine itself counted, where it does.
@@ -17,7 +17,7 @@ from bench.fit.bound import Work, held, machine, output_bound
 from bench.fit.formats import Served
 from bench.fit.headroom import served
 from bench.fit.precision import precision
-from bench.fit.roofline import decode_ceiling, peak_flops, utilisation
+from bench.fit.roofline import decode_expectation, peak_flops, utilisation
 from bench.measure.metrics import Metric, Steady
 from bench.measure.prefix_cache import cached_share
 from bench.measure.window import in_flight
@@ -33,17 +33,18 @@ _TOLERANCE = 1.02
 def against_hardware(
     spec: RunSpec, parts: Sequence[Steady], metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, Metric], Finding]:
-    """`mbu`, `mfu` and `ceiling_tokens_per_s` of one load point, and the check that it is below."""
+    """`mbu`, `mfu`, `plan_tokens_per_s` (an expectation) and `bound_tokens_per_s` of a load point,
+    and the check that the bound is not exceeded."""
     rate = metrics["output_tokens_per_s"]
     model = _served(spec)
     if model is None or not parts or not rate.value:
-        return _unknown(), finding("ceiling", "info", "no ceiling: the hardware is not known")
+        return _unknown(), finding("bound", "info", "no bound: the hardware is not known")
     reused = _reused(parts)
     draft = speculation(parts)
     per_pass = 1.0 if draft is None else draft.tokens_per_pass
     if draft is None and drafts(spec):
-        text = "no ceiling: the engine drafts tokens and does not publish how many are accepted"
-        return _unknown(), finding("ceiling", "info", text)
+        text = "no bound: the engine drafts tokens and does not publish how many are accepted"
+        return _unknown(), finding("bound", "info", text)
     mean_input, mean_output = _mean_lengths(metrics)
     used = utilisation(
         model,
@@ -56,7 +57,7 @@ def against_hardware(
         mean_output_tokens=mean_output,
         replicas=flags_of(spec).data_parallel_size,
     )
-    top = decode_ceiling(
+    top = decode_expectation(
         model,
         spec.gpu,
         spec.gpus,
@@ -69,12 +70,13 @@ def against_hardware(
         # computed.
         "mbu": _share(_times(used.mbu, 1 / per_pass), rate),
         "mfu": _share(_times(used.mfu, 1.0 if draft is None else draft.computed_per_token), rate),
-        "ceiling_tokens_per_s": _modelled(None if top is None else top.tokens_per_s, "tokens/s"),
+        "plan_tokens_per_s": _modelled(None if top is None else top.tokens_per_s, "tokens/s"),
         **_by_the_engine(spec, model, parts),
     }
     most = bound_of(spec, model, parts, (mean_input, mean_output))
+    found["bound_tokens_per_s"] = _modelled(most, "tokens/s")
     if most is None:
-        return found, finding("ceiling", "info", "no bound: this hardware's is not published")
+        return found, finding("bound", "info", "no bound: this hardware's is not published")
     return found, _below(rate.value, most)
 
 
@@ -175,9 +177,9 @@ def _below(rate: float, hard: float) -> Finding:
             f"{rate:,.0f} tokens/s are {share:.2f} times the most that this hardware can do "
             f"({hard:,.0f}): the model, the GPU or the count is not what was said"
         )
-        return finding("ceiling", "fail", text, share, "1")
+        return finding("bound", "fail", text, share, "1")
     text = f"{share:.0%} of the bound of {hard:,.0f} tokens/s"
-    return finding("ceiling", "pass", text, share, "1")
+    return finding("bound", "pass", text, share, "1")
 
 
 def _served(spec: RunSpec) -> Served | None:
@@ -264,5 +266,6 @@ def _unknown() -> dict[str, Metric]:
     shares = ("mbu", "mfu", "engine_mbu", "engine_mfu")
     return {
         **{name: _modelled(None, "1") for name in shares},
-        "ceiling_tokens_per_s": _modelled(None, "tokens/s"),
+        "plan_tokens_per_s": _modelled(None, "tokens/s"),
+        "bound_tokens_per_s": _modelled(None, "tokens/s"),
     }

@@ -45,16 +45,16 @@ def _cells(r: FitReport) -> tuple[str, ...]:
         f"{r.max_concurrency:,}",
         _number(r.bound_tokens_per_s_per_user, 0),
         _number(r.bound_tokens_per_s, 0),
-        _number(r.ceiling_tokens_per_s_batch1, 0),
-        _number(r.ceiling_tokens_per_s, 0)
-        + ("" if r.ceiling_tokens_per_s is None else f" c{r.ceiling_concurrency:,}"),
+        _number(r.plan_tokens_per_s_batch1, 0),
+        _number(r.plan_tokens_per_s, 0)
+        + ("" if r.plan_tokens_per_s is None else f" c{r.plan_concurrency:,}"),
         _number(r.prefill.tokens_per_s if r.prefill else None, 0),
         price(r),
     )
 
 
 def print_table(rows: Sequence[FitReport], console: Console) -> None:
-    """One line per quantisation and GPU count; sizes in GiB per GPU, ceilings in tokens/s."""
+    """One line per quantisation and GPU count; GiB per GPU, tokens/s."""
     first = rows[0]
     console.print(
         f"[bold]{escape(first.model)}[/] on {first.gpu}: {_count(first.total_params)} parameters, "
@@ -102,14 +102,14 @@ def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
 
 
 def print_report(report: FitReport, console: Console) -> None:
-    """One combination: verdict, memory, ceilings, and what would fit instead."""
+    """One combination: verdict, memory, bounds and plans, and what would fit instead."""
     r = report
     verdict = "[green bold]fits[/]" if r.fits else "[red bold]does not fit[/]"
     place = f"{r.gpus}×{r.gpu}" if r.gpus else "the CPU of this machine"
     console.print(f"[bold]{r.model}[/] {r.quant} on {place}: {verdict}", soft_wrap=True)
     for reason in r.reasons:
         console.print(f"  [red]{reason}[/]", soft_wrap=True)
-    for line in (*_memory_lines(r), *_ceiling_lines(r)):
+    for line in (*_memory_lines(r), *_rate_lines(r)):
         console.print(f"  {line}", soft_wrap=True)
     for note in r.notes:
         console.print(f"  [dim]note: {note}[/]", soft_wrap=True)
@@ -169,7 +169,7 @@ def _token_band(r: FitReport) -> str:
     return "" if low is None or high is None or low == high else f" ({low:,} to {high:,})"
 
 
-def _ceiling_lines(r: FitReport) -> list[str]:
+def _rate_lines(r: FitReport) -> list[str]:
     if r.decode_batch1 is None or r.decode is None or r.prefill is None:
         return ["bounds not known: no bandwidth is published for this device"]
     coverage = r.decode.expert_coverage
@@ -180,7 +180,7 @@ def _ceiling_lines(r: FitReport) -> list[str]:
         "speculation nothing exceeds it",
         f"plan: decode {r.decode_batch1.tokens_per_s:,.0f} tokens/s at batch 1 "
         f"({r.decode_batch1.bound}, {r.decode_batch1.read_gb_per_step:.1f} GB per token)",
-        f"plan: decode {r.decode.tokens_per_s:,.0f} tokens/s at {r.ceiling_concurrency} at once "
+        f"plan: decode {r.decode.tokens_per_s:,.0f} tokens/s at {r.plan_concurrency} at once "
         f"({r.decode.bound}, {r.decode.read_gb_per_step:.1f} GB per step{experts})",
         f"plan: prefill {r.prefill.tokens_per_s:,.0f} tokens/s ({r.prefill.bound})",
         f"listed price {price(r)} $/h",

@@ -65,7 +65,7 @@ def print_run(run: Run, measurement: Measurement) -> None:
             highlight=False,
         )
         for point in measurement.points:
-            if line := _ceiling(point):
+            if line := _of_the_hardware(point):
                 out.print(line, style="dim", highlight=False)
         if run.load_search is not None:
             print_search(out, run.load_search, measurement)
@@ -123,10 +123,10 @@ def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     return Grid(columns=titles, rows=rows)
 
 
-def _ceiling(point: PointMeasurement) -> str | None:
-    """The physical bound of one load point and how much of it was reached; None if not known."""
+def _of_the_hardware(point: PointMeasurement) -> str | None:
+    """Which share of plan and bound a load point reached; None where neither is known."""
     m = point.metrics
-    top, rate = m["ceiling_tokens_per_s"].value, m["output_tokens_per_s"].value
+    top, rate = m["plan_tokens_per_s"].value, m["output_tokens_per_s"].value
     if top is None or rate is None:
         return None
     names = ("mbu", "mfu", "engine_mbu", "engine_mfu")
@@ -136,7 +136,10 @@ def _ceiling(point: PointMeasurement) -> str | None:
         for name, title in zip(names, titles, strict=True)
         if (value := m[name].value) is not None
     ]
-    said = f"{load_words(point)}: {rate / top:.1%} of the ceiling of {quantity(top)} tok/s"
+    said = f"{load_words(point)}: {rate / top:.1%} of the plan of {quantity(top)} tok/s"
+    bound = m["bound_tokens_per_s"].value if "bound_tokens_per_s" in m else None
+    if bound:
+        shares.insert(0, f"{rate / bound:.1%} of the bound of {quantity(bound)}")
     return " · ".join((said, *shares))
 
 

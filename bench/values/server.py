@@ -25,7 +25,8 @@ class Server:
     `models` are the names that it lists. `nonce` goes into every prompt, so that no run finds its
     prompts in the cache of an earlier one; 0 for an engine started for the run. `client_cores` are
     those that the engine leaves to the load client. `listener_pids` are the processes of this host
-    that were seen to listen on the port of a server which somebody else started.
+    that were seen to listen on the port of a server which somebody else started. `serves` is the
+    engine that an endpoint says it is (the owner of its models), None where it does not.
     """
 
     engine: str
@@ -38,6 +39,7 @@ class Server:
     vocab_size: int | None = None
     max_model_len: int | None = None
     engine_version: str | None = None
+    serves: str | None = None
     argv: tuple[str, ...] | None = None
     pid: int | None = None
     listener_pids: tuple[int, ...] = ()

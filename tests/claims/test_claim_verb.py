@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,9 @@ import yaml
 from claims_support import CONDITIONS, HEAD, conf_sources
 
 from bench import __version__
+from bench.cli.main import main
 from bench.cli.verbs.claim import Request, assessed, run, write_new
+from bench.engines import load_engine
 from bench.host import provenance
 from bench.store import save_point, save_run
 from bench.values.errors import InputError
@@ -134,7 +137,7 @@ def verdicts(
 
 @pytest.fixture
 def four(tmp_path: Path) -> list[str]:
-    """A true claim, the same tripled, above the ceiling, and without its concurrency."""
+    """A true claim, the same tripled, above the bound, and without its concurrency."""
     return [
         claim_file(tmp_path, "true", EXACT_TOKENS_PER_S),
         claim_file(tmp_path, "tripled", 3 * EXACT_TOKENS_PER_S),
@@ -294,7 +297,7 @@ def test_measured_for_real_from_the_command_line(tmp_path: Path) -> None:
     assert found["tripled"]["verdict"] == "refuted"
     runs = found["true"]["checks"][-1]["figures"]
     assert runs["ci_low"] < runs["measured"] < runs["ci_high"]
-    assert runs["measured"] <= 14_027 * 1.001  # the schedule is the ceiling
+    assert runs["measured"] <= 14_027 * 1.001  # the schedule is the bound
 
 
 def test_evidence_in_the_terminal() -> None:
@@ -321,6 +324,74 @@ def test_what_is_wrong_is_one_line(words: tuple[str, ...], message: str) -> None
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def code(*words: str) -> int:
+    """The exit code of `bench claim` in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(["claim", *words])
+    return int(str(ended.value.code or 0))
+
+
+def test_a_bad_claim_stops_no_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong metric, a wrong unit, a wrong key and no YAML beside a good one, in both orders."""
+    good = Path(claim_file(tmp_path, "good", 1e9))
+    text = good.read_text(encoding="utf-8")
+    for name, old, new in (
+        ("metric", "metric: output_tokens_per_s", "metric: output_tokns_per_s"),
+        ("unit", "unit: tokens/s", "unit: tokns/s"),
+        ("key", "quote:", "qote:"),
+        ("broken", "says:", "says: ["),
+    ):
+        assert old in text
+        (tmp_path / f"{name}.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    files = [str(tmp_path / f"{n}.yaml") for n in ("metric", "unit", "good", "key", "broken")]
+    for names in (files, files[::-1]):
+        assert code(*names, f"results_dir={tmp_path}", "--json") == 2
+        printed = capfd.readouterr()
+        assert [v["claim"] for v in json.loads(printed.out)] == ["good"]
+        lines = printed.err.splitlines()
+        assert len(lines) == 4, printed.err
+        for word in ("output_tokens_per_s", "tokens", "quote", "broken.yaml"):
+            assert any(word in line for line in lines), word
+        assert "Traceback" not in printed.err
+
+
+def test_the_command_that_is_printed_settles_it(
+    run_spec: Callable[..., RunSpec], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At an endpoint: 8 in flight, 20 ms + 63 x 2 ms each, are at most 3,507 tokens/s. It says that
+    it is a truth server, so that a claim about another engine is not settled there."""
+    names = [
+        claim_file(tmp_path, name, 300, "at_least", engine=engine, engine_version=__version__)
+        for name, engine in (("told", "truth"), ("other", "llama.cpp"))
+    ]
+    assert code(*names, f"results_dir={tmp_path}", "--json") == 0
+    printed = [v["settle_with"] for v in json.loads(capfd.readouterr().out)]
+    assert printed == [
+        f"bench claim {names[0]} --measure",
+        f"bench claim {names[1]} --measure engine.base_url=<llama.cpp serving tiny>",
+    ]
+    spec = run_spec(engine="truth", engine_keys={"ttft_ms": 20.0, "itl_ms": 2.0})
+    quick = [
+        "load.repeats=3",
+        "load.duration_s=1",
+        "load.calibrate=false",
+        f"results_dir={tmp_path / 'results'}",
+    ]
+    with load_engine("truth").serve(spec, tmp_path, lambda _: None) as server:
+        where = f"engine.base_url={server.base_url}"
+        words = [w for w in shlex.split(printed[1])[1:] if not w.startswith("engine.")][:3]
+        assert words == ["claim", names[1], "--measure"]
+        assert code(*names, "--measure", where, *quick, "--json") == 0
+    found = {v["claim"]: v for v in json.loads(capfd.readouterr().out)}
+    assert "engine llama.cpp ≠ truth" in " ".join(found["other"]["checks"][-1]["evidence"])
+    assert found["other"]["verdict"] == "untested"
+    runs = found["told"]["checks"][-1]
+    if runs["figures"].get("measured") is None:
+        pytest.skip(f"this machine is too busy to measure on: {found['told']['why']}")
+    assert found["told"]["verdict"] == "confirmed", found["told"]["why"]
+    assert f"served by {__version__}, as you said" in runs["evidence"][0]
 
 
 def test_an_endpoint_settles_a_claim_about_an_engine_that_bench_does_not_launch(

@@ -182,11 +182,11 @@ def test_impossible_needs_no_run() -> None:
     """2 cores x 6.5 GHz x 2,048 operations over 2 x 3.67 M weights: 3.6 M tokens/s."""
     found = assess(serving(stated={"value": 1e7, "unit": "tokens/s"}), with_points(point(95, 105)))
     assert found.verdict == "impossible"
-    assert [c.kind for c in found.checks] == ["fit", "ceiling"]
+    assert [c.kind for c in found.checks] == ["fit", "bound"]
     matrices = 4 * (256 * 256 * 2 + 2 * 256 * 128 + 3 * 256 * 768) + 256 * 2048
     weights = matrices + 9 * 256  # and the norms
-    ceiling = 2 * 6.5e9 * 2048 / (2 * weights)
-    assert found.checks[1].figures["ceiling"] == pytest.approx(ceiling, rel=1e-6)
+    bound = 2 * 6.5e9 * 2048 / (2 * weights)
+    assert found.checks[1].figures["bound"] == pytest.approx(bound, rel=1e-6)
 
 
 def test_above_the_bandwidth_bound_only_speculation_could() -> None:
@@ -204,7 +204,7 @@ def test_above_the_bandwidth_bound_only_speculation_could() -> None:
     assert "speculative decoding" in unsaid.checks[1].evidence[-1]
     plain = assess(serving(stated=stated, speculative=False, **fast), conf_sources())
     assert plain.verdict == "impossible"
-    assert plain.checks[1].figures["ceiling"] == pytest.approx(
+    assert plain.checks[1].figures["bound"] == pytest.approx(
         (3350e9 + 64e9) / (15.01e9 - 50e6), rel=0.01
     )
     slow = serving(

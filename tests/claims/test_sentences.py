@@ -250,7 +250,7 @@ def test_a_figure_in_another_unit_has_no_ratio_to_the_stated_one() -> None:
         ),
         (f"{TRAJECTORY}/frontier-price-low", "stated ~-50 %, computed -80 %: it does not agree"),
         ("tiny/no-concurrency", "the source does not say: concurrency"),
-        ("tiny/above-ceiling", "stated 10,000,000 tokens/s: 2.759 times what the bound allows"),
+        ("tiny/above-bound", "stated 10,000,000 tokens/s: 2.759 times what the bound allows"),
     ],
 )
 def test_the_first_line_says_why(name: str, why: str) -> None:
@@ -260,7 +260,7 @@ def test_the_first_line_says_why(name: str, why: str) -> None:
 
 def test_many_claims_are_counted_and_listed_at_80_columns() -> None:
     screen = io.StringIO()
-    found = [assessed(n) for n in (f"{COST}/power", f"{COST}/payback", "tiny/above-ceiling")]
+    found = [assessed(n) for n in (f"{COST}/power", f"{COST}/payback", "tiny/above-bound")]
     print_claims(found, in_full=False, out=Console(file=screen, width=80))
     lines = screen.getvalue().splitlines()
     assert lines[0] == "3 claims: 2 refuted, 1 impossible"

@@ -28,20 +28,20 @@ def test_another_form_factor_is_another_gpu() -> None:
     assert found.figures["reported"] == pytest.approx(7099.5, abs=0.1)
 
 
-def test_the_ceiling_does_not_forbid_what_was_not_reproduced() -> None:
+def test_the_bound_does_not_forbid_what_was_not_reproduced() -> None:
     """1,979 TFLOP/s over two operations per weight of 7.5 B, for the prompt's 128 tokens as well:
     69,300 tokens/s, where the first version let 131,800 pass."""
-    found = check("public-threads/trtllm-6294", "ceiling")
+    found = check("public-threads/trtllm-6294", "bound")
     assert found.verdict == "possible"
-    assert found.figures["ceiling"] == pytest.approx(1979e12 / (4 * 7.14e9), rel=0.03)
+    assert found.figures["bound"] == pytest.approx(1979e12 / (4 * 7.14e9), rel=0.03)
 
 
-def test_r1_awq_is_far_below_its_ceiling() -> None:
+def test_r1_awq_is_far_below_its_bound() -> None:
     """8 x 2,039 GB/s over the active 4-bit weights: 832 tokens/s are published, for 37 B
     at 0.53 bytes; without scales, and 40 MB a chip kept in its cache, it is 920."""
-    found = check("public-threads/r1-awq-8xa100", "ceiling")
+    found = check("public-threads/r1-awq-8xa100", "bound")
     assert found.verdict == "possible"
-    assert found.figures["ceiling"] == pytest.approx(920, rel=0.01)
+    assert found.figures["bound"] == pytest.approx(920, rel=0.01)
 
 
 def test_a_sum_of_input_and_output_was_taken_for_output() -> None:

@@ -28,9 +28,9 @@ def report() -> FitReport:
     return fit(run_spec(compose(words), detect_gpus=False))
 
 
-def test_a_request_takes_its_tokens_at_the_assumed_share_of_the_ceiling(report: FitReport) -> None:
+def test_a_request_takes_its_tokens_at_the_assumed_share_of_the_plan(report: FitReport) -> None:
     # 100 requests at 6,000 x 0.6 tokens/s: 100 / 3,600 s a step, 1,000 steps.
-    made = replace(report, ceiling_tokens_per_s=6000.0, ceiling_concurrency=100)
+    made = replace(report, plan_tokens_per_s=6000.0, plan_concurrency=100)
     assert level(made, 100, 1000).request_s == pytest.approx(100 / 3600 * 1000)
     # 250 requests where 100 fit at once: 250,000 tokens at 3,600 tokens/s.
     assert level(made, 250, 1000).request_s == pytest.approx(250_000 / 3600)

@@ -32,8 +32,8 @@ REQUIRED = {
     "budget_gib_per_gpu",
     "max_context_tokens",
     "max_concurrency",
-    "ceiling_tokens_per_s_batch1",
-    "ceiling_tokens_per_s",
+    "plan_tokens_per_s_batch1",
+    "plan_tokens_per_s",
     "alternatives",
 }
 
@@ -126,7 +126,7 @@ def test_host_without_gpu_is_held_against_its_memory() -> None:
     # 4,196,608 float32 weights; 4,096 bytes per token; 1 GiB in blocks of 128 (seen on vLLM)
     assert r.weights_gib_per_gpu * GIB == 4_196_608 * 4
     assert r.kv_tokens == 262_144
-    assert r.ceiling_tokens_per_s is None
+    assert r.plan_tokens_per_s is None
     small = fit(run, host_memory_bytes=GIB)
     assert not small.fits
     assert "on this host" in small.reasons[0]

@@ -1,4 +1,4 @@
-"""Ceilings against published bounds and hand-worked sums."""
+"""Plans against published roofs and hand-worked sums."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fit_support import catalogue, run_of
 from bench.fit.fit import fit
 from bench.fit.headroom import served
 from bench.fit.roofline import (
-    decode_ceiling,
+    decode_expectation,
     decode_flops,
     expert_coverage,
     peak_flops,
@@ -20,7 +20,7 @@ from bench.fit.roofline import (
 @pytest.mark.parametrize(("quant", "bound"), [("none", 29), ("int8", 58), ("gptq", 109)])
 def test_llama_70b_on_two_a100_at_batch_1(quant: str, bound: int) -> None:
     report = fit(run_of("deepseek-r1-distill-llama-70b", quant, "a100-80gb-sxm", 2))
-    assert round(report.ceiling_tokens_per_s_batch1 or 0) == bound
+    assert round(report.plan_tokens_per_s_batch1 or 0) == bound
 
 
 def test_r1_awq_on_eight_a100_at_batch_1() -> None:
@@ -31,7 +31,7 @@ def test_r1_awq_on_eight_a100_at_batch_1() -> None:
     report = fit(run_of("deepseek-r1", "awq", "a100-80gb-sxm", 8))
     assert report.decode_batch1 is not None
     assert report.decode_batch1.read_gb_per_step == pytest.approx(20.56, abs=0.01)
-    assert round(report.ceiling_tokens_per_s_batch1 or 0) == 793
+    assert round(report.plan_tokens_per_s_batch1 or 0) == 793
     assert report.decode_batch1.bound == "bandwidth"
 
 
@@ -51,10 +51,10 @@ def test_a_large_batch_reads_every_expert_once() -> None:
 
 def test_hard_bound_is_above_the_expected_one() -> None:
     run = run_of("deepseek-r1", "awq", "a100-80gb-sxm", 8)
-    ceiling = decode_ceiling(served(run), run.gpu, 8, batch=32, context_tokens=1500)
-    assert ceiling is not None
-    assert ceiling.hard_tokens_per_s > ceiling.tokens_per_s
-    assert ceiling.expert_coverage == pytest.approx(1 - (248 / 256) ** 32)
+    plan = decode_expectation(served(run), run.gpu, 8, batch=32, context_tokens=1500)
+    assert plan is not None
+    assert plan.hard_tokens_per_s > plan.tokens_per_s
+    assert plan.expert_coverage == pytest.approx(1 - (248 / 256) ** 32)
 
 
 def test_flops_of_a_dense_token() -> None:
@@ -76,16 +76,16 @@ def test_peaks_follow_the_activations() -> None:
     assert peak_flops(gpus["cpu"], w4) is None
 
 
-def test_utilisation_at_the_ceiling_is_one() -> None:
+def test_utilisation_at_the_plan_is_one() -> None:
     run = run_of("deepseek-r1-distill-llama-8b", "none", "h100-sxm", 1)
     s = served(run)
-    ceiling = decode_ceiling(s, run.gpu, 1, batch=4, context_tokens=1500)
-    assert ceiling is not None
+    plan = decode_expectation(s, run.gpu, 1, batch=4, context_tokens=1500)
+    assert plan is not None
     used = utilisation(
         s,
         run.gpu,
         1,
-        output_tokens_per_s=ceiling.bandwidth_tokens_per_s,
+        output_tokens_per_s=plan.bandwidth_tokens_per_s,
         input_tokens_per_s=0,
         mean_batch=4,
         mean_input_tokens=1000,

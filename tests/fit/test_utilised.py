@@ -1,4 +1,4 @@
-"""MBU, MFU and the ceiling of a load point, against a calculation by hand."""
+"""MBU, MFU and the plan of a load point, against a calculation by hand."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_hundred_tokens_per_second_of_one_stream(llama_8b: RunSpec) -> None:
     expected = 100 * (15.01e9 + 58 * 131_072) / 3350e9
     assert found["mbu"].value == pytest.approx(expected, rel=0.01)
     assert found["mbu"].arose == "modelled"
-    assert found["ceiling_tokens_per_s"].value == pytest.approx(3350 / 15.01, rel=0.01)
+    assert found["plan_tokens_per_s"].value == pytest.approx(3350 / 15.01, rel=0.01)
     # Two operations per active weight and token, prompt tokens included, of 989 TFLOP/s.
     assert found["mfu"].value == pytest.approx(2 * 7.5e9 * 108 / 989e12, rel=0.05)
     assert finding.severity == "pass"
@@ -69,12 +69,13 @@ def test_faster_than_memory_can_be_read_is_no_record_but_a_fault(llama_8b: RunSp
     assert "is not what was said" in finding.text
 
 
-def test_hardware_without_published_limits_has_no_ceiling(run_spec: Callable[..., RunSpec]) -> None:
+def test_hardware_without_published_limits_has_no_plan(run_spec: Callable[..., RunSpec]) -> None:
     found, finding = judged(run_spec(), gap_ms=10)
     assert {name: m.value for name, m in found.items()} == {
         "mbu": None,
         "mfu": None,
-        "ceiling_tokens_per_s": None,
+        "plan_tokens_per_s": None,
+        "bound_tokens_per_s": None,
         "engine_mbu": None,
         "engine_mfu": None,
     }
@@ -122,13 +123,13 @@ def test_engines_in_parallel_each_read_all_weights(llama_8b: RunSpec) -> None:
     of_one, _ = judged(llama_8b, gap_ms=10)
     replicas, _ = against_hardware(apart, parts, metrics)
     together, _ = against_hardware(replace(apart, engine=VllmSpec()), parts, metrics)
-    mbu, ceiling, rate = of_one["mbu"].value, of_one["ceiling_tokens_per_s"].value, metrics[RATE]
+    mbu, plan, rate = of_one["mbu"].value, of_one["plan_tokens_per_s"].value, metrics[RATE]
     assert mbu is not None
-    assert ceiling is not None
+    assert plan is not None
     assert rate.value is not None
     assert replicas["mbu"].value == pytest.approx(mbu, rel=0.01)
     assert together["mbu"].value == pytest.approx(mbu / 2, rel=0.01)
-    assert replicas["ceiling_tokens_per_s"].value == pytest.approx(2 * ceiling, rel=0.01)
+    assert replicas["plan_tokens_per_s"].value == pytest.approx(2 * plan, rel=0.01)
     assert metrics[f"{RATE}_per_gpu"].value == pytest.approx(rate.value / 2)
 
 
@@ -190,7 +191,7 @@ def test_several_tokens_a_pass_are_no_fault(llama_8b: RunSpec) -> None:
     assert false.severity == "fail"
 
 
-def test_drafting_that_nobody_counts_has_no_ceiling(llama_8b: RunSpec) -> None:
+def test_drafting_that_nobody_counts_has_no_plan(llama_8b: RunSpec) -> None:
     args = ("--speculative-config", '{"method": "mtp"}')
     spec = replace(llama_8b, engine=VllmSpec(args=args))
     found, finding = judged(spec, gap_ms=2)

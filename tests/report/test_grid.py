@@ -49,11 +49,11 @@ def test_names_from_outside_are_no_markup() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_a_terminal_of_any_width_shows_every_figure_whole(width: int) -> None:
-    """`bench fit` in a real terminal: every ceiling that --json gives stands there uncut."""
+    """`bench fit` in a real terminal: every plan that --json gives stands there uncut."""
     command = [sys.executable, "-m", "bench.cli", "fit", "model=deepseek-r1", "gpu=h200-sxm"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     table = json.loads(done.stdout)["table"]
-    ceilings = [f["ceiling_tokens_per_s"] for f in table]
+    plans = [f["plan_tokens_per_s"] for f in table]
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, width))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
@@ -64,8 +64,8 @@ def test_a_terminal_of_any_width_shows_every_figure_whole(width: int) -> None:
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert "…" not in shown
     assert {f["gpus"] for f in table} == {1, 2, 4, 8, 16}
-    for ceiling in ceilings:
-        assert f" {ceiling:,.0f} " in shown
+    for plan in plans:
+        assert f" {plan:,.0f} " in shown
     ruled = [line.rstrip() for line in shown.splitlines() if "───" in line]
     assert max(map(len, ruled)) <= width
 

@@ -116,8 +116,8 @@ def test_runs_from_the_disk_fill_every_column(tmp_path: Path) -> None:
     assert [row[11] for row in (bf16, fp8)] == ["50.0", "50.0"]
     # 2.00 and 6.88 $/h for 72,000 tokens an hour.
     assert [row[12] for row in (bf16, fp8)] == ["27.8 to 95.6 |"] * 2
-    ceilings = [float(row[5]) for row in (bf16, fp8)]
-    assert 1.5 < ceilings[1] / ceilings[0] < 2  # half the bytes, but for what stays in 16 bits
+    plans = [float(row[5]) for row in (bf16, fp8)]
+    assert 1.5 < plans[1] / plans[0] < 2  # half the bytes, but for what stays in 16 bits
     assert "–" not in bf16 + fp8
 
 

@@ -30,8 +30,9 @@ def test_no_honest_measurement_is_forbidden(found: dict[str, object]) -> None:
 
 def test_inflated_measurements_are_caught(found: dict[str, object]) -> None:
     flagged = json.loads(json.dumps(found["flagged"]))["lengths known"]
-    # 41.0 and 75.3 % until a Mistral 7B of no stated version was read with its first version's
-    # window of 4,096 tokens, which reads less: the safe one of the two.
-    assert flagged["x3"]["now"] >= 0.395
-    assert flagged["x5"]["now"] >= 0.74
+    # 39.8 and 74.6 % while Mistral 7B v0.3 was given its class's window of 4,096 tokens, which its
+    # config.json sets to null. TensorRT-LLM ran without one, too: at 20,000 tokens in it is as
+    # fast as Llama 3.1 8B of the same heads.
+    assert flagged["x3"]["now"] >= 0.409
+    assert flagged["x5"]["now"] >= 0.75
     assert flagged["x3"]["before"] < 0.06

@@ -189,7 +189,9 @@ def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim
     if not request.names and not request.everything:
         raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
     files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
-    found = [claim for path in files.values() for claim in _read_or(path, bad)]
+    found = [
+        replace(claim, file=str(path)) for path in files.values() for claim in _read_or(path, bad)
+    ]
     names = [n for n in request.names if n not in files]
     if names or request.everything:
         every = [c for folder in request.folders for p in _files(folder) for c in _read_or(p, bad)]
@@ -331,10 +333,7 @@ def served_by(run: Run) -> str:
     spec, server = run.spec, run.server or {}
     if spec.engine.kind != "endpoint":
         return spec.engine.kind
-    for key in ("engine", "engine_name", "server_software"):
-        if isinstance(server.get(key), str) and server[key]:
-            return str(server[key])
-    return spec.engine.kind
+    return str(server.get("serves") or spec.engine.kind)
 
 
 def _engine_cores(run: Run) -> int | None:
@@ -380,15 +379,16 @@ def _measured(
 
 
 def _as_told(point: Point, says: Serving) -> Point:
-    """A point of an endpoint that names neither its engine nor its version, as the user told."""
+    """A point of an endpoint with what it does not say of itself, engine or version, as the user
+    told; what it says stands."""
     told = {"engine": says.conditions.engine, "engine_version": says.conditions.engine_version}
     have = dict(point.conditions)
-    if have.get("engine") != "endpoint":
+    unsaid = [k for k in told if have.get(k) in (None, "endpoint") and told[k] is not None]
+    if not unsaid or have.get("engine") not in ("endpoint", told["engine"]):
         return point
-    have["engine"] = told["engine"]
-    have["engine_version"] = have.get("engine_version") or told["engine_version"]
-    words = (*point.words, f"served by {told['engine']}, as you said")
-    return replace(point, conditions=have, words=words)
+    have |= {k: told[k] for k in unsaid}
+    said = " ".join(str(told[k]) for k in unsaid)
+    return replace(point, conditions=have, words=(*point.words, f"served by {said}, as you said"))
 
 
 def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:
@@ -400,7 +400,7 @@ def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:
     if c.engine not in ENGINES and not endpoint:
         raise InputError(
             f"{claim.name}: bench does not launch {c.engine!r}; serve it yourself and say "
-            f"bench claim {claim.name} --measure engine.base_url=http://HOST:PORT/v1."
+            f"bench claim {claim.asked_by} --measure engine.base_url=http://HOST:PORT/v1."
         )
     if c.gpu != "cpu":
         return

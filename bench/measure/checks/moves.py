@@ -61,7 +61,10 @@ def withhold(metrics: Mapping[str, Metric], findings: Iterable[Finding]) -> dict
 
 def _derived(name: str, named: Mapping[str, Finding]) -> Finding | None:
     """Shares of the hardware's limits rest on the output rate."""
-    rests = name in ("mbu", "mfu", "engine_mbu", "engine_mfu", "ceiling_tokens_per_s")
+    rests = name in ("mbu", "mfu", "engine_mbu", "engine_mfu") or name in (
+        "plan_tokens_per_s",
+        "bound_tokens_per_s",
+    )
     return named.get("output_tokens_per_s") if rests or name.startswith("energy_per") else None
 
 

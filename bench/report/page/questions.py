@@ -7,7 +7,7 @@ QUESTIONS = {
     "bos_parity": "Do engine and in-process model read a prompt alike?",
     "bursts": "Did the stream arrive as it was made, not in bursts?",
     "calibration": "Is the client's own error small at this load?",
-    "ceiling": "Is the result below what the hardware can do at most?",
+    "bound": "Is the result below what the hardware can do at most?",
     "checkpoint_changed": "Was quality scored on the files whose speed was measured?",
     "chunk_tokens": "Is it known how many tokens each chunk brought?",
     "client_bound": "Did the client keep up with what arrived?",

@@ -48,8 +48,8 @@ _LEGEND = (
     "TTFT: time to the first token. ITL: time between tokens. E2E: whole request. p50 is the "
     "median; 99 of 100 are below p99. ± is the half width of the 95 % interval over repeats; n "
     "counts the observations (time bins, requests or gaps) in all repeats. Measured by this run's "
-    "own client; the ceiling is modelled from the hardware's published limits, – where there are "
-    "none. A withheld number failed its certificate."
+    "own client; the bound, which no honest measurement exceeds, is modelled from the "
+    "hardware's published limits, – where there are none. A withheld number failed its certificate."
 )
 
 
@@ -70,13 +70,10 @@ def _table(one: Measured, name: str) -> Table:
     for p in one.measurement.points:
         cells = [measured(p.metrics[key], note=_counted(p.metrics[key])) for _, key in _HEADLINE]
         slo = {True: "kept", False: "not kept", None: "–"}[kept_slo(one, p)]
-        ceiling = p.metrics.get("ceiling_tokens_per_s")
         rate, *others = cells
-        rows.append(
-            [word(load_words(p)), trust(p.valid), word(slo), rate, _ceiling(p, ceiling), *others]
-        )
+        rows.append([word(load_words(p)), trust(p.valid), word(slo), rate, _bound(p), *others])
     titles = [title for title, _ in _HEADLINE]
-    columns = ("load", "trust", "SLO", titles[0], "ceiling, tokens/s", *titles[1:])
+    columns = ("load", "trust", "SLO", titles[0], "bound, tokens/s", *titles[1:])
     caption = f"{name}: SLO {slo_words(one.run.spec.workload.slo)}"
     return Table(caption=caption, columns=columns, rows=rows, left=(0, 1, 2))
 
@@ -87,13 +84,14 @@ def _counted(metric: Metric) -> str:
     return f"n {metric.n:,}" + (f" in {metric.repeats}" if metric.repeats > 1 else "")
 
 
-def _ceiling(point: PointMeasurement, ceiling: Metric | None) -> Cell:
-    """The ceiling, with the share of it that was reached; nothing of a point that failed."""
+def _bound(point: PointMeasurement) -> Cell:
+    """The bound, with the share of it that was reached; nothing of a point that failed."""
     rate = point.metrics["output_tokens_per_s"].value
-    if ceiling is None or ceiling.value is None:
-        return measured(ceiling)
-    share = "" if rate is None else f"{rate / ceiling.value:.0%} reached, "
-    return Cell(text=f"{ceiling.value:,.0f}", value=ceiling.value, note=share + ceiling.arose)
+    bound = point.metrics.get("bound_tokens_per_s")
+    if bound is None or bound.value is None:
+        return measured(bound)
+    share = "" if rate is None else f"{rate / bound.value:.0%} reached, "
+    return Cell(text=f"{bound.value:,.0f}", value=bound.value, note=share + bound.arose)
 
 
 def _every_metric(one: Measured) -> Table:

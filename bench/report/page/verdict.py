@@ -124,10 +124,10 @@ def _meaning(one: Measured) -> str:
     text = f"At {where} it puts out {said(rate(best))} tokens/s"
     if one.run.spec.gpus > 1:
         text += f" ({said(best.metrics['output_tokens_per_s_per_gpu'])} per GPU)"
-    ceiling = get("ceiling_tokens_per_s")
-    if ceiling is not None and ceiling.value and rate(best).value:
-        share = (rate(best).value or 0.0) / ceiling.value
-        text += f", {share:.0%} of the {ceiling.value:,.0f} that this hardware could do at most"
+    bound = get("bound_tokens_per_s")
+    if bound is not None and bound.value and rate(best).value:
+        share = (rate(best).value or 0.0) / bound.value
+        text += f", {share:.0%} of the {bound.value:,.0f} that this hardware could do at most"
     text += f"; a user sees {said(best.metrics['output_tokens_per_s_per_user'])} tokens/s"
     text += f" and waits {said(best.metrics['ttft_p50_ms'])} ms for the first token (median)"
     text += _within_slo(one) + "."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.claims.limits import Limit, limits, work_of
 from bench.claims.metrics import in_metric_unit, known_metric, metric_unit
+from bench.claims.scenarios import implied
 from bench.claims.spec import Conditions, CurvePoint, Serving, Stated
 from bench.claims.variants import model_of
 from bench.claims.verdict import Check, CheckVerdict, number, say
@@ -33,11 +34,15 @@ def check_units(says: Serving) -> Check | None:
         return None
     try:
         known_metric(says.metric)
-        if says.stated is not None:
-            in_metric_unit(1.0, says.stated.unit, says.metric)
+        for metric, stated in (
+            (says.metric, says.stated),
+            *((a.metric, a.stated) for a in says.also),
+        ):
+            if stated is not None:
+                unit = stated.unit
+                in_metric_unit(1.0, unit, metric)
     except UnitError as error:
-        assert says.stated is not None
-        text = f"{says.stated.unit} is no unit of {says.metric}: {error}"
+        text = f"{unit} is no unit of {metric}: {error}"
         return Check(kind="units", verdict="not comparable", evidence=(text,))
     return None
 
@@ -45,11 +50,16 @@ def check_units(says: Serving) -> Check | None:
 def stated_in_metric_unit(says: Serving) -> float | None:
     """The least bold reading of the stated number, in the metric's own unit: the lower end of its
     band, rounding included, or the upper end where smaller is bolder."""
-    if says.metric is None or says.stated is None or says.stated.value is None:
+    if says.metric is None or says.stated is None:
         return None
-    low, high = says.stated.band
-    mildest = high if known_metric(says.metric).at_least else low
-    return in_metric_unit(mildest, says.stated.unit, says.metric)
+    return _mildest(says.metric, says.stated)
+
+
+def _mildest(metric: str, stated: Stated) -> float | None:
+    if stated.value is None:
+        return None
+    low, high = stated.band
+    return in_metric_unit(high if known_metric(metric).at_least else low, stated.unit, metric)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,26 +71,28 @@ class Held:
     figures: dict[str, float | None]
 
 
-def check_ceiling(says: Serving, catalogue: Catalogue) -> Check | None:
+def check_bound(says: Serving, catalogue: Catalogue) -> Check | None:
     """Impossible when the number exceeds what every deployment could physically do; with a curve,
     when any of its points does."""
     if says.metric is None:
-        return Check(kind="ceiling", verdict="untested", evidence=("no number to hold against it",))
+        return Check(kind="bound", verdict="untested", evidence=("no number to hold against it",))
     found: list[Held] = []
     claimed = stated_in_metric_unit(says)
     if claimed is not None and says.stated is not None:
         found.append(hold(says.metric, claimed, says.stated, says.conditions, catalogue))
     found += [_point(says, point, catalogue) for point in says.curve]
+    for one in says.also:
+        value = _mildest(one.metric, one.stated)
+        if value is not None:
+            found.append(hold(one.metric, value, one.stated, says.conditions, catalogue))
     if not found:
-        return Check(kind="ceiling", verdict="untested", evidence=("no number to hold against it",))
+        return Check(kind="bound", verdict="untested", evidence=("no number to hold against it",))
     order: tuple[CheckVerdict, ...] = ("impossible", "not comparable", "untested", "possible")
     worst = min(found, key=lambda f: order.index(f.verdict))
     lines = [line for one in (found if len(found) < 4 else [worst]) for line in one.lines]
     if says.curve:
         lines.insert(0, f"{len(says.curve)} points of a curve, each against its own bound")
-    return Check(
-        kind="ceiling", verdict=worst.verdict, evidence=tuple(lines), figures=worst.figures
-    )
+    return Check(kind="bound", verdict=worst.verdict, evidence=tuple(lines), figures=worst.figures)
 
 
 def _point(says: Serving, point: CurvePoint, catalogue: Catalogue) -> Held:
@@ -101,8 +113,10 @@ def hold(metric: str, claimed: float, stated: Stated, c: Conditions, catalogue: 
     floor = known[0].floor
     best = (min if floor else max)(known, key=lambda x: x.tightest or 0.0)
     limit = best.tightest or 0.0
-    figures = {"stated": claimed, "ceiling": limit, "compute_ceiling": best.compute}
+    figures = {"stated": claimed, "bound": limit, "compute_bound": best.compute}
     lines = [_line(x, metric) for x in _distinct(known)]
+    if (assumed := implied(c)) is not None:
+        lines.insert(0, assumed)
     ratio = _over(claimed, limit, floor=floor)
     if ratio <= 1:
         share = f"{ratio:.0%} of the bound" if ratio >= 0.005 else "far from the bound"
