@@ -22,10 +22,12 @@ from bench.measure.metrics import (
 from bench.measure.rehearsal import as_rehearsed, rehearsed
 from bench.power import of_run as power
 from bench.power.measure import Metered
+from bench.predict import against
 from bench.quality.trust import quality_findings
 from bench.values.codec import decode
 from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
+from bench.values.prediction import Prediction, PredictionError
 from bench.values.record import SCHEMA_VERSION, PointData, Run
 
 _ON_A_HOST = "private memory of the engine's processes, after the load"
@@ -44,6 +46,7 @@ def derive(run: Run) -> Measurement:
         findings=run_findings(run),
         calibration=dict(run.calibration or {}),
         fit_errors=fit_errors(run, how),
+        prediction_errors=prediction_errors(run, points),
         rehearsal=rehearsed(run),
         power=power.run_document(run, how),
         found_index=(run.load_search or {}).get("found_index"),
@@ -71,6 +74,12 @@ def fit_errors(run: Run, how: Metered) -> tuple[FitError, ...]:
         kv_source=source,
     )
     return compare_fit(decode(FitReport, run.fit, "fit"), measured)
+
+
+def prediction_errors(run: Run, points: Sequence[PointMeasurement]) -> tuple[PredictionError, ...]:
+    """Predicted against measured figures by load point; empty where nothing was predicted."""
+    told = (run.prediction or {}).get("points") or ()
+    return against.errors([decode(Prediction, one, "prediction") for one in told], points)
 
 
 def measure_point(

@@ -22,6 +22,7 @@ from bench.meters.engine_watch import watch_engine, with_gauges
 from bench.meters.watch import Watch, watch
 from bench.models.checkpoints import in_hub_cache
 from bench.models.weights import resolve_weights
+from bench.predict.foretell import foretold
 from bench.preflight import preflight
 from bench.store import (
     create_run_dir,
@@ -47,7 +48,13 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
     """
     spec, fit = preflight(spec, catalogue)
     path = create_run_dir(spec)
-    run = Run(spec=storable(spec), anchor=provenance.anchor(), path=str(path), fit=fit)
+    run = Run(
+        spec=storable(spec),
+        anchor=provenance.anchor(),
+        path=str(path),
+        fit=fit,
+        prediction=foretold(spec),
+    )
     with _recorded(run, path) as recorder:
         with (
             watch(spec, path) as meter,

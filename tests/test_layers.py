@@ -31,20 +31,21 @@ NEIGHBOURS: dict[str, set[str]] = {
     "load": {"engines", "host", "measure", "meters", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
+    "predict": {"fit", "measure"},
     "claims": {"config", "fit", "measure", "tco"},
     "compare": {"fit", "measure", "power", "quality"},
     # the stories
-    "derive": {"fit", "load", "measure", "power", "quality"},
+    "derive": {"fit", "load", "measure", "power", "predict", "quality"},
     "preflight": {"config", "engines", "evaluators", "fit", "load", "meters", "models"},
     "run": {
         *("config", "derive", "engines", "evaluators", "host"),
-        *("load", "measure", "meters", "models", "preflight", "store"),
+        *("load", "measure", "meters", "models", "predict", "preflight", "store"),
     },
     # what people see: prints, and never measures
     "report": {"claims", "compare", "fit", "measure", "power", "quality", "tco"},
     "cli": {
         *("claims", "compare", "config", "derive", "engines", "fit", "host", "load", "measure"),
-        *("meters", "models", "power", "preflight", "report", "run", "store", "tco"),
+        *("meters", "models", "power", "predict", "preflight", "report", "run", "store", "tco"),
     },
 }
 

@@ -25,6 +25,7 @@ from bench.measure.stats import (
 from bench.measure.window import Window, steady_window, whole_window
 from bench.values.finding import Finding, is_valid
 from bench.values.fit_error import FitError
+from bench.values.prediction import PredictionError
 from bench.values.record import Int64, LoadPoint, PointData
 from bench.values.spec import SloSpec
 
@@ -309,6 +310,7 @@ class Measurement:
     findings: tuple[Finding, ...] = ()
     calibration: dict[str, Any] = field(default_factory=dict)
     fit_errors: tuple[FitError, ...] = ()
+    prediction_errors: tuple[PredictionError, ...] = ()
     power: Mapping[str, Any] | None = None
     """Source, devices and idle baselines of the run's power, as plain data."""
     rehearsal: str | None = None

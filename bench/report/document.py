@@ -25,6 +25,8 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "engine_facts": encode(run.engine_facts),
         "fit": encode(run.fit),
         "fit_errors": encode(measurement.fit_errors),
+        "prediction": encode(run.prediction),
+        "prediction_errors": encode(measurement.prediction_errors),
         "power": measurement.power,
         "quality": encode(run.quality),
         "load_search": encode(run.load_search),

@@ -13,6 +13,7 @@ from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import amount, host_cores, load_words, quantity, with_interval
 from bench.report.power_table import print_power
+from bench.report.predict_table import error_line
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
 from bench.values.fit_error import FitError
@@ -72,6 +73,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         print_power(out, measurement)
     for error in measurement.fit_errors:
         out.print(_predicted(error), style="dim", highlight=False)
+    for one in measurement.prediction_errors:
+        out.print(error_line(one), style="dim", highlight=False)
     if run.quality is not None:
         print_quality(out, run.quality)
     _print_findings(out, measurement)

@@ -251,9 +251,11 @@ class Run:
 
     `calibration` is the client's own error at the busiest point (`bench.measure.client_error`);
     `by_load` in it holds that of others, by index, where the busiest one's would fail them.
-    `marks` are moments by name on CLOCK_MONOTONIC (ns); `trace` is what the meters read. `points`
-    lie in order of load and repeat; those of a stored run are read from disk when one comes to
-    them, so that millions of requests need the memory of one point. `schema_version`: as stored.
+    `prediction` is what every load point was predicted to show before anything was started
+    (`points`), or why nothing was (`none`). `marks` are moments by name on CLOCK_MONOTONIC (ns);
+    `trace` is what the meters read. `points` lie in order of load and repeat; those of a stored run
+    are read from disk when one comes to them, so that millions of requests need the memory of one
+    point. `schema_version`: as stored.
     """
 
     spec: RunSpec
@@ -261,6 +263,7 @@ class Run:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     server: Mapping[str, Any] | None = None
     fit: Mapping[str, Any] | None = None
+    prediction: Mapping[str, Any] | None = None
     engine_facts: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
     load_search: Mapping[str, Any] | None = None

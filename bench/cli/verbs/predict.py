@@ -1,0 +1,171 @@
+"""`bench predict`: say what a deployment would do, each figure with an 80 % band."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.verb import Flag, Verb
+from bench.config.compose import catalogue, compose, run_spec
+from bench.values.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from bench.predict.evidence import Row
+    from bench.predict.question import Question
+    from bench.values.prediction import Prediction
+    from bench.values.spec import RunSpec
+
+VERB = Verb(
+    usage=(
+        "bench predict [model=NAME] [quant=NAME] [gpu=NAME] [gpus=N] [workload=NAME] [load=NAME]",
+        "bench predict --refit RUN [RUN ...] [KEY=VALUE ...]    your own runs are evidence",
+    ),
+    more="Fitted on published measurements (docs/predict.md); nothing is started.",
+    keys=(
+        *keys.WHAT_IS_SERVED,
+        ("workload=NAME", "how long prompts and answers are"),
+        ("load.concurrency=[N,N]", "how many requests are in flight, a prediction each"),
+        ("load.rate_per_s=[X]", "with load=open: how many arrive a second"),
+        keys.RESULTS_DIR,
+    ),
+    flags=(
+        Flag(name="--refit", what="the runs named become evidence, now and later"),
+        Flag(
+            name="--engine",
+            value="NAME",
+            what="whose published rows count, where it is not vLLM",
+            choices=("vllm", "tensorrt-llm"),
+        ),
+    ),
+    words="runs",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Predict what was typed; with --refit, of the last run named where no model is."""
+    if arguments.words and "--refit" not in arguments.flags:
+        raise InputError(f"{arguments.words[0]!r}: runs are named behind --refit.")
+    spec = asked_spec(arguments)
+    engine = arguments.option("--engine")
+    from bench.predict import own
+    from bench.predict.question import ENGINES, question
+
+    if engine is not None and engine not in ENGINES:
+        raise InputError(f"--engine: no published rows of {engine!r}.{nearest(engine, ENGINES)}")
+    before = own.kept(spec.results_dir)
+    after = before
+    if "--refit" in arguments.flags:
+        after = own.keep(refitted(arguments.words, spec.results_dir), spec.results_dir)
+        if not arguments.typed_keys & {"model", "model.path", "model.repo"}:
+            return _said_only(after, arguments, spec)
+    asked = question(spec, engine)
+    found = predicted(asked, spec, after)
+    narrowed = narrowing(asked, spec, before, after) if after != before else None
+    show(found, spec, asked.engine, narrowed, as_json=arguments.as_json)
+    return 0
+
+
+def asked_spec(arguments: Arguments) -> RunSpec:
+    """The run that was typed, on a GPU that is planned for where none is here."""
+    from bench.preflight import for_planning, resolve
+
+    spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
+    known = catalogue(arguments.config_dirs)
+    planned = for_planning(spec, arguments.typed_keys, known)
+    return resolve(planned, arguments.typed_keys, known)
+
+
+def refitted(names: tuple[str, ...], results_dir: str) -> list[Row]:
+    """The rows of the runs named; InputError without any."""
+    from bench.derive import derive
+    from bench.predict.own import rows_of
+    from bench.store import find_run, load_run
+
+    if not names:
+        raise InputError("--refit needs runs: bench predict --refit RUN [RUN ...].")
+    found: list[Row] = []
+    for name in names:
+        run = load_run(find_run(name, results_dir))
+        found += rows_of(run, derive(run))
+    return found
+
+
+def predicted(asked: Question, spec: RunSpec, own: tuple[Row, ...]) -> tuple[Prediction, ...]:
+    """The predictions; InputError for a load that has none."""
+    from bench.fit.fit import fit
+    from bench.predict.answer import predictions
+
+    report = fit(spec)
+    if not report.fits and not spec.fit.force:
+        raise InputError(
+            f"{spec.model.name} {spec.quant.name} does not fit: {'; '.join(report.reasons)}. "
+            "bench fit with the same words says what would; fit.force=true predicts all the same."
+        )
+    found = predictions(asked, spec.load, own)
+    if not found:
+        raise InputError(
+            f"load.mode={spec.load.mode}: a search or ramp has no load point to predict. "
+            "Use load=closed with load.concurrency=[N], or load=open with load.rate_per_s=[X]."
+        )
+    return found
+
+
+def narrowing(
+    asked: Question, spec: RunSpec, before: tuple[Row, ...], after: tuple[Row, ...]
+) -> str:
+    """How much narrower the band of the first load point's rate became."""
+    now = predicted(asked, spec, after)[0].figures["output_tokens_per_s"]
+    try:
+        old = predicted(asked, spec, before)[0].figures["output_tokens_per_s"]
+    except InputError:
+        return f"band of tokens/s: high ÷ low {now.width:.2f}; before the refit: no prediction"
+    return f"band of tokens/s: high ÷ low {old.width:.2f} before the refit, {now.width:.2f} after"
+
+
+def _said_only(rows: tuple[Row, ...], arguments: Arguments, spec: RunSpec) -> int:
+    """What a refit kept, where nothing else was asked."""
+    from bench.predict.own import NAME
+
+    if arguments.as_json:
+        print(json.dumps({"own_rows": len(rows), "file": f"{spec.results_dir}/{NAME}"}))
+    else:
+        print(
+            f"{len(rows)} load points of your own are kept in {spec.results_dir}/{NAME}; name a "
+            "model=… to predict with them."
+        )
+    return 0
+
+
+def show(
+    found: tuple[Prediction, ...],
+    spec: RunSpec,
+    engine: str,
+    narrowed: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print them."""
+    from bench.report.predict_table import print_predictions
+    from bench.report.terminal import console
+    from bench.values.codec import encode
+
+    if as_json:
+        document: dict[str, Any] = {
+            "model": spec.model.name,
+            "quant": spec.quant.name,
+            "gpu": spec.gpu.name,
+            "gpus": spec.gpus,
+            "engine": engine,
+            "workload": spec.workload.name,
+            "predicted": encode(found),
+            "refit": narrowed,
+        }
+        print(json.dumps(document))
+        return
+    where = f"{spec.gpus}×{spec.gpu.name}" if spec.gpus else "the CPU of this machine"
+    title = f"{spec.model.name} {spec.quant.name} on {where}, {engine}, {spec.workload.name}"
+    print_predictions(found, console(), title)
+    if narrowed:
+        console().print(narrowed, highlight=False)

@@ -1,0 +1,1 @@
+"""Predicting speed from published measurements, with a band, and planning from predictions."""

@@ -1,0 +1,34 @@
+"""A stored prediction against what was then measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.measure.metrics import PointMeasurement
+from bench.values.prediction import Prediction, PredictionError
+
+
+def errors(
+    predicted: Sequence[Prediction], points: Sequence[PointMeasurement]
+) -> tuple[PredictionError, ...]:
+    """Every predicted figure that was measured and not withheld, by load point."""
+    found = []
+    by_load: Mapping[str, PointMeasurement] = {p.point.label: p for p in points}
+    for one in predicted:
+        point = by_load.get(one.load)
+        for name, band in one.figures.items():
+            metric = None if point is None else point.metrics.get(name)
+            if metric is None or not metric.value:
+                continue
+            found.append(
+                PredictionError(
+                    load=one.load,
+                    metric=name,
+                    unit=metric.unit,
+                    predicted=band,
+                    measured=metric.value,
+                    error=band.value / metric.value - 1,
+                    inside=band.low <= metric.value <= band.high,
+                )
+            )
+    return tuple(found)
