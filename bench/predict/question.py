@@ -8,7 +8,7 @@ from bench.fit.bound import Work, held, machine, output_bound
 from bench.fit.formats import Served
 from bench.fit.headroom import is_cpu, served, typical
 from bench.fit.precision import precision
-from bench.fit.roofline import decode_ceiling
+from bench.fit.roofline import decode_expectation
 from bench.fit.sharding import layout
 from bench.predict.evidence import Row
 from bench.predict.terms import Deployment, cost, named
@@ -83,12 +83,13 @@ class Question:
         if is_cpu(spec) or wanted is None:
             return None, None
         m = machine(spec.gpu, spec.gpus, wanted)
-        plan = decode_ceiling(
+        plan = decode_expectation(
             self.served,
             spec.gpu,
             spec.gpus,
             batch=max(concurrency, 1.0),
             context_tokens=self.input_tokens + self.output_tokens / 2,
+            replicas=self.replicas,
         )
         work = Work(
             input_tokens=self.input_tokens,

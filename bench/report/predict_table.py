@@ -45,7 +45,7 @@ def print_predictions(found: Sequence[Prediction], out: Console, title: str) -> 
         for p in found
     )
     titles = [f"{title}, predicted" for _, title in FIGURES]
-    columns = (column("load"), *numbers(*titles, "plan tokens/s", "bound tokens/s"))
+    columns = (column("load"), *numbers(*titles, "expected tokens/s", "bound tokens/s"))
     print_grid(out, Grid(columns=columns, rows=rows))
     for text in about(found):
         out.print(f"[dim]{escape(text)}[/]", highlight=False, soft_wrap=True)
@@ -61,7 +61,7 @@ def about(found: Sequence[Prediction]) -> Iterator[str]:
     for note in dict.fromkeys(n for p in found for n in p.notes):
         yield f"note: {note}"
     yield (
-        "Predicted is fitted to measurements of others; the plan is the hardware's published "
+        "Predicted is fitted to measurements of others; expected is the hardware's published "
         "limits, the bound what nothing exceeds. $/M tokens of output at the GPU's listed rents."
     )
 
