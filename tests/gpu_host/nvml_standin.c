@@ -308,8 +308,8 @@ static int runs(const char *pid, const char *module) {
     fclose(f);
     for (size_t k = 0; k < size; k++) if (!said[k]) said[k] = ' ';
     said[size] = 0;
-    const char *first = strstr(said, " -m ");
-    if (!first || strncmp(first + 4, module, strlen(module))) return 0;
+    const char *first = strstr(said, " -m "); /* its own, not one among the words of a guard */
+    if (!first || first != strchr(said, ' ') || strncmp(first + 4, module, strlen(module))) return 0;
     snprintf(path, sizeof path, "/proc/%s/environ", pid);
     if (!(f = fopen(path, "r"))) return 0;
     size = fread(said, 1, sizeof said - 1, f);

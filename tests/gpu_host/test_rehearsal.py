@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ sys.path.insert(0, str(HERE))
 
 import vllm_standin  # noqa: E402 -- beside this file
 import vllm_starts  # noqa: E402
+from box import BOARD_W, LONG, MODEL, SHORT, Box, commands  # noqa: E402
 from build import build, compiler  # noqa: E402
 
 from bench.derive import derive  # noqa: E402
@@ -35,96 +33,26 @@ from bench.store import load_run  # noqa: E402
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler to build the library")
 
-MODEL = f"model={vllm_starts.LLAMA_8B}"
-ENGINE = "vllm.entrypoints.openai.api_server"
-LOAD = ("load.calibrate=false", "load.concurrency=[4]", "workload.output_tokens=32")
-SHORT = ("load.duration_s=null", "load.requests=16", "load.repeats=1", "meter.idle_s=1", *LOAD)
-LONG = ("load.duration_s=33", "load.repeats=1", "meter.idle_s=6", *LOAD)
-BOARD_W = 300.0
-
-
-@dataclass(frozen=True)
-class Box:
-    """A folder that holds the stand-ins, and what runs in it leave."""
-
-    folder: Path
-
-    def env(self, name: str, boards: int, **more: str) -> dict[str, str]:
-        """The environment of a machine with so many boards, on all of which its engine computes."""
-        orders = self.folder / f"orders-{name}"
-        if not orders.exists():
-            each = [f"running {b} compute 70000 {ENGINE}\n" for b in range(boards)]
-            same = f"boards {boards}\nwatts * {BOARD_W:.0f}\n"
-            orders.write_text(same + "".join(each))
-        path = (self.folder / "package", HERE.parents[1], HERE)
-        env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
-        return {
-            **env,
-            "PYTHONPATH": os.pathsep.join(map(str, path)),
-            "LD_LIBRARY_PATH": str(self.folder / "library"),
-            "NVML_STANDIN": str(orders),
-            "VLLM_STANDIN_ITL_MS": "30",
-            **more,
-        }
-
-    def start(self, results: str, boards: int, *words: str, **more: str) -> subprocess.Popen[str]:
-        """`bench` with these words, its results in a folder of their own."""
-        command = [sys.executable, "-m", "bench.cli", *words]
-        if results:
-            command.append(f"results_dir={self.folder / results}")
-        return subprocess.Popen(
-            command,
-            env=self.env(results, boards, **more),
-            cwd=self.folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-
-    def bench(self, results: str, boards: int, *words: str, **more: str) -> tuple[int, str]:
-        """The same, waited for: exit code and what it said."""
-        process = self.start(results, boards, *words, **more)
-        said, _ = process.communicate()
-        return process.returncode, said
-
-    def selfcheck(self) -> subprocess.Popen[str]:
-        """scripts/gpu_selfcheck.py on the driver's library, its load on the processor."""
-        script = HERE.parents[1] / "scripts" / "gpu_selfcheck.py"
-        command = [sys.executable, str(script), "--rehearse", "--driver"]
-        return subprocess.Popen(
-            [*command, "--out", str(self.folder / "selfcheck")],
-            env=self.env("selfcheck", 1),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-
-    def document(self, results: str, quant: str) -> dict[str, Any]:
-        """The one run of a folder and quantisation, derived."""
-        (path,) = (self.folder / results).glob(f"*/{quant}-*")
-        run = load_run(path)
-        return run_document(run, derive(run))
-
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
-    """The stand-ins, and four runs on them side by side: they take a minute together."""
+    """The stand-ins, and all runs on them side by side: most of each is waiting."""
     made = Box(tmp_path_factory.mktemp("box"))
     build(made.folder / "library")
     vllm_standin.package(made.folder / "package")
-    long = made.start("one", 1, MODEL, "quant=fp8", "gpus=1", *LONG)
-    selfcheck = made.selfcheck()
-    for results, boards, words in (
-        ("eight", 8, (MODEL, "quant=fp8", "gpus=8", *SHORT)),
-        ("sweep", 1, ("-m", MODEL, "quant=none,fp8", "gpus=1", *SHORT)),
-    ):
-        code, said = made.bench(results, boards, *words)
-        assert code == 0, said
-        assert "REHEARSAL" in said
-    said, _ = long.communicate()
-    assert long.returncode == 0, said
-    said, _ = selfcheck.communicate()
-    assert selfcheck.returncode == 0, said
+    runbook = commands()
+    exact = ("engine=truth", "engine.itl_ms=30", "meter=nvml")
+    started = {"one": made.start("one", 1, *runbook["6"], *LONG), "selfcheck": made.selfcheck()}
+    for boards in (1, 2, 8):
+        name = f"truth-{boards}"
+        started[name] = made.start(name, boards, *exact, f"gpus={boards}", *LONG)
+    started["eight"] = made.start("eight", 8, *runbook["7"], *SHORT)
+    started["sweep"] = made.start("sweep", 1, "-m", MODEL, "quant=none,fp8", "gpus=1", *SHORT)
+    turns = ("compare", "--interleave", "2", *runbook["8"][3:])
+    started["turns"] = made.start("turns", 1, *turns, *SHORT)
+    for name, process in started.items():
+        made.said[name], _ = process.communicate()
+        assert process.returncode == 0, made.said[name]
     return made
 
 
@@ -141,8 +69,7 @@ def test_one_board_from_the_command_to_the_numbers(box: Box) -> None:
     assert len(found["fit_errors"]) == 3
     # what the boards drew: the library's own truth
     power = point["power_mean_w"]
-    watts = power["value"] if power["value"] is not None else power["withheld_value"]
-    assert watts == pytest.approx(BOARD_W, rel=0.01)
+    assert shown(power) == pytest.approx(BOARD_W, rel=0.01)
     assert power["arose"] == "synthetic"
     assert {d["uuid"][:12] for d in found["power"]["devices"]} == {"GPU-b0a7d000"}
     said = {f["code"]: f["severity"] for f in point["findings"]}
@@ -168,6 +95,54 @@ def test_the_self_check_on_the_drivers_library(box: Box) -> None:
     assert verdicts["fields supported"] == "ok"
     # The library's board draws the same whatever the load: a step in power is not to be found.
     assert set(verdicts.values()) > {"ok"}
+
+
+@pytest.mark.parametrize("boards", [1, 2, 8])
+def test_an_exact_server_on_the_drivers_library(box: Box, boards: int) -> None:
+    """engine=truth meter=nvml from the command: as many boards, their watts, and 128 tokens/s."""
+    (path,) = (box.folder / f"truth-{boards}").glob("*/*")
+    run = load_run(path)
+    found = run_document(run, derive(run))
+    (point,) = found["load_points"]
+    assert found["rehearsal"] == "made up: the driver"
+    assert len(found["power"]["devices"]) == boards
+    assert shown(point["power_mean_w"]) == pytest.approx(boards * BOARD_W, rel=0.01)
+    rate = shown(point["output_tokens_per_s"])
+    assert rate == pytest.approx(4 * 32 / (0.005 + 31 * 0.03), rel=0.05)
+    assert shown(point["output_tokens_per_s_per_gpu"]) == pytest.approx(rate / boards)
+    per_token = shown(point["energy_per_output_token_j"])
+    assert per_token == pytest.approx(boards * BOARD_W / rate, rel=0.03)
+
+
+PRINTS = {
+    "3": ("GPU-b0a7d000-5afe-4000-8000-000000000000", "PCI 00000000:18:00.0", "energy_mj"),
+    "5": (": fits", "memory per GPU: weights 8.5", "output tokens/s at any load"),
+    "6": ("J/output token", "KV cache: predicted", "1 x h100-sxm"),
+    "7": ("8 x h100-sxm", "KV cache: predicted"),
+    "8": ("variants against none", "fp8", "--interleave 3"),
+    "9": ("per M tokens", "buying is", "API"),
+    "10": ("page.html",),
+}
+"""What the runbook says that a step prints, where this machine's own state does not change it."""
+
+
+def test_the_runbooks_commands_print_what_it_says(box: Box) -> None:
+    runbook = commands()
+    assert list(runbook) == ["2", "3", "4", "5", "6", "7", "8", "9", "10"]
+    assert "scripts/gpu_selfcheck.py" in runbook["4"]
+    results = f"results_dir={box.folder / 'eight'}"
+    said = {"6": box.said["one"], "7": box.said["eight"], "8": box.said["turns"]}
+    for step, more, codes in (
+        ("3", (), (0, 1)),  # 1: this machine's PyTorch knows no CUDA
+        ("5", (), (0,)),
+        ("9", (results, "tco.allow=[synthetic,invalid]"), (0,)),
+        ("10", (results,), (0,)),
+    ):
+        code, said[step] = box.bench("", 1, *runbook[step], *more)
+        assert code in codes, said[step]
+    for step, words in PRINTS.items():
+        for word in words:
+            assert word in said[step], f"step {step}: {said[step]}"
 
 
 def test_eight_boards(box: Box) -> None:
@@ -287,6 +262,13 @@ def vllm_package() -> Path:
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def shown(metric: Mapping[str, Any]) -> float:
+    """A figure, also where a busy machine has it withheld."""
+    value = metric["value"] if metric["value"] is not None else metric["withheld_value"]
+    assert value is not None, metric
+    return float(value)
 
 
 def failed(point: Mapping[str, Any]) -> set[str]:
