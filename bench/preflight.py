@@ -11,13 +11,16 @@ from bench.engines.vllm import default_dtype
 from bench.evaluators.lm_eval import check as check_quality
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
+from bench.fit.declared import geometry_of, longest_context
 from bench.fit.fit import fit, suggested_max_model_len, with_alternatives
+from bench.fit.geometry import Geometry
 from bench.fit.headroom import is_cpu
 from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
 from bench.load.plan import check_workload
 from bench.meters.gpus import GpuList, host_memory_bytes, list_gpus
 from bench.meters.machine import install
+from bench.models.gguf import config_of, is_gguf, quantisation_of, read_gguf
 from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
 from bench.values.cores import available
@@ -276,6 +279,8 @@ def resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
     elif "model.repo" in explicit and model.repo is not None:
         config, name, weights = hub_config(model.repo), model.repo, "hub"
     elif "model.weights" in explicit and model.weights not in ("hub", "bundled", "dummy"):
+        if is_gguf(model.weights):
+            return _from_gguf(model, named="model" in explicit)
         # A folder says itself what lies in it, whatever model was named beside it.
         config, weights = read_config(model.weights), model.weights
         if model.config and from_config(config) == from_config(dict(model.config)):
@@ -284,15 +289,49 @@ def resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
         name = model.name if "model" in explicit else weights
     else:
         return model
+    declared = {"model.total_params_b", "model.active_params_b"} & explicit
+    asked = replace(
+        model,
+        config=config,
+        total_params_b=model.total_params_b if declared else None,
+        active_params_b=model.active_params_b if "model.active_params_b" in explicit else None,
+        max_context_tokens=longest_context(config) or model.max_context_tokens,
+    )
+    return _replaced(asked, name, weights, geometry_of(asked))
+
+
+def _from_gguf(model: ModelSpec, *, named: bool) -> ModelSpec:
+    """The model of a GGUF file: shapes from the model named beside it, else from its own keys.
+
+    InputError where its weights are not as many as those shapes have.
+    """
+    file = read_gguf(model.weights)
+    config = model.config if named else config_of(file)
+    config = {**config, "quantization_config": quantisation_of(file)}
     geometry = from_config(config)
+    if abs(file.weights / geometry.text_params - 1) > 0.01:
+        whose = model.name if named else f"its keys ({file.architecture})"
+        raise InputError(
+            f"model.weights: {model.weights} holds {file.weights / 1e9:.3f} B weights, and "
+            f"{whose} has {geometry.text_params / 1e9:.3f} B: name the file's own model with "
+            "model=NAME, or use fit.force=true to run without a fit."
+        )
+    name = model.name if named else str(file.keys.get("general.name") or model.weights)
+    # A GGUF file has no vision tower: that lies in a file of its own.
+    text = {k: v for k, v in config.items() if not k.startswith("vision")}
+    return _replaced(replace(model, config=text), name, model.weights, geometry)
+
+
+def _replaced(model: ModelSpec, name: str, weights: str, geometry: Geometry) -> ModelSpec:
+    """A model read from its own files: nothing that was listed of another one holds for it."""
+    counted = not geometry.notes
     return replace(
         model,
         name=name.rstrip("/").rsplit("/", 1)[-1] or name,
         weights=weights,
-        config=config,
         max_context_tokens=geometry.max_context_tokens,
-        total_params_b=None,
-        active_params_b=None,
+        total_params_b=None if counted else model.total_params_b,
+        active_params_b=None if counted else model.active_params_b,
         checkpoints={},
         siblings=(),
     )

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from bench.config.catalogue import Catalogue
-from bench.fit.architecture import from_config
+from bench.fit.declared import geometry_of
 from bench.fit.fit import fit
 from bench.fit.geometry import Geometry
 from bench.fit.headroom import gpu_memory_gib, has_checkpoint, is_cpu
@@ -29,7 +29,7 @@ def alternatives(spec: RunSpec, report: FitReport, catalogue: Catalogue) -> tupl
     """
     if report.fits:
         return ()
-    geometry = from_config(spec.model.config)
+    geometry = geometry_of(spec.model)
     found: dict[tuple[str, str, str, int], Alternative] = {}
     for one in _search(spec, report, catalogue, geometry):
         own = spec.model.checkpoints.get(one.quant) if one.model == spec.model.name else None
@@ -124,7 +124,7 @@ def _sibling(spec: RunSpec, catalogue: Catalogue) -> Iterator[Alternative]:
         model = catalogue.models.get(name)
         if model is None:
             continue
-        geometry = from_config(model.config)
+        geometry = geometry_of(model)
         quants = sorted(catalogue.quants.values(), key=lambda q: -(q.weight_bits or 16))
         for quant in quants:
             if not has_checkpoint(model, quant.name):

@@ -36,7 +36,10 @@ _BY_ARCHITECTURE = {
     "LlamaForCausalLM": "llama",
     "MistralForCausalLM": "mistral",
 }
-_WHAT_TO_DO = "Use fit.force=true to run without a fit."
+_WHAT_TO_DO = (
+    "Declare its size (model.total_params_b=N, with experts model.active_params_b=N too), or use "
+    "fit.force=true to run without a fit."
+)
 
 
 def from_config(config: Mapping[str, Any]) -> Geometry:

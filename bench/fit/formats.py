@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,7 +32,8 @@ class WeightFormat:
     modules in another format than the main one; the first that matches holds. `pad` rounds the
     inner and the hidden size of experts up to multiples, as a kernel asks; `pad_scales` says
     whether the scales grow with it. Patterns that name
-    single layers are followed where the geometry went through `by_layer`.
+    single layers are followed where the geometry went through `by_layer`. `by_role` gives every
+    matrix of a role its bits, embeddings and norms with them, and everything else is left out.
     """
 
     name: str
@@ -50,6 +51,7 @@ class WeightFormat:
     pad: tuple[int, int] = (1, 1)
     pad_scales: bool = True
     rules: tuple[tuple[tuple[str, ...], WeightFormat], ...] = ()
+    by_role: Mapping[str, float] | None = None
 
     def scheme(self, matrix: Matrix) -> WeightFormat | None:
         """The format that a matrix is stored in; None for the native data type."""
@@ -70,6 +72,8 @@ class WeightFormat:
 
     def bytes(self, matrix: Matrix, rows: int, cols: int, native_bytes: float) -> float:
         """Bytes of one rows × cols part of `matrix`, scales and zero points included."""
+        if self.by_role is not None:
+            return rows * cols * self.by_role.get(matrix.role, self.bits or 16.0) / 8
         scheme = self.scheme(matrix)
         if scheme is None or scheme.bits is None:
             return rows * cols * native_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from bench.fit.architecture import from_config
+from bench.fit.declared import geometry_of
 from bench.fit.engine_rules import CUDA_RESERVED_GIB, rules_of
 from bench.fit.formats import Served, by_layer, for_gpu
 from bench.fit.geometry import Geometry
@@ -69,7 +69,7 @@ def native_bytes(spec: RunSpec) -> float:
 
 def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
     """The model of a run as the roofline wants it."""
-    g = geometry or from_config(spec.model.config)
+    g = geometry or geometry_of(spec.model)
     flags, native = flags_of(spec), native_bytes(spec)
     if flags.language_model_only:
         g = replace(g, vision=())
@@ -99,7 +99,7 @@ def to_fetch_bytes(spec: RunSpec) -> int | None:
     if not spec.model.config:
         return None
     fmt = weight_format(spec.model, spec.quant)
-    return round(download_bytes(by_layer(from_config(spec.model.config), fmt), fmt))
+    return round(download_bytes(by_layer(geometry_of(spec.model), fmt), fmt))
 
 
 def _capability(spec: RunSpec) -> float | None:

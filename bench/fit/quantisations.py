@@ -34,6 +34,9 @@ def weight_format(model: ModelSpec, quant: QuantSpec) -> WeightFormat:
     chosen = model.checkpoints.get(quant.name)
     own = chosen.quantization_config if chosen is not None else None
     is_native = native is not None and chosen is not None and native.repo == chosen.repo
+    local = model.weights not in ("hub", "bundled", "dummy")
+    if own is None and local and chosen is None:
+        own = own_quantisation(model.config) or None  # a folder or file says itself what it holds
     if own is not None:
         return from_hf(own, quant.name)
     if quant.hf_quantization_config is None or is_native:
@@ -287,9 +290,20 @@ def _group(group: Mapping[str, Any], config: Mapping[str, Any], name: str) -> We
 
 
 def _gguf(config: Mapping[str, Any], name: str) -> WeightFormat:
-    raise InputError(
-        "quant: a GGUF file has a type per tensor, which its config.json does not tell: give the "
-        "file itself with model.weights=FILE.gguf, or use fit.force=true to run without a fit."
+    """A file's own sums by role (`bench.models.gguf`): bits per weight of each, scales included."""
+    sums = config.get("tensors")
+    if not isinstance(sums, Mapping) or not sums:
+        raise InputError(
+            "quant: a GGUF file has a type per tensor, which its config.json does not tell: give "
+            "the file itself with model.weights=FILE.gguf, or use fit.force=true to run without a "
+            "fit."
+        )
+    weights = sum(int(one["weights"]) for one in sums.values())
+    stored = sum(int(one["bytes"]) for one in sums.values())
+    return WeightFormat(
+        name="gguf",
+        bits=8 * stored / weights,
+        by_role={role: 8 * one["bytes"] / one["weights"] for role, one in sums.items()},
     )
 
 

@@ -472,7 +472,7 @@ def _derived(vision: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 def _refusal(where: str, what: str) -> str:
     return (
-        f"{where}: {what} is not counted here, so that the fit of this model is unknown. Use "
-        "fit.force=true to run without one, or serve the text alone: give the decoder's own "
-        "config.json."
+        f"{where}: {what} is not counted here, so that the fit of this model is unknown. "
+        "Declare its size (model.total_params_b=N), serve the text alone (give the decoder's own "
+        "config.json), or use fit.force=true to run without a fit."
     )

@@ -92,12 +92,12 @@ def run(
 def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iterator[FitReport]:
     """One report per quantisation and GPU count that was not typed; no alternatives."""
     from bench.fit.alternatives import GPU_COUNTS
-    from bench.fit.architecture import from_config
+    from bench.fit.declared import geometry_of
     from bench.fit.fit import fit
 
     quants = [spec.quant] if "quant" in explicit else _quants(spec, catalogue)
     counts = [spec.gpus] if "gpus" in explicit else list(GPU_COUNTS)
-    geometry = from_config(spec.model.config)
+    geometry = geometry_of(spec.model)
     for quant in quants:
         for count in counts:
             cell = dataclasses.replace(spec, quant=quant, gpus=count)
@@ -105,9 +105,16 @@ def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iter
 
 
 def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
-    """Those with published weights, widest first; all of them when none has any."""
-    from bench.fit.headroom import has_checkpoint
+    """Those with published weights, widest first; all of them when none has any.
 
+    Weights of a folder or file that are quantised already are one row.
+    """
+    from bench.fit.headroom import has_checkpoint
+    from bench.fit.quantisations import own_quantisation
+
+    local = spec.model.weights not in ("hub", "bundled", "dummy")
+    if local and own_quantisation(spec.model.config):
+        return [catalogue.quants["none"]]
     every = sorted(catalogue.quants.values(), key=lambda q: (-(q.weight_bits or 32), q.name))
     listed = _apart(spec, [q for q in every if has_checkpoint(spec.model, q.name)])
     return listed or every or [spec.quant]
