@@ -39,7 +39,7 @@ from bench.values.record import (
 )
 from bench.values.redact import held, redacted
 from bench.values.spec import RunSpec
-from bench.values.telemetry import Trace, parse
+from bench.values.telemetry import Telemetry, parse
 
 READABLE = (1, SCHEMA_VERSION)
 """Schemas of run.json: the first one's records are the same, its figures were others (derive)."""
@@ -101,9 +101,9 @@ def discard_run(path: Path) -> None:
 
 def save_run(path: Path, run: Run) -> None:
     """Write run.json; readers see the old or the new one, never half of one."""
-    record = encode(replace(run, points=(), trace=None))
+    record = encode(replace(run, points=(), telemetry=None))
     record = {"schema_version": record.pop("schema_version"), **record}
-    del record["points"], record["path"], record["trace"]
+    del record["points"], record["path"], record["telemetry"]
     known = held({**os.environ, "ENDPOINT_KEY": os.environ.get(_key_variable(run.spec), "")})
     content = json_text(redacted(record, known), indent=1)
     write_file(path / "run.json", f"{content}\n".encode())
@@ -191,7 +191,7 @@ def load_run(path: Path) -> Run:
         raise StoreError(f"{path}: schema version {version}; this bench reads {known}.")
     with _reading(path / "run.json"):
         run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
-    return replace(run, points=StoredPoints(path), trace=load_trace(path))
+    return replace(run, points=StoredPoints(path), telemetry=load_telemetry(path))
 
 
 class StoredPoints(Sequence[PointData]):
@@ -223,10 +223,10 @@ def _place(folder: Path) -> tuple[str, int, str]:
     return load, int(repeat) if repeat.isdigit() else 0, folder.name
 
 
-def load_trace(path: Path) -> Trace | None:
+def load_telemetry(path: Path) -> Telemetry | None:
     """What the meters of a run read; None for a run from before there were any.
 
-    A last line cut short by a crash is left out. StoreError when the rest is no trace.
+    A last line cut short by a crash is left out. StoreError when the rest is none.
     """
     lines: list[str] = []
     for file in sorted((path / "telemetry").glob("*.jsonl"), key=lambda p: p.name != "power.jsonl"):

@@ -18,7 +18,7 @@ from bench.power.measure import PointPower, measure, metered
 from bench.values.finding import Finding
 from bench.values.record import OK, LoadPoint, PointData
 from bench.values.spec import SloSpec
-from bench.values.telemetry import End, Header, Trace, end_line, header_line, parse
+from bench.values.telemetry import End, Header, Telemetry, end_line, header_line, parse
 
 ZERO_NS = 1_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -55,7 +55,7 @@ def sampled(
     return [*lines, end_line(end)]
 
 
-def board_trace(
+def board_telemetry(
     curve: Curve,
     seconds: float,
     sensors: Sensors = IDEAL,
@@ -64,7 +64,7 @@ def board_trace(
     edit: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
     boards: int = 1,
     phase_s: float = 0.0,
-) -> Trace:
+) -> Telemetry:
     """A synthetic board's trace from the curve's 0 s on; `edit` changes a line or drops it (None).
 
     `phase_s` begins the sampling that much after the curve's 0 s.
@@ -91,7 +91,7 @@ def at(seconds: float) -> int:
     return ZERO_NS + round(seconds * SECOND_NS)
 
 
-def header(trace: Trace, **changes: Any) -> Trace:
+def header(trace: Telemetry, **changes: Any) -> Telemetry:
     """The trace with another header."""
     changed: Header = replace(trace.header, **changes)
     return replace(trace, header=changed)
@@ -153,7 +153,7 @@ MARKS = {
 
 
 def measured(
-    trace: Trace,
+    trace: Telemetry,
     parts: Sequence[Steady],
     *,
     gpus: int = 1,

@@ -20,7 +20,7 @@ def rehearsed(run: Run) -> str | None:
     said = {
         "the engine": (run.server or {}).get("engine_version"),
         "its log": (run.engine_facts or {}).get("engine_version"),
-        "the driver": None if run.trace is None else run.trace.header.driver,
+        "the driver": None if run.telemetry is None else run.telemetry.header.driver,
     }
     parts = [name for name, version in said.items() if WORD in str(version or "")]
     return f"made up: {', '.join(parts)}" if parts else None

@@ -10,7 +10,7 @@ import numpy as np
 from bench.measure.stats import Floats
 from bench.measure.window import in_flight, steady_window
 from bench.values.record import PointData
-from bench.values.telemetry import ENGINE, Int64, Trace
+from bench.values.telemetry import ENGINE, Int64, Telemetry
 
 BINS = 120
 """Bins of the whole load point, however many requests it had."""
@@ -35,7 +35,9 @@ class Timeline:
     steady_s: tuple[float, float] | None
 
 
-def timeline(data: PointData, trace: Trace | None, devices: Sequence[int]) -> Timeline | None:
+def timeline(
+    data: PointData, telemetry: Telemetry | None, devices: Sequence[int]
+) -> Timeline | None:
     """One repeat of a load point in bins; None where nothing was sent.
 
     In flight: at the middle of the bin. Power: the sum over `devices`. Clocks: their mean.
@@ -54,8 +56,8 @@ def timeline(data: PointData, trace: Trace | None, devices: Sequence[int]) -> Ti
         Line(name="in flight", unit="requests", values=_all(in_flight(data, middle))),
         Line(name="output", unit="tokens/s", values=_all(rate)),
     ]
-    if trace is not None:
-        lines += _metered(trace, devices, edges)
+    if telemetry is not None:
+        lines += _metered(telemetry, devices, edges)
     window = steady_window(data)
     steady = None
     if window is not None:
@@ -67,10 +69,10 @@ def timeline(data: PointData, trace: Trace | None, devices: Sequence[int]) -> Ti
     )
 
 
-def _metered(trace: Trace, devices: Sequence[int], edges: Int64) -> list[Line]:
-    power = [_power_mw(trace, d, edges) for d in devices]
-    clocks = [_mean(*trace.of(d, "state").read("sm_mhz"), edges) for d in devices]
-    use = _highest(*trace.of(ENGINE, "engine").read("kv_use"), edges)
+def _metered(telemetry: Telemetry, devices: Sequence[int], edges: Int64) -> list[Line]:
+    power = [_power_mw(telemetry, d, edges) for d in devices]
+    clocks = [_mean(*telemetry.of(d, "state").read("sm_mhz"), edges) for d in devices]
+    use = _highest(*telemetry.of(ENGINE, "engine").read("kv_use"), edges)
     found = []
     if power:
         total = np.sum(power, axis=0) / 1e3  # NaN where any device was not read: no part is a sum
@@ -82,12 +84,12 @@ def _metered(trace: Trace, devices: Sequence[int], edges: Int64) -> list[Line]:
     return found
 
 
-def _power_mw(trace: Trace, device: int, edges: Int64) -> Floats:
+def _power_mw(telemetry: Telemetry, device: int, edges: Int64) -> Floats:
     """Mean reading per bin; where a device has only a counter (RAPL), the counter's rise."""
-    t_ns, milliwatts = trace.of(device, "power").read("instant_mw")
+    t_ns, milliwatts = telemetry.of(device, "power").read("instant_mw")
     if len(t_ns):
         return _mean(t_ns, milliwatts, edges)
-    t_ns, millijoules = trace.of(device, "energy").read("energy_mj")
+    t_ns, millijoules = telemetry.of(device, "energy").read("energy_mj")
     if len(t_ns) < 2:
         return np.full(len(edges) - 1, np.nan)
     known = (edges >= t_ns[0]) & (edges <= t_ns[-1])

@@ -1,4 +1,4 @@
-"""A recorded trace, played again as if it happened now. It measures nothing and says so."""
+"""Recorded telemetry, played again as if it happened now. It measures nothing and says so."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ import numpy as np
 from bench.meters.source import Clock, MonotonicClock
 from bench.values.clock import now_ns
 from bench.values.errors import InputError
-from bench.values.telemetry import Device, Header, Kind, Process, Reading, SourceKind, Trace, parse
+from bench.values.telemetry import (
+    Device,
+    Header,
+    Kind,
+    Process,
+    Reading,
+    SourceKind,
+    Telemetry,
+    parse,
+)
 
 _POLL_S = 0.01
 
 
-def read_trace(path: Path) -> Trace:
-    """A trace file, gzipped or not; InputError when it is none."""
+def read_telemetry(path: Path) -> Telemetry:
+    """A telemetry file, gzipped or not; InputError when it is none."""
     try:
         if path.suffix == ".gz":
             with gzip.open(path, "rt") as file:
@@ -25,11 +34,11 @@ def read_trace(path: Path) -> Trace:
         with path.open() as file:
             return parse(file)
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-        raise InputError(f"meter.path: {path} is no recorded trace ({error}).") from error
+        raise InputError(f"meter.path: {path} is no recorded telemetry ({error}).") from error
 
 
 class ReplaySource:
-    """Readings of a recorded trace with its own gaps, moved to begin now.
+    """Readings of recorded telemetry with its own gaps, moved to begin now.
 
     A reading keeps the (moved) stamp it was recorded with; the sampler writes each once. Past the
     end of the recording there are no readings, so a longer run has a gap there. See
@@ -39,23 +48,25 @@ class ReplaySource:
     kind: SourceKind = "replay"
     poll_s: float | None = _POLL_S
 
-    def __init__(self, trace: Trace, clock: Clock | None = None, start_ns: int | None = None):
-        self._trace = trace
+    def __init__(
+        self, telemetry: Telemetry, clock: Clock | None = None, start_ns: int | None = None
+    ):
+        self._telemetry = telemetry
         self._clock = clock or MonotonicClock()
-        stamps = [s.t_ns[0] for (d, _), s in trace.series.items() if d >= 0 and len(s.t_ns)]
+        stamps = [s.t_ns[0] for (d, _), s in telemetry.series.items() if d >= 0 and len(s.t_ns)]
         if not stamps:
-            raise InputError("meter.path: the recorded trace holds no readings.")
+            raise InputError("meter.path: the recorded telemetry holds no readings.")
         self._shift_ns = (now_ns() if start_ns is None else start_ns) - int(min(stamps))
 
     def header(self) -> Header:
         """The recorded one, labelled replay, with where it came from."""
-        was = self._trace.header
+        was = self._telemetry.header
         parts = [f"recorded from {was.source}", was.wall_iso, was.note or ""]
         return replace(was, source="replay", note=", ".join(p for p in parts if p))
 
     def devices(self) -> tuple[Device, ...]:
         """The recorded devices."""
-        return self._trace.header.devices
+        return self._telemetry.header.devices
 
     def power(self, device: int) -> Reading | None:
         """The last reading recorded before this moment; None before the first."""
@@ -81,7 +92,7 @@ class ReplaySource:
         """Nothing is held open."""
 
     def _last(self, device: int, kind: Kind) -> Reading | None:
-        series = self._trace.of(device, kind)
+        series = self._telemetry.of(device, kind)
         at = self._clock.now_ns() - self._shift_ns
         place = int(np.searchsorted(series.t_ns, at, side="right")) - 1
         if place < 0:

@@ -1,6 +1,6 @@
 """The sampler: a process of its own that appends what the meters read and knows nothing else.
 
-`python -m bench.meters.sampler FILE JSON` writes a trace to FILE until its stdin closes; its one
+`python -m bench.meters.sampler FILE JSON` writes telemetry to FILE until its stdin closes; its one
 line on stdout says when the header stands. It knows nothing of load, windows or engines: those are
 marks in the run, and the analysis is a pure function of both.
 """
@@ -114,7 +114,7 @@ class Sampling:
 
 
 def open_sources(config: Mapping[str, Any]) -> tuple[list[Source], Header]:
-    """The sources that a configuration asks for, and the header of their trace.
+    """The sources that a configuration asks for, and the header of their telemetry.
 
     `kind` auto takes NVML, else RAPL, else nothing with the reasons. BenchError when a source was
     asked for by name and is not there.
@@ -123,9 +123,9 @@ def open_sources(config: Mapping[str, Any]) -> tuple[list[Source], Header]:
     if kind == "none":
         return [], Header(source="none", reason=config.get("reason") or "meter=none was asked for")
     if kind == "replay":
-        from bench.meters.replay import ReplaySource, read_trace
+        from bench.meters.replay import ReplaySource, read_telemetry
 
-        replayed = ReplaySource(read_trace(Path(config["path"])))
+        replayed = ReplaySource(read_telemetry(Path(config["path"])))
         return [replayed], replayed.header()
     if kind == "synthetic":
         return _synthetic(config)
@@ -220,7 +220,7 @@ def main() -> int:
     )
     try:
         _write(path, sources, header)
-    except OSError as error:  # a full disk: what stands is kept, and the trace has a gap
+    except OSError as error:  # a full disk: what stands is kept, and the telemetry has a gap
         print(f"failed power cannot be recorded ({error.strerror}).", flush=True)
         return 1
     finally:
@@ -230,7 +230,7 @@ def main() -> int:
 
 
 def _write(path: Path, sources: Sequence[Source], header: Header) -> None:
-    """The whole trace, line by line, until the owner is gone."""
+    """The whole telemetry, line by line, until the owner is gone."""
     began_ns = now_ns()
     with path.open("w", buffering=1) as file:
         print(header_line(header), file=file)

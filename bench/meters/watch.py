@@ -36,7 +36,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 
 
 class Watch:
-    """A running sampler. `marks` are moments of the run on the trace's clock, by name."""
+    """A running sampler. `marks` are moments of the run on the telemetry's clock, by name."""
 
     def __init__(self, path: Path, header: Header, idle_s: float | None) -> None:
         self.path = path
@@ -116,7 +116,7 @@ def _total(values: list[Any], divisor: float) -> float | None:
 
 
 def _tail(path: Path) -> Iterator[dict[str, Any]]:
-    """The last whole lines of a trace."""
+    """The last whole lines of telemetry."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -135,7 +135,7 @@ def watch(spec: RunSpec, run_dir: Path) -> Iterator[Watch]:
     """Meter into `run_dir`/telemetry for as long as the context lasts.
 
     InputError when the meter asked for cannot be set up; a machine without one is metered by none,
-    and the trace says why.
+    and the telemetry says why.
     """
     folder = run_dir / FOLDER
     folder.mkdir(exist_ok=True)
@@ -183,7 +183,7 @@ def _config(spec: RunSpec) -> dict[str, Any]:
     kind, reason = _wanted(spec)
     if kind == "replay":
         if not spec.meter.path:
-            raise InputError("meter.path: say which recorded trace meter=replay is to play.")
+            raise InputError("meter.path: say which recorded telemetry meter=replay is to play.")
         if not Path(spec.meter.path).expanduser().is_file():
             raise InputError(f"meter.path: there is no file {spec.meter.path!r}.")
     return {

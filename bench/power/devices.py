@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.power.sharing import sharing
 from bench.values.finding import Finding, energy
-from bench.values.telemetry import Device, Scope, Trace
+from bench.values.telemetry import Device, Scope, Telemetry
 
 USED_BYTES = 256 * 2**20
 """A board whose used memory rose by this since before the launch holds a part of the model."""
@@ -23,7 +23,7 @@ class Deployment:
 
 
 def deployment(
-    trace: Trace,
+    telemetry: Telemetry,
     gpus: int,
     start_ns: int,
     end_ns: int,
@@ -38,8 +38,8 @@ def deployment(
     server that this run did not start: its boards are those that hold its processes, and no other
     device stands in for them. `on_cpu`: it is known to compute on this host's processors.
     """
-    source = trace.header.source
-    boards = tuple(d for d in trace.header.devices if d.scope == "GPU board")
+    source = telemetry.header.source
+    boards = tuple(d for d in telemetry.header.devices if d.scope == "GPU board")
     if len({d.uuid for d in boards}) < len(boards):
         text = "a board is listed twice: its power would count double"
         return Deployment(reason=text, finding=energy("gpu_set", "fail", text))
@@ -47,20 +47,22 @@ def deployment(
         expected = gpus or len(boards)
         return _all_of(boards, expected)
     if boards and stranger:
-        return _holding(trace, boards, gpus, start_ns, end_ns, own_pids)
+        return _holding(telemetry, boards, gpus, start_ns, end_ns, own_pids)
     if boards and gpus:
         if len(boards) <= gpus:
             return _all_of(boards, gpus)
-        return _chosen(trace, boards, gpus, start_ns, end_ns, own_pids)
-    packages = tuple(d for d in trace.header.devices if d.scope == "CPU package")
+        return _chosen(telemetry, boards, gpus, start_ns, end_ns, own_pids)
+    packages = tuple(d for d in telemetry.header.devices if d.scope == "CPU package")
     if packages and not gpus:
-        return _processors(trace, packages, boards, stranger=stranger, on_cpu=on_cpu)
-    reason = trace.header.reason or ("the run uses no GPU" if boards else "no device is metered")
+        return _processors(telemetry, packages, boards, stranger=stranger, on_cpu=on_cpu)
+    reason = telemetry.header.reason or (
+        "the run uses no GPU" if boards else "no device is metered"
+    )
     return Deployment(reason=reason)
 
 
 def _processors(
-    trace: Trace,
+    telemetry: Telemetry,
     packages: tuple[Device, ...],
     boards: tuple[Device, ...],
     *,
@@ -68,9 +70,9 @@ def _processors(
     on_cpu: bool,
 ) -> Deployment:
     """The processors, where they are what computed: never for a server that may be on a GPU."""
-    told = trace.header.gpus_told
+    told = telemetry.header.gpus_told
     if stranger and told == "unknown":
-        why = f"whether the server is on a GPU cannot be told ({trace.header.reason})"
+        why = f"whether the server is on a GPU cannot be told ({telemetry.header.reason})"
         return Deployment(reason=why)
     if stranger and not on_cpu:
         return Deployment(
@@ -86,7 +88,7 @@ def _processors(
 
 
 def _holding(
-    trace: Trace,
+    telemetry: Telemetry,
     boards: tuple[Device, ...],
     gpus: int,
     start_ns: int,
@@ -99,7 +101,7 @@ def _holding(
             reason="the processes of the server are not seen from here, so it is not known which "
             f"of {len(boards)} boards serve"
         )
-    seen = {d.index: sharing(trace, d, start_ns, end_ns, own_pids) for d in boards}
+    seen = {d.index: sharing(telemetry, d, start_ns, end_ns, own_pids) for d in boards}
     held = tuple(d for d in boards if seen[d.index].own)
     if not held:
         why = next((s.unverified for s in seen.values() if s.unverified), "others' alone")
@@ -122,7 +124,7 @@ def _all_of(boards: tuple[Device, ...], expected: int) -> Deployment:
 
 
 def _chosen(
-    trace: Trace,
+    telemetry: Telemetry,
     boards: tuple[Device, ...],
     gpus: int,
     start_ns: int,
@@ -130,7 +132,7 @@ def _chosen(
     own_pids: tuple[int, ...] | None,
 ) -> Deployment:
     """More boards than the run was given: those it used, then the first of the visible ones."""
-    used = [d for d in boards if _used(trace, d, start_ns, end_ns, own_pids)]
+    used = [d for d in boards if _used(telemetry, d, start_ns, end_ns, own_pids)]
     if len(used) > gpus:
         text = f"the run used {len(used)} boards, {gpus} were asked for"
         return Deployment(reason=text, finding=energy("gpu_set", "fail", text))
@@ -145,11 +147,15 @@ def _chosen(
 
 
 def _used(
-    trace: Trace, device: Device, start_ns: int, end_ns: int, own_pids: tuple[int, ...] | None
+    telemetry: Telemetry,
+    device: Device,
+    start_ns: int,
+    end_ns: int,
+    own_pids: tuple[int, ...] | None,
 ) -> bool:
-    """The run's own processes were seen on it, or its memory filled after the trace began."""
-    if sharing(trace, device, start_ns, end_ns, own_pids).own:
+    """The run's own processes were seen on it, or its memory filled after the telemetry began."""
+    if sharing(telemetry, device, start_ns, end_ns, own_pids).own:
         return True
-    t_ns, used = trace.of(device.index, "memory").read("used_bytes")
+    t_ns, used = telemetry.of(device.index, "memory").read("used_bytes")
     during = used[(t_ns >= start_ns) & (t_ns <= end_ns)]
     return bool(len(during)) and float(during.max() - used[0]) > USED_BYTES

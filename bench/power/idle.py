@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.power.window import device_window
-from bench.values.telemetry import Device, Trace
+from bench.values.telemetry import Device, Telemetry
 
 BASELINES = ("before_launch", "resident")
 SETTLE_SHARE = 0.3
@@ -32,7 +32,7 @@ class Baseline:
 
 
 def baseline(
-    name: str, trace: Trace, devices: Sequence[Device], marks: Mapping[str, int]
+    name: str, telemetry: Telemetry, devices: Sequence[Device], marks: Mapping[str, int]
 ) -> Baseline:
     """The baseline between the marks `<name>_start` and `<name>_end`, its settling left out."""
     if not devices:
@@ -44,7 +44,7 @@ def baseline(
     seconds = (end - start) / 1e9
     watts = {}
     for device in devices:
-        facts = device_window(trace, device, start, end)
+        facts = device_window(telemetry, device, start, end)
         joules = facts.counter_j if seconds >= COUNTER_LEAST_S else facts.integral_j
         joules = facts.energy_j if joules is None else joules
         if joules is None or joules <= 0 or facts.counter_fell:

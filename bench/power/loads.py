@@ -11,10 +11,10 @@ from bench.measure.window import Window
 from bench.power.load_checks import LoadWindow
 from bench.power.window import DeviceWindow, device_window
 from bench.values.record import OK
-from bench.values.telemetry import Device, Trace
+from bench.values.telemetry import Device, Telemetry
 
 
-def load_window(part: Steady, trace: Trace, devices: Sequence[Device]) -> LoadWindow:
+def load_window(part: Steady, telemetry: Telemetry, devices: Sequence[Device]) -> LoadWindow:
     """One repeat's window: tokens of successful requests that arrived in it, and its halves."""
     r, window = part.data.requests, part.window
     ended = window.holds(r["end_ns"])
@@ -35,7 +35,10 @@ def load_window(part: Steady, trace: Trace, devices: Sequence[Device]) -> LoadWi
         failed_share=failed / int(ended.sum()) if ended.any() else 0.0,
         p95_latency_s=float(np.percentile(latencies, 95)) / 1e9 if len(latencies) else None,
         half_tokens=(_output_tokens(part, parts[0]), _output_tokens(part, parts[1])),
-        half_energy_j=(_energy_j(trace, devices, parts[0]), _energy_j(trace, devices, parts[1])),
+        half_energy_j=(
+            _energy_j(telemetry, devices, parts[0]),
+            _energy_j(telemetry, devices, parts[1]),
+        ),
     )
 
 
@@ -45,9 +48,9 @@ def _output_tokens(part: Steady, window: Window) -> float:
     return float(d.chunk_tokens[good & window.holds(d.chunk_ns)].sum())
 
 
-def _energy_j(trace: Trace, devices: Sequence[Device], window: Window) -> float | None:
+def _energy_j(telemetry: Telemetry, devices: Sequence[Device], window: Window) -> float | None:
     found: list[DeviceWindow] = [
-        device_window(trace, d, window.start_ns, window.end_ns) for d in devices
+        device_window(telemetry, d, window.start_ns, window.end_ns) for d in devices
     ]
     energies = [w.energy_j for w in found]
     if not energies or any(e is None for e in energies):

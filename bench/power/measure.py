@@ -24,7 +24,7 @@ from bench.power.table import ENERGY, UNITS, VERIFIED_ON_HARDWARE
 from bench.power.window import DeviceWindow, device_window
 from bench.values.codec import encode
 from bench.values.finding import Finding, energy
-from bench.values.telemetry import Device, Scope, Trace
+from bench.values.telemetry import Device, Scope, Telemetry
 
 INSTRUMENT_ERROR = 0.05
 """Gain error of a board's sensors, up to this, differing between identical boards; repeats do not
@@ -41,7 +41,7 @@ NO_METER = "no meter was running"
 class Metered:
     """A run as its meters saw it: which devices are its own, and what they draw idle."""
 
-    trace: Trace | None
+    telemetry: Telemetry | None
     deployment: Deployment
     idle: Mapping[str, Baseline] = field(default_factory=dict)
     own_pids: tuple[int, ...] | None = ()
@@ -49,7 +49,7 @@ class Metered:
     @property
     def source(self) -> str:
         """Where the readings come from; `none` without a meter."""
-        return "none" if self.trace is None else self.trace.header.source
+        return "none" if self.telemetry is None else self.telemetry.header.source
 
     @property
     def arose(self) -> Arose:
@@ -69,7 +69,7 @@ class PointPower:
 
 
 def metered(
-    trace: Trace | None,
+    telemetry: Telemetry | None,
     *,
     gpus: int,
     marks: Mapping[str, int],
@@ -81,11 +81,13 @@ def metered(
 ) -> Metered:
     """The run's devices and idle baselines; the load lasted from `start_ns` to `end_ns`. See
     `bench.power.devices.deployment`."""
-    if trace is None:
-        return Metered(trace=None, deployment=Deployment(reason=NO_METER))
-    found = deployment(trace, gpus, start_ns, end_ns, own_pids, stranger=stranger, on_cpu=on_cpu)
-    idle = {name: baseline(name, trace, found.devices, marks) for name in BASELINES}
-    return Metered(trace=trace, deployment=found, idle=idle, own_pids=own_pids)
+    if telemetry is None:
+        return Metered(telemetry=None, deployment=Deployment(reason=NO_METER))
+    found = deployment(
+        telemetry, gpus, start_ns, end_ns, own_pids, stranger=stranger, on_cpu=on_cpu
+    )
+    idle = {name: baseline(name, telemetry, found.devices, marks) for name in BASELINES}
+    return Metered(telemetry=telemetry, deployment=found, idle=idle, own_pids=own_pids)
 
 
 def measure(run: Metered, parts: Sequence[Steady], *, max_error_rate: float) -> PointPower:
@@ -93,21 +95,21 @@ def measure(run: Metered, parts: Sequence[Steady], *, max_error_rate: float) -> 
 
     Without a device every metric is None with the reason, and nothing fails: the speed stands.
     """
-    trace, devices = run.trace, run.deployment.devices
-    if trace is None or not devices:
+    telemetry, devices = run.telemetry, run.deployment.devices
+    if telemetry is None or not devices:
         return _unmetered(run)
-    loads = [load_window(p, trace, devices) for p in parts]
-    windows = [_windows(run, trace, devices, load) for load in loads]
+    loads = [load_window(p, telemetry, devices) for p in parts]
+    windows = [_windows(run, telemetry, devices, load) for load in loads]
     flat = [w for repeat in windows for w in repeat]
     checks = (
         *board_checks(flat),
         *load_checks(loads, source=run.source, max_error_rate=max_error_rate),
     )
-    labels = (_source_label(run), _scope_label(run, trace), _sampler_label(trace))
+    labels = (_source_label(run), _scope_label(run, telemetry), _sampler_label(telemetry))
     findings = tuple(f for f in (run.deployment.finding, *checks, *labels) if f is not None)
     failed = next((f for f in findings if f.severity == "fail"), None)
     metrics = _metrics(run, loads, windows)
-    metrics |= _host(run, trace, loads)
+    metrics |= _host(run, telemetry, loads)
     if failed is not None:
         metrics = {n: _withheld(m, failed) if n in ENERGY else m for n, m in metrics.items()}
     return PointPower(
@@ -130,12 +132,12 @@ def _unmetered(run: Metered) -> PointPower:
 
 
 def _windows(
-    run: Metered, trace: Trace, devices: Sequence[Device], load: LoadWindow
+    run: Metered, telemetry: Telemetry, devices: Sequence[Device], load: LoadWindow
 ) -> list[DeviceWindow]:
     idle = run.idle["before_launch"].watts or {}
     return [
         device_window(
-            trace,
+            telemetry,
             d,
             load.start_ns,
             load.end_ns,
@@ -236,7 +238,7 @@ def _over_repeats(
     )
 
 
-def _host(run: Metered, trace: Trace, loads: Sequence[LoadWindow]) -> dict[str, Metric]:
+def _host(run: Metered, telemetry: Telemetry, loads: Sequence[LoadWindow]) -> dict[str, Metric]:
     """Processors and DRAM beside the boards; None with the reason where RAPL is not to be read."""
     metrics = {}
     scopes: tuple[tuple[str, Scope], ...] = (
@@ -244,14 +246,14 @@ def _host(run: Metered, trace: Trace, loads: Sequence[LoadWindow]) -> dict[str, 
         ("dram_power_mean_w", "DRAM"),
     )
     for name, scope in scopes:
-        devices = [d for d in trace.header.devices if d.scope == scope]
+        devices = [d for d in telemetry.header.devices if d.scope == scope]
         if not devices:
-            why = trace.header.host_reason or f"no {scope} is metered"
+            why = telemetry.header.host_reason or f"no {scope} is metered"
             metrics[name] = Metric(value=None, unit="W", reason=why, scope=scope)
             continue
         values = [
             _ratio(
-                _sum([device_window(trace, d, w.start_ns, w.end_ns).energy_j for d in devices]),
+                _sum([device_window(telemetry, d, w.start_ns, w.end_ns).energy_j for d in devices]),
                 w.seconds,
             )
             for w in loads
@@ -264,8 +266,8 @@ def _host(run: Metered, trace: Trace, loads: Sequence[LoadWindow]) -> dict[str, 
 
 def _peak_w(run: Metered, load: LoadWindow) -> float | None:
     """The highest sum over devices of held readings, at any device's reading in the window."""
-    assert run.trace is not None
-    series = [run.trace.of(d.index, "power").read("instant_mw") for d in run.deployment.devices]
+    assert run.telemetry is not None
+    series = [run.telemetry.of(d.index, "power").read("instant_mw") for d in run.deployment.devices]
     if any(len(t_ns) == 0 for t_ns, _ in series):
         return None
     stamps = np.unique(np.concatenate([t_ns for t_ns, _ in series]))
@@ -290,8 +292,8 @@ def _withheld(metric: Metric, failed: Finding) -> Metric:
 
 def _source_label(run: Metered) -> Finding:
     """What the readings are; only a meter on this run's hardware measures."""
-    assert run.trace is not None
-    note = run.trace.header.note
+    assert run.telemetry is not None
+    note = run.telemetry.header.note
     made = {
         "replay": f"power is a recording played again ({note}): not to be published as measured",
         "synthetic": f"power is made up ({note}): not to be published as measured",
@@ -304,19 +306,19 @@ def _source_label(run: Metered) -> Finding:
     return Finding(code="power_source", severity="info", text=text, withholds="energy")
 
 
-def _scope_label(run: Metered, trace: Trace) -> Finding:
+def _scope_label(run: Metered, telemetry: Telemetry) -> Finding:
     text = f"scope: {run.deployment.scope}, {len(run.deployment.devices)} of them summed"
     if run.deployment.scope == "GPU board":
-        why = trace.header.host_reason
+        why = telemetry.header.host_reason
         text += f"; the host is not metered ({why})" if why else "; the host is beside it"
-    elif trace.header.reason:
-        text += f"; {trace.header.reason}"
+    elif telemetry.header.reason:
+        text += f"; {telemetry.header.reason}"
     return Finding(code="power_scope", severity="info", text=text, withholds="energy")
 
 
-def _sampler_label(trace: Trace) -> Finding:
+def _sampler_label(telemetry: Telemetry) -> Finding:
     """Whether the sampler lived to the end, and what it took from the machine."""
-    end = trace.end
+    end = telemetry.end
     if end is None:
         text = "the sampler was killed or could not write: there is no power after its last reading"
         return energy("sampler", "warn", text)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.measure.metrics import Arose, Metric
-from bench.values.telemetry import ENGINE, Device, Trace
+from bench.values.telemetry import ENGINE, Device, Telemetry
 
 GIB = 2**30
 _LOG = "engine log"
 
 
 def memory_metrics(
-    trace: Trace | None,
+    telemetry: Telemetry | None,
     devices: Sequence[Device],
     marks: Mapping[str, int],
     facts: Mapping[str, Any] | None,
@@ -30,10 +30,10 @@ def memory_metrics(
     seen, so a lower bound; `need_estimate` = weights + other + kv_peak.
     """
     boards = max(1, gpus)
-    reserved, reserved_why = _reserved(trace, devices, marks)
+    reserved, reserved_why = _reserved(telemetry, devices, marks)
     weights = _said(facts, "weights_gib", boards)
     pool = _said(facts, "kv_cache_gib", boards)
-    use = _peak_use(trace, start_ns, end_ns)
+    use = _peak_use(telemetry, start_ns, end_ns)
     peak = None if use is None or pool is None else use * pool
     other = None if None in (reserved, weights, pool) else reserved - weights - pool  # type: ignore[operator]
     need = None if None in (weights, other, peak) else weights + other + peak  # type: ignore[operator]
@@ -59,32 +59,34 @@ def _said(facts: Mapping[str, Any] | None, name: str, boards: int) -> float | No
 
 
 def _reserved(
-    trace: Trace | None, devices: Sequence[Device], marks: Mapping[str, int]
+    telemetry: Telemetry | None, devices: Sequence[Device], marks: Mapping[str, int]
 ) -> tuple[float | None, str | None]:
     """Rise of used memory over the boards from before the launch to readiness, in GiB."""
     boards = [d for d in devices if d.scope == "GPU board"]
-    if trace is None:
+    if telemetry is None:
         return None, "no meter was running"
     if not boards:
-        return None, trace.header.reason or "no GPU board is metered"
+        return None, telemetry.header.reason or "no GPU board is metered"
     before, ready = marks.get("before_launch_end"), marks.get("resident_start")
     if before is None or ready is None:
         return None, "the run does not say when the engine was launched and ready"
     total = 0.0
     for board in boards:
-        t_ns, used = trace.of(board.index, "memory").read("used_bytes")
+        t_ns, used = telemetry.of(board.index, "memory").read("used_bytes")
         early, late = used[t_ns <= before], used[t_ns >= ready]
         if not len(early) or not len(late):
-            why = trace.of(board.index, "memory").why.get("used_bytes", "not read in time")
+            why = telemetry.of(board.index, "memory").why.get("used_bytes", "not read in time")
             return None, f"memory of {board.uuid}: {why}"
         total += float(late[0] - early[-1]) / GIB
     return total, None
 
 
-def _peak_use(trace: Trace | None, start_ns: int | None, end_ns: int | None) -> float | None:
+def _peak_use(
+    telemetry: Telemetry | None, start_ns: int | None, end_ns: int | None
+) -> float | None:
     """The highest share of the KV cache in use at any reading between two moments."""
-    if trace is None or start_ns is None or end_ns is None:
+    if telemetry is None or start_ns is None or end_ns is None:
         return None
-    t_ns, use = trace.of(ENGINE, "engine").read("kv_use")
+    t_ns, use = telemetry.of(ENGINE, "engine").read("kv_use")
     inside = use[(t_ns >= start_ns) & (t_ns <= end_ns)]
     return float(inside.max()) if len(inside) else None

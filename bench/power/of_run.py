@@ -15,9 +15,9 @@ from bench.values.record import PointData, Run
 
 def metered_run(run: Run) -> Metered:
     """The run's devices and idle baselines."""
-    start, end = (0, 0) if run.trace is None else _load_span(run.points)
+    start, end = (0, 0) if run.telemetry is None else _load_span(run.points)
     return metered(
-        run.trace,
+        run.telemetry,
         gpus=run.spec.gpus,
         marks=run.marks,
         own_pids=_own_pids(run),
@@ -45,7 +45,7 @@ def point_memory(run: Run, how: Metered, repeats: Sequence[PointData]) -> dict[s
     """Memory of the deployment, with the KV cache's peak at one load point."""
     start, end = _load_span(repeats)
     return memory_metrics(
-        run.trace,
+        run.telemetry,
         how.deployment.devices,
         run.marks,
         run.engine_facts,
@@ -58,7 +58,7 @@ def point_memory(run: Run, how: Metered, repeats: Sequence[PointData]) -> dict[s
 
 def run_document(run: Run, how: Metered) -> Mapping[str, Any]:
     """Source, devices, baselines and labels of a run's power, as plain data."""
-    header = None if run.trace is None else run.trace.header
+    header = None if run.telemetry is None else run.telemetry.header
     return {
         "power_source": how.source,
         "reason": how.deployment.reason,
@@ -84,6 +84,6 @@ def _own_pids(run: Run) -> tuple[int, ...] | None:
     listened on its port, None where they were not seen."""
     if run.spec.engine.kind == "endpoint":
         return tuple((run.server or {}).get("listener_pids") or ()) or None
-    owner = None if run.trace is None else run.trace.header.owner_pid
+    owner = None if run.telemetry is None else run.telemetry.header.owner_pid
     server = (run.server or {}).get("pid")
     return tuple(p for p in (owner, server) if isinstance(p, int))

@@ -1,6 +1,6 @@
-"""Eleven questions to a board's sensors, answered from one trace of known load.
+"""Eleven questions to a board's sensors, answered from telemetry of a known load.
 
-Pure: a trace, the segments in which a known load ran, and facts that only the machine could tell.
+Pure: telemetry, the segments in which a known load ran, and facts that only the machine could tell.
 `scripts/gpu_selfcheck.py` makes them; a verdict says what the answer means for the rules of
 `bench.power.checks`.
 """
@@ -17,14 +17,14 @@ from bench.power.idle import BASELINES, baseline
 from bench.power.integrate import inside
 from bench.power.selfcheck_case import GIB, Answer, Case, Facts, Segment, Verdict, idle_w
 from bench.power.window import device_window
-from bench.values.telemetry import Device, Trace
+from bench.values.telemetry import Device, Telemetry
 
 
 def answers(
-    trace: Trace, device: Device, segments: Sequence[Segment], facts: Facts
+    telemetry: Telemetry, device: Device, segments: Sequence[Segment], facts: Facts
 ) -> tuple[Answer, ...]:
     """The eleven answers, in the order in which the questions are asked."""
-    case = Case(trace, device, {s.name: s for s in segments}, facts)
+    case = Case(telemetry, device, {s.name: s for s in segments}, facts)
     return tuple(question(case) for question in QUESTIONS)
 
 
@@ -75,7 +75,7 @@ def pid_visibility(case: Case) -> Answer:
     name = "PID visibility"
     seen: set[int] = set()
     why: set[str] = set()
-    for sample in case.trace.processes:
+    for sample in case.telemetry.processes:
         if sample.device == case.device.index:
             seen |= {p.pid for p in sample.processes or ()}
             why |= {sample.why} if sample.why else set()
@@ -94,7 +94,7 @@ def pid_visibility(case: Case) -> Answer:
 def throttle_counters(case: Case) -> Answer:
     """Whether the violation counters are there, rise only, and what they say of the load."""
     name = "throttle counters"
-    state = case.trace.of(case.device.index, "state")
+    state = case.telemetry.of(case.device.index, "state")
     columns = [n for n in state.values if n.startswith("violation_")]
     read = {n: state.read(n) for n in columns}
     read = {n: r for n, r in read.items() if len(r[1])}
@@ -105,7 +105,7 @@ def throttle_counters(case: Case) -> Answer:
     steady = case.segments.get("steady")
     shares = {}
     if steady is not None:
-        w = device_window(case.trace, case.device, steady.start_ns, steady.end_ns)
+        w = device_window(case.telemetry, case.device, steady.start_ns, steady.end_ns)
         shares = dict(w.throttled)
     text = f"{len(read)} counters" + (f", falling: {', '.join(falling)}" if falling else "")
     text += "; steady load: " + (", ".join(f"{k} {v:.1%}" for k, v in shares.items()) or "unread")
@@ -138,7 +138,7 @@ def counter_continuity(case: Case) -> Answer:
 def idle_baselines(case: Case) -> Answer:
     """Idle power before the launch and with a process resident."""
     name = "idle baselines"
-    found = {n: baseline(n, case.trace, [case.device], case.facts.marks) for n in BASELINES}
+    found = {n: baseline(n, case.telemetry, [case.device], case.facts.marks) for n in BASELINES}
     watts = {n: b.total_w for n, b in found.items()}
     if any(w is None for w in watts.values()):
         text = "; ".join(f"{n}: {b.reason}" for n, b in found.items() if b.reason)

@@ -1,4 +1,4 @@
-"""What a self-check looks at: a trace, the load that ran while it was taken, and other facts."""
+"""What a self-check looks at: telemetry, the load that ran while it was taken, and other facts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bench.power.idle import BASELINES, baseline
 from bench.power.integrate import counted_j
-from bench.values.telemetry import Device, Trace
+from bench.values.telemetry import Device, Telemetry
 
 GIB = 2**30
 OVERHEAD_LIMIT = 0.005
@@ -19,7 +19,7 @@ Verdict = Literal["ok", "differs", "not supported", "not measured"]
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of known load. `polled_s`: how often the trace was filled, None: not at all.
+    """A stretch of known load. `polled_s`: how often the telemetry was filled, None: not at all.
 
     `edges_ns` are the moments at which the load itself says that it went on or off; `rate_per_s`
     how much work it did; `counter_mj` the counter's readings (ns, mJ) at both ends alone.
@@ -43,7 +43,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the trace does not tell. `fields`: reason by reading that is not supported, or None;
+    """What the telemetry does not tell. `fields`: reason by reading that is not supported, or None;
     `memory`: bytes by version (v1, v2) and moment; `overhead`: rates without and with the sampler
     in turn; `load_pids`: the processes that made the load; `restart_ns`: when it was restarted."""
 
@@ -68,21 +68,21 @@ class Answer:
 
 @dataclass(frozen=True)
 class Case:
-    """What the questions look at: one device of a trace."""
+    """What the questions look at: one device of telemetry."""
 
-    trace: Trace
+    telemetry: Telemetry
     device: Device
     segments: Mapping[str, Segment]
     facts: Facts
 
     def sampled(self, kind: Any, name: str) -> Any:
         """Stamps and values of one reading."""
-        return self.trace.of(self.device.index, kind).read(name)
+        return self.telemetry.of(self.device.index, kind).read(name)
 
 
 def idle_w(case: Case) -> float | None:
     """Idle power before the launch, W."""
-    return baseline(BASELINES[0], case.trace, [case.device], case.facts.marks).total_w
+    return baseline(BASELINES[0], case.telemetry, [case.device], case.facts.marks).total_w
 
 
 def inner(segment: Segment) -> tuple[int, int, float]:

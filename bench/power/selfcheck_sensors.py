@@ -28,7 +28,7 @@ def update_periods(case: Case) -> Answer:
     }
     found: dict[str, Refresh] = {}
     for number, (kind, column) in wanted.items():
-        series = case.trace.of(case.device.index, kind)  # type: ignore[arg-type]
+        series = case.telemetry.of(case.device.index, kind)  # type: ignore[arg-type]
         seen = refresh(series, column, segment.start_ns, segment.end_ns)
         if seen is not None:
             found[number] = seen
@@ -92,7 +92,7 @@ def counter_against_integral(case: Case) -> Answer:
         if segment is None:
             continue
         start, end, seconds = inner(segment)
-        w = device_window(case.trace, case.device, start, end)
+        w = device_window(case.telemetry, case.device, start, end)
         if w.residual is None or w.counter_j is None or w.integral_j is None:
             continue
         found[key] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.values.telemetry import Device, Process, ProcessSample, Trace
+from bench.values.telemetry import Device, Process, ProcessSample, Telemetry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,11 @@ board, and they are judged. (A command's name is cut to 15 characters.)"""
 
 
 def sharing(
-    trace: Trace, device: Device, start_ns: int, end_ns: int, own_pids: tuple[int, ...] | None
+    telemetry: Telemetry,
+    device: Device,
+    start_ns: int,
+    end_ns: int,
+    own_pids: tuple[int, ...] | None,
 ) -> Sharing:
     """Who was on the device at any sample of the window.
 
@@ -46,7 +50,7 @@ def sharing(
     if own_pids is None:
         return Sharing(unverified="the server was not started by this run")
     samples = [
-        s for s in trace.processes if s.device == device.index and start_ns <= s.t_ns <= end_ns
+        s for s in telemetry.processes if s.device == device.index and start_ns <= s.t_ns <= end_ns
     ]
     told = [s for s in samples if s.processes is not None]
     if not told:

@@ -8,8 +8,8 @@ from typing import Literal
 from bench.measure.metrics import METRICS, MetricDef
 
 VERIFIED_ON_HARDWARE = False
-"""Becomes true with a trace recorded on real boards among the tests' data, which checks the method
-(scripts/gpu_selfcheck.py makes one); a test holds the two together."""
+"""Becomes true with telemetry of real boards among the tests' data, which checks the method
+(scripts/gpu_selfcheck.py records it); a test holds the two together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from bench.power.integrate import (
     longest_same_s,
 )
 from bench.power.sharing import Sharing, sharing
-from bench.values.telemetry import Device, Trace
+from bench.values.telemetry import Device, Telemetry
 
 POWER_BRAKE = 0x80
 THERMAL = 0x20 | 0x40
@@ -97,7 +97,7 @@ class DeviceWindow:
 
 
 def device_window(
-    trace: Trace,
+    telemetry: Telemetry,
     device: Device,
     start_ns: int,
     end_ns: int,
@@ -107,10 +107,10 @@ def device_window(
     own_pids: tuple[int, ...] | None = (),
 ) -> DeviceWindow:
     """All facts of a device between two moments."""
-    power = trace.of(device.index, "power").read("instant_mw")
-    counter = trace.of(device.index, "energy").read("energy_mj")
+    power = telemetry.of(device.index, "power").read("instant_mw")
+    counter = telemetry.of(device.index, "energy").read("energy_mj")
     has_power = len(power[0]) > 0
-    state = trace.of(device.index, "state")
+    state = telemetry.of(device.index, "state")
     seconds = (end_ns - start_ns) / 1e9
 
     def column(name: str) -> Sampled:
@@ -125,10 +125,10 @@ def device_window(
         repeat=repeat,
         seconds=seconds,
         counter_j=counted_j(counter, start_ns, end_ns, power if has_power else None),
-        counter_why=_why(trace, device, "energy", "energy_mj"),
+        counter_why=_why(telemetry, device, "energy", "energy_mj"),
         counter_fell=falls(counter, start_ns, end_ns),
         integral_j=held_j(power, start_ns, end_ns),
-        integral_why=_why(trace, device, "power", "instant_mw"),
+        integral_why=_why(telemetry, device, "power", "instant_mw"),
         counter_bracketed=not len(counter[0]) or brackets(counter[0], start_ns, end_ns),
         power_bracketed=not has_power or brackets(power[0], start_ns, end_ns),
         fast_gap_s=largest_gap_s(power[0], start_ns, end_ns),
@@ -139,18 +139,18 @@ def device_window(
         temperature_c=_reduced(temperatures, np.mean),
         temperature_rise_c=_rise(temperatures),
         sm_mhz=_reduced(clocks, np.mean),
-        throttled=_throttled(trace, device, start_ns, end_ns),
+        throttled=_throttled(telemetry, device, start_ns, end_ns),
         thermal_share=_bit_share(reasons, THERMAL),
         brake_share=_bit_share(reasons, POWER_BRAKE),
         user_clock_share=_bit_share(reasons, USER_CLOCKS),
         limit_w=_reduced(limits, np.min, 1e3) or device.power_limit_w,
-        sharing=sharing(trace, device, start_ns, end_ns, own_pids),
+        sharing=sharing(telemetry, device, start_ns, end_ns, own_pids),
     )
 
 
-def _why(trace: Trace, device: Device, kind: str, name: str) -> str | None:
+def _why(telemetry: Telemetry, device: Device, kind: str, name: str) -> str | None:
     """Why a field was (ever) missing, in the meter's words."""
-    series = trace.series.get((device.index, kind))
+    series = telemetry.series.get((device.index, kind))
     return "no such sensor" if series is None else series.why.get(name)
 
 
@@ -170,12 +170,14 @@ def _bit_share(masks: np.ndarray, bit: int) -> float | None:
     return float(np.mean((masks.astype(np.int64) & bit) != 0)) if len(masks) else None
 
 
-def _throttled(trace: Trace, device: Device, start_ns: int, end_ns: int) -> dict[str, float]:
+def _throttled(
+    telemetry: Telemetry, device: Device, start_ns: int, end_ns: int
+) -> dict[str, float]:
     """Rise of each violation counter (ns) as a share of the time between its own readings.
 
     Readings around the window, not inside it: a violation at an edge is not to be missed.
     """
-    state = trace.of(device.index, "state")
+    state = telemetry.of(device.index, "state")
     shares = {}
     for cause, name in _VIOLATIONS.items():
         t_ns, values = state.read(name)

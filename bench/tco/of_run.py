@@ -91,7 +91,7 @@ def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
         found.append("invalid")
     if run.spec.model.weights == "dummy":
         found.append("dummy")
-    source = None if run.trace is None else run.trace.header.source
+    source = None if run.telemetry is None else run.telemetry.header.source
     if source == "replay":
         found.append("replay")
     made_up = source == "synthetic" or measurement.rehearsal is not None

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.values.spec import RunSpec
-from bench.values.telemetry import Trace
+from bench.values.telemetry import Telemetry
 
 Int64 = npt.NDArray[np.int64]
 
@@ -253,9 +253,9 @@ class Run:
     `by_load` in it holds that of others, by index, where the busiest one's would fail them.
     `prediction` is what every load point was predicted to show before anything was started
     (`points`), or why nothing was (`none`). `marks` are moments by name on CLOCK_MONOTONIC (ns);
-    `trace` is what the meters read. `points` lie in order of load and repeat; those of a stored run
-    are read from disk when one comes to them, so that millions of requests need the memory of one
-    point. `schema_version`: as stored.
+    `telemetry` is what the meters read. `points` lie in order of load and repeat; those of a stored
+    run are read from disk when one comes to them, so that millions of requests need the memory of
+    one point. `schema_version`: as stored.
     """
 
     spec: RunSpec
@@ -274,7 +274,7 @@ class Run:
     path: str = ""
     schema_version: int = SCHEMA_VERSION
     points: Sequence[PointData] = ()
-    trace: Trace | None = None
+    telemetry: Telemetry | None = None
 
 
 REQUEST_COLUMNS = (

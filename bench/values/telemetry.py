@@ -1,4 +1,4 @@
-"""A trace: what the meters read, in time order, with the reason of everything they could not read.
+"""Telemetry: what the meters read, in time order, with the reason for what they could not read.
 
 One JSON object a line: a header, then readings `{"k": kind, "d": device, "t": ns, "h": ns, "v":
 {...}}`, and an end. `t` is the middle of the read on CLOCK_MONOTONIC and `h` half its length. A
@@ -33,9 +33,9 @@ ENGINE = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One thing whose power is metered, as it was when the trace began. None: not reported.
+    """One thing whose power is metered, as it was when the telemetry began. None: not reported.
 
-    `index` is its place in the trace, for boards CUDA's; `nvml_index` its place in NVML's list.
+    `index` is its place in the telemetry, for boards CUDA's; `nvml_index` its place in NVML's list.
     `slice_of` is the uuid of the board that a MIG slice is a part of.
     """
 
@@ -61,7 +61,7 @@ class Header:
     `gpus_told` says what is known of this machine's GPUs (None: nobody asked); `silent` are boards
     that did not answer, with the reason.
 
-    The clock pair is for display; `note` and `wall_iso` are the provenance of a replayed trace.
+    The clock pair is for display; `note` and `wall_iso` are the provenance of replayed telemetry.
     """
 
     source: SourceKind
@@ -138,8 +138,8 @@ class End:
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """A whole trace, columnar: one Series per (device, kind). `end` None: it was cut off."""
+class Telemetry:
+    """All of it, columnar: one Series per (device, kind). `end` None: it was cut off."""
 
     header: Header
     series: Mapping[tuple[int, str], Series] = field(default_factory=dict)
@@ -162,7 +162,7 @@ class Reading:
 
 
 def header_line(header: Header) -> str:
-    """The first line of a trace."""
+    """The first line of telemetry."""
     from bench.values.codec import encode
 
     return json.dumps({"k": "header", **encode(header)}, allow_nan=False)
@@ -226,8 +226,8 @@ class _Rows:
         )
 
 
-def parse(lines: Iterable[str]) -> Trace:
-    """The trace of its lines; a last line cut short is left out. ValueError when it is no trace."""
+def parse(lines: Iterable[str]) -> Telemetry:
+    """The telemetry of its lines; a last line cut short is left out. ValueError when it is none."""
     header: Header | None = None
     rows: dict[tuple[int, str], _Rows] = {}
     processes: list[ProcessSample] = []
@@ -235,7 +235,7 @@ def parse(lines: Iterable[str]) -> Trace:
     for line in _objects(lines):
         kind = line.pop("k", None)
         if kind == "header":
-            if header is None:  # a trace may be several files, each with its own header
+            if header is None:  # telemetry may be several files, each with its own header
                 header = decode(Header, line, "header")
         elif kind == "end":
             end = decode(End, line, "end")
@@ -249,10 +249,10 @@ def parse(lines: Iterable[str]) -> Trace:
             for name, why in line.get("why", {}).items():
                 row.why.setdefault(name, why)
     if header is None:
-        raise ValueError("the first line is not the header of a trace")
+        raise ValueError("the first line is not the header of telemetry")
     if header.schema != SCHEMA:
         raise ValueError(f"schema {header.schema}; this bench reads {SCHEMA}")
-    return Trace(header, {key: r.series() for key, r in rows.items()}, tuple(processes), end)
+    return Telemetry(header, {key: r.series() for key, r in rows.items()}, tuple(processes), end)
 
 
 def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -290,5 +290,5 @@ def _process_sample(line: Mapping[str, Any]) -> ProcessSample:
 
 
 def _how(more: Sequence[Any]) -> dict[str, Any]:
-    """Kind and name of a process; traces before they were kept have neither."""
+    """Kind and name of a process; telemetry from before they were kept have neither."""
     return dict(zip(("kind", "name"), more, strict=False))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_nvml import FakeNvml
-from power_support import ZERO_NS, TurnedClock, board_trace, sampled
+from power_support import ZERO_NS, TurnedClock, board_telemetry, sampled
 
 from bench.meters.nvml import NvmlSource
 from bench.meters.rapl import RaplSource
@@ -33,7 +33,7 @@ def rapl(clock: TurnedClock, path: Path) -> Source:
 
 
 def replay(clock: TurnedClock, _: Path) -> Source:
-    return ReplaySource(board_trace(constant(300.0), 5.0), clock, start_ns=ZERO_NS)
+    return ReplaySource(board_telemetry(constant(300.0), 5.0), clock, start_ns=ZERO_NS)
 
 
 def synthetic(clock: TurnedClock, _: Path) -> Source:

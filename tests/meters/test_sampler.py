@@ -19,11 +19,11 @@ from bench.config.compose import compose, run_spec
 from bench.meters.sampler import open_sources
 from bench.meters.synthetic import Sensors, SyntheticSource, constant
 from bench.meters.watch import watch
-from bench.store import load_trace
+from bench.store import load_telemetry
 from bench.values.codec import decode
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec
-from bench.values.telemetry import Trace, parse
+from bench.values.telemetry import Telemetry, parse
 
 
 def spec(*overrides: str) -> RunSpec:
@@ -31,8 +31,8 @@ def spec(*overrides: str) -> RunSpec:
     return made
 
 
-def stored_trace(folder: Path) -> Trace:
-    found = load_trace(folder)
+def stored_telemetry(folder: Path) -> Telemetry:
+    found = load_telemetry(folder)
     assert found is not None
     return found
 
@@ -66,7 +66,7 @@ def test_a_trace_begins_with_a_header_and_ends_with_an_end(tmp_path: Path) -> No
     with watch(spec("meter.watts=321"), tmp_path) as meter:
         wait_for(lambda: readings(tmp_path) > 5, "no readings came")
         assert meter.gauges().power_w == pytest.approx(321)
-    trace = stored_trace(tmp_path)
+    trace = stored_telemetry(tmp_path)
     assert trace.header.source == "synthetic"
     assert trace.header.owner_pid == os.getpid()
     assert trace.end is not None
@@ -86,7 +86,7 @@ def test_a_sampler_killed_midway_leaves_its_readings_and_the_run_goes_on(tmp_pat
         meter.mark("still_here")
         meter._shown_at_s = time.monotonic() - 10  # long since anybody looked
         wait_for(lambda: _nothing_shown(meter), "a dead meter's power is still shown")
-    trace = stored_trace(tmp_path)
+    trace = stored_telemetry(tmp_path)
     assert trace.end is None
     assert len(trace.of(0, "power").t_ns) > 5
 
@@ -126,14 +126,14 @@ def test_the_sampler_ends_with_an_owner_that_was_killed(tmp_path: Path) -> None:
             wait_for(lambda: not alive(sampler), "the sampler outlives its owner")
         finally:
             os.killpg(owner.pid, signal.SIGKILL)
-    trace = stored_trace(tmp_path)
+    trace = stored_telemetry(tmp_path)
     assert trace.end is not None
 
 
 def test_without_a_meter_the_trace_holds_the_reason_alone(tmp_path: Path) -> None:
     with watch(spec("meter=none"), tmp_path) as meter:
         assert meter.gauges().power_w is None
-    trace = stored_trace(tmp_path)
+    trace = stored_telemetry(tmp_path)
     assert trace.header.source == "none"
     assert trace.header.reason == "meter=none was asked for"
     assert trace.series == {}
@@ -163,7 +163,7 @@ def test_a_recording_is_played_again_with_its_gaps(tmp_path: Path) -> None:
     (tmp_path / "recorded.jsonl").write_text("\n".join(kept) + "\n")
     with watch(spec("meter=replay", f"meter.path={tmp_path / 'recorded.jsonl'}"), tmp_path):
         wait_for(lambda: readings(tmp_path) >= 25, "the recording was not played")
-    trace = stored_trace(tmp_path)
+    trace = stored_telemetry(tmp_path)
     assert trace.header.source == "replay"
     assert (trace.header.note or "").startswith("recorded from synthetic")
     t_ns, mw = trace.of(0, "power").read("instant_mw")

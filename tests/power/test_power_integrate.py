@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from power_support import at, board_trace
+from power_support import at, board_telemetry
 
 from bench.meters.synthetic import Curve, Sensors, constant, ramp, square, steps
 from bench.power.integrate import (
@@ -96,7 +96,7 @@ CURVES: dict[str, tuple[Curve, float]] = {
 @pytest.mark.parametrize("name", CURVES)
 def test_energy_within_a_thousandth_of_the_known_integral(name: str, phase_s: float) -> None:
     curve, joules = CURVES[name]
-    trace = board_trace(curve, 120.0, phase_s=phase_s)
+    trace = board_telemetry(curve, 120.0, phase_s=phase_s)
     found = device_window(trace, trace.header.devices[0], at(30), at(90))
     assert found.counter_j == pytest.approx(joules, rel=1e-3)
     assert found.integral_j == pytest.approx(joules, rel=1e-3)
@@ -112,7 +112,7 @@ def test_a_load_locked_to_the_sensor_biases_it_and_longer_windows_do_not_cure_th
     Both end every 100 ms on their low half, so that the sensor reads 100 W throughout: -75 %.
     """
     sensors = Sensors(publish_s=0.1, averaged_s=0.025, counter_step_s=0.0)
-    trace = board_trace(square(100.0, 700.0, period_s), seconds + 2, sensors)
+    trace = board_telemetry(square(100.0, 700.0, period_s), seconds + 2, sensors)
     found = device_window(trace, trace.header.devices[0], at(1), at(1 + seconds))
     assert found.counter_j == pytest.approx(400.0 * seconds, rel=0.01)
     assert found.residual == pytest.approx(-0.75, abs=0.01)
@@ -121,7 +121,7 @@ def test_a_load_locked_to_the_sensor_biases_it_and_longer_windows_do_not_cure_th
 def test_a_load_off_the_sensors_beat_is_seen_right() -> None:
     """A 37 ms square wave walks through the sensor's 25 ms: its mean is found within 2 %."""
     sensors = Sensors(publish_s=0.1, averaged_s=0.025, counter_step_s=0.0)
-    trace = board_trace(square(100.0, 700.0, 0.037), 62.0, sensors)
+    trace = board_telemetry(square(100.0, 700.0, 0.037), 62.0, sensors)
     found = device_window(trace, trace.header.devices[0], at(1), at(61))
     assert found.residual == pytest.approx(0.0, abs=0.02)
 
@@ -132,7 +132,7 @@ def test_a_lagging_counter_undercounts_short_windows() -> None:
     Read by the counter alone at the ends, as a naive harness does.
     """
     sensors = Sensors(publish_s=0.0, averaged_s=0.0, counter_step_s=0.0, counter_lag_s=0.13)
-    trace = board_trace(steps([(10.0, 700.0)], before_w=0.0), 80.0, sensors)
+    trace = board_telemetry(steps([(10.0, 700.0)], before_w=0.0), 80.0, sensors)
     counter = trace.of(0, "energy").read("energy_mj")
 
     def missing(seconds: float) -> float:
@@ -148,6 +148,6 @@ def test_a_lagging_counter_undercounts_short_windows() -> None:
 def test_a_stepping_counter_is_within_a_step_at_each_edge() -> None:
     """A counter that steps every 100 ms, read every 500 ms at odd moments: 400 W x 60 s."""
     sensors = Sensors(publish_s=0.0, averaged_s=0.0, counter_step_s=0.1)
-    trace = board_trace(constant(400.0), 80.0, sensors, phase_s=0.037)
+    trace = board_telemetry(constant(400.0), 80.0, sensors, phase_s=0.037)
     found = device_window(trace, trace.header.devices[0], at(10), at(70))
     assert found.counter_j == pytest.approx(24_000.0, abs=400.0 * 0.1)

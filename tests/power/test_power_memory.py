@@ -12,7 +12,7 @@ from bench.values.telemetry import (
     Device,
     Header,
     Reading,
-    Trace,
+    Telemetry,
     header_line,
     parse,
     reading_line,
@@ -24,7 +24,9 @@ MARKS = {"before_launch_end": 100, "resident_start": 200}
 FACTS: dict[str, Any] = {"weights_gib": 16.0, "kv_cache_gib": 30.0}
 
 
-def trace(used_gib: dict[int, list[tuple[int, float | None]]], kv_use: dict[int, float]) -> Trace:
+def trace(
+    used_gib: dict[int, list[tuple[int, float | None]]], kv_use: dict[int, float]
+) -> Telemetry:
     lines = [header_line(Header(source="nvml", devices=DEVICES))]
     for device, readings in used_gib.items():
         for t_ns, gib in readings:

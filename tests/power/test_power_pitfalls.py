@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from power_support import MARKS, at, board_trace, code, header, load_part, measured
+from power_support import MARKS, at, board_telemetry, code, header, load_part, measured
 
 from bench.meters.synthetic import Sensors, steps
 from bench.power.idle import baseline
 from bench.power.measure import PointPower
-from bench.values.telemetry import Trace
+from bench.values.telemetry import Telemetry
 
 Line = dict[str, Any]
 Edit = Callable[[Line], Line | None]
@@ -33,13 +33,13 @@ def sound_line(line: Line) -> Line:
     return {**line, "v": OWN} if line["k"] == "processes" else line
 
 
-def trace(edit: Edit | None = None, *, source: str = "nvml", boards: int = 1) -> Trace:
+def trace(edit: Edit | None = None, *, source: str = "nvml", boards: int = 1) -> Telemetry:
     """A sound trace with an edit applied, as if it had come from `source`."""
 
     def both(line: Line) -> Line | None:
         return edit(sound_line(line)) if edit else sound_line(line)
 
-    made = board_trace(CURVE, 100.0, Sensors(), edit=both, boards=boards)
+    made = board_telemetry(CURVE, 100.0, Sensors(), edit=both, boards=boards)
     return header(made, source=source, note=None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from power_support import SECOND_NS, ZERO_NS, board_trace
+from power_support import SECOND_NS, ZERO_NS, board_telemetry
 
 from bench.meters.sampler import Rates
 from bench.meters.synthetic import IDEAL, Curve, Sensors, constant, square, steps
@@ -14,7 +14,7 @@ from bench.power.selfcheck_case import Answer, Facts, Segment
 from bench.power.selfcheck_sensors import overhead_answer, overheads
 from bench.power.signal import counter_lags_s, half_way_s, refresh, thinned
 from bench.power.window import device_window
-from bench.values.telemetry import Process, ProcessSample, Trace
+from bench.values.telemetry import Process, ProcessSample, Telemetry
 
 FAST = Rates(fast_s=0.01, slow_s=0.01)
 
@@ -23,8 +23,8 @@ def at(seconds: float) -> int:
     return ZERO_NS + round(seconds * SECOND_NS)
 
 
-def trace_of(curve: Curve, seconds: float, sensors: Sensors, rates: Rates = FAST) -> Trace:
-    return board_trace(curve, seconds, sensors, rates=rates)
+def trace_of(curve: Curve, seconds: float, sensors: Sensors, rates: Rates = FAST) -> Telemetry:
+    return board_telemetry(curve, seconds, sensors, rates=rates)
 
 
 def up_and_down(level_s: float, count: int) -> tuple[Curve, tuple[int, ...]]:
@@ -99,7 +99,7 @@ def test_overhead_is_against_the_rounds_before_and_after() -> None:
 IDLE_W, RESIDENT_W, BUSY_W = 70.0, 110.0, 600.0
 
 
-def whole_check(sensors: Sensors) -> tuple[Trace, list[Segment], Facts]:
+def whole_check(sensors: Sensors) -> tuple[Telemetry, list[Segment], Facts]:
     """A board through every stretch: idle, resident, fast, steps, steady, waves, restart."""
     plan = [
         ("before_launch", "idle", 10, None),
@@ -137,7 +137,7 @@ def whole_check(sensors: Sensors) -> tuple[Trace, list[Segment], Facts]:
             )
         )
         now += seconds
-    trace = board_trace(steps(levels, IDLE_W), now + 1, sensors, rates=FAST)
+    trace = board_telemetry(steps(levels, IDLE_W), now + 1, sensors, rates=FAST)
     seen = ProcessSample(t_ns=at(12), device=0, processes=(Process(pid=42),))
     by_name = {s.name: s for s in segments}
     marks = {
@@ -199,7 +199,7 @@ def test_faults_are_told_apart_from_health() -> None:
 
 
 def test_nothing_measured_is_no_pass() -> None:
-    trace = board_trace(constant(100), 1)
+    trace = board_telemetry(constant(100), 1)
     found = answers(trace, trace.header.devices[0], [], Facts())
     # The made-up board has its throttle counters throughout; all else was not asked.
     assert [a.verdict for a in found].count("ok") == 1

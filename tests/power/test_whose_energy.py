@@ -5,37 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from power_support import at, board_trace, header, load_part
+from power_support import at, board_telemetry, header, load_part
 
 from bench.meters.synthetic import constant
 from bench.power.devices import Deployment
 from bench.power.measure import measure, metered
 from bench.power.sharing import SCREEN_BYTES, sharing
-from bench.values.telemetry import Device, Told, Trace
+from bench.values.telemetry import Device, Telemetry, Told
 
 PACKAGE = Device(index=0, uuid="intel-rapl:0", name="package-0", scope="CPU package")
 SERVER = 4000
 ENGINE = [4711, 2**34, [SERVER, 1], "compute", "VLLM::EngineCor"]
 
 
-def boards(on: dict[int, list[list[Any]]], count: int = 2) -> Trace:
+def boards(on: dict[int, list[list[Any]]], count: int = 2) -> Telemetry:
     """Boards with processes on them: [pid, bytes, parents, kind, name]."""
 
     def listed(line: dict[str, Any]) -> dict[str, Any]:
         return {**line, "v": on.get(line["d"], [])} if line["k"] == "processes" else line
 
-    made = board_trace(constant(300.0), 60.0, edit=listed, boards=count)
+    made = board_telemetry(constant(300.0), 60.0, edit=listed, boards=count)
     return header(made, source="nvml", note=None, gpus_told="these")
 
 
-def processors(told: Told | None, reason: str | None = None) -> Trace:
+def processors(told: Told | None, reason: str | None = None) -> Telemetry:
     """A host whose processors alone are metered."""
-    made = board_trace(constant(80.0), 60.0)
+    made = board_telemetry(constant(80.0), 60.0)
     return header(made, source="rapl", devices=(PACKAGE,), gpus_told=told, reason=reason)
 
 
 def deployed(
-    trace: Trace, gpus: int = 0, pids: tuple[int, ...] | None = (SERVER,), **how: Any
+    trace: Telemetry, gpus: int = 0, pids: tuple[int, ...] | None = (SERVER,), **how: Any
 ) -> Deployment:
     """The devices of a server that somebody else started."""
     found = metered(
@@ -68,7 +68,7 @@ def test_an_endpoint_is_the_boards_that_hold_its_processes() -> None:
     ],
 )
 def test_an_endpoint_whose_boards_are_not_known_has_no_energy(
-    trace: Trace, pids: tuple[int, ...] | None, words: str
+    trace: Telemetry, pids: tuple[int, ...] | None, words: str
 ) -> None:
     found = deployed(trace, pids=pids)
     assert found.devices == ()

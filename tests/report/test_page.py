@@ -316,7 +316,7 @@ def test_a_picture_follows_the_dark_and_the_page_prints(browser: Tab, results: P
 
 @needs_browser
 def test_one_load_point(browser: Tab, stored: Callable[..., Path]) -> None:
-    folder = stored(steady(), calibration=None, trace=None)
+    folder = stored(steady(), calibration=None, telemetry=None)
     headings = opened(browser, report(f"results_dir={folder}"))
     assert headings == [*RUN_HEADINGS, *LAST_HEADINGS]
     document = json.loads(bench("show", f"results_dir={folder}", "--json"))
@@ -394,7 +394,7 @@ def test_hostile_words_stay_words(browser: Tab, stored: Callable[..., Path]) -> 
 @needs_browser
 def test_a_hostile_name_in_a_picture(browser: Tab, stored: Callable[..., Path]) -> None:
     """A name is drawn as text inside an SVG, too."""
-    folder = stored(steady(), calibration=None, trace=None)
+    folder = stored(steady(), calibration=None, telemetry=None)
     [path] = list_runs(str(folder))
     run = load_run(path)
     save_run(
@@ -505,7 +505,7 @@ def test_variants_with_quality(browser: Tab, stored: Callable[..., Path]) -> Non
     """40 more questions wrong of 400 (from 380 right): recovery 340 ÷ 380 = 89.47 %."""
     for quant, wrong in (("none", 20), ("int8", 60)):
         result, items = scored(wrong)
-        folder = stored(steady(), calibration=None, trace=None, quality=result, quant=quant)
+        folder = stored(steady(), calibration=None, telemetry=None, quality=result, quant=quant)
         path = next(p for p in list_runs(str(folder)) if p.name.startswith(quant))
         save_quality_items(path, items)
     names = [p.name for p in list_runs(str(folder))]

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import gpu_selfcheck
 import selfcheck_load
 
-from bench.meters.replay import ReplaySource, read_trace
+from bench.meters.replay import ReplaySource, read_telemetry
 from bench.power.selfcheck_case import Answer, Verdict
 
 
@@ -47,7 +47,7 @@ def test_all_eleven_questions_are_answered_and_it_says_that_it_was_a_rehearsal(
 
 
 def test_its_replay_fixture_plays_and_says_where_it_is_from(rehearsed: Path) -> None:
-    trace = read_trace(rehearsed / "replay.jsonl.gz")
+    trace = read_telemetry(rehearsed / "replay.jsonl.gz")
     assert "gpu_selfcheck" in (trace.header.note or "")
     header = ReplaySource(trace).header()
     assert header.source == "replay"
@@ -56,7 +56,7 @@ def test_its_replay_fixture_plays_and_says_where_it_is_from(rehearsed: Path) -> 
     assert power.min() == 70_000
     assert power.max() == 620_000
     # Only what the sampler read as in a run: the fast polling is in the whole trace alone.
-    assert len(t_ns) < len(read_trace(rehearsed / "trace.jsonl.gz").of(0, "power").t_ns) / 2
+    assert len(t_ns) < len(read_telemetry(rehearsed / "trace.jsonl.gz").of(0, "power").t_ns) / 2
 
 
 def test_a_square_wave_works_in_the_first_half_of_each_period() -> None:

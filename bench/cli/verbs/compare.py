@@ -262,7 +262,7 @@ def measured_run(path: Path) -> Measured:
     stored = load_run(path)
     measurement = derive(stored)
     return Measured(
-        run=replace(stored, points=(), trace=None),
+        run=replace(stored, points=(), telemetry=None),
         measurement=measurement,
         items=load_quality_items(path),
     )
