@@ -15,7 +15,7 @@ from bench.engines.log import parse_engine_log
 from bench.evaluators import lm_eval
 from bench.host import provenance
 from bench.load.calibrate import calibrate
-from bench.load.drive import measure_load
+from bench.load.points import measure_load
 from bench.measure.client_error import known, shape_of, too_large
 from bench.meters import engine_stats, process_memory
 from bench.meters.engine_watch import watch_engine, with_gauges

@@ -26,7 +26,7 @@ import numpy as np
 
 from bench.engines.truth import serve_truth
 from bench.load import vllm_generator
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.load.workload import generate
 from bench.measure.checks.client import client_bound
 from bench.measure.client_error import cpu_us_per_token
@@ -115,7 +115,9 @@ def compare(row: Row) -> list[str]:
     with truth(row) as server, busy(row.starved):
         point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=row.streams)
         asked = replace(server, model_path=str(TINY))
-        theirs = vllm_generator.drive(asked, point, WORKLOAD, row.requests, seed=0, timeout_s=300)
+        theirs = vllm_generator.run_benchmark(
+            asked, point, WORKLOAD, row.requests, seed=0, timeout_s=300
+        )
         # Its first request is a trial of its own that its result leaves out.
         log = what_it_did(server)[-row.requests :]
     show(row, "vllm benchmark", theirs, log)
@@ -154,7 +156,7 @@ def with_bench(server: Server, row: Row) -> PointData:
     """The row's load with bench's own client, one worker."""
     requests = tuple(generate(WORKLOAD, row.requests, seed=(0,), vocab_size=None))
     point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=row.streams)
-    return drive(server, point, requests, timeout_s=300, workers=1)
+    return send_load(server, point, requests, timeout_s=300, workers=1)
 
 
 def what_it_did(server: Server) -> list[dict[str, Any]]:

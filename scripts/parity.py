@@ -28,7 +28,7 @@ from bench.engines import load_engine
 from bench.host.provenance import anchor
 from bench.load import vllm_generator
 from bench.load.plan import plan, warm_ups
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.measure.metrics import Metric, PointMeasurement
 from bench.measure.stats import Judgement, t_interval, within
 from bench.preflight import preflight
@@ -81,7 +81,7 @@ def in_turns(
 ) -> tuple[list[PointData], list[PointData]]:
     """Each round both, and who begins changes: a drift of the server favours neither."""
     for point in warm_ups(spec.load):
-        drive(server, point, plan(spec, server, point).requests, timeout_s=600)
+        send_load(server, point, plan(spec, server, point).requests, timeout_s=600)
     ours: list[PointData] = []
     theirs: list[PointData] = []
     for repeat in range(rounds):
@@ -90,10 +90,10 @@ def in_turns(
         for own in (True, False) if repeat % 2 == 0 else (False, True):
             if own:
                 own_requests = plan(spec, server, point).requests
-                ours.append(drive(server, point, own_requests, timeout_s=600))
+                ours.append(send_load(server, point, own_requests, timeout_s=600))
             else:
                 theirs.append(
-                    vllm_generator.drive(
+                    vllm_generator.run_benchmark(
                         server, point, spec.workload, requests, seed=repeat, timeout_s=600
                     )
                 )

@@ -20,7 +20,7 @@ from gpu_selfcheck import exit_code, sampler
 from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
 from bench.load.plan import plan, warm_ups
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.power.selfcheck_sensors import overhead_answer, overheads
 from bench.preflight import preflight
 from bench.values.codec import encode
@@ -40,7 +40,7 @@ def in_turns(
 ) -> tuple[list[float], list[float]]:
     """Rates without and with the sampler's process: A B A B A …"""
     for point in warm_ups(spec.load):
-        drive(server, point, plan(spec, server, point).requests, timeout_s=600)
+        send_load(server, point, plan(spec, server, point).requests, timeout_s=600)
     kind = "nvml" if spec.gpus else "synthetic"
     found: tuple[list[float], list[float]] = ([], [])
     for number in range(2 * rounds + 1):
@@ -48,7 +48,7 @@ def in_turns(
         concurrency = spec.load.concurrency[0]
         point = LoadPoint(index=0, repeat=number, mode="closed", concurrency=concurrency)
         with sampler(kind, folder / "power.jsonl") if on else nullcontext():
-            data = drive(server, point, plan(spec, server, point).requests, timeout_s=600)
+            data = send_load(server, point, plan(spec, server, point).requests, timeout_s=600)
         found[on].append(rate(data))
         print(f"{'with' if on else 'without'} the sampler: {rate(data):,.1f} tokens/s", flush=True)
     return found

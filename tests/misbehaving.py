@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Callable
 
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.values.record import OUTCOMES, LoadPoint, PlannedRequest, PointData
 from bench.values.server import Server
 
@@ -67,7 +67,7 @@ def shoot(
         for i in range(count)
     )
     point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=slots)
-    return drive(server, point, requests, timeout_s=timeout_s)
+    return send_load(server, point, requests, timeout_s=timeout_s)
 
 
 def outcomes(data: PointData) -> list[str]:

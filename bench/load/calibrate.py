@@ -1,4 +1,4 @@
-"""Measure the instrument itself: drive the built-in truth server at a given load."""
+"""Measure the instrument itself: load the built-in truth server at a given load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from bench import __version__
 from bench.engines.truth import serve_truth
 from bench.host import provenance
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.load.workload import generate
 from bench.measure.client_error import Calibration, Shape, cpu_us_per_token, errors
 from bench.values.codec import decode, encode
@@ -54,12 +54,12 @@ def _measure(shape: Shape) -> Calibration:
         steps = min(400, max(8, round(_TARGET_S * 1e3 / max(shape.itl_ms, 0.5))))
         own = shape.own_cores
         with serve_truth(paced, Path(folder), _silent, own_cores=own) as server:
-            data = _drive(server, shape, steps * shape.tokens_per_chunk)
+            data = _sent(server, shape, steps * shape.tokens_per_chunk)
             found = errors(data, _log(server))
         fast = TruthSpec(ttft_ms=0, itl_ms=0)
         with serve_truth(fast, Path(folder), _silent, log_name="fast.log", own_cores=own) as server:
             streams = replace(shape, concurrency=_FAST_STREAMS, workers=1)
-            flood = _drive(server, streams, _FAST_TOKENS)
+            flood = _sent(server, streams, _FAST_TOKENS)
     cpu = cpu_us_per_token(data)
     if cpu is None:
         raise BenchError("calibration failed: the truth server sent no token")
@@ -75,7 +75,7 @@ def _measure(shape: Shape) -> Calibration:
     )
 
 
-def _drive(server: Server, shape: Shape, output_tokens: int) -> PointData:
+def _sent(server: Server, shape: Shape, output_tokens: int) -> PointData:
     workload = WorkloadSpec(
         name="calibration",
         input_tokens=64,
@@ -85,7 +85,7 @@ def _drive(server: Server, shape: Shape, output_tokens: int) -> PointData:
     point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=shape.concurrency)
     count = max(2 * shape.concurrency, 24)
     requests = tuple(generate(workload, count, seed=(0,), vocab_size=None))
-    return drive(server, point, requests, timeout_s=_REQUEST_TIMEOUT_S, workers=shape.workers)
+    return send_load(server, point, requests, timeout_s=_REQUEST_TIMEOUT_S, workers=shape.workers)
 
 
 def _tokens_per_s(data: PointData) -> float:

@@ -61,7 +61,7 @@ def argv(
     return [sys.executable, "-c", _PROGRAM.format(cores=server.client_cores), *words]
 
 
-def drive(
+def run_benchmark(
     server: Server,
     point: LoadPoint,
     workload: WorkloadSpec,

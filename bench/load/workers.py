@@ -33,7 +33,7 @@ class LoadProgress:
     total: int
 
 
-def drive(
+def send_load(
     server: Server,
     point: LoadPoint,
     requests: tuple[PlannedRequest, ...],

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from bench.config.compose import compose, run_spec
-from bench.load import drive
+from bench.load import points
 from bench.load.again import LEAST, narrow_enough
 from bench.values.errors import InputError
 from bench.values.spec import LoadSpec
@@ -64,9 +64,9 @@ class Try:
 
 
 def tries(monkeypatch: pytest.MonkeyPatch, rate: Any, cause: Any, *words: str) -> list[Any]:
-    monkeypatch.setattr(drive, "output_rate_of", lambda spec, data: rate(data.point))
-    monkeypatch.setattr(drive, "cause_outside", lambda spec, data: cause(data.point))
-    return list(drive.grid(Fake(*words)))  # type: ignore[arg-type]
+    monkeypatch.setattr(points, "output_rate_of", lambda spec, data: rate(data.point))
+    monkeypatch.setattr(points, "cause_outside", lambda spec, data: cause(data.point))
+    return list(points.grid(Fake(*words)))  # type: ignore[arg-type]
 
 
 def test_only_the_wide_load_point_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ HOGS = 4
 CLIENT = """
 import json, sys
 from bench.measure.checks.client import client_bound
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.measure.metrics import measure_all, steady_parts, whole_parts
 from bench.values.record import LoadPoint
 from bench.values.server import Server
@@ -32,7 +32,7 @@ url, streams, requests, tokens = sys.argv[1], *map(int, sys.argv[2:])
 slo = SloSpec(ttft_ms=1e9, tpot_ms=1e9)
 workload = WorkloadSpec(name="w", input_tokens=8, output_tokens=tokens, slo=slo)
 point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=streams)
-data = drive(
+data = send_load(
     Server(engine="truth", base_url=url, served_model="truth"), point,
     tuple(generate(workload, requests, seed=(0,), vocab_size=None)), timeout_s=60, workers=1,
 )

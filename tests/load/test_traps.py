@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from misbehaving import END, HEAD, Misbehave, delta, event, outcomes, request, shoot, tokens_of
 
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.measure.metrics import Steady, e2e_ms, itl_ms, tpot_ms, ttft_ms
 from bench.measure.window import Window
 from bench.values.clock import now_ns
@@ -260,7 +260,7 @@ def test_a_later_turn_is_never_sent_before_its_gap_is_over(misbehave: Misbehave)
         for i in range(40)
     )
     point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=4)
-    data = drive(misbehave(serve), point, turns, timeout_s=5.0)
+    data = send_load(misbehave(serve), point, turns, timeout_s=5.0)
     r = data.requests
     assert outcomes(data) == ["ok"] * 40
     assert (r["sent_ns"] >= r["scheduled_ns"]).all()

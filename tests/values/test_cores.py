@@ -82,6 +82,6 @@ def test_server_and_client_run_apart(tmp_path: Path) -> None:
     ) as server:
         assert server.pid is not None
         assert allowed(server.pid) == available()[:-1]
-        workers.drive(server, point, requests, timeout_s=30, on_progress=look)
+        workers.send_load(server, point, requests, timeout_s=30, on_progress=look)
     assert where
     assert set(where) == {available()[-1:]}

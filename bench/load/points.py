@@ -22,7 +22,7 @@ from bench.load.search import (
     result,
     standings,
 )
-from bench.load.workers import LoadProgress, drive
+from bench.load.workers import LoadProgress, send_load
 from bench.meters import engine_stats
 from bench.values.codec import encode
 from bench.values.record import OK, LoadPoint, PointData
@@ -42,7 +42,7 @@ def measure_load(
     driver = Driver(spec, server, progress)
     driver.warm_up()
     if spec.load.mode in ("slo", "saturate"):
-        yield from search(driver, note)
+        yield from find_limit(driver, note)
     else:
         yield from grid(driver)
 
@@ -84,7 +84,7 @@ class Driver:
         planned = plan(self.spec, self.server, point, self.shortest_s(point))
         if load.generator == "vllm" and point.index < WARM_UP_INDEX:
             self.progress(Progress(phase=f"{name} with vLLM's own benchmark", elapsed_s=0.0))
-            return vllm_generator.drive(
+            return vllm_generator.run_benchmark(
                 self.server,
                 point,
                 self.spec.workload,
@@ -92,7 +92,7 @@ class Driver:
                 seed=self.spec.seed + 1000 * point.index + point.repeat,
                 timeout_s=load.request_timeout_s,
             )
-        return drive(
+        return send_load(
             self.server,
             point,
             planned.requests,
@@ -144,7 +144,7 @@ def grid(driver: Driver) -> Iterator[PointData]:
                     taken[more.index] += 1
 
 
-def search(driver: Driver, note: Note) -> Iterator[PointData]:
+def find_limit(driver: Driver, note: Note) -> Iterator[PointData]:
     """Probe after probe until the highest load that holds is found; notes each step."""
     spec, load = driver.spec, driver.spec.load
     assert load.mode in ("slo", "saturate")
@@ -177,10 +177,10 @@ def search(driver: Driver, note: Note) -> Iterator[PointData]:
         name = f"search {point.label}, repeat {repeat + 1} (so far: {', '.join(held) or 'nothing'})"
         data = driver.measure(point, name)
         yield data
-        trials.append(Trial(rung=rung, requests=data.count, margin=judged(spec, data)))
+        trials.append(Trial(rung=rung, requests=data.count, margin=margin_of(spec, data)))
 
 
-def judged(spec: RunSpec, data: PointData) -> Margin:
+def margin_of(spec: RunSpec, data: PointData) -> Margin:
     """How far a repeat is from what the search asks for."""
     if spec.load.mode == "saturate":
         return growth_margin(data)
