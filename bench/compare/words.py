@@ -1,4 +1,4 @@
-"""Verdicts in words: faster, cheaper, equivalent quality, worse, or what is missing to say so."""
+"""Verdicts in words: faster, cheaper, quality not worse, worse, or what is missing to say so."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def _quality(tasks: Sequence[TaskComparison]) -> tuple[str, tuple[str, ...]]:
         return f"quality: not enough evidence: {how}: {_task(most)}", ("quality_unknown",)
     lowest = min(judged, key=lambda t: t.recovery.low if t.recovery else 0.0)
     better = all(t.verdict == "better" for t in judged)
-    kind = "better quality" if better else f"equivalent quality (margin {judged[0].margin:.0%})"
-    return f"{kind}: {_task(lowest)}", ("quality_better" if better else "quality_equivalent",)
+    kind = "better quality" if better else f"quality not worse (margin {judged[0].margin:.0%})"
+    return f"{kind}: {_task(lowest)}", ("quality_better" if better else "quality_not_worse",)
 
 
 def _task(task: TaskComparison) -> str:

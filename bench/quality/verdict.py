@@ -1,4 +1,4 @@
-"""One task's verdict: equivalent, worse, better, or how many more items it would take."""
+"""One task's verdict: not worse, worse, better, or how many more items it would take."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.values.confidence import ALPHA
 from bench.values.errors import InputError
 from bench.values.record import QualityItem
 
-Verdict = Literal["equivalent", "worse", "better", "not_enough_evidence"]
+Verdict = Literal["not_worse", "worse", "better", "not_enough_evidence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,13 +238,13 @@ def judged(c: TaskComparison) -> TaskComparison:
     """The comparison with its verdict, from the interval, the margin and the corrected p.
 
     Worse or better needs a difference that is real (p_holm < 5 %) and not shown to lie within the
-    margin; equivalent needs the whole interval of the recovery above the margin.
+    margin; not worse needs the whole interval of the recovery above the margin.
     """
     interval = c.recovery or c.difference
     inside = c.recovery is not None and c.recovery.low >= c.margin
     if inside:
         better = c.p_holm < ALPHA and interval.value > 1 and interval.low > 1
-        return replace(c, verdict="better" if better else "equivalent", more_items=None)
+        return replace(c, verdict="better" if better else "not_worse", more_items=None)
     if c.p_holm < ALPHA:
         gain = c.difference.value > 0 if c.higher_is_better else c.difference.value < 0
         return replace(c, verdict="better" if gain else "worse", more_items=None)

@@ -126,7 +126,7 @@ def _quality(c: Comparison) -> Grid:
                 error = errors.get((task.task, task.metric, task.filter))
                 rows.append((row.name, *_task_cells(task, error, chance=chance)))
     return Grid(
-        title=f"quality on the same items; equivalent above {c.margin:.0%} recovery",
+        title=f"quality on the same items; not worse above {c.margin:.0%} recovery",
         columns=(
             column("variant"),
             column("task"),

@@ -457,7 +457,7 @@ class QualitySpec:
     `num_fewshot` None leaves it to each task; `fewshot` sets it task by task. `samples` repeats the
     whole evaluation with seeds 0, 1, …: for sampled generations. `backend` auto asks the server and
     takes `hf` (in-process, from the served checkpoint) where it gives no prompt log-probabilities.
-    `margin` is the recovery (variant ÷ baseline) above which quality counts as equivalent.
+    `margin` is the recovery (variant ÷ baseline) above which quality counts as not worse.
     `think_end` is the tag that closes a reasoning model's thinking: what follows it is scored.
     """
 

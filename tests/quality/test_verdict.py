@@ -1,4 +1,4 @@
-"""Verdicts from items: what is equivalent, worse, better, and what is not enough."""
+"""Verdicts from items: what is not worse, worse, better, and what is not enough."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def compared(base: list[float], variant: list[float], **options: object):  # typ
     return compare_task(items(base), items(variant), **{**settings, **options})  # type: ignore[arg-type]
 
 
-def test_an_identical_variant_is_equivalent() -> None:
+def test_an_identical_variant_is_not_worse() -> None:
     base, _ = flipped(960, 919, 0, 0)
     found = compared(base, base)
-    assert found.verdict == "equivalent"
+    assert found.verdict == "not_worse"
     assert (found.lost, found.won, found.p) == (0, 0, 1.0)
     assert found.recovery is not None
     assert found.recovery.value == 1.0
@@ -67,9 +67,9 @@ def test_the_positive_control_is_worse() -> None:
     assert found.recovery.value == pytest.approx(901 / 917)
 
 
-def test_the_negative_control_is_equivalent() -> None:
+def test_the_negative_control_is_not_worse() -> None:
     found = compared(*flipped(960, 917, 1, 1))
-    assert found.verdict == "equivalent"
+    assert found.verdict == "not_worse"
     assert found.recovery is not None
     assert found.recovery.low > 0.99
 

@@ -137,7 +137,7 @@ def _recovery_picture(c: Comparison) -> Picture:
 
     caption = (
         f"Recovery (variant ÷ {c.baseline}, on the same items) with paired 95 % intervals. A whole "
-        "interval right of the margin counts as equivalent."
+        "interval right of the margin counts as not worse."
     )
     return Picture(name="recovery", caption=caption, draw=draw)
 
@@ -165,7 +165,7 @@ def _recovery_table(c: Comparison) -> Table:
     )
     rows = [_recovered(row, t) for row in c.rows for t in row.quality if t.primary]
     return Table(
-        caption=f"Quality on the same items; equivalent above {c.margin:.1%} recovery",
+        caption=f"Quality on the same items; not worse above {c.margin:.1%} recovery",
         columns=columns,
         rows=rows,
         left=(0, 1, 2, 12),
