@@ -1,0 +1,52 @@
+"""What a run is asked to be: the typed form of the composed configuration.
+
+Every class is a frozen value. What is chosen from (catalogue), which engine with which options
+(engines), what is sent (load), and the run as a whole (run).
+"""
+
+from __future__ import annotations
+
+from bench.values.spec.catalogue import (
+    Checkpoint,
+    GpuSpec,
+    Licence,
+    ModelSpec,
+    OtherFormat,
+    Price,
+    QuantSpec,
+)
+from bench.values.spec.engines import EndpointSpec, EngineSpec, NoneSpec, TruthSpec, VllmSpec
+from bench.values.spec.load import (
+    MOST_IN_FLIGHT,
+    MOST_TOKENS,
+    LengthSpec,
+    LoadSpec,
+    SloSpec,
+    WorkloadSpec,
+)
+from bench.values.spec.run import FitOptions, MeterSpec, QualitySpec, RunSpec
+
+__all__ = [
+    "MOST_IN_FLIGHT",
+    "MOST_TOKENS",
+    "Checkpoint",
+    "EndpointSpec",
+    "EngineSpec",
+    "FitOptions",
+    "GpuSpec",
+    "LengthSpec",
+    "Licence",
+    "LoadSpec",
+    "MeterSpec",
+    "ModelSpec",
+    "NoneSpec",
+    "OtherFormat",
+    "Price",
+    "QualitySpec",
+    "QuantSpec",
+    "RunSpec",
+    "SloSpec",
+    "TruthSpec",
+    "VllmSpec",
+    "WorkloadSpec",
+]

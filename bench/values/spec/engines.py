@@ -1,0 +1,101 @@
+"""The options of each engine, told apart by `kind`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bench.values.spec.limits import require, require_port
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmSpec:
+    """vLLM as a subprocess. None leaves the choice to vLLM; `args` are appended verbatim.
+
+    `enforce_eager` None compiles on GPUs and not on a CPU, where that takes minutes.
+    """
+
+    kind: Literal["vllm"] = "vllm"
+    port: int | None = None
+    dtype: str | None = None
+    max_model_len: int | None = None
+    gpu_memory_utilization: float = 0.9
+    tensor_parallel_size: int | None = None
+    enforce_eager: bool | None = None
+    cpu_kv_cache_gib: int = 1
+    start_timeout_s: float = 1800.0
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(0 < self.gpu_memory_utilization <= 1, "gpu_memory_utilization must be in (0, 1]")
+        for key in ("max_model_len", "tensor_parallel_size", "cpu_kv_cache_gib"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"{key} must be at least 1")
+        require_port(self.port)
+        require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointSpec:
+    """Any OpenAI-compatible server already running. The key is read from `api_key_env`, never
+    stored, and neither are the values of `extra_headers`. `api` auto and `prompt` None ask the
+    server; so does `ignore_eos` None. `temperature` None sends none. `metrics_url` auto looks
+    beside /v1, null reads none, and several replicas' are summed. `tls_verify` false or a `ca_file`
+    takes a certificate that nobody signed. `extra_body` goes into every request.
+    `launch` names this start of a server that does not tell when its process began: comparisons
+    count launches (`bench.compare.launches`)."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    base_url: str = "http://127.0.0.1:8000/v1"
+    served_model: str | None = None
+    api: Literal["auto", "completions", "chat"] = "auto"
+    prompt: Literal["token_ids", "text"] | None = None
+    vocab_size: int | None = None
+    temperature: float | None = 0.0
+    ignore_eos: bool | None = None
+    max_tokens_field: str | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    metrics_url: str | tuple[str, ...] | None = "auto"
+    tls_verify: bool = True
+    ca_file: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    start_timeout_s: float = 30.0
+    launch: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.vocab_size is None or self.vocab_size >= 1, "vocab_size must be at least 1")
+        require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthSpec:
+    """The built-in server that emits tokens on an exact schedule; 0 means as fast as it can."""
+
+    kind: Literal["truth"] = "truth"
+    ttft_ms: float = 50.0
+    itl_ms: float = 10.0
+    tokens_per_chunk: int = 1
+    slots: int | None = None
+    port: int | None = None
+    start_timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        require(self.ttft_ms >= 0, "ttft_ms must be at least 0")
+        require(self.itl_ms >= 0, "itl_ms must be at least 0")
+        require(self.tokens_per_chunk >= 1, "tokens_per_chunk must be at least 1")
+        require(self.slots is None or self.slots >= 1, "slots must be at least 1")
+        require_port(self.port)
+        require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoneSpec:
+    """No engine: quality alone is scored in-process, no speed is measured."""
+
+    kind: Literal["none"] = "none"
+
+
+EngineSpec = VllmSpec | EndpointSpec | TruthSpec | NoneSpec
