@@ -17,8 +17,9 @@ import yaml
 from claims_support import CONDITIONS, HEAD, conf_sources
 
 from bench import __version__
+from bench.cli.claim_files import write_new
 from bench.cli.main import main
-from bench.cli.verbs.claim import Request, assessed, run, write_new
+from bench.cli.verbs.claim import Request, assessed, run
 from bench.engines import load_engine
 from bench.host import provenance
 from bench.store import save_point, save_run
@@ -154,7 +155,7 @@ def test_a_stored_run_decides(
 ) -> None:
     untested = verdicts(capsys, four, tmp_path / "results")
     assert [v["verdict"] for v in untested] == ["untested", "untested", *FOUR[2:]]
-    assert untested[0]["settle_with"] == "bench claim true --measure"
+    assert untested[0]["settle_with"] == f"bench claim {four[0]} --measure"
     stored(exact_run, tmp_path / "results")
     found = verdicts(capsys, four, tmp_path / "results")
     assert [v["verdict"] for v in found] == FOUR

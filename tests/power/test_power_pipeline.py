@@ -11,9 +11,9 @@ import pytest
 from power_support import at
 from stored_support import STARTS_S, busy, document, repeat_of, stored
 
+from bench.claims.of_run import points_of
 from bench.cli.verb import verb
 from bench.cli.verbs import split
-from bench.cli.verbs.claim import points_of
 from bench.derive import derive
 from bench.power import table
 from bench.power.mixes import mixes
@@ -182,7 +182,7 @@ def test_costs_and_claims_refuse_it_as_measured(
     measured = tco_run(run, derive(run))
     assert measured.points[0].load_w == pytest.approx(400.0, rel=2e-3)
     assert measured.words == (() if source == "nvml" else (source,))
-    evidence = points_of(run)[0].metrics
+    evidence = points_of(run, derive(run))[0].metrics
     assert "output_tokens_per_s" in evidence
     assert ("energy_per_output_token_j" in evidence) == (source == "nvml")
     assert ("power_mean_w" in evidence) == (source == "nvml")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
+from bench.cli.claim_files import read_or, write_new
 from bench.cli.composed import (
     claim_folders,
 )
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from bench.claims.spec import Claim, Serving
     from bench.claims.verdict import Assessment
     from bench.config.catalogue import Catalogue
-    from bench.measure.metrics import PointMeasurement
     from bench.tco.prices.book import PriceRow
     from bench.values.record import Run
 
@@ -190,69 +190,14 @@ def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim
         raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
     files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
     found = [
-        replace(claim, file=str(path)) for path in files.values() for claim in _read_or(path, bad)
+        replace(claim, file=str(path)) for path in files.values() for claim in read_or(path, bad)
     ]
     names = [n for n in request.names if n not in files]
     if names or request.everything:
-        every = [c for folder in request.folders for p in _files(folder) for c in _read_or(p, bad)]
+        paths = [p for folder in request.folders for p in sorted(folder.glob("*.yaml"))]
+        every = [c for p in paths for c in read_or(p, bad)]
         found += every if request.everything else chosen(names, every)
     return tuple({c.name: c for c in found}.values())
-
-
-def _read_or(path: Path, bad: list[InputError] | None) -> tuple[Claim, ...]:
-    """The claims of one file, those that are well formed; the errors of the others go to `bad`."""
-    from bench.claims.load import claims_of
-
-    if bad is None:
-        return read(path)
-    try:
-        return claims_of(path.stem, _yaml(path), str(path), bad)
-    except InputError as error:
-        bad.append(error)
-        return ()
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.yaml"))
-
-
-def read(path: Path) -> tuple[Claim, ...]:
-    """The claims of one file; InputError when it cannot be read or is malformed."""
-    from bench.claims.load import claims_of
-
-    return claims_of(path.stem, _yaml(path), str(path))
-
-
-def _yaml(path: Path) -> object:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        data: object = yaml.load(path.read_text(encoding="utf-8"), loader)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    return data
-
-
-def write_new(name: str, folder: Path) -> int:
-    """Write a skeleton NAME.yaml, never over an existing file; returns 0."""
-    from bench.claims.skeleton import skeleton
-
-    path = folder / f"{name.removesuffix('.yaml')}.yaml"
-    if path.exists():
-        raise InputError(f"{path} exists already; choose another name.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(skeleton(path.stem), encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}.") from error
-    print(f"{path}: fill it in, then: bench claim {path}")
-    return 0
-
-
-# ------------------------------------------------------------------- stored runs
 
 
 def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...]:
@@ -270,80 +215,17 @@ def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...
             record = json.loads((path / "run.json").read_text(encoding="utf-8"))
             if record["spec"]["model"]["name"] not in models or record["status"] != "complete":
                 continue
-            found += points_of(load_run(path))
+            found += _points(load_run(path))
         except (OSError, ValueError, KeyError, StoreError, InputError):
             continue  # a half-written or older run is no evidence either way
     return tuple(found)
 
 
-def points_of(run: Run) -> list[Point]:
-    """A run's load points as evidence."""
-    from bench.claims.sources import Point
+def _points(run: Run) -> list[Point]:
+    from bench.claims.of_run import points_of
     from bench.derive import derive
 
-    measurement = derive(run)
-    words = ("random weights",) if run.spec.model.weights == "dummy" else ()
-    whole = not any(f.severity == "fail" for f in measurement.findings)
-    return [
-        Point(
-            run=f"{run.path} {p.point.label}",
-            valid=whole and p.valid,
-            conditions=_conditions(run, p),
-            metrics={
-                name: (m.value if whole else None, m.ci_low, m.ci_high, m.unit)
-                for name, m in p.metrics.items()
-                if m.arose not in ("replay", "synthetic")  # no measurement, so no evidence
-            },
-            words=words,
-            failures=tuple(
-                f.text for f in (*measurement.findings, *p.findings) if f.severity == "fail"
-            ),
-        )
-        for p in measurement.points
-    ]
-
-
-def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
-    """A load point in the words of a claim's conditions; None where the run does not know."""
-    from bench.values.engine_flags import flags_of
-
-    spec, server = run.spec, run.server or {}
-    lengths = {k: getattr(spec.workload, k) for k in ("input_tokens", "output_tokens")}
-    w = spec.workload
-    plain = w.turns == 1 and w.shared_prefix_tokens == 0
-    return {
-        "model": spec.model.name,
-        "quant": spec.quant.name,
-        "gpu": spec.gpu.name,
-        "gpus": spec.gpus,
-        "engine": served_by(run),
-        "engine_version": server.get("engine_version"),
-        **{k: v if plain and isinstance(v, int) else None for k, v in lengths.items()},
-        "concurrency": p.point.concurrency,
-        "rate_per_s": p.point.rate_per_s,
-        "host_cpu": run.provenance.get("host_cpu"),
-        "host_cpu_count": run.provenance.get("host_cpu_count"),
-        "engine_cores": _engine_cores(run),
-        "speculative": flags_of(spec).speculative is not None,
-    }
-
-
-def served_by(run: Run) -> str:
-    """What served: the engine that an endpoint says it is, else the adapter's name."""
-    spec, server = run.spec, run.server or {}
-    if spec.engine.kind != "endpoint":
-        return spec.engine.kind
-    return str(server.get("serves") or spec.engine.kind)
-
-
-def _engine_cores(run: Run) -> int | None:
-    """The host's cores less those that the client had to itself: a claim about a host is not to be
-    refuted by an engine on a part of it."""
-    count = run.provenance.get("host_cpu_count")
-    return None if count is None else count - len((run.server or {}).get("client_cores", ()))
-
-
-# ----------------------------------------------------------------------- measure
+    return points_of(run, derive(run))
 
 
 def _measured(
@@ -360,6 +242,7 @@ def _measured(
     """
     from bench.claims.assess import assess
     from bench.claims.measured import missing
+    from bench.claims.of_run import as_told
     from bench.claims.settle import run_overrides
     from bench.claims.spec import Serving
 
@@ -372,23 +255,10 @@ def _measured(
     words = (*run_overrides(says.conditions, sources), f"load.repeats={MEASURE_REPEATS}")
     if endpoint:
         words = tuple("engine=endpoint" if w.startswith("engine=") else w for w in words)
-    points = tuple(points_of(measure(words)))
+    points = tuple(_points(measure(words)))
     if endpoint:
-        points = tuple(_as_told(p, says) for p in points)
+        points = tuple(as_told(p, says) for p in points)
     return assess(claim, replace(sources, points=points))
-
-
-def _as_told(point: Point, says: Serving) -> Point:
-    """A point of an endpoint with what it does not say of itself, engine or version, as the user
-    told; what it says stands."""
-    told = {"engine": says.conditions.engine, "engine_version": says.conditions.engine_version}
-    have = dict(point.conditions)
-    unsaid = [k for k in told if have.get(k) in (None, "endpoint") and told[k] is not None]
-    if not unsaid or have.get("engine") not in ("endpoint", told["engine"]):
-        return point
-    have |= {k: told[k] for k in unsaid}
-    said = " ".join(str(told[k]) for k in unsaid)
-    return replace(point, conditions=have, words=(*point.words, f"served by {said}, as you said"))
 
 
 def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:

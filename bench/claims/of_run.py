@@ -1,0 +1,86 @@
+"""What a stored Run says for or against a claim: its load points in the words of conditions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bench.claims.sources import Point
+from bench.claims.spec import Serving
+from bench.measure.metrics import Measurement, PointMeasurement
+from bench.values.engine_flags import flags_of
+from bench.values.record import Run
+
+
+def points_of(run: Run, measurement: Measurement) -> list[Point]:
+    """A run's load points as evidence."""
+    words = ("random weights",) if run.spec.model.weights == "dummy" else ()
+    whole = not any(f.severity == "fail" for f in measurement.findings)
+    return [
+        Point(
+            run=f"{run.path} {p.point.label}",
+            valid=whole and p.valid,
+            conditions=_conditions(run, p),
+            metrics={
+                name: (m.value if whole else None, m.ci_low, m.ci_high, m.unit)
+                for name, m in p.metrics.items()
+                if m.arose not in ("replay", "synthetic")  # no measurement, so no evidence
+            },
+            words=words,
+            failures=tuple(
+                f.text for f in (*measurement.findings, *p.findings) if f.severity == "fail"
+            ),
+        )
+        for p in measurement.points
+    ]
+
+
+def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
+    """A load point in the words of a claim's conditions; None where the run does not know."""
+    spec, server = run.spec, run.server or {}
+    lengths = {k: getattr(spec.workload, k) for k in ("input_tokens", "output_tokens")}
+    w = spec.workload
+    plain = w.turns == 1 and w.shared_prefix_tokens == 0
+    return {
+        "model": spec.model.name,
+        "quant": spec.quant.name,
+        "gpu": spec.gpu.name,
+        "gpus": spec.gpus,
+        "engine": served_by(run),
+        "engine_version": server.get("engine_version"),
+        **{k: v if plain and isinstance(v, int) else None for k, v in lengths.items()},
+        "concurrency": p.point.concurrency,
+        "rate_per_s": p.point.rate_per_s,
+        "host_cpu": run.provenance.get("host_cpu"),
+        "host_cpu_count": run.provenance.get("host_cpu_count"),
+        "engine_cores": _engine_cores(run),
+        "speculative": flags_of(spec).speculative is not None,
+    }
+
+
+def served_by(run: Run) -> str:
+    """What served: the engine that an endpoint says it is, else the adapter's name."""
+    spec, server = run.spec, run.server or {}
+    if spec.engine.kind != "endpoint":
+        return spec.engine.kind
+    return str(server.get("serves") or spec.engine.kind)
+
+
+def _engine_cores(run: Run) -> int | None:
+    """The host's cores less those that the client had to itself: a claim about a host is not to be
+    refuted by an engine on a part of it."""
+    count = run.provenance.get("host_cpu_count")
+    return None if count is None else count - len((run.server or {}).get("client_cores", ()))
+
+
+def as_told(point: Point, says: Serving) -> Point:
+    """A point of an endpoint with what it does not say of itself, engine or version, as the user
+    told; what it says stands."""
+    told = {"engine": says.conditions.engine, "engine_version": says.conditions.engine_version}
+    have = dict(point.conditions)
+    unsaid = [k for k in told if have.get(k) in (None, "endpoint") and told[k] is not None]
+    if not unsaid or have.get("engine") not in ("endpoint", told["engine"]):
+        return point
+    have |= {k: told[k] for k in unsaid}
+    said = " ".join(str(told[k]) for k in unsaid)
+    return replace(point, conditions=have, words=(*point.words, f"served by {said}, as you said"))

@@ -1,0 +1,60 @@
+"""Claims as files: read, each with what is wrong with it, and a skeleton written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.values.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from bench.claims.spec import Claim
+
+
+def read_or(path: Path, bad: list[InputError] | None) -> tuple[Claim, ...]:
+    """The claims of one file, those that are well formed; the errors of the others go to `bad`."""
+    from bench.claims.load import claims_of
+
+    if bad is None:
+        return read(path)
+    try:
+        return claims_of(path.stem, _yaml(path), str(path), bad)
+    except InputError as error:
+        bad.append(error)
+        return ()
+
+
+def read(path: Path) -> tuple[Claim, ...]:
+    """The claims of one file; InputError when it cannot be read or is malformed."""
+    from bench.claims.load import claims_of
+
+    return claims_of(path.stem, _yaml(path), str(path))
+
+
+def _yaml(path: Path) -> object:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        data: object = yaml.load(path.read_text(encoding="utf-8"), loader)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+    return data
+
+
+def write_new(name: str, folder: Path) -> int:
+    """Write a skeleton NAME.yaml, never over an existing file; returns 0."""
+    from bench.claims.skeleton import skeleton
+
+    path = folder / f"{name.removesuffix('.yaml')}.yaml"
+    if path.exists():
+        raise InputError(f"{path} exists already; choose another name.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(skeleton(path.stem), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}.") from error
+    print(f"{path}: fill it in, then: bench claim {path}")
+    return 0
