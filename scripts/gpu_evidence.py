@@ -43,7 +43,7 @@ Status = Literal["done", "unclear", "failed", "timeout"]
 
 
 def predict(out: Path) -> dict[str, Any]:
-    """Per stored run: errors of the fit, and per load point MBU, MFU and the rate."""
+    """Per stored run: errors of fit and prediction, and per load point MBU, MFU and the rate."""
     found = {}
     for path in list_runs(str(out / "results")):
         run = load_run(path)
@@ -51,6 +51,7 @@ def predict(out: Path) -> dict[str, Any]:
         found[f"{path.parent.name}/{path.name}"] = {
             "valid": measured.valid,
             "fit_errors": encode(measured.fit_errors),
+            "prediction_errors": encode(measured.prediction_errors),
             "points": {
                 p.point.label: {
                     n: encode(p.metrics[n])

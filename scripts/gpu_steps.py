@@ -11,6 +11,9 @@ from bench.compare.gpu_time import grouped, level
 from bench.config.compose import compose, run_spec
 from bench.fit.fit import fit
 from bench.models.checkpoints import RECORD, folder_of
+from bench.predict.answer import predictions
+from bench.predict.question import question
+from bench.values.spec import RunSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (1, 16, 64, 256)
@@ -83,9 +86,9 @@ def variant_steps(gpu: str, out: Path, limit_s: float) -> list[Step]:
         levels = []
         spec = run_spec(compose(words), detect_gpus=False)
         for concurrency in LEVELS:
-            report = fit(replace(spec, load=replace(spec.load, concurrency=(concurrency,))))
-            if report.fits:
-                levels.append(level(report, concurrency, 1024))
+            at = replace(spec, load=replace(spec.load, concurrency=(concurrency,)))
+            if fit(at).fits:
+                levels.append(level(concurrency, 1024, predicted_rate(at)))
         for part in grouped(levels, START_S, limit_s):
             chosen = [x.concurrency for x in part.levels]
             command = bench(
@@ -97,6 +100,12 @@ def variant_steps(gpu: str, out: Path, limit_s: float) -> list[Step]:
             label = "+".join(map(str, chosen))
             found.append(Step(name=f"{name}-c{label}", command=command, estimate_s=part.estimate_s))
     return found
+
+
+def predicted_rate(spec: RunSpec) -> float:
+    """The predicted output rate of a run's load (tokens/s)."""
+    found = predictions(question(spec), spec.load)
+    return found[0].figures["output_tokens_per_s"].value
 
 
 def levels_of(step: Step) -> list[int]:

@@ -6,15 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.fit.report import FitReport
 from bench.measure.stats import Judgement
 
 EXIT_CODES: dict[Judgement, int] = {"yes": 0, "no": 3, "unclear": 4}
 """How a program of the evidence ends when it has measured; anything else is a failure of its own.
 The same as the gate of `bench compare --fail-if`."""
-
-REACHED = 0.6
-"""The share of the plan that an engine is assumed to reach."""
 
 WINDOW_S = 31.0
 """An energy figure needs a steady window of 30 s."""
@@ -42,15 +38,10 @@ class Group:
     estimate_s: float
 
 
-def level(report: FitReport, concurrency: int, output_tokens: int) -> Level:
-    """The time of a request from the plan of decode, queueing for the cache included.
-
-    `report` is the fit at this very concurrency.
-    """
-    if not report.plan_tokens_per_s:
-        return Level(concurrency=concurrency, request_s=output_tokens / 50)
-    rate = REACHED * report.plan_tokens_per_s
-    return Level(concurrency=concurrency, request_s=concurrency * output_tokens / rate)
+def level(concurrency: int, output_tokens: int, tokens_per_s: float) -> Level:
+    """The time of a request where all slots together get so many output tokens/s, queueing for the
+    cache included: Little's law."""
+    return Level(concurrency=concurrency, request_s=concurrency * output_tokens / tokens_per_s)
 
 
 def group(levels: Sequence[Level], start_s: float, window_s: float = WINDOW_S) -> Group:
