@@ -31,7 +31,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "load": {"engines", "host", "measure", "meters", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
-    "predict": {"fit", "measure"},
+    "predict": {"fit", "measure", "tco"},
     "claims": {"config", "fit", "measure", "tco"},
     "compare": {"fit", "measure", "power", "quality"},
     # the stories
@@ -42,7 +42,7 @@ NEIGHBOURS: dict[str, set[str]] = {
         *("load", "measure", "meters", "models", "predict", "preflight", "store"),
     },
     # what people see: prints, and never measures
-    "report": {"claims", "compare", "fit", "measure", "power", "quality", "tco"},
+    "report": {"claims", "compare", "fit", "measure", "power", "predict", "quality", "tco"},
     "cli": {
         *("claims", "compare", "config", "derive", "engines", "fit", "host", "load", "measure"),
         *("meters", "models", "power", "predict", "preflight", "report", "run", "store", "tco"),

@@ -43,9 +43,10 @@ def loads(spec: LoadSpec) -> list[tuple[str, float | None, float | None]]:
 
 
 def predictions(
-    asked: Question, load: LoadSpec, own: tuple[Row, ...] = ()
+    asked: Question, load: LoadSpec, own: tuple[Row, ...] = (), *, near: int = NEAREST
 ) -> tuple[Prediction, ...]:
-    """What each load point would show; InputError where there is no evidence at all."""
+    """What each load point would show, beside `near` rows of the nearest evidence; InputError
+    where there is no evidence at all."""
     mine = about(own, asked.engine, asked.row(1.0).gpu)
     if asked.row(1.0).gpu == "cpu" and not mine:
         raise InputError(
@@ -62,7 +63,7 @@ def predictions(
         said = speeds(found, [row])[0]
         if rate is not None:
             said = replace(said, tokens_per_s=min(said.tokens_per_s, rate * row.output_tokens))
-        answers.append(prediction(asked, row, said, own))
+        answers.append(prediction(asked, row, said, own, near))
     return tuple(answers)
 
 
@@ -76,7 +77,9 @@ def in_flight(found: Fitted, asked: Question, rate_per_s: float, own: bool = Fal
     return next(enough, tries[-1])
 
 
-def prediction(asked: Question, row: Row, said: Speed, own: Sequence[Row]) -> Prediction:
+def prediction(
+    asked: Question, row: Row, said: Speed, own: Sequence[Row], near: int = NEAREST
+) -> Prediction:
     """One load point's figures."""
     c, mine = calibration(), about(own, row.engine, row.gpu)
     rows = (*published(), *own)
@@ -105,7 +108,7 @@ def prediction(asked: Question, row: Row, said: Speed, own: Sequence[Row]) -> Pr
         novelty=new,
         rows=len(published()),
         own_rows=len(mine),
-        nearest=tuple(words(r) for r in nearest(row, rows)[:NEAREST]),
+        nearest=tuple(words(r) for r in nearest(row, rows)[:near]) if near else (),
         notes=tuple(notes),
     )
 

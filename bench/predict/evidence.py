@@ -81,6 +81,7 @@ class Row:
 FAMILIES = ("llama", "qwen", "mixtral", "mistral", "gemma", "gpt-oss", "phi", "glm", "granite")
 
 
+@functools.cache
 def family(model: str) -> str:
     """`llama-3.1-8b` -> llama; `deepseek-r1-distill-qwen-7b` -> qwen (what it is made of)."""
     plain = model.casefold()

@@ -187,7 +187,7 @@ def test_the_plan_begins_with_the_sensors_and_every_step_is_below_eight_minutes(
     assert names.index("overhead") < names.index("8b-bf16-c1+16") < names.index("8b-fp8-c1+16")
     assert len(names) == len(set(names))
     # What half an hour on a board is good for, the start of its machine not counted.
-    # (26.4 min at the flat 0.6 of the plan; a predicted request takes 19 s at 64 in flight, not 13.)
+    # (26.4 min at a flat 0.6 of the plan; a predicted request takes 19 s at 64 in flight, not 13.)
     assert sum(s.estimate_s for s in steps[:5]) < 28 * 60
     for prefix in ("8b-awq", "8b-gptq", "moe-bf16", "moe-fp8", "70b-w4", "quality", "overhead"):
         assert any(n.startswith(prefix) for n in names), prefix

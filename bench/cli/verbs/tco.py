@@ -77,10 +77,11 @@ def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
     from bench.tco.answer import answer
 
     today = datetime.now(tz=UTC).date()
-    return answer(request, runs, book_rows(request.prices), _trace(request), today)
+    return answer(request, runs, book_rows(request.prices), trace_of(request), today)
 
 
-def _trace(request: TcoRequest) -> Demand | None:
+def trace_of(request: TcoRequest) -> Demand | None:
+    """The demand of the trace that the question names; None without one."""
     from bench.tco.demand import trace_demand
 
     name = request.tco.demand.trace

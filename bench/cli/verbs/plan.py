@@ -1,0 +1,130 @@
+"""`bench plan`: say which deployments serve a demand at least cost, and what to measure first."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.composed import cost_question
+from bench.cli.verb import Verb
+from bench.config.compose import catalogue, compose, run_spec, split_results_dir
+from bench.values.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from bench.config.catalogue import Catalogue
+    from bench.predict.question import Question
+    from bench.tco.spec import TcoRequest
+
+LISTED = ("model", "quant", "gpu", "gpus")
+COSTS = ("tco", "prices", "power")
+MOST = 60
+
+VERB = Verb(
+    usage=("bench plan model=A,B [quant=A,B] gpu=A,B [gpus=1,2] [tco.demand.…=…] [workload=NAME]",),
+    more="Every combination that fits is predicted (docs/predict.md) and costed as bench tco does.",
+    keys=(
+        ("model=A,B", "candidate models; so quant=, gpu= and gpus= (of one replica)"),
+        ("tco.demand.mtok_per_month=N", "M tokens a month, prompts and answers together"),
+        ("tco.demand.trace=FILE", "or a typical week, hour by hour"),
+        ("workload=NAME", "how long prompts and answers are, and the SLO that must hold"),
+        ("workload.slo.ttft_ms=X", "the SLO's limits; workload.slo.tpot_ms=X"),
+        ("prices=NAME", "the price book; so tco= and power= as in bench tco"),
+        keys.RESULTS_DIR,
+    ),
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Cost every candidate that fits and print the plan."""
+    from bench.cli.verbs.prices import book_rows
+    from bench.cli.verbs.tco import trace_of
+    from bench.predict.own import kept
+    from bench.predict.plan import plan
+    from bench.tco.prices.book import select
+
+    results_dir, overrides = split_results_dir(arguments.overrides)
+    costs = [o for o in overrides if _group(o) in COSTS]
+    request = cost_question(costs, arguments.config_dirs)
+    left_out: list[str] = []
+    asked = list(candidates(arguments, overrides, left_out))
+    if not asked:
+        raise InputError(f"no candidate fits: {'; '.join(left_out[:3])}.")
+    held = select(book_rows(request.prices), request.prices.as_of)
+    found = plan(asked, request, held, trace_of(request), kept(results_dir), left_out)
+    show(found, asked[0][0], request, as_json=arguments.as_json)
+    return 0
+
+
+def _group(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~").partition(".")[0]
+
+
+def _chosen(key: str, name: str, known: Catalogue) -> Any:
+    """What a candidate's word stands for; InputError with the nearest valid name."""
+    if key == "gpus":
+        if not name.isdigit() or int(name) < 1:
+            raise InputError(f"gpus={name}: a candidate's GPUs are a whole number from 1.")
+        return int(name)
+    options: Mapping[str, Any] = getattr(known, f"{key}s")
+    if name not in options:
+        raise InputError(f"{key}={name}: there is no such {key}.{nearest(name, options)}")
+    return options[name]
+
+
+def candidates(
+    arguments: Arguments, overrides: tuple[str, ...] | list[str], left_out: list[str]
+) -> Iterator[tuple[Question, tuple[str, ...]]]:
+    """Every combination of the listed keys that fits, as a question with the words to type."""
+    from bench.fit.fit import fit
+    from bench.predict.question import question
+    from bench.preflight import for_planning, resolve
+
+    plain = [o for o in overrides if _group(o) not in COSTS]
+    lists = {k: v.split(",") for k, _, v in (o.partition("=") for o in plain) if k in LISTED}
+    rest = [o for o in plain if o.partition("=")[0] not in LISTED]
+    lists.setdefault("gpus", ["1"])
+    every = list(itertools.product(*lists.values()))
+    if len(every) > MOST:
+        raise InputError(f"{len(every)} combinations are too many: name at most {MOST}.")
+    known = catalogue(arguments.config_dirs)
+    # Composed once, with the first of each list: composing takes longer than predicting.
+    first = [f"{k}={v}" for k, v in zip(lists, every[0], strict=True)]
+    base = run_spec(compose([*first, *rest], arguments.config_dirs), detect_gpus=False)
+    typed = arguments.typed_keys | {"gpus"}
+    base = resolve(for_planning(base, typed, known), typed, known)
+    for values in every:
+        words = [f"{k}={v}" for k, v in zip(lists, values, strict=True)]
+        chosen = {k: _chosen(k, v, known) for k, v in zip(lists, values, strict=True)}
+        spec = replace(base, **chosen)
+        one = replace(spec.load, mode="closed", concurrency=(1,), rate_per_s=())
+        report = fit(replace(spec, load=one))
+        if report.fits:
+            yield question(spec), (*words, *rest)
+        else:
+            left_out.append(f"{' '.join(words)}: {report.reasons[0]}")
+
+
+def show(found: object, asked: Question, request: TcoRequest, *, as_json: bool) -> None:
+    """Print the plan."""
+    from bench.predict.plan import Plan
+    from bench.report.plan_table import print_plan
+    from bench.report.terminal import console
+    from bench.values.codec import encode
+    from bench.values.figure import figure
+
+    assert isinstance(found, Plan)
+    if as_json:
+        print(json.dumps(encode(found)))
+        return
+    w, demand = asked.spec.workload, request.tco.demand
+    volume = "trace" if demand.trace else f"{figure(demand.mtok_per_month or 0.0).value:,.0f} M"
+    title = (
+        f"{volume} tokens a month, {w.name} ({asked.input_tokens:,.0f} in, "
+        f"{asked.output_tokens:,.0f} out), TTFT ≤ {w.slo.ttft_ms:g} ms, TPOT ≤ {w.slo.tpot_ms:g} ms"
+    )
+    print_plan(found, console(), title)

@@ -1,0 +1,241 @@
+"""From a demand to the cheapest deployments predicted to hold an SLO, and what to measure first.
+
+A candidate is one replica: a model, a quantisation and GPUs. Its load is the one with the highest
+rate whose predicted TTFT and TPOT hold with the wanted probability; fleet and bill are `bench
+tco`'s own formulae, at the predicted rate and at both ends of its band. Everything here is
+predicted; nothing is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from bench.predict.answer import predictions
+from bench.predict.evidence import Row
+from bench.predict.question import Question
+from bench.tco.api_price import api_blend
+from bench.tco.apis import terms
+from bench.tco.demand import Demand
+from bench.tco.fleet import monthly_bill
+from bench.tco.inputs import THROUGHPUT, build_work, own_costs, rent_costs, with_demand
+from bench.tco.prices.book import Key, PriceRow, comparable_apis
+from bench.tco.spec import ServerSpec, TcoRequest
+from bench.tco.throughput import ThroughputPoint, fit_split
+from bench.values.confidence import normal_quantile
+from bench.values.errors import InputError
+from bench.values.prediction import Band, Prediction
+from bench.values.spec import SloSpec
+
+LOADS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+DECILE = 1.2816
+"""Standard deviations from the middle to the end of an 80 % band."""
+WANTED = 0.8
+MEASURED_LOG = 0.03
+"""What a measurement leaves of a band (log standard deviation): runs of one machine differ so."""
+SURE = 0.9
+"""How surely the first two must be told apart before no measurement is worth its time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A way to serve the demand. `usd_per_month` has its 80 % band from the predicted rate alone;
+    an API has no GPUs, no band beyond its price and no predicted SLO (None)."""
+
+    way: Literal["rent", "own", "api"]
+    name: str
+    gpus: int = 0
+    replicas: int = 0
+    concurrency: int | None = None
+    p_slo: float | None = None
+    usd_per_month: Band
+    prediction: Prediction | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def log_spread(self) -> float:
+        """Log standard deviation of the bill."""
+        return math.log(self.usd_per_month.width) / (2 * DECILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Options, the cheapest that hold first; what was left out, and what to measure."""
+
+    options: tuple[Option, ...]
+    left_out: tuple[str, ...]
+    measure: tuple[str, ...]
+    p_first_is_cheaper: float | None
+    notes: tuple[str, ...] = ()
+
+
+def p_holds(slo: SloSpec, one: Prediction) -> float:
+    """The probability that the medians of TTFT and of TPOT are within the SLO, taken as if both
+    erred independently."""
+    ttft, tpot = (one.figures[n] for n in ("ttft_p50_ms", "tpot_p50_ms"))
+    return _below(ttft, slo.ttft_ms) * _below(tpot, slo.tpot_ms)
+
+
+def _below(b: Band, limit: float) -> float:
+    """P(value <= limit), each half of the band a half of a lognormal."""
+    end = b.high if limit > b.value else b.low
+    spread = abs(math.log(end / b.value)) / DECILE
+    return 0.5 if spread == 0 else normal_cdf(math.log(limit / b.value) / spread)
+
+
+def best_load(
+    asked: Question, own: tuple[Row, ...], wanted: float = WANTED
+) -> tuple[int, float, Prediction]:
+    """(in flight, P(SLO), prediction) at the highest load that holds with the wanted probability;
+    where none does, the load with the best odds."""
+    load = replace(asked.spec.load, mode="closed", concurrency=LOADS, rate_per_s=())
+    slo = asked.spec.workload.slo
+    found = [
+        (c, p_holds(slo, one), one)
+        for c, one in zip(LOADS, predictions(asked, load, own, near=0), strict=True)
+    ]
+    fit = [f for f in found if f[1] >= wanted and not _waits(f[2])]
+    return max(fit, key=_rate) if fit else max(found, key=lambda f: (f[1], _rate(f)))
+
+
+def _rate(found: tuple[int, float, Prediction]) -> float:
+    return found[2].figures["output_tokens_per_s"].value
+
+
+def _waits(one: Prediction) -> bool:
+    """Whether requests wait for memory: their wait is not in the predicted TTFT."""
+    return any("fit into the memory" in n for n in one.notes)
+
+
+def options_of(
+    asked: Question,
+    overrides: tuple[str, ...],
+    request: TcoRequest,
+    held: Mapping[Key, PriceRow],
+    trace: Demand | None,
+    own: tuple[Row, ...],
+    left_out: list[str],
+) -> list[Option]:
+    """A candidate rented and, where the question has its server's price, owned."""
+    concurrency, p_slo, one = best_load(asked, own)
+    spec, name = asked.spec, f"{asked.spec.model.name} {asked.spec.quant.name}"
+    rate = one.figures["output_tokens_per_s"]
+    each = spec.gpus
+    found: list[Option] = []
+    server = request.tco.server
+    ways: list[tuple[Literal["rent", "own"], ServerSpec]] = [
+        ("rent", ServerSpec(name=f"{each}×{spec.gpu.name}", gpu=spec.gpu.name, gpus=each))
+    ]
+    if server.gpu == spec.gpu.name and request.tco.own and server.gpus % each == 0:
+        ways.append(("own", server))
+    for way, unit in ways:
+        per_server = unit.gpus // each
+        mix = asked.input_tokens / asked.output_tokens
+        point = ThroughputPoint(
+            input_tokens_per_s=rate.value * mix * per_server,
+            output_tokens_per_s=rate.value * per_server,
+        )
+        tco = replace(with_demand(request.tco, fit_split([point]), trace), server=unit)
+        factors = np.array([1.0, rate.high / rate.value, rate.low / rate.value])
+        values = {THROUGHPUT: factors}
+        try:
+            if way == "rent":
+                costs, _ = rent_costs(tco, held, "on_demand", values)
+            else:
+                costs = own_costs(tco, request.power, values)
+        except InputError as error:
+            left_out.append(f"{way} of {spec.gpu.name}: {error}")
+            continue
+        bill = monthly_bill(costs, build_work(tco, fit_split([point]), values))
+        total = np.broadcast_to(bill.total.value, 3)
+        servers = int(np.broadcast_to(bill.servers, 3)[0])
+        found.append(
+            Option(
+                way=way,
+                name=f"{name} on {each}×{spec.gpu.name}",
+                gpus=servers * unit.gpus,
+                replicas=servers * per_server,
+                concurrency=concurrency,
+                p_slo=p_slo,
+                usd_per_month=Band(
+                    value=float(total[0]), low=float(total[1]), high=float(total[2])
+                ),
+                prediction=one,
+                overrides=(*overrides, f"load.concurrency=[{concurrency}]"),
+            )
+        )
+    return found
+
+
+def api_options(
+    request: TcoRequest, held: Mapping[Key, PriceRow], w_in: float, trace: Demand | None
+) -> list[Option]:
+    """Every API of the book at this demand; other models, whose quality is not compared here."""
+    blend = fit_split([ThroughputPoint(input_tokens_per_s=w_in, output_tokens_per_s=1 - w_in)])
+    tco = with_demand(request.tco, blend, trace)
+    volume = build_work(tco, blend, {}).demand
+    found = []
+    for key, rows in comparable_apis(held, tco.api.compare)[0].items():
+        usd = float((api_blend(key, rows, terms(tco, {})).price * volume).value)
+        found.append(Option(way="api", name=key, usd_per_month=Band(value=usd, low=usd, high=usd)))
+    return sorted(found, key=lambda o: o.usd_per_month.value)
+
+
+def decide(options: Sequence[Option]) -> tuple[float | None, tuple[str, ...]]:
+    """P(the first is cheaper than the second), and the fewest measurements after which that would
+    be known: those of the wider band first, until what is left of both tells them apart."""
+    if len(options) < 2:
+        return None, ()
+    first, second = options[:2]
+    gap = math.log(second.usd_per_month.value / first.usd_per_month.value)
+    spreads = {o.name: o.log_spread for o in (first, second)}
+    shared = first.name == second.name  # the same deployment, rented and owned: one rate
+    both = abs(first.log_spread - second.log_spread) if shared else math.hypot(*spreads.values())
+    odds = 0.5 if gap == 0 and both == 0 else normal_cdf(gap / max(both, 1e-9))
+    needed: list[str] = []
+    for o in sorted((first, second), key=lambda o: -o.log_spread):
+        left = math.hypot(*spreads.values())
+        if shared or not o.overrides or gap / max(left, 1e-9) >= normal_quantile(2 * SURE - 1):
+            continue
+        spreads[o.name] = min(spreads[o.name], MEASURED_LOG)
+        needed.append(f"bench {' '.join(o.overrides)}")
+    return odds, tuple(needed)
+
+
+def normal_cdf(z: float) -> float:
+    """The share of a standard normal distribution below z."""
+    return 0.5 * (1 + math.erf(z / math.sqrt(2)))
+
+
+def plan(
+    candidates: Iterable[tuple[Question, tuple[str, ...]]],
+    request: TcoRequest,
+    held: Mapping[Key, PriceRow],
+    trace: Demand | None,
+    own: tuple[Row, ...] = (),
+    left_out: Iterable[str] = (),
+) -> Plan:
+    """All candidates and APIs: those that hold the SLO first, then by cost."""
+    gone = list(left_out)
+    found: list[Option] = []
+    w_in = 0.5
+    for asked, overrides in candidates:
+        w_in = asked.input_tokens / (asked.input_tokens + asked.output_tokens)
+        found += options_of(asked, overrides, request, held, trace, own, gone)
+    mine = sorted(found, key=lambda o: ((o.p_slo or 0) < WANTED, o.usd_per_month.value))
+    holding = [o for o in mine if (o.p_slo or 0) >= WANTED]
+    odds, needed = decide(holding)
+    return Plan(
+        options=(*mine, *api_options(request, held, w_in, trace)),
+        left_out=tuple(dict.fromkeys(gone)),
+        measure=needed,
+        p_first_is_cheaper=odds,
+        notes=(
+            "P(SLO) is of predicted medians: tails (p99) are in no evidence; measure them",
+            "the band of $/month is of the predicted rate alone, not of prices and demand",
+        ),
+    )

@@ -1,0 +1,120 @@
+"""Plans: the odds of an SLO, fleets and bills by tco's own rules, and what would decide."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+from bench.predict.plan import Option, decide, p_holds
+from bench.values.prediction import Band, Prediction
+from bench.values.spec import SloSpec
+
+DEMAND = ("tco.demand.mtok_per_month=30000", "tco.demand.peak_to_mean=2")
+
+
+def one(ttft: Band, tpot: Band) -> Prediction:
+    figures = {"ttft_p50_ms": ttft, "tpot_p50_ms": tpot}
+    return Prediction(load="c1", figures=figures, novelty="same", rows=1)
+
+
+def test_odds_of_an_slo_by_hand() -> None:
+    fast = Band(value=1, low=0.9, high=1.1)
+    # At the end of an 80 % band nine in ten are below; in its middle one in two.
+    at_end = one(fast, Band(value=30, low=20, high=50))
+    assert p_holds(SloSpec(ttft_ms=1e6, tpot_ms=50), at_end) == pytest.approx(0.9, abs=1e-3)
+    assert p_holds(SloSpec(ttft_ms=1e6, tpot_ms=30), at_end) == pytest.approx(0.5, abs=1e-3)
+    assert p_holds(SloSpec(ttft_ms=1e6, tpot_ms=20), at_end) == pytest.approx(0.1, abs=1e-3)
+    # Both limits at the middle: a quarter.
+    both = one(Band(value=100, low=50, high=200), Band(value=30, low=20, high=50))
+    assert p_holds(SloSpec(ttft_ms=100, tpot_ms=30), both) == pytest.approx(0.25, abs=1e-3)
+
+
+def option(name: str, usd: float, spread: float) -> Option:
+    band = Band(value=usd, low=usd * math.exp(-spread), high=usd * math.exp(spread))
+    return Option(way="rent", name=name, usd_per_month=band, overrides=(f"model={name}",), p_slo=1)
+
+
+def test_what_decides_between_the_first_two() -> None:
+    # Far apart: nothing to measure. P = Φ(ln 2 / (0.1 / 1.2816 × √2)) = Φ(6.3).
+    odds, needed = decide([option("a", 100, 0.1), option("b", 200, 0.1)])
+    assert (round(odds or 0, 4), needed) == (1.0, ())
+    # Close, one of them known well: the other alone decides. ln 1.2 = 0.18 against 0.39 before,
+    # 0.05 after.
+    odds, needed = decide([option("a", 100, 0.05), option("b", 120, 0.5)])
+    assert odds is not None
+    assert 0.6 < odds < 0.9
+    assert needed == ("bench model=b",)
+    # Both wide: both are needed, the wider first.
+    _, needed = decide([option("a", 100, 0.4), option("b", 101, 0.5)])
+    assert needed == ("bench model=b", "bench model=a")
+    assert decide([option("a", 1, 0.1)]) == (None, ())
+
+
+def planned(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    with pytest.raises(SystemExit) as left:
+        main(["plan", *words, *DEMAND, "--json"])
+    assert left.value.code == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_bill_is_servers_times_rent(capsys: pytest.CaptureFixture[str]) -> None:
+    found = planned(capsys, "model=llama-3.1-8b", "quant=none,fp8", "gpu=h100-sxm", "gpus=1")
+    rent = next(o for o in found["options"] if o["way"] == "rent")
+    rate = rent["prediction"]["figures"]["output_tokens_per_s"]["value"]
+    # 30,000 M a month, half of them answers, peak twice the mean, 85 % used, one spare.
+    peak = 30e9 / (730 * 3600) / 2 * 2 / 0.85
+    assert rent["replicas"] == math.ceil(peak / rate) + 1
+    assert rent["gpus"] == rent["replicas"]
+    # The cheapest H100 of the book is 2 $/h; staff is 0.5 × 200,000 × 1.3 / 12.
+    assert rent["usd_per_month"]["value"] == pytest.approx(
+        rent["replicas"] * 2.0 * 730 + 0.5 * 200_000 * 1.3 / 12
+    )
+    assert rent["usd_per_month"]["low"] <= rent["usd_per_month"]["value"]
+    assert {o["way"] for o in found["options"]} == {"rent", "own", "api"}
+    holding = [o for o in found["options"] if (o["p_slo"] or 0) >= 0.8]
+    costs = [o["usd_per_month"]["value"] for o in holding]
+    assert costs == sorted(costs)
+    # deepseek-v3.2 at 0.28 and 0.42 $/M, half each: 0.35 × 30,000.
+    api = next(o for o in found["options"] if o["name"] == "deepseek/deepseek-v3.2")
+    assert api["usd_per_month"]["value"] == pytest.approx(10_500)
+
+
+def test_every_table_says_predicted(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", "model=llama-3.1-8b,llama-3.1-70b", "gpu=h100-sxm", *DEMAND])
+    shown = capsys.readouterr().out
+    assert shown.startswith("predicted")
+    assert "$/month, predicted" in shown
+    assert "P(SLO), predicted" in shown
+    assert "left out: model=llama-3.1-70b" in shown  # one H100 does not hold it
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("model=llama-3.1-8", "gpu=h100-sxm"), "llama-3.1-8b"),
+        (("model=llama-3.1-8b,qwen3-8", "gpu=h100-sxm"), "model=qwen3-8: there is no such model"),
+        (("model=llama-3.1-8b", "gpu=h100-sxm,h1000"), "gpu=h1000"),
+        (("model=llama-3.1-70b", "gpu=h100-sxm", "gpus=1"), "no candidate fits"),
+        (("model=llama-3.1-8b", "gpu=h100-sxm", "gpus=1,x"), "gpus=x"),
+    ],
+)
+def test_wrong_candidates_are_one_line(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["plan", *words])
+    shown = capsys.readouterr()
+    assert left.value.code == 2
+    assert said in shown.err
+    assert len(shown.err.strip().splitlines()) == 1
+
+
+def test_a_band_turned_round() -> None:
+    assert Band(value=2, low=1, high=4).inverse(8) == Band(value=4, low=2, high=8)
+    assert replace(Band(value=2, low=1, high=4).times(3), low=0) == Band(value=6, low=0, high=12)
