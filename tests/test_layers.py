@@ -33,7 +33,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "fit": {"config", "measure"},
     "predict": {"fit", "measure", "tco"},
     "claims": {"config", "fit", "measure", "tco"},
-    "compare": {"fit", "measure", "power", "quality"},
+    "compare": {"measure", "power", "quality"},
     # the stories
     "derive": {"fit", "load", "measure", "power", "predict", "quality"},
     "preflight": {"config", "engines", "evaluators", "fit", "load", "meters", "models"},
