@@ -16,7 +16,7 @@ import numpy as np
 from bench.fit.bound import Work, held, machine, output_bound
 from bench.fit.formats import Served
 from bench.fit.headroom import served
-from bench.fit.precision import precision
+from bench.fit.precision import precision_of
 from bench.fit.roofline import decode_expectation, peak_flops, utilisation
 from bench.measure.metrics import Metric, Steady
 from bench.measure.prefix_cache import cached_share
@@ -149,7 +149,7 @@ def bound_of(
     Speculation and what another's server keeps in which format are allowed where they are unsaid.
     """
     launched = isinstance(spec.engine, VllmSpec)
-    wanted = precision(spec.quant.name, spec.model)
+    wanted = precision_of(spec.quant.name, spec.model, model.fmt)
     if wanted is None:
         return None
     m = machine(spec.gpu, spec.gpus, wanted, "link" if launched else "computes")
