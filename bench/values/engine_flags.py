@@ -130,6 +130,18 @@ def flags_of(spec: RunSpec) -> EngineFlags:
     return parse(spec.engine) if isinstance(spec.engine, VllmSpec) else EngineFlags()
 
 
+def why_unread(spec: RunSpec) -> str | None:
+    """Why the flags of a stored run cannot be read; None where they can.
+
+    A run outlives the rules it was started under: it is shown with this as a note, not refused.
+    """
+    try:
+        flags_of(spec)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def parse(engine: VllmSpec) -> EngineFlags:
     """Keys and flags as one value; InputError names the word that is wrong or contradicts a key."""
     typed = dict(_read(engine.args))
