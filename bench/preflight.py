@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
@@ -15,15 +15,31 @@ from bench.fit.geometry import Geometry
 from bench.fit.headroom import is_cpu
 from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
-from bench.meters.gpus import GpuList, host_memory_bytes, list_gpus
 from bench.models.gguf import config_of, is_gguf, quantisation_of, read_gguf
 from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
 from bench.values.cores import available
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
-from bench.values.machine import Install
 from bench.values.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
+
+if TYPE_CHECKING:
+    from bench.meters.gpus import GpuList
+    from bench.values.machine import Install
+
+
+def list_gpus() -> GpuList:
+    """This machine's GPUs; a fit that names its GPU does not wait for the meters' libraries."""
+    from bench.meters import gpus
+
+    return gpus.list_gpus()
+
+
+def host_memory_bytes() -> int:
+    """Bytes that a new process may still take on this host."""
+    from bench.meters import gpus
+
+    return gpus.host_memory_bytes()
 
 
 def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, Any] | None]:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.compose import catalogue
-from bench.fit.evidence import QUANTITIES, Answer, answer, errors, spread
+from bench.fit.cross_validation import refits
+from bench.fit.evidence import QUANTITIES, Answer, answer, errors
+from bench.fit.evidence import spread as spread_of
 
 EVIDENCE = Path(__file__).parents[1] / "tests" / "data" / "evidence"
 
@@ -60,11 +62,37 @@ def summary(answers: list[Answer], label: str) -> list[str]:
     told = [a for a in answers if a.report is not None]
     lines = [f"{label}: {len(answers)} rows, {len(answers) - len(told)} refused"]
     for quantity in QUANTITIES:
-        n, bias, middle, high = spread(errors(told, quantity))
+        n, bias, middle, high = spread_of(errors(told, quantity))
         sizes = f"|median| {middle:.2%}  |p90| {high:.2%}"
         lines.append(f"  {quantity:<12} n {n:>3}  median {bias:+.2%}  {sizes}")
     wrong = [a.row["id"] for a in told if a.wrong]
     lines.append(f"  verdicts     n {len(told):>3}  wrong {len(wrong)} {' '.join(wrong)}")
+    return lines
+
+
+def constants(answers: list[Answer]) -> list[str]:
+    """The overhead constants refitted without each model, and the cache's error when they are."""
+    lines = ["overheads refitted without each model in turn (leave one model out):"]
+    for refit in refits(answers):
+        rules, every = refit.rules, refit.without.values()
+        lines.append(f"  logs that take {rules.peak_per_logit.value} B per logit in use:")
+        adds = [c.communication for c in every if c.communication is not None]
+        for name, unit, used, found in (
+            ("sampler", "B per logit", rules.peak_per_logit, [c.peak for c in every]),
+            ("context", "GiB", rules.context, [c.context for c in every]),
+            ("communication", "GiB", rules.communication, adds),
+        ):
+            spread = f"{min(found):.2f} to {max(found):.2f}" if found else "no log"
+            lines.append(
+                f"    {name:<13} {used.value:>6.2f} {unit:<11} n {used.n:>2}, band {used.low} to "
+                f"{used.high}; refitted {spread}; {used.source}"
+            )
+        n, bias, middle, high = spread_of(refit.errors)
+        lines.append(
+            f"    KV GiB of the model left out: n {n} of {len(refit.without)} models, median "
+            f"{bias:+.2%}  |median| {middle:.2%}  |p90| {high:.2%}  worst "
+            f"{max(map(abs, refit.errors), default=float('nan')):.2%}"
+        )
     return lines
 
 
@@ -85,6 +113,7 @@ def main() -> int:
     else:
         print(*map(line, answers), sep="\n")
         print(*summary(answers, "all"), *summary(clean, "clean"), sep="\n")
+        print(*constants(answers), sep="\n")
     return 1 if any(a.wrong for a in clean) else 0
 
 

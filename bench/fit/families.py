@@ -86,6 +86,8 @@ FAMILIES: dict[str, Family] = {
     "ministral3": _LLAMA,
     "ministral": _LLAMA,
     "arcee": replace(_LLAMA, mlp=Mlp(gated=False, bias="mlp_bias")),
+    # Ternary weights are the checkpoint's affair; its class holds norms within both parts.
+    "bitnet": Family(mixer=_BIASED, mlp=Mlp(inner_norm=True), norms=3),
     "helium": replace(_LLAMA, derive=square_output),
     "granite": _LLAMA,
     "granite_swa": replace(_LLAMA, mixer=replace(_BIASED, sinks=True)),

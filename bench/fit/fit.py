@@ -276,6 +276,8 @@ def _notes(
         )
     if spec.gpu.unverified_fields:
         found.append(f"unverified in {spec.gpu.name}: {', '.join(spec.gpu.unverified_fields)}")
+    if not spec.model.verified:
+        found.append(f"unverified in {spec.model.name}: its config, from public figures")
     if not isinstance(spec.engine, VllmSpec):
         found.append(f"counted for vLLM; engine {spec.engine.kind} was not modelled")
     return tuple(found)

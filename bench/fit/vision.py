@@ -234,6 +234,17 @@ def _mlp_joint(hidden_key: Keys | None = None, *, flag: str = "multimodal_projec
     return joint
 
 
+def _vipllava(c: Config, v: Config, text: int) -> list[Matrix]:
+    layers = c.get("vision_feature_layers")
+    wide = v.int(WIDTH) * (len(layers) if isinstance(layers, list) else 1)
+    at = "multi_modal_projector"
+    return [
+        _matrix(f"{at}.layernorm", 2 * wide),
+        *_linear(f"{at}.linear_1", text, wide),
+        *_linear(f"{at}.linear_2", text, text),
+    ]
+
+
 def _with_newline(inner: Joint) -> Joint:
     def joint(c: Config, v: Config, text: int) -> list[Matrix]:
         return [*inner(c, v, text), _matrix("image_newline", text)]
@@ -397,6 +408,7 @@ def _gemma3n(config: Mapping[str, Any], text_hidden: int) -> tuple[Matrix, ...]:
 _LLAVA = _mlp_joint()
 JOINTS: dict[str, Joint] = {
     "llava": _LLAVA,
+    "vipllava": _vipllava,
     "llava_next": _with_newline(_LLAVA),
     "llava_next_video": _with_newline(_LLAVA),
     "llava_onevision": _with_newline(_LLAVA),

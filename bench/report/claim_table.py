@@ -9,9 +9,9 @@ from itertools import groupby
 from rich.console import Console
 
 from bench.claims.verdict import Assessment
+from bench.report.console import console
 from bench.report.grid import Grid, column, print_grid
 from bench.report.markup import escape
-from bench.report.terminal import console
 
 _STYLE = {
     "confirmed": "green",

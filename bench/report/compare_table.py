@@ -10,11 +10,11 @@ from bench.compare.speed import EVERYWHERE, MARGIN, SpeedChange
 from bench.compare.words import p_text, percent
 from bench.measure.metrics import Metric
 from bench.quality.verdict import TaskComparison
+from bench.report.console import console
 from bench.report.gate_table import print_gate
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import quantity, with_interval
-from bench.report.terminal import console
 
 _FIGURES = (
     ("output tok/s", "output_tokens_per_s"),

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench.measure.client_error import Calibration
 from bench.measure.metrics import ENOUGH_REPEATS, Measurement, Metric, PointMeasurement
+from bench.report.console import console
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import amount, host_cores, load_words, quantity, with_interval
@@ -19,7 +20,6 @@ from bench.report.search_table import print_search
 from bench.values.fit_error import FitError
 from bench.values.record import Run
 
-_PIPED = 400
 _PARTLY = {"energy": "no energy", "some": "withheld"}
 
 _COLUMNS = (
@@ -44,12 +44,6 @@ _OPEN_COLUMNS = (
     *_COLUMNS[5:7],
     _COLUMNS[-1],
 )
-
-
-def console() -> Console:
-    """Standard output; no width breaks a table when it is not a terminal."""
-    probe = Console()
-    return probe if probe.is_terminal else Console(width=_PIPED)
 
 
 def print_run(run: Run, measurement: Measurement) -> None:

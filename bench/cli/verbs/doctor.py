@@ -41,8 +41,8 @@ def call(arguments: Arguments) -> int:
 def run(spec: RunSpec, catalogue: Catalogue, *, as_json: bool) -> int:
     """Look, judge, print; exit status 1 when something would stop the run or void its numbers."""
     from bench.host.doctor import problems
+    from bench.report.console import console
     from bench.report.doctor_table import print_machine
-    from bench.report.terminal import console
     from bench.values.codec import encode
 
     machine = examine(spec, catalogue, os.environ)

@@ -53,7 +53,7 @@ def run(
     """
     from bench.fit.headroom import is_cpu
     from bench.preflight import checked, for_planning, resolve
-    from bench.report.terminal import console
+    from bench.report.console import console
 
     planned = for_planning(spec, explicit, catalogue)
     if planned is not spec:

@@ -112,8 +112,8 @@ def candidates(
 def show(found: object, asked: Question, request: TcoRequest, *, as_json: bool) -> None:
     """Print the plan."""
     from bench.predict.plan import Plan
+    from bench.report.console import console
     from bench.report.plan_table import print_plan
-    from bench.report.terminal import console
     from bench.values.codec import encode
     from bench.values.figure import figure
 

@@ -147,8 +147,8 @@ def show(
     as_json: bool,
 ) -> None:
     """Print them."""
+    from bench.report.console import console
     from bench.report.predict_table import print_predictions
-    from bench.report.terminal import console
     from bench.values.codec import encode
 
     if as_json:

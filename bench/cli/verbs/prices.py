@@ -95,8 +95,8 @@ def _read(name: str, key: str) -> str:
 
 
 def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
+    from bench.report.console import console
     from bench.report.prices_table import book_document, print_book
-    from bench.report.terminal import console
     from bench.tco.prices.book import select, until
     from bench.values.figure import first_day
 
@@ -110,8 +110,8 @@ def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
 
 
 def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_json: bool) -> None:
+    from bench.report.console import console
     from bench.report.prices_table import import_document, print_import
-    from bench.report.terminal import console
     from bench.tco.prices.tables import changes, read_prices
 
     text = _read(path, "prices import")

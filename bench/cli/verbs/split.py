@@ -34,8 +34,8 @@ def run(names: Sequence[str], results_dir: str, *, as_json: bool) -> int:
     from bench.power.mixes import mixes
     from bench.power.split import split_energy
     from bench.power.table import VERIFIED_ON_HARDWARE
+    from bench.report.console import console
     from bench.report.split_table import print_split
-    from bench.report.terminal import console
     from bench.store import find_run, load_run
     from bench.values.codec import encode
 

@@ -59,8 +59,8 @@ def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
 
 def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = False) -> int:
     """Print the answer as tables or JSON and return 0; InputError when there is none."""
+    from bench.report.console import console
     from bench.report.tco_table import print_answer
-    from bench.report.terminal import console
     from bench.tco.document import to_json
 
     found = answered(request, runs)
