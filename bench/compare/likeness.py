@@ -75,11 +75,11 @@ def differences(
     `allow` holds keys, or the beginnings of keys, that may differ. `speed` False compares quality
     alone: load, workload and machine do not matter to it.
     """
-    first, second = _settings(baseline), _settings(variant)
+    first, second = settings(baseline), settings(variant)
     found = [
         _difference(key, first.get(key), second.get(key), _spec_kind(key, speed), allow)
         for key in sorted(first.keys() | second.keys())
-        if first.get(key) != second.get(key) and not _within(key, _IRRELEVANT)
+        if first.get(key) != second.get(key)
     ]
     here, there = _flat(encode(baseline.provenance)), _flat(encode(variant.provenance))
     for keys, kind in ((_MACHINE, "refused" if speed else "noted"), (_NOTED, "noted")):
@@ -130,9 +130,11 @@ def refuse(name: str, found: Sequence[Difference]) -> None:
     )
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    """The spec's keys and values; what drafts tokens stands apart from the engine's other words."""
-    found = _flat(encode(run.spec))
+def settings(run: Run) -> dict[str, Any]:
+    """The spec's keys and values that bear on what is measured; what drafts tokens stands apart
+    from the engine's other words."""
+    flat = _flat(encode(run.spec))
+    found = {key: v for key, v in flat.items() if not _within(key, _IRRELEVANT)}
     words = other_words(run.spec)
     if words is None:
         return found

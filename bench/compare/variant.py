@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from bench.compare.likeness import settings
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.quality.trust import changed_files
 from bench.values.drafting import name_of
@@ -78,15 +80,42 @@ def group(measured: Sequence[Measured]) -> tuple[Variant, ...]:
 
 
 def apart(measured: Sequence[Measured]) -> tuple[Variant, ...]:
-    """Every run a variant of its own, numbered where names repeat: `none`, `none #2`."""
+    """Every run a variant of its own; where names repeat, what differs follows (`none, itl 11 ms`),
+    and a number where nothing of the settings does (`none #2`)."""
+    labels = [label(one.run.spec) for one in measured]
+    parts = told_by(labels, [settings(one.run) for one in measured])
     seen: dict[str, int] = {}
     variants = []
-    for one in measured:
-        name = label(one.run.spec)
+    for one, name in zip(measured, parts, strict=True):
         seen[name] = seen.get(name, 0) + 1
         shown = name if seen[name] == 1 else f"{name} #{seen[name]}"
         variants.append(Variant(name=shown, rounds=(one,)))
     return tuple(variants)
+
+
+_UNITS = ("ms", "s", "gib", "w", "k")
+_MOST_PARTS = 2
+"""More parts than this make a name that nobody reads: the table of differences has all."""
+
+
+def told_by(labels: Sequence[str], all_settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The labels, those that repeat with the settings in which their runs differ."""
+    names = []
+    for name, own in zip(labels, all_settings, strict=True):
+        alike = [s for n, s in zip(labels, all_settings, strict=True) if n == name]
+        keys = [k for k in own if any(s.get(k) != own[k] for s in alike)]
+        parts = [_part(k, own[k]) for k in keys[:_MOST_PARTS]]
+        names.append(", ".join((name, *parts)))
+    return names
+
+
+def _part(key: str, value: Any) -> str:
+    """`engine.itl_ms` 11.0 as `itl 11 ms`."""
+    words = key.rpartition(".")[2].split("_")
+    unit = f" {words.pop()}" if len(words) > 1 and words[-1] in _UNITS else ""
+    said = f"{value:g}" if isinstance(value, float) else str(value)
+    said = said if len(said) <= 24 else said[:23] + "…"
+    return f"{' '.join(words)} {'none' if value is None else said}{'' if value is None else unit}"
 
 
 def label(spec: RunSpec) -> str:

@@ -6,6 +6,7 @@ something is to be composed.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -192,8 +193,9 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
     )
 
 
-def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
-    """Compose every swept value once, so that a misspelt one is found before the first job."""
+def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[tuple[str, ...]]:
+    """Compose every swept value once, so that a misspelt one is found before the first job; the
+    combinations that Hydra makes of them."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     _check_syntax(overrides)
@@ -213,6 +215,7 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
                 compose([*first[:i], choice, *first[i + 1 :]], config_dirs),
                 detect_gpus=False,
             )
+    return list(itertools.product(*values))
 
 
 def split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:

@@ -56,6 +56,8 @@ class Driver:
         self.progress = progress
         self.fastest_s: dict[int | None, float] = {}
         """Shortest request seen at each concurrency while warming up."""
+        self.part: tuple[int, int] | None = None
+        """Which of how many load points is measured now; None while nobody knows how many."""
 
     def warm_up(self) -> None:
         """Send what nobody counts: every batch size to be measured finds its kernels compiled."""
@@ -102,7 +104,7 @@ class Driver:
             at_least=planned.at_least,
             connections=planned.connections,
             max_in_flight=load.max_in_flight if point.mode != "closed" else None,
-            on_progress=_shown(name, planned, self.progress),
+            on_progress=_shown(name, planned, self.progress, self.part),
         )
 
 
@@ -122,6 +124,7 @@ def grid(driver: Driver) -> Iterator[PointData]:
     while waiting:
         point = waiting.popleft()
         total = sum(taken.values())
+        driver.part = (total - len(waiting), total)
         name = f"load {point.label}, repeat {point.repeat + 1} ({total - len(waiting)}/{total})"
         data = driver.measure(point, name)
         cause = cause_outside(spec, data) if replaced[point.index] < retries(spec) else None
@@ -233,7 +236,9 @@ def fastest_request_s(data: PointData) -> float | None:
     return float(took_ns.min()) / 1e9 if len(took_ns) else None
 
 
-def _shown(name: str, planned: Plan, progress: ProgressCallback) -> Callable[[LoadProgress], None]:
+def _shown(
+    name: str, planned: Plan, progress: ProgressCallback, part: tuple[int, int] | None
+) -> Callable[[LoadProgress], None]:
     began_s = time.monotonic()
 
     def show(state: LoadProgress) -> None:
@@ -247,6 +252,8 @@ def _shown(name: str, planned: Plan, progress: ProgressCallback) -> Callable[[Lo
                 done=min(elapsed_s, planned.duration_s or 0.0) if timed else state.finished,
                 total=planned.duration_s if timed else planned.at_least,
                 unit="s" if timed else "requests",
+                part=None if part is None else part[0],
+                parts=None if part is None else part[1],
             )
         )
 

@@ -19,6 +19,9 @@ _LOWEST, _DECADES = -3, 11  # 1 µs to about three years, in ms
 _BLOCK = 1 << 20
 
 
+TOGETHER_MS = 0.002
+
+
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
     """Shares of `n` values per bin, over all repeats. Bins are equal on a logarithmic scale:
@@ -27,6 +30,12 @@ class Histogram:
     edges_ms: tuple[float, ...]
     shares: tuple[float, ...]
     n: int
+
+    @property
+    def together(self) -> float:
+        """Share of the values below 2 µs: tokens that came together have a gap of 0."""
+        pairs = zip(self.edges_ms, self.shares, strict=False)
+        return sum(share for edge, share in pairs if edge < TOGETHER_MS)
 
 
 def histograms(parts: Sequence[Steady]) -> dict[str, Histogram]:

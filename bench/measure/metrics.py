@@ -194,6 +194,11 @@ def input_rate(s: Steady) -> float:
     return s.per_window(s.requests.prompt_tokens, s.ok) / s.window.seconds
 
 
+def total_rate(s: Steady) -> float:
+    """Output rate + input rate: prompt tokens and generated ones."""
+    return output_rate(s) + input_rate(s)
+
+
 def request_rate(s: Steady) -> float:
     """Output rate ÷ mean output tokens of the successful requests that count."""
     return s.per_window(s.ok, s.ok) / s.window.seconds
@@ -227,7 +232,8 @@ class MetricDef:
     better: Literal["higher", "lower", "none"]
     rate: Callable[[Steady], float | None] | None = None
     series: Callable[[Steady], Floats] | None = None
-    q: float = 50.0
+    q: float | None = 50.0
+    """Which percentile of the series; None for its mean."""
     whole_run: bool = False
     """Measured over the whole load point, not its steady part, and never withheld."""
 
@@ -235,15 +241,23 @@ class MetricDef:
     def formula(self) -> str:
         """The definition in words, from the function that computes it."""
         words = " ".join(((self.rate or self.series).__doc__ or "").split())
-        return words if self.rate else f"Percentile {self.q:g} over all repeats of: {words}"
+        if self.rate:
+            return words
+        if self.q is None:
+            return f"Mean over the repeats of each one's mean of: {words}"
+        return f"Percentile {self.q:g} over all repeats of: {words}"
 
 
 def _latency(
     stem: str, series: Callable[[Steady], Floats], *quantiles: float
 ) -> tuple[MetricDef, ...]:
-    return tuple(
-        MetricDef(name=f"{stem}_p{q:g}_ms", unit="ms", better="lower", series=series, q=q)
-        for q in quantiles
+    mean = MetricDef(name=f"{stem}_mean_ms", unit="ms", better="lower", series=series, q=None)
+    return (
+        *(
+            MetricDef(name=f"{stem}_p{q:g}_ms", unit="ms", better="lower", series=series, q=q)
+            for q in quantiles
+        ),
+        *((mean,) if len(quantiles) > 2 else ()),
     )
 
 
@@ -261,14 +275,15 @@ METRICS: tuple[MetricDef, ...] = (
         series=interactivity,
     ),
     _rate("input_tokens_per_s", "tokens/s", input_rate),
+    _rate("total_tokens_per_s", "tokens/s", total_rate),
     _rate("requests_per_s", "requests/s", request_rate),
     _rate("goodput_requests_per_s", "requests/s", goodput),
     _rate("goodput_output_tokens_per_s", "tokens/s", goodput_tokens),
-    *_latency("ttft", ttft_ms, 50, 90, 99),
+    *_latency("ttft", ttft_ms, 50, 90, 95, 99),
     *_latency("ttft_sched", ttft_sched_ms, 50, 99),
-    *_latency("itl", itl_ms, 50, 90, 99),
-    *_latency("tpot", tpot_ms, 50, 90, 99),
-    *_latency("e2e", e2e_ms, 50, 90, 99),
+    *_latency("itl", itl_ms, 50, 90, 95, 99),
+    *_latency("tpot", tpot_ms, 50, 90, 95, 99),
+    *_latency("e2e", e2e_ms, 50, 90, 95, 99),
     *_latency("dispatch_lag", dispatch_lag_ms, 50, 99),
     MetricDef(name="error_rate", unit="1", better="lower", rate=error_share, whole_run=True),
 )
@@ -395,9 +410,15 @@ class Values:
 def _of_values(definition: MetricDef, values: Values) -> Metric:
     """The percentile of the values of all repeats, with an interval that takes each repeat as one
     cluster of values that may be alike."""
-    own = percentile(definition.q)
-    known = [(p, own(s)) for p, s in zip(values.parts, values.pooled.groups, strict=True)]
-    value, interval = values.pooled.quantile(definition.q)
+    groups = list(zip(values.parts, values.pooled.groups, strict=True))
+    if definition.q is None:
+        known = [(p, float(np.mean(s))) for p, s in groups]
+        means = [mean for _, mean in known]
+        value, interval = (float(np.mean(means)) if means else None), mean_interval(means)
+    else:
+        own = percentile(definition.q)
+        known = [(p, own(s)) for p, s in groups]
+        value, interval = values.pooled.quantile(definition.q)
     return _metric(definition, known, value, interval, len(values.pooled.together))
 
 

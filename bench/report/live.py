@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from bench.values.server import Gauges, Progress, ProgressCallback
@@ -13,22 +14,50 @@ from bench.values.server import Gauges, Progress, ProgressCallback
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+Clock = Callable[[], float]
+
 _PLAIN_EVERY_S = 10.0
 _DETAIL_CHARS = 100
 _BAR_CHARS = 30
 
 
 @contextmanager
-def shown(stream: TextIO | None = None) -> Iterator[ProgressCallback]:
-    """Yield a callback that shows what it is told for as long as the context lasts."""
+def shown(stream: TextIO | None = None, title: str = "") -> Iterator[ProgressCallback]:
+    """Yield a callback that shows what it is told for as long as the context lasts; `title` leads
+    every phase, as `run 1 of 2`."""
     stream = stream or sys.stderr
     if stream.isatty():
         from rich.console import Console
 
         with _live(Console(file=stream)) as show:
-            yield show
+            yield Whole(show, title)
     else:
-        yield _Plain(stream)
+        yield Whole(_Plain(stream), title)
+
+
+class Whole:
+    """Adds to what is shown how much of the whole run is left, by how its parts went so far."""
+
+    def __init__(
+        self, show: ProgressCallback, title: str = "", now: Clock = time.monotonic
+    ) -> None:
+        self.show = show
+        self.title = title
+        self.now = now
+        self.began_s: float | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if self.title:
+            progress = replace(progress, phase=f"{self.title}: {progress.phase}")
+        self.show(replace(progress, left_s=self._left_s(progress)))
+
+    def _left_s(self, p: Progress) -> float | None:
+        if p.part is None or not p.parts:
+            return None
+        self.began_s = self.now() - p.elapsed_s if self.began_s is None else self.began_s
+        here = (p.done or 0.0) / p.total if p.total else 0.0
+        over = (p.part - 1 + min(here, 1.0)) / p.parts
+        return None if over <= 0 else (self.now() - self.began_s) * (1 - over) / over
 
 
 @contextmanager
@@ -91,7 +120,13 @@ def _timing(progress: Progress) -> list[str]:
         if progress.done > 0:
             left_s = progress.elapsed_s * (progress.total - progress.done) / progress.done
             parts.append(f"about {max(0.0, left_s):.0f} s left")
+    if progress.left_s is not None and (progress.parts or 0) > 1:
+        parts.append(f"{_span(progress.left_s)} of all loads")
     return parts
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def gauges(g: Gauges) -> list[str]:

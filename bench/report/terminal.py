@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from bench.measure.client_error import Calibration
 from bench.measure.metrics import ENOUGH_REPEATS, Measurement, Metric, PointMeasurement
+from bench.report.answer import answer
 from bench.report.console import console
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
@@ -47,12 +49,17 @@ _OPEN_COLUMNS = (
 
 
 def print_run(run: Run, measurement: Measurement) -> None:
-    """Header, one row per load point, what is wrong, and where it is stored."""
+    """The answer, one row per load point, what is wrong, and where it is stored."""
     out = console()
-    out.print(f"[bold]{escape(_title(run))}[/]", highlight=False)
-    out.print(escape(_conditions(run)), highlight=False)
+    said(out, _title(run), "bold")
+    first = answer(run, measurement)
+    said(out, f"Found    {first.found}", "bold", indent=9)
+    said(out, f"Trusted  {first.trust}", _MOODS[first.mood], indent=9)
+    said(out, f"Next     {first.next}", indent=9)
+    said(out, _conditions(run), "dim")
     if measurement.points:
         print_grid(out, _points_grid(measurement.points))
+        print_grid(out, _latency_grid(measurement.points))
         out.print(
             f"{_about_intervals(measurement)} TTFT, ITL, E2E in ms. What is withheld has its "
             "failure below.",
@@ -78,6 +85,22 @@ def print_run(run: Run, measurement: Measurement) -> None:
     if run.spec.engine.kind == "none" and run.status == "complete":
         verdict = "QUALITY ALONE: no engine ran, no speed was measured"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
+
+
+_MOODS = {"good": "green", "doubt": "yellow", "bad": "bold red"}
+
+
+def said(out: Console, text: str, style: str = "", *, indent: int = 6) -> None:
+    """Text of any length: broken between words where a terminal ends, one line in a pipe."""
+    if out.is_terminal:
+        text = textwrap.fill(
+            text,
+            max(out.width, 2 * indent),
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    out.print(escape(text), style=style, highlight=False, soft_wrap=True)
 
 
 def _about_intervals(measurement: Measurement) -> str:
@@ -118,6 +141,28 @@ def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     )
     titles = (column("load"), *numbers(*(t for t, _ in columns)), column("trust"))
     return Grid(columns=titles, rows=rows)
+
+
+def _latency_grid(points: Sequence[PointMeasurement]) -> Grid:
+    """How long things took, and how much of it was measured."""
+    names = (("TTFT", "ttft"), ("ITL", "itl"), ("E2E", "e2e"))
+    columns = [
+        (f"{title} {which}", f"{stem}_{which}_ms")
+        for title, stem in names
+        for which in ("mean", "p90", "p95")
+    ]
+    rows = tuple(
+        (
+            load_words(p),
+            _cell(p.metrics["total_tokens_per_s"]),
+            *(_cell(p.metrics[name]) for _, name in columns),
+            f"{p.requests:,}",
+            f"{sum(p.window_s):,.0f}",
+        )
+        for p in points
+    )
+    titles = ("total tok/s", *(title for title, _ in columns), "requests", "measured s")
+    return Grid(columns=(column("load"), *numbers(*titles)), rows=rows)
 
 
 def _of_the_hardware(point: PointMeasurement) -> str | None:
@@ -175,8 +220,7 @@ def _print_findings(out: Console, measurement: Measurement) -> None:
     order = {"fail": 0, "withheld": 1, "no energy": 1, "warn": 2, "info": 3, "pass": 4}
     for (severity, code, text), labels in sorted(where.items(), key=lambda i: order[i[0][0]]):
         style = "red" if severity == "fail" else ("dim" if order[severity] > 2 else "yellow")
-        line = f"{severity.upper():<4}  {code} ({', '.join(labels)}): {text}"
-        out.print(escape(line), style=style, highlight=False, soft_wrap=True)
+        said(out, f"{severity.upper():<4}  {code} ({', '.join(labels)}): {text}", style)
     total = sum(len(p.findings) for p in measurement.points)
     out.print(f"{passed} of {total} checks passed", style="dim", highlight=False)
 
@@ -202,7 +246,7 @@ def print_runs(rows: Sequence[dict[str, Any]], results_dir: str) -> None:
     for row in rows:
         if "unreadable" in row:
             line = f"unreadable: {row['run']}: {row['unreadable']}"
-            out.print(escape(line), style="yellow", highlight=False, soft_wrap=True)
+            said(out, line, "yellow")
 
 
 def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -92,7 +92,8 @@ class Gauges:
 class Progress:
     """One line of live progress: the phase, seconds since it began, and the last thing seen.
 
-    `done` and `total` count in `unit` when the phase knows its length; else they are None.
+    `done` and `total` count in `unit` when the phase knows its length; else they are None. `part`
+    of `parts` is its place among those alike (load points); `left_s` seconds are left of all.
     """
 
     phase: str
@@ -101,6 +102,9 @@ class Progress:
     done: float | None = None
     total: float | None = None
     unit: str = ""
+    part: int | None = None
+    parts: int | None = None
+    left_s: float | None = None
     gauges: Gauges = field(default_factory=Gauges)
 
 

@@ -33,11 +33,15 @@ def test_four_requests_back_to_back() -> None:
         "output_tokens_per_s_per_gpu": 15 / 0.45 / 2,
         "output_tokens_per_s_per_user": 100.0,
         "input_tokens_per_s": 24 / 0.45,
+        "total_tokens_per_s": (15 + 24) / 0.45,
         "requests_per_s": 3 / 0.45,
         "goodput_requests_per_s": 3 / 0.45,
         "goodput_output_tokens_per_s": 15 / 0.45,
         "ttft_p50_ms": 100.0,
+        "ttft_p95_ms": 100.0,
         "ttft_p99_ms": 100.0,
+        "ttft_mean_ms": 100.0,
+        "e2e_mean_ms": 150.0,
         "ttft_sched_p50_ms": 100.0,
         "itl_p50_ms": 10.0,
         "tpot_p50_ms": 10.0,
@@ -130,7 +134,17 @@ def test_a_failure_takes_away_what_it_can_move_and_the_rest_stays() -> None:
         measured(point(even(4))), [some("x", "rates", ("output_tokens_per_s", "tpot"))]
     )
     hidden = {name for name, m in stems.items() if m.withheld_value is not None}
-    assert hidden == {"output_tokens_per_s", "tpot_p50_ms", "tpot_p90_ms", "tpot_p99_ms"}
+    tpot = {f"tpot_{which}_ms" for which in ("p50", "p90", "p95", "p99", "mean")}
+    assert hidden == {"output_tokens_per_s", *tpot}
+
+
+def test_a_mean_is_that_of_the_repeats_means() -> None:
+    """TTFT of three repeats: 90, 100, 116; their mean 102, sd 13.115, half width 32.58."""
+    repeats = [point(even(4, ttft=t), repeat=i) for i, t in enumerate((90, 100, 116))]
+    mean = measured(*repeats)["ttft_mean_ms"]
+    assert mean.value == pytest.approx(102)
+    assert mean.ci_low == pytest.approx(102 - 32.58, abs=0.01)
+    assert mean.n == measured(*repeats)["ttft_p50_ms"].n
 
 
 def test_every_metric_says_how_it_is_computed() -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bench.report.live import gauges, shown, text, view
+from bench.report.live import Whole, gauges, shown, text, view
 from bench.values.server import Gauges, Progress
 
 ALL = Gauges(
@@ -75,3 +75,19 @@ def test_plain_lines_when_the_phase_changes(capsys: pytest.CaptureFixture[str]) 
     assert [line.split(" · ")[0] for line in lines] == ["starting engine", "load c1", "load c4"]
     assert "\x1b" not in stream.getvalue()
     assert capsys.readouterr().out == ""
+
+
+def test_what_is_left_of_all_loads_and_which_run_it_is() -> None:
+    """Half of the second of four loads is over after 30 s: 3/8 of the whole, so 50 s are left."""
+    seen: list[Progress] = []
+    now = 100.0
+    whole = Whole(seen.append, "run 1 of 2", now=lambda: now)
+    whole(progress(part=1, parts=4, elapsed_s=0.0, done=0.0))
+    assert seen[-1].left_s is None
+    now = 130.0
+    whole(progress(part=2, parts=4, elapsed_s=10.0, done=50.0))
+    assert seen[-1].left_s == pytest.approx(50.0)
+    assert "run 1 of 2: load c16" in text(seen[-1])
+    assert "50 s of all loads" in text(seen[-1])
+    whole(progress())
+    assert seen[-1].left_s is None

@@ -103,13 +103,16 @@ def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, reques
     variants = offered[swept[0]] if swept else ()
     told_apart([run_asked(compose([*rest, v], arguments.config_dirs), arguments) for v in variants])
 
+    done: list[str] = []
+
     def one(variant: str, number: int) -> Run:
         scored = [] if number == rounds - 1 else ["quality=none"]
         words = [*rest, *scored, variant, f"results_dir={request.results_dir}"]
         if scored:
             words = [w for w in words if not w.startswith("quality") or w == "quality=none"]
         spec = run_asked(compose(words, arguments.config_dirs), arguments)
-        with shown() as progress:
+        done.append(variant)
+        with shown(title=f"run {len(done)} of {rounds * len(variants)}") as progress:
             return execute(spec, catalogue(arguments.config_dirs), progress)
 
     # The last round alone scores quality.

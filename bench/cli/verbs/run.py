@@ -12,7 +12,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.composed import (
     run_asked,
 )
-from bench.cli.verb import Verb
+from bench.cli.verb import Flag, Verb
 from bench.config.compose import (
     catalogue,
     check_sweep,
@@ -28,7 +28,8 @@ VERB = Verb(
         "bench [run] [KEY=VALUE ...] [--json]",
         "bench -m KEY=A,B ...      a sweep, as in Hydra",
     ),
-    more="Any key of conf/ may be typed; --cfg job prints the composed run.",
+    more="Any key of conf/ may be typed; --cfg job prints the composed run. Exit codes: 0 done,\n"
+    "1 failed at run time, 2 bad input, 5 with --strict: done, and NOT VALID.",
     keys=(
         *keys.WHAT_IS_SERVED,
         ("engine=NAME", "vllm, an endpoint that runs already, or truth, a server of known timing"),
@@ -43,7 +44,7 @@ VERB = Verb(
         ("seed=N", "prompts and arrivals are drawn from it"),
         keys.RESULTS_DIR,
     ),
-    flags=(),
+    flags=(Flag(name="--strict", what="exit 5 when the run is NOT VALID (else 0)"),),
     sweeps=True,
 )
 
@@ -59,13 +60,19 @@ def call(arguments: Arguments) -> int:
     return code
 
 
-def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any] | None, int]:
+NOT_VALID = 5
+"""Exit code of a run that was measured and cannot be trusted, where --strict asks for one."""
+
+
+def _one_run(
+    data: dict[str, Any], arguments: Arguments, title: str = ""
+) -> tuple[dict[str, Any] | None, int]:
     """Execute one composed run and show it; its JSON document and exit code."""
     from bench.derive import derive
     from bench.report.live import shown
     from bench.run import execute
 
-    with shown() as progress:
+    with shown(title=title) as progress:
         run = execute(run_asked(data, arguments), catalogue(arguments.config_dirs), progress)
     measurement = derive(run)
     if not arguments.as_json:
@@ -83,7 +90,8 @@ def _one_run(data: dict[str, Any], arguments: Arguments) -> tuple[dict[str, Any]
     if run.quality is not None and run.quality.status == "failed":
         print(f"bench: quality was not scored: {run.quality.failure}", file=sys.stderr)
         return run_document(run, measurement), 1
-    return run_document(run, measurement), 0
+    strict = "--strict" in arguments.flags and not measurement.valid
+    return run_document(run, measurement), NOT_VALID if strict else 0
 
 
 def _hydra(arguments: Arguments) -> int:
@@ -91,7 +99,10 @@ def _hydra(arguments: Arguments) -> int:
     import hydra
     from omegaconf import DictConfig, OmegaConf
 
-    check_sweep(arguments.overrides, arguments.config_dirs)
+    combinations = check_sweep(arguments.overrides, arguments.config_dirs)
+    several = len(combinations) > 1 and any(f in _MULTIRUN for f in arguments.hydra_flags)
+    if several:
+        look_before(combinations, arguments)
     documents: list[dict[str, Any]] = []
     codes: list[int] = []
 
@@ -100,7 +111,8 @@ def _hydra(arguments: Arguments) -> int:
         assert isinstance(data, dict)
         plain = {str(k): v for k, v in data.items()}
         try:
-            document, code = _one_run(plain, arguments)
+            title = f"run {len(codes) + 1} of {len(combinations)}" if several else ""
+            document, code = _one_run(plain, arguments, title)
         except BenchError as error:
             print(f"bench: {error}", file=sys.stderr)
             document, code = {"valid": False, "error": str(error)}, error.exit_code
@@ -120,6 +132,29 @@ def _hydra(arguments: Arguments) -> int:
     if failed:
         print(f"bench: {failed} of {len(codes)} runs of the sweep failed.", file=sys.stderr)
     return 1 if failed else 0
+
+
+_MULTIRUN = ("-m", "--multirun")
+
+
+def look_before(combinations: Sequence[Sequence[str]], arguments: Arguments) -> None:
+    """Say which combinations of a sweep cannot run here, before the first one does.
+
+    InputError when none can; else the sweep goes on, for a job that fails stops no other.
+    """
+    from bench.preflight import preflight
+
+    known = catalogue(arguments.config_dirs)
+    refused: list[str] = []
+    for words in combinations:
+        try:
+            preflight(run_asked(compose(words, arguments.config_dirs), arguments), known)
+        except InputError as error:
+            refused.append(f"{' '.join(words)}: {error}")
+    for line in refused:
+        print(f"bench: will not run: {line}", file=sys.stderr)
+    if len(refused) == len(combinations):
+        raise InputError("no combination of this sweep can run here.")
 
 
 def _compare_sweep(documents: Sequence[Mapping[str, Any]]) -> None:

@@ -129,6 +129,7 @@ def moved(
             continue
         for d in judged:
             assert d.series is not None
+            assert d.q is not None
             reported, estimated = d.series(part), d.series(other)
             if len(reported) and len(estimated):
                 error_ms = abs(percentile(d.q)(estimated) - percentile(d.q)(reported))

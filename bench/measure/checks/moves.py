@@ -8,23 +8,29 @@ from dataclasses import replace
 from bench.measure.metrics import METRICS, Metric
 from bench.values.finding import Finding
 
-REQUEST_RATES = ("input_tokens_per_s", "requests_per_s", "goodput_requests_per_s")
+REQUEST_RATES = (
+    "input_tokens_per_s",
+    "total_tokens_per_s",
+    "requests_per_s",
+    "goodput_requests_per_s",
+)
 TOKEN_RATES = (
     "output_tokens_per_s",
     "output_tokens_per_s_per_gpu",
+    "total_tokens_per_s",
     "goodput_output_tokens_per_s",
 )
-RATES = (*TOKEN_RATES, *REQUEST_RATES)
+RATES = tuple(dict.fromkeys((*TOKEN_RATES, *REQUEST_RATES)))
 PER_USER = ("output_tokens_per_s_per_user", "itl", "tpot", "goodput")
 """What needs the tokens of each chunk."""
 
 _TAILS = {
     "ttft_p50_ms": ("ttft", "tpot", "goodput", "output_tokens_per_s_per_user"),
-    "ttft_p99_ms": ("ttft_p90", "ttft_p99", "ttft_sched_p99", "goodput"),
+    "ttft_p99_ms": ("ttft_p90", "ttft_p95", "ttft_p99", "ttft_mean", "ttft_sched_p99", "goodput"),
     "ttft_sched_p50_ms": ("ttft_sched", "goodput"),
     "ttft_sched_p99_ms": ("ttft_sched_p99", "goodput"),
     "itl_p50_ms": PER_USER,
-    "itl_p99_ms": ("itl_p90", "itl_p99"),
+    "itl_p99_ms": ("itl_p90", "itl_p95", "itl_p99", "itl_mean"),
 }
 
 

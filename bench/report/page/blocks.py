@@ -57,12 +57,21 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A paragraph; `lead` is a word before it that carries the mood."""
+    """A paragraph; `lead` is a word before it that carries the mood; a decision is `large`."""
 
     kind: ClassVar[str] = "text"
     text: str
     lead: str = ""
     mood: Mood = ""
+    large: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Three or four numbers that carry the page, large; each a heading with its cell."""
+
+    kind: ClassVar[str] = "figures"
+    items: Sequence[tuple[str, Cell]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +91,7 @@ class Fold:
     blocks: Sequence[Block]
 
 
-Block = Table | Picture | Text | Listing | Fold
+Block = Table | Picture | Text | Figures | Listing | Fold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from itertools import groupby
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from bench.claims.verdict import Assessment
+from bench.claims.verdict import Assessment, Verdict
 from bench.report.numbers import plain
 from bench.report.page.blocks import (
     Block,
@@ -135,7 +135,12 @@ def _breakeven(a: TcoAnswer, words: str) -> Picture:
     def draw() -> Figure:
         from bench.report.pictures.money import breakeven
 
-        return breakeven(curve, apis, float(a.work.demand), f"own servers or an API{words}")
+        ways = {
+            o.basis.replace("_", " "): float(o.levels.loaded.blended)
+            for o in a.options
+            if o.levels is not None
+        }
+        return breakeven(curve, apis, float(a.work.demand), f"servers or an API{words}", ways)
 
     band = f"; the band is P5 to P95 of {a.draws:,} draws" if a.draws else ""
     caption = (
@@ -291,6 +296,9 @@ OUTCOMES = {
 }
 """What a claim's verdict says."""
 
+GRAVEST: tuple[Verdict, ...] = ("impossible", "refuted", "not comparable", "untested", "confirmed")
+"""The order in which verdicts are read: what cannot be true first."""
+
 _MOODS: dict[str, Mood] = {
     "confirmed": "good",
     "refuted": "bad",
@@ -310,7 +318,7 @@ def claims(m: Material) -> Section | None:
             Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]),
             word(a.why),
         ]
-        for a in m.claims
+        for a in sorted(m.claims, key=lambda a: GRAVEST.index(a.verdict))
     ]
     table = Table(
         caption="Published numbers and what became of them",

@@ -185,18 +185,19 @@ def _explained(labels: Mapping[str, str]) -> str:
 
 
 def latency(m: Material) -> Section | None:
-    """TTFT, ITL and E2E of every load point whose certificate does not withhold them."""
+    """TTFT, ITL and E2E of every load point whose certificate does not withhold them: one picture
+    each, in which variants stand over one another."""
+    found = [(one, place) for one in m.runs for place in _histograms(one)]
     blocks: list[Block] = []
-    for place, one in enumerate(m.runs):
-        found = _histograms(one)
-        for name in ("TTFT", "ITL", "E2E"):
-            key = f"{name.lower()}_p50_ms"
-            rows = [
-                (p, h[name]) for p, h in found if name in h and p.metrics[key].value is not None
-            ]
-            if rows:
-                suffix = f"-{place + 1}" if len(m.runs) > 1 else ""
-                blocks.append(_hills(one, m.name(one), name, rows, suffix))
+    for name in ("TTFT", "ITL", "E2E"):
+        key = f"{name.lower()}_p50_ms"
+        rows = [
+            (one, p, h[name])
+            for one, (p, h) in found
+            if name in h and p.metrics[key].value is not None
+        ]
+        if rows:
+            blocks.append(_hills(m, name, rows))
     if not blocks:
         return None
     return Section(name="latency", heading="Latency distributions", blocks=blocks)
@@ -223,21 +224,25 @@ def _with_points(one: Measured) -> Iterator[tuple[PointMeasurement, Iterator[Poi
 
 
 def _hills(
-    one: Measured,
-    run: str,
-    name: str,
-    rows: Sequence[tuple[PointMeasurement, Histogram]],
-    suffix: str,
+    m: Material, name: str, rows: Sequence[tuple[Measured, PointMeasurement, Histogram]]
 ) -> Picture:
-    stem, slo = name.lower(), one.run.spec.workload.slo
-    keys = [f"{stem}_p{q}_ms" for q in (50, 90, 99)]
+    stem, slo = name.lower(), rows[0][0].run.spec.workload.slo
+    keys = [f"{stem}_{which}_ms" for which in ("p50", "p90", "p99")]
+    several = len({id(one) for one, _, _ in rows}) > 1
+    subject = "all variants" if several else m.name(rows[0][0])
     table = Table(
-        caption=f"{name} of {run}, ms",
-        columns=("load", "p50", "p90", "p99", "values"),
+        caption=f"{name} of {subject}, ms",
+        columns=(*(("run",) if several else ()), "load", "p50", "p90", "p99", "values"),
         rows=[
-            [word(load_words(p)), *(measured(p.metrics[k]) for k in keys), number(h.n)]
-            for p, h in rows
+            [
+                *((word(m.name(one)),) if several else ()),
+                word(load_words(p)),
+                *(measured(p.metrics[k]) for k in keys),
+                number(h.n),
+            ]
+            for one, p, h in rows
         ],
+        left=(0, 1) if several else (0,),
     )
     limit = slo.ttft_ms if name == "TTFT" else None
 
@@ -247,27 +252,42 @@ def _hills(
         spreads = [
             Spread(
                 load=p.point.label,
+                variant=m.name(one) if several else None,
                 histogram=h,
                 p50_ms=p.metrics[keys[0]].value,
                 p99_ms=p.metrics[keys[2]].value,
             )
-            for p, h in rows
+            for one, p, h in rows
         ]
         return latency(spreads, name=name, limit_ms=limit, limit=f"SLO, {slo.ttft_ms:g} ms")
 
-    long = {
-        "TTFT": "time to first token",
-        "ITL": "inter-token latency, every gap between tokens",
-        "E2E": "end to end, from request to last token",
-    }
-    labels = {p.point.label: load_words(p) for p, _ in rows}
+    labels = {p.point.label: load_words(p) for _, p, _ in rows}
     caption = (
-        f"{name} ({long[name]}) of {run}: all values of all repeats in the steady windows, further "
-        f"left is better. {_explained(labels)}"
+        f"{name} ({_LONG[name]}) of {subject}: all values of all repeats in the steady windows, "
+        f"further left is better. {_explained(labels)}{_came_together(m, rows, several)}"
     )
-    if name == "ITL":
-        caption += " A gap of 0 (tokens that came together) stands at 0.001 ms."
-    return Picture(name=f"latency-{stem}{suffix}", caption=caption, draw=draw, numbers=table)
+    return Picture(name=f"latency-{stem}", caption=caption, draw=draw, numbers=table)
+
+
+_LONG = {
+    "TTFT": "time to first token",
+    "ITL": "inter-token latency, every gap between tokens",
+    "E2E": "end to end, from request to last token",
+}
+
+
+def _came_together(
+    m: Material, rows: Sequence[tuple[Measured, PointMeasurement, Histogram]], several: bool
+) -> str:
+    """Which share of the gaps has no length: tokens that came together are not on the axis."""
+    shares = [
+        (f"{m.name(one)} at " if several else "") + f"{p.point.label} {share:.0%}"
+        for one, p, h in rows
+        if (share := h.together) > 0
+    ]
+    if not shares:
+        return ""
+    return f" Tokens that came with the one before, a gap of 0, are left out: {', '.join(shares)}."
 
 
 def time_line(m: Material) -> Section | None:

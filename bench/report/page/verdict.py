@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import SupportsFloat
 
 from bench.compare.variant import Measured
+from bench.report.answer import answer
 from bench.report.numbers import load_words
-from bench.report.page.blocks import Block, Mood, Section, Text
+from bench.report.page.blocks import Block, Cell, Figures, Mood, Section, Text, measured
 from bench.report.page.material import (
     Material,
     asked,
@@ -20,7 +22,7 @@ from bench.report.page.material import (
     slo_words,
     subject,
 )
-from bench.report.page.money import OUTCOMES
+from bench.report.page.money import GRAVEST, OUTCOMES
 from bench.report.page.questions import QUESTIONS
 from bench.report.tco_table import fleet
 from bench.report.tco_table import verdict as cost_verdict
@@ -28,10 +30,11 @@ from bench.values.finding import Finding
 
 
 def verdict(m: Material) -> Section:
-    """In plain words, for somebody who reads nothing else."""
-    blocks: list[Block] = []
+    """In plain words, for somebody who reads nothing else: the decision and the figures first."""
+    blocks: list[Block] = [*_decision(m)]
     if m.comparison is not None:
-        for row in m.comparison.rows[1:]:
+        said = 0 if m.cost is not None else _DECIDED  # those stand in the decision
+        for row in m.comparison.rows[1 + said :]:
             text = f"against {m.comparison.baseline}: {row.verdict}"
             blocks.append(Text(lead=row.name, text=text))
     for one in m.runs:
@@ -43,8 +46,72 @@ def verdict(m: Material) -> Section:
     if m.claims:
         counted = Counter(a.verdict for a in m.claims)
         blocks.append(Text(lead="Claims", text=f"{len(m.claims)} put to the test."))
-        blocks += [Text(lead=f"{n} {v}", text=OUTCOMES[v]) for v, n in counted.most_common()]
+        found = [(v, counted[v]) for v in GRAVEST if counted[v]]
+        blocks += [Text(lead=f"{n} {v}", text=OUTCOMES[v]) for v, n in found]
     return Section(name="verdict", heading="Verdict", blocks=blocks)
+
+
+_DECIDED = 3
+"""How many variants the decision tells of; the others have a paragraph each."""
+
+
+def _decision(m: Material) -> list[Block]:
+    """One sentence and the three or four figures that carry it, large."""
+    blocks: list[Block] = []
+    if m.cost is not None:
+        words = "".join(f" [{w.upper()}]" for w in m.cost.words)
+        blocks.append(Text(text=f"{m.cost.name}{words}: {cost_verdict(m.cost)}.", large=True))
+    elif m.comparison is not None and len(m.comparison.rows) > 1:
+        rows = m.comparison.rows[1:]
+        text = " ".join(
+            f"{r.name} against {m.comparison.baseline}: {r.verdict}." for r in rows[:_DECIDED]
+        )
+        blocks.append(Text(text=text, large=True))
+    elif m.claims and not m.runs:
+        wrong = sum(a.verdict in ("impossible", "refuted") for a in m.claims)
+        text = f"{wrong} of {len(m.claims)} published numbers cannot be true."
+        blocks.append(Text(text=text, large=True))
+    elif len(m.runs) == 1:
+        first = answer(m.runs[0].run, m.runs[0].measurement)
+        blocks.append(Text(text=f"{first.found[:1].upper()}{first.found[1:]}.", large=True))
+    return [*blocks, *([Figures(items=_figures(m))] if _figures(m) else [])]
+
+
+def _figures(m: Material) -> list[tuple[str, Cell]]:
+    """At most four: of each variant its rate, of one run what a user gets, too, and the cost."""
+    found: list[tuple[str, Cell]] = []
+    if m.cost is not None:
+        ways = {o.basis: o.levels for o in m.cost.options if o.levels is not None}
+        for basis, levels in (ways or {m.cost.basis: m.cost.levels}).items():
+            found.append(
+                (f"{basis.replace('_', ' ')}, $ per M tokens", _usd(levels.loaded.blended))
+            )
+        if m.cost.apis:
+            cheapest = min(m.cost.apis, key=lambda api: float(api.price))
+            name = cheapest.key.rpartition("/")[2]
+            found.append((f"the cheapest API ({name}), $ per M tokens", _usd(cheapest.price)))
+        found = found[:4]
+    best = [(one, point) for one in m.runs if (point := fastest(one)) is not None]
+    if any(one.measurement.rehearsal for one, _ in best):
+        return found
+    for one, point in best[: 4 - len(found)] if len(m.runs) > 1 else best:
+        of = f"{m.name(one)}, " if len(m.runs) > 1 else ""
+        found.append((f"{of}output tokens/s at {load_words(point)}", measured(rate(point))))
+    if len(m.runs) == 1 and best:
+        get = best[0][1].metrics.get
+        for title, key in (
+            ("tokens/s for each user", "output_tokens_per_s_per_user"),
+            ("ms to the first token (median)", "ttft_p50_ms"),
+            ("J per output token", "energy_per_output_token_j"),
+        ):
+            metric = get(key)
+            if metric is not None and metric.value is not None and len(found) < 4:
+                found.append((title, measured(metric)))
+    return found
+
+
+def _usd(value: SupportsFloat) -> Cell:
+    return Cell(text=f"${float(value):,.2f}", value=float(value))
 
 
 def _run(one: Measured, name: str) -> list[Block]:

@@ -60,8 +60,11 @@ def _beside(ax: Axes, x: float, y: float, usd: float) -> None:
     ax.annotate(quantity(usd), (x, y), (4, 0), textcoords="offset points", va="center", fontsize=11)
 
 
-def breakeven(curve: Curve, apis: Mapping[str, float], demand: float, title: str) -> Figure:
-    """$/M tokens of one's own servers over demand, with its P5 to P95, against each API's price."""
+def breakeven(
+    curve: Curve, apis: Mapping[str, float], demand: float, title: str, ways: Mapping[str, float]
+) -> Figure:
+    """$/M tokens of the servers over demand, with its P5 to P95, against each API's price; what the
+    other `ways` to have the servers (own, rented) cost at this demand stands beside it."""
     drawing = style.figure(330 + 17 * (len(apis) // 2))
     ax = drawing.add_subplot()
     volumes = curve.mtok_per_month
@@ -70,7 +73,13 @@ def breakeven(curve: Curve, apis: Mapping[str, float], demand: float, title: str
         ax.fill_between(
             volumes, low, high, color=style.SERIES[5], alpha=0.35, linewidth=0, label="P5 to P95"
         )
-    ax.plot(volumes, curve.monthly_usd / volumes, color=style.SERIES[0], label="own servers")
+    ax.plot(
+        volumes,
+        curve.monthly_usd / volumes,
+        color=style.SERIES[0],
+        label="servers, as the cost has them",
+    )
+    _ways(ax, ways, demand)
     models = Counter(name.rpartition("/")[2] for name in apis)
     for n, (name, usd) in enumerate(apis.items(), 1):
         model = name.rpartition("/")[2]
@@ -89,6 +98,22 @@ def breakeven(curve: Curve, apis: Mapping[str, float], demand: float, title: str
     style.ticks(ax, x="log", y="log")
     style.legend_below(drawing, ax)
     return drawing
+
+
+def _ways(ax: Axes, ways: Mapping[str, float], demand: float) -> None:
+    """Each way to have the servers, at the demand: bought beside rented."""
+    for n, (name, usd) in enumerate(ways.items()):
+        ax.plot(
+            [demand],
+            [usd],
+            marker=style.MARKERS[n % len(style.MARKERS)],
+            color=style.INK,
+            markerfacecolor=style.PAPER,
+            markersize=8,
+            linestyle="none",
+            zorder=4,
+            label=f"{name}, at this demand: ${quantity(usd)}",
+        )
 
 
 def tornado(bars: Sequence[Bar], centre: float, title: str) -> Figure:

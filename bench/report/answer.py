@@ -1,0 +1,130 @@
+"""The answer first: what a run found, whether it can be trusted and why not, what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.report.numbers import load_words, quantity, with_interval
+from bench.values.finding import Finding
+from bench.values.record import Run
+from bench.values.spec import VllmSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Three sentences for somebody who reads nothing else; `mood` is that of the second."""
+
+    found: str
+    trust: str
+    next: str
+    mood: str
+
+
+def answer(run: Run, measurement: Measurement) -> Answer:
+    """What is said first of a run, in the terminal and on its page."""
+    trust, mood = _trust(run, measurement)
+    return Answer(found=_found(measurement), trust=trust, next=_next(run, measurement), mood=mood)
+
+
+def fastest(measurement: Measurement) -> PointMeasurement | None:
+    """The load point with the highest output rate that is shown."""
+    known = [p for p in measurement.headline if _rate(p).value is not None]
+    return max(known, key=lambda p: _rate(p).value or 0.0) if known else None
+
+
+def _rate(point: PointMeasurement) -> Metric:
+    return point.metrics["output_tokens_per_s"]
+
+
+def _found(measurement: Measurement) -> str:
+    best = fastest(measurement)
+    if not measurement.points:
+        return "no load was put on it: no speed was measured"
+    if best is None:
+        return "no rate that may be shown"
+    rate, get = _rate(best), best.metrics.get
+    text = f"{with_interval(rate.value or 0.0, rate.ci_low, rate.ci_high)} tokens/s out"
+    total = get("total_tokens_per_s")
+    if total is not None and total.value is not None:
+        text += f" ({quantity(total.value)} with those of the prompts)"
+    several = len(measurement.headline)
+    text += f" at {load_words(best)}"
+    text += f", the most of {several} loads" if several > 1 else ""
+    user, first = get("output_tokens_per_s_per_user"), get("ttft_p50_ms")
+    if user is not None and user.value is not None:
+        text += f"; each user gets {quantity(user.value)} tokens/s"
+    if first is not None and first.value is not None:
+        text += f"; the first token comes after {quantity(first.value)} ms (median)"
+    joules = get("energy_per_output_token_j")
+    if joules is not None and joules.value is not None:
+        text += f"; {quantity(joules.value)} J per token"
+    return text
+
+
+def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
+    """In words, and as a mood: good, doubt or bad."""
+    found = [f for p in measurement.points for f in p.findings] + list(measurement.findings)
+    counted = Counter(f.severity for f in found)
+    if measurement.rehearsal is not None:
+        return f"NO: a rehearsal, nothing was measured ({measurement.rehearsal})", "bad"
+    if run.spec.engine.kind == "none" and run.status == "complete":
+        return "of quality alone: no engine ran", "doubt"
+    if not measurement.valid:
+        why = next((f for f in found if _takes_all(f)), None) or next(
+            (f for f in found if f.severity == "fail"), None
+        )
+        failed = [load_words(p) for p in measurement.points if not p.valid]
+        where = f" ({', '.join(failed)})" if failed else ""
+        return f"NO, do not quote it{where}: {_short(why)}", "bad"
+    checks = f"{counted['pass']} checks passed"
+    warned = counted["warn"]
+    checks += f", {warned} warning{'s' if warned > 1 else ''} below" if warned else ""
+    energy = next((f for f in found if f.severity == "fail" and f.withholds == "energy"), None)
+    if energy is not None:
+        return f"yes for speed; not for energy: {_short(energy)}", "doubt"
+    some = next((f for f in found if f.severity == "fail"), None)
+    if some is not None:
+        return f"in part: {_short(some)}; what that moves is withheld", "doubt"
+    return f"yes: {checks}", "good"
+
+
+def _takes_all(finding: Finding) -> bool:
+    return finding.severity == "fail" and finding.withholds == "all"
+
+
+def _short(finding: Finding | None) -> str:
+    """A finding's code and its first part: the whole stands below."""
+    if finding is None:
+        return "nothing was measured"
+    first = finding.text.partition(";")[0]
+    return f"{first} ({finding.code})"
+
+
+def _remedy(measurement: Measurement) -> str:
+    """What the first failure says that is to be changed: findings end with it."""
+    found = [*(f for p in measurement.points for f in p.findings), *measurement.findings]
+    failed = [f for f in found if f.severity == "fail"]
+    worst = next((f for f in failed if _takes_all(f)), None) or next(iter(failed), None)
+    return "" if worst is None else worst.text.rpartition("; ")[2 if "; " in worst.text else 0]
+
+
+def _next(run: Run, measurement: Measurement) -> str:
+    """The step that most people take from here."""
+    if measurement.rehearsal is not None:
+        return "the same command on the real host"
+    remedy = _remedy(measurement)
+    if not measurement.valid:
+        return f"{remedy or 'mend what failed'}, and run it again"
+    if remedy:
+        return f"{remedy}; what is not withheld may be quoted"
+    steps = ["bench report latest --open shows it as a page"]
+    best = fastest(measurement)
+    several = [p for p in measurement.headline if p.point.concurrency is not None]
+    if best is not None and len(several) > 1 and best is several[-1]:
+        more = 2 * (best.point.concurrency or 1)
+        steps.insert(0, f"more load may give more: load.concurrency=[{more}]")
+    if best is not None and isinstance(run.spec.engine, VllmSpec):
+        steps.append("bench tco latest prices it")
+    return "; ".join(steps)
