@@ -24,7 +24,7 @@ from bench.measure.window import in_flight
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.finding import Finding, finding
-from bench.values.spec import RunSpec, VllmSpec
+from bench.values.spec import EndpointSpec, RunSpec, VllmSpec
 
 _TOLERANCE = 1.02
 """Clocks and published bandwidths agree to about this; more than this is a wrong number."""
@@ -149,7 +149,8 @@ def bound_of(
     Speculation and what another's server keeps in which format are allowed where they are unsaid.
     """
     launched = isinstance(spec.engine, VllmSpec)
-    wanted = precision(spec.quant.name, spec.model)
+    word, kv_word = _formats(spec)
+    wanted = precision(word, spec.model)
     if wanted is None:
         return None
     m = machine(spec.gpu, spec.gpus, wanted, "link" if launched else "computes")
@@ -165,8 +166,19 @@ def bound_of(
         fresh_prompt=0.0 if shared else 1 - _reused(parts),
         tokens_per_pass=per_pass if draft is None else draft.tokens_per_pass,
     )
-    kv_bits = 8 * model.kv_bytes if launched else None
+    kv = precision(kv_word)
+    kv_bits = 8 * model.kv_bytes if launched else kv.weight_bits if kv and kv_word else None
     return output_bound(m, held(model.geometry, wanted, kv_bits), work).lowest
+
+
+def _formats(spec: RunSpec) -> tuple[str | None, str | None]:
+    """The words for the weights' format and the KV cache's; None where nobody said: the quant that
+    was not named says nothing of a server that somebody else started."""
+    engine = spec.engine
+    if not isinstance(engine, EndpointSpec):
+        return spec.quant.name, None
+    named = None if spec.quant.name == "none" else spec.quant.name
+    return engine.weights or named, engine.kv_cache_dtype
 
 
 def _below(rate: float, hard: float) -> Finding:

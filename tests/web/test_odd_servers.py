@@ -497,6 +497,8 @@ def test_the_right_number_or_the_right_words(
     if RATE not in case.hides:
         assert tokens_of(data) == {case.tokens}
     assert first_ms(data, 0) == pytest.approx(case.first_ms, abs=_LATE_MS)
+    thought = point.metrics["first_answer_p50_ms"].n > 0
+    assert thought == (case.answer_ms is not None)
     if case.answer_ms is not None:
         assert first_ms(data, data.requests["first_answer"]) == pytest.approx(
             case.answer_ms, abs=_LATE_MS
