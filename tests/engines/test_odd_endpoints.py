@@ -18,7 +18,7 @@ from bench.engines import load_engine
 from bench.evaluators.lm_eval import gives_prompt_logprobs
 from bench.fit.utilised import _formats
 from bench.load.plan import plan
-from bench.load.workers import drive
+from bench.load.workers import send_load
 from bench.meters import engine_stats
 from bench.preflight import check_formats
 from bench.values.errors import BenchError, InputError
@@ -79,7 +79,7 @@ def test_its_own_authority_or_none_at_all(
 ) -> None:
     keys: dict[str, Any] = {"ca_file": str(certificate[0]), "tls_verify": False}
     server = served(run_spec, tmp_path, secure.url("truth", "https"), **{option: keys[option]})
-    data = drive(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
+    data = send_load(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
     assert set(data.requests["outcome"].tolist()) == {0}
     assert gives_prompt_logprobs(server) is False  # asked over the same TLS, and it gives none
 
@@ -121,9 +121,9 @@ def test_the_same_command_twice_measures_the_same(run_spec: Spec, tmp_path: Path
         hits = []
         for _ in range(2):
             server = served(run_spec, tmp_path, host.url("cache"))
-            data = drive(server, POINT, plan(spec, server, POINT).requests, timeout_s=10)
+            data = send_load(server, POINT, plan(spec, server, POINT).requests, timeout_s=10)
             hits.append(int(data.column("cached_tokens").sum()))
-        same = drive(server, POINT, plan(spec, server, POINT).requests, timeout_s=10)
+        same = send_load(server, POINT, plan(spec, server, POINT).requests, timeout_s=10)
     assert hits == [0, 0]
     assert int(same.column("cached_tokens").min()) == 16  # the server does keep prompts
 
@@ -143,7 +143,7 @@ def test_the_replicas_of_a_list_are_summed(run_spec: Spec, tmp_path: Path) -> No
         pages = [f"http://127.0.0.1:{host.port}/{name}/metrics" for name in modes]
         server = served(run_spec, tmp_path, host.url("one"), metrics_url=pages)
         before = engine_stats.read_all(server.metrics_urls)
-        drive(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
+        send_load(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
         host.tokens["other"] = host.tokens["one"]
         after = engine_stats.read_all(server.metrics_urls)
     assert server.metrics_urls == tuple(pages)
