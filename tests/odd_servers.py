@@ -206,6 +206,11 @@ def serving(modes: Mapping[str, Odd], **tls: Any) -> Iterator[Host]:
         rest = asyncio.all_tasks(loop)
         for task in rest:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-        loop.run_until_complete(asyncio.sleep(0.01))  # transports close one turn later
+        loop.run_until_complete(_ended(rest))
         loop.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Once all have ended and their transports, which close one turn later."""
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.01)
