@@ -29,6 +29,7 @@ from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
 from bench.values.prediction import Prediction, PredictionError
 from bench.values.record import SCHEMA_VERSION, PointData, Run
+from bench.values.spec import EndpointSpec
 
 _ON_A_HOST = "private memory of the engine's processes, after the load"
 _ON_GPUS = "rise of used memory per GPU, from before the launch to readiness"
@@ -182,13 +183,14 @@ def served_findings(run: Run) -> list[Finding]:
     if left_out:
         text = f"the server was asked without {'; '.join(left_out)}"
         found.append(Finding(code="left_out", severity="info", text=text))
-    name = run.spec.model.name
+    engine = run.spec.engine
+    name = engine.expects_model if isinstance(engine, EndpointSpec) else None
     names = [server.get("served_model") or "", *(server.get("models") or ())]
-    asked = run.spec.engine.kind == "endpoint" and name not in ("endpoint", "tiny")
-    if asked and server and not any(_alike(name, n) for n in names):
+    if name is not None and server and not any(_alike(name, n) for n in names):
+        listed = ", ".join(n for n in names[1:5] if n) or "a model that it does not name"
         text = (
-            f"model={name} was named, but the server serves {', '.join(n for n in names[1:5] if n)}"
-            f" (asked for: {names[0]}): the result is that of another model"
+            f"model={name} was named, but the server serves {listed} (asked for: {names[0]}): the "
+            "result is that of another model; say model=NAME of the one served, or none"
         )
         found.append(Finding(code="served_model", severity="fail", text=text))
     return found

@@ -13,6 +13,7 @@ from bench.fit.declared import geometry_of, longest_context
 from bench.fit.fit import fit, suggested_max_model_len, with_alternatives
 from bench.fit.geometry import Geometry
 from bench.fit.headroom import is_cpu
+from bench.fit.precision import PRECISIONS, precision
 from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
 from bench.models.gguf import config_of, is_gguf, quantisation_of, read_gguf
@@ -20,8 +21,8 @@ from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
 from bench.values.cores import available
 from bench.values.engine_flags import flags_of
-from bench.values.errors import InputError
-from bench.values.spec import GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
+from bench.values.errors import InputError, nearest
+from bench.values.spec import EndpointSpec, GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
 
 if TYPE_CHECKING:
     from bench.meters.gpus import GpuList
@@ -57,6 +58,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     check_workload(spec)
     check_generator(spec)
     check_streams(spec.load)
+    check_formats(spec)
     spec = with_cores(spec)
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
@@ -89,6 +91,18 @@ def check_generator(spec: RunSpec) -> None:
             f"load.generator: vllm needs the model's tokenizer, which engine={spec.engine.kind} "
             "does not have: use engine=vllm, or load.generator=bench."
         )
+
+
+def check_formats(spec: RunSpec) -> None:
+    """InputError for a word that names no format of an endpoint's weights or KV cache."""
+    if not isinstance(spec.engine, EndpointSpec):
+        return
+    for key in ("weights", "kv_cache_dtype"):
+        word = getattr(spec.engine, key)
+        if word is not None and precision(word) is None:
+            raise InputError(
+                f"engine.{key}: {word!r} names no format.{nearest(word.casefold(), PRECISIONS)}"
+            )
 
 
 def check_streams(load: LoadSpec) -> None:

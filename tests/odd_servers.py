@@ -123,10 +123,12 @@ class Host:
         return f"{scheme}://127.0.0.1:{self.port}/{mode}/v1"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self.exchange(reader, writer):
-                pass
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await self.exchange(reader, writer):
+                    pass
+        finally:
+            writer.close()
 
     async def exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1")
@@ -201,8 +203,14 @@ def serving(modes: Mapping[str, Odd], **tls: Any) -> Iterator[Host]:
         loop.call_soon_threadsafe(server.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
-        for task in asyncio.all_tasks(loop):
+        rest = asyncio.all_tasks(loop)
+        for task in rest:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(_ended(rest))
         loop.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Once all have ended and their transports, which close one turn later."""
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.01)

@@ -23,7 +23,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "quality": set(),
     "models": set(),
     "host": set(),
-    "evaluators": set(),
+    "evaluators": {"web"},
     "engines": {"models", "web"},
     "meters": {"models", "web"},
     "power": {"measure"},

@@ -21,7 +21,18 @@ def run_asked(data: dict[str, Any], arguments: Arguments) -> RunSpec:
     from bench.preflight import resolve_model
 
     spec: RunSpec = run_spec(data)
-    return replace(spec, model=resolve_model(spec.model, arguments.typed_keys))
+    spec = replace(spec, model=resolve_model(spec.model, arguments.typed_keys))
+    return expecting(spec, arguments.typed_keys)
+
+
+def expecting(spec: RunSpec, typed: frozenset[str]) -> RunSpec:
+    """The run, its endpoint told which model it has to serve where one was typed."""
+    from bench.values.spec import EndpointSpec
+
+    engine = spec.engine
+    if not isinstance(engine, EndpointSpec) or engine.expects_model or "model" not in typed:
+        return spec
+    return replace(spec, engine=replace(engine, expects_model=spec.model.name))
 
 
 def results_dir_only(arguments: Arguments) -> str:

@@ -20,8 +20,8 @@ def predicted(arguments: Arguments, name: str) -> Path:
     from bench.predict.own import kept
     from bench.predict.question import question
     from bench.preflight import for_planning, resolve
+    from bench.report.console import console
     from bench.report.predict_table import banded, print_predictions
-    from bench.report.terminal import console
 
     if name not in PREDICTORS:
         raise InputError(f"--predict: {name!r} is no predictor.{nearest(name, PREDICTORS)}")

@@ -29,6 +29,7 @@ _IRRELEVANT = (
     "fit",
     "engine.port",
     "engine.launch",
+    "engine.expects_model",
     "engine.start_timeout_s",
     "quality.margin",
     "quality.timeout_s",

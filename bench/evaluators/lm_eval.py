@@ -7,8 +7,6 @@ import importlib.util
 import json
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,8 @@ from bench.values.json_text import json_text
 from bench.values.record import QualityItem, QualityResult, TaskScore
 from bench.values.server import ProgressCallback, Server
 from bench.values.spec import QualitySpec, RunSpec
+from bench.web.fetch import FetchError, fetch
+from bench.web.tls import context_of
 
 Backend = Literal["endpoint", "chat", "hf"]
 
@@ -168,18 +168,19 @@ def gives_prompt_logprobs(server: Server) -> bool:
         "echo": True,
         "logprobs": 1,
     }
-    request = urllib.request.Request(
-        f"{server.base_url}/completions",
-        json_text(body).encode(),
-        {"Content-Type": "application/json", **server.headers},
-    )
+    tls = server.base_url.startswith("https:")
     try:
-        with urllib.request.urlopen(request, timeout=600) as reply:
-            answer = json.load(reply)
-        given = answer["choices"][0]["logprobs"]["token_logprobs"]
-    except (OSError, ValueError, LookupError, TypeError):
+        reply = fetch(
+            f"{server.base_url}/completions",
+            data=json_text(body).encode(),
+            headers={"Content-Type": "application/json", **server.headers},
+            timeout_s=600,
+            context=context_of(server.tls_verify, server.ca_file) if tls else None,
+        )
+        given = json.loads(reply.text)["choices"][0]["logprobs"]["token_logprobs"]
+        return len(given) > 1
+    except (FetchError, ValueError, LookupError, TypeError):
         return False
-    return len(given) > 1
 
 
 def calls(quality: QualitySpec) -> Iterator[tuple[int | None, tuple[str, ...]]]:
@@ -235,6 +236,7 @@ def _model_args(spec: RunSpec, server: Server, backend: Backend, sample: int) ->
         "seed": sample,
         "max_retries": 3,
         "timeout": 3600,
+        **({} if server.tls_verify else {"verify_certificate": False}),
     }
     if backend == "chat":
         return arguments | {"base_url": f"{server.base_url}/chat/completions"}

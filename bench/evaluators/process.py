@@ -84,6 +84,8 @@ def environment(where: Path, server: Server, quality: QualitySpec) -> dict[str, 
     bearer = server.headers.get("Authorization", "").removeprefix("Bearer ")
     if bearer:
         env["OPENAI_API_KEY"] = bearer  # by way of the environment: never written down
+    if server.ca_file is not None:
+        env |= {"REQUESTS_CA_BUNDLE": server.ca_file, "SSL_CERT_FILE": server.ca_file}
     return env
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from bench.fit.bound import Work, held, machine, output_bound
 from bench.fit.formats import Served
 from bench.fit.headroom import served
-from bench.fit.precision import precision_of
+from bench.fit.precision import precision, precision_of
 from bench.fit.roofline import decode_expectation, peak_flops, utilisation
 from bench.measure.metrics import Metric, Steady
 from bench.measure.prefix_cache import cached_share
@@ -24,7 +24,7 @@ from bench.measure.window import in_flight
 from bench.values.engine_flags import flags_of, why_unread
 from bench.values.errors import InputError
 from bench.values.finding import Finding, finding
-from bench.values.spec import RunSpec, VllmSpec
+from bench.values.spec import EndpointSpec, RunSpec, VllmSpec
 
 _TOLERANCE = 1.02
 """Clocks and published bandwidths agree to about this; more than this is a wrong number."""
@@ -150,7 +150,11 @@ def bound_of(
     Speculation and what another's server keeps in which format are allowed where they are unsaid.
     """
     launched = isinstance(spec.engine, VllmSpec)
-    wanted = precision_of(spec.quant.name, spec.model, model.fmt)
+    word, kv_word = _formats(spec)
+    if launched:
+        wanted = precision_of(spec.quant.name, spec.model, model.fmt)
+    else:
+        wanted = precision(word, spec.model)
     if wanted is None:
         return None
     m = machine(spec.gpu, spec.gpus, wanted, "link" if launched else "computes")
@@ -166,8 +170,19 @@ def bound_of(
         fresh_prompt=0.0 if shared else 1 - _reused(parts),
         tokens_per_pass=per_pass if draft is None else draft.tokens_per_pass,
     )
-    kv_bits = 8 * model.kv_bytes if launched else None
+    kv = precision(kv_word)
+    kv_bits = 8 * model.kv_bytes if launched else kv.weight_bits if kv and kv_word else None
     return output_bound(m, held(model.geometry, wanted, kv_bits), work).lowest
+
+
+def _formats(spec: RunSpec) -> tuple[str | None, str | None]:
+    """The words for the weights' format and the KV cache's; None where nobody said: the quant that
+    was not named says nothing of a server that somebody else started."""
+    engine = spec.engine
+    if not isinstance(engine, EndpointSpec):
+        return spec.quant.name, None
+    named = None if spec.quant.name == "none" else spec.quant.name
+    return engine.weights or named, engine.kv_cache_dtype
 
 
 def _below(rate: float, hard: float) -> Finding:

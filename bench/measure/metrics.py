@@ -134,6 +134,12 @@ def ttft_ms(s: Steady) -> Floats:
     return s.latencies_ms(s.requests.ttft_ms)
 
 
+def first_answer_ms(s: Steady) -> Floats:
+    """First token of the answer − sent, of requests that count, where thought was streamed before
+    it; one without an answer has none, a failed one counts with its deadline."""
+    return s.latencies_ms(s.requests.first_answer_ms)
+
+
 def ttft_sched_ms(s: Steady) -> Floats:
     """First token − scheduled: shows the waiting that a late client would hide."""
     return s.latencies_ms(s.requests.ttft_sched_ms)
@@ -281,6 +287,7 @@ METRICS: tuple[MetricDef, ...] = (
     _rate("goodput_output_tokens_per_s", "tokens/s", goodput_tokens),
     *_latency("ttft", ttft_ms, 50, 90, 95, 99),
     *_latency("ttft_sched", ttft_sched_ms, 50, 99),
+    *_latency("first_answer", first_answer_ms, 50, 90, 95, 99),
     *_latency("itl", itl_ms, 50, 90, 95, 99),
     *_latency("tpot", tpot_ms, 50, 90, 95, 99),
     *_latency("e2e", e2e_ms, 50, 90, 95, 99),

@@ -97,6 +97,23 @@ class Requests:
         return self._latency_ms(self.first_token_ns, "sent_ns")
 
     @cached_property
+    def first_answer_ms(self) -> Floats:
+        """First token of the answer − sent, after thought that was streamed; a success that gave
+        nothing but thought has none. All NaN where no request thought."""
+        first = self.data.column("first_answer")
+        thought = (first > 0) | ((first < 0) & (self.data.requests["chunks"] > 0))
+        if not (self.ok & (first > 0)).any():
+            return np.full(len(first), np.nan)
+        at = self.data.requests["first_chunk"] + np.maximum(first, 0)
+        stamps = np.where(first >= 0, self.data.chunk_ns[np.minimum(at, self._last_chunk)], 0)
+        taken = self._latency_ms(stamps.astype(np.int64), "sent_ns")
+        return np.where(self.ok & thought & (first < 0), np.nan, taken)
+
+    @property
+    def _last_chunk(self) -> int:
+        return max(0, len(self.data.chunk_ns) - 1)
+
+    @cached_property
     def ttft_sched_ms(self) -> Floats:
         """First token − scheduled: also what a late client would hide."""
         return self._latency_ms(self.first_token_ns, "scheduled_ns")

@@ -36,6 +36,9 @@ _COLUMNS = (
     ("errors", "error_rate"),
 )
 
+_ANSWER = ("answer p50", "first_answer_p50_ms")
+"""The time to the first token of the answer, shown where thought came before it."""
+
 # In an open loop, what users wait counts from when they wanted to be served.
 _OPEN_COLUMNS = (
     *_COLUMNS[:4],
@@ -56,7 +59,7 @@ def print_run(run: Run, measurement: Measurement) -> None:
     said(out, f"Found    {first.found}", "bold", indent=9)
     said(out, f"Trusted  {first.trust}", _MOODS[first.mood], indent=9)
     said(out, f"Next     {first.next}", indent=9)
-    said(out, _conditions(run), "dim")
+    said(out, _conditions(run, measurement), "dim")
     if measurement.points:
         print_grid(out, _points_grid(measurement.points))
         print_grid(out, _latency_grid(measurement.points))
@@ -122,20 +125,30 @@ def _title(run: Run) -> str:
     return f"{run.spec.model.name} · {run.spec.quant.name} · {where} · {engine}"
 
 
-def _conditions(run: Run) -> str:
+def _conditions(run: Run, measurement: Measurement) -> str:
     w = run.spec.workload
     host = f"{run.provenance.get('host_cpu') or 'unknown CPU'}, "
     host += host_cores(run)
     lengths = [v if isinstance(v, int) else v.dist for v in (w.input_tokens, w.output_tokens)]
     return (
-        f"{w.name}: {lengths[0]} tokens in, {lengths[1]} out · {run.spec.load.repeats} repeats · "
-        f"host {host} · {run.anchor.wall_iso}"
+        f"{w.name}: {lengths[0]} tokens in{_served_length(measurement)}, {lengths[1]} out · "
+        f"{run.spec.load.repeats} repeats · host {host} · {run.anchor.wall_iso}"
     )
+
+
+def _served_length(measurement: Measurement) -> str:
+    """How long prompts are by the server's count, where that is not what was planned."""
+    found = [f for p in measurement.points for f in p.findings if f.code == "prompt_length"]
+    counts = {f"{f.figure:.4g}" for f in found if f.severity == "warn" and f.figure is not None}
+    return f" ({' to '.join(sorted(counts, key=float))} by the server's count)" if counts else ""
 
 
 def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     open_loop = any(p.point.mode != "closed" for p in points)
-    columns = _OPEN_COLUMNS if open_loop else _COLUMNS
+    columns: tuple[tuple[str, str], ...] = _OPEN_COLUMNS if open_loop else _COLUMNS
+    if any(p.metrics[_ANSWER[1]].n for p in points):
+        at = [n for _, n in columns].index("ttft_p99_ms")
+        columns = (*columns[:at], _ANSWER, *columns[at:])
     rows = tuple(
         (load_words(p), *(_cell(p.metrics[n]) for _, n in columns), p.trust) for p in points
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from bench.values.errors import InputError, nearest
-from bench.values.spec import RunSpec, VllmSpec
+from bench.values.spec import EndpointSpec, RunSpec, VllmSpec
 
 KV_DTYPES = (
     "auto float16 bfloat16 fp8 fp8_e4m3 fp8_e5m2 fp8_inc fp8_ds_mla nvfp4_ds_mla turboquant_k8v4 "
@@ -127,6 +127,8 @@ class EngineFlags:
 
 def flags_of(spec: RunSpec) -> EngineFlags:
     """The flags of a run; those of vLLM's defaults for an engine of another kind."""
+    if isinstance(spec.engine, EndpointSpec):
+        return EngineFlags(kv_cache_dtype=_KV_WORDS.get(spec.engine.kv_cache_dtype or "", "auto"))
     return parse(spec.engine) if isinstance(spec.engine, VllmSpec) else EngineFlags()
 
 
@@ -140,6 +142,14 @@ def why_unread(spec: RunSpec) -> str | None:
     except InputError as error:
         return str(error)
     return None
+
+
+_KV_WORDS = {
+    **dict.fromkeys(("fp8", "e4m3"), "fp8"),
+    **dict.fromkeys(("bf16", "bfloat16"), "bfloat16"),
+    **dict.fromkeys(("fp16", "float16", "half"), "float16"),
+}
+"""What of the words for an endpoint's cache has one of vLLM's names."""
 
 
 def parse(engine: VllmSpec) -> EngineFlags:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
@@ -48,12 +49,11 @@ def hear(
         raw = socket.create_connection(
             (parts.hostname or "", parts.port or (443 if tls else 80)), timeout=timeout_s
         )
-        with raw:
-            sock = raw
-            if tls:
-                sock = (context or ssl.create_default_context()).wrap_socket(
-                    raw, server_hostname=parts.hostname
-                )
+        with contextlib.ExitStack() as opened:
+            sock = opened.enter_context(raw)
+            if tls:  # it takes the descriptor over, and has to be closed itself
+                made = context or ssl.create_default_context()
+                sock = opened.enter_context(made.wrap_socket(raw, server_hostname=parts.hostname))
             sock.sendall(request)
             while True:
                 left_s = (done_s + _HANGS_AFTER_S if done_s else until_s) - time.monotonic()

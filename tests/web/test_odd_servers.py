@@ -232,7 +232,8 @@ CASES: Mapping[str, Case] = {
         odd=odd(lambda ask: whole(ask, lambda _: piece(ask, finish_reason="")))
     ),
     "text_later_than_token": Case(
-        odd=odd(lambda ask: whole(ask, lambda k: piece(ask, "" if k in (0, 1) else "a")))
+        odd=odd(lambda ask: whole(ask, lambda k: piece(ask, "" if k in (0, 1) else "a"))),
+        answer_ms=(FIRST_S + 2 * STEP_S) * 1e3,
     ),
     "thought": Case(
         odd=odd(thinking("reasoning", 5)), answer_ms=(FIRST_S + 5 * STEP_S) * 1e3, api="chat"
@@ -456,12 +457,21 @@ def measured(host: Host, name: str, spec: RunSpec) -> tuple[Server, PointData, P
     target = Target(base_url=host.url(name), key_env="MY_KEY", timeout_s=5)
     server = probe(target, served_model="m", api=case.api)
     run = Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026-11-26T00:00:00"))
-    for _ in range(4):
+    for _ in range(6):
         data = loaded(server)
-        late = data.chunk_delay_ns is not None and np.median(data.chunk_delay_ns) > _LATE_NS
-        if not late:
+        if case.fails or not _late(data, case):
             break
     return server, data, measure_point(run, [data])
+
+
+def _late(data: PointData, case: Case) -> bool:
+    """Whether the machine had too much else to do: then the load is put on once more."""
+    delay_ns = data.chunk_delay_ns
+    if delay_ns is None or not len(delay_ns) or np.median(delay_ns) > _LATE_NS:
+        return True
+    bundled = float((np.diff(data.chunk_ns) == 0).mean())  # by a server that had no core
+    expected = case.says == "something between buffers"
+    return first_ms(data, 0) - case.first_ms > _LATE_MS or (bundled > 0.2 and not expected)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -496,19 +506,20 @@ def test_the_right_number_or_the_right_words(
         return
     if RATE not in case.hides:
         assert tokens_of(data) == {case.tokens}
-    assert first_ms(data, 0) == pytest.approx(case.first_ms, abs=_LATE_MS)
+    assert -_EARLY_MS < first_ms(data, 0) - case.first_ms < _LATE_MS
+    thought = point.metrics["first_answer_p50_ms"].n > 0
+    assert thought == (case.answer_ms is not None)
     if case.answer_ms is not None:
-        assert first_ms(data, data.requests["first_answer"]) == pytest.approx(
-            case.answer_ms, abs=_LATE_MS
-        )
+        late_ms = first_ms(data, data.requests["first_answer"]) - case.answer_ms
+        assert -_EARLY_MS < late_ms < _LATE_MS
 
 
 _MACHINE = ("client_bound", "client_cpu", "tie_out", "little", "steady_state", "lost_slots")
 """Failures that are those of a machine with too much to do, not of the server."""
 _LATE_NS = 1_000_000
-"""From this on it was the machine that bundled what arrived: the load is put on once more."""
-_LATE_MS = 8.0
-"""How late a busy machine may be with its best answer."""
+"""From this on it was the machine that bundled what arrived."""
+_EARLY_MS, _LATE_MS = 0.5, 8.0
+"""How far a busy machine may be off with its best answer: its sleeps may end a little early."""
 
 
 def tokens_of(data: PointData) -> set[int]:
@@ -518,8 +529,8 @@ def tokens_of(data: PointData) -> set[int]:
 
 
 def first_ms(data: PointData, chunk: Any) -> float:
-    """The time to each answer's chunk of that number, of the fifth that came first: a machine with
-    other work is late now and then, never early."""
+    """The shortest time to an answer's chunk of that number: a machine with other work is late now
+    and then, never early."""
     r = data.requests
     taken = (data.chunk_ns[r["first_chunk"] + chunk] - r["sent_ns"]) / 1e6
-    return float(np.percentile(taken, 20))
+    return float(taken.min())

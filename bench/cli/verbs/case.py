@@ -67,9 +67,9 @@ def export(
 
 def compare(names: tuple[str, ...], *, as_json: bool) -> int:
     """Print cases side by side."""
+    from bench.report.console import console
     from bench.report.grid import Grid, column, numbers, print_grid
     from bench.report.numbers import quantity
-    from bench.report.terminal import console
     from bench.tco.case import beside, checked
 
     rows = beside([checked(read(name), name) for name in names])

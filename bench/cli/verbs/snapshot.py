@@ -115,7 +115,7 @@ def _document(
 def _print(
     name: str, book: Path, new: tuple[Rating, ...], added: tuple[Rating, ...], c: Changed
 ) -> None:
-    from bench.report.terminal import console
+    from bench.report.console import console
 
     out = console()
     out.print(f"{name}: {len(new)} ratings, {len(added)} added to {book}", markup=False)

@@ -89,8 +89,8 @@ def since_when(
 ) -> int:
     """Print what changed since a date, a run's day or a stored answer; returns 0."""
     from bench.cli.verbs.prices import book_rows
+    from bench.report.console import console
     from bench.report.since_table import print_since, since_document
-    from bench.report.terminal import console
     from bench.tco.answer import answer
     from bench.tco.since import Since, figures_of, figures_of_document, moved, since
 

@@ -44,7 +44,7 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Print one trend."""
-    from bench.report.terminal import console
+    from bench.report.console import console
     from bench.report.trend_table import print_prices, print_rating
     from bench.trend.document import price_document, rating_document
 

@@ -25,8 +25,11 @@ PER_USER = ("output_tokens_per_s_per_user", "itl", "tpot", "goodput")
 """What needs the tokens of each chunk."""
 
 _TAILS = {
-    "ttft_p50_ms": ("ttft", "tpot", "goodput", "output_tokens_per_s_per_user"),
-    "ttft_p99_ms": ("ttft_p90", "ttft_p95", "ttft_p99", "ttft_mean", "ttft_sched_p99", "goodput"),
+    "ttft_p50_ms": ("ttft", "first_answer", "tpot", "goodput", "output_tokens_per_s_per_user"),
+    "ttft_p99_ms": (
+        *("ttft_p90", "ttft_p95", "ttft_p99", "ttft_mean", "ttft_sched_p99", "goodput"),
+        *("first_answer_p90", "first_answer_p95", "first_answer_p99", "first_answer_mean"),
+    ),
     "ttft_sched_p50_ms": ("ttft_sched", "goodput"),
     "ttft_sched_p99_ms": ("ttft_sched_p99", "goodput"),
     "itl_p50_ms": PER_USER,

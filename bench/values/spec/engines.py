@@ -43,9 +43,12 @@ class EndpointSpec:
     stored, and neither are the values of `extra_headers`. `api` auto and `prompt` None ask the
     server; so does `ignore_eos` None. `temperature` None sends none. `metrics_url` auto looks
     beside /v1, null reads none, and several replicas' are summed. `tls_verify` false or a `ca_file`
-    takes a certificate that nobody signed. `extra_body` goes into every request.
-    `launch` names this start of a server that does not tell when its process began: comparisons
-    count launches (`bench.compare.launches`)."""
+    takes a certificate that nobody signed. `extra_body` goes into every request. `launch` names
+    this start of a server that does not tell when its process began: comparisons count launches
+    (`bench.compare.launches`). `weights` and `kv_cache_dtype` are the formats that it keeps both
+    in, in the words of `bench.fit.precision`; None is not known, and bounds by the smallest that
+    there is. `expects_model` is the model that it has to serve: the one that was typed as
+    model=NAME."""
 
     kind: Literal["endpoint"] = "endpoint"
     base_url: str = "http://127.0.0.1:8000/v1"
@@ -64,6 +67,9 @@ class EndpointSpec:
     api_key_env: str = "OPENAI_API_KEY"
     start_timeout_s: float = 30.0
     launch: str | None = None
+    weights: str | None = None
+    kv_cache_dtype: str | None = None
+    expects_model: str | None = None
 
     def __post_init__(self) -> None:
         require(self.vocab_size is None or self.vocab_size >= 1, "vocab_size must be at least 1")

@@ -1,0 +1,255 @@
+"""Endpoints as people have them: own certificates, keys, caches, replicas, other models."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from odd_servers import Ask, Event, Host, Odd, due_s, end, plain, serving
+
+from bench.cli.composed import expecting
+from bench.derive import served_findings
+from bench.engines import load_engine
+from bench.evaluators.lm_eval import gives_prompt_logprobs
+from bench.fit.utilised import _formats
+from bench.load.plan import plan
+from bench.load.workers import send_load
+from bench.meters import engine_stats
+from bench.preflight import check_formats
+from bench.values.errors import BenchError, InputError
+from bench.values.record import Anchor, LoadPoint, Run
+from bench.values.server import Server
+from bench.values.spec import EndpointSpec, RunSpec
+from bench.web.tls import context_of
+
+Spec = Callable[..., RunSpec]
+KEY = "sk-0123456789abcdef"
+POINT = LoadPoint(index=0, repeat=0, mode="closed", concurrency=4)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate that nobody else has signed, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "cert.pem", folder / "key.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    where = ["-out", str(files[0]), "-keyout", str(files[1])]
+    subprocess.run(["openssl", *words.split(), *names, *where], check=True, capture_output=True)
+    return files
+
+
+@pytest.fixture(scope="module")
+def secure(certificate: tuple[Path, Path]) -> Iterator[Host]:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with serving({"truth": Odd()}, ssl=context) as host:
+        yield host
+
+
+def served(run_spec: Spec, tmp_path: Path, url: str, **keys: Any) -> Server:
+    """The endpoint as the engine of a run finds it."""
+    wanted = {"base_url": url, "served_model": "m", "start_timeout_s": 5, **keys}
+    spec = run_spec(engine="endpoint", engine_keys=wanted)
+    with load_engine("endpoint").serve(spec, tmp_path, lambda _: None) as server:
+        return server
+
+
+def test_a_certificate_that_nobody_signed_names_the_option(
+    secure: Host, run_spec: Spec, tmp_path: Path
+) -> None:
+    with pytest.raises(BenchError, match=r"engine\.ca_file.*engine\.tls_verify=false"):
+        served(run_spec, tmp_path, secure.url("truth", "https"))
+
+
+@pytest.mark.parametrize("option", ["ca_file", "tls_verify"])
+def test_its_own_authority_or_none_at_all(
+    secure: Host,
+    certificate: tuple[Path, Path],
+    run_spec: Spec,
+    tmp_path: Path,
+    option: str,
+) -> None:
+    keys: dict[str, Any] = {"ca_file": str(certificate[0]), "tls_verify": False}
+    server = served(run_spec, tmp_path, secure.url("truth", "https"), **{option: keys[option]})
+    data = send_load(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
+    assert set(data.requests["outcome"].tolist()) == {0}
+    assert gives_prompt_logprobs(server) is False  # asked over the same TLS, and it gives none
+
+
+def test_a_file_of_authorities_that_is_none_is_the_users_error(
+    secure: Host, run_spec: Spec, tmp_path: Path
+) -> None:
+    (tmp_path / "no.pem").write_text("hello")
+    with pytest.raises(InputError, match=r"engine\.ca_file"):
+        served(run_spec, tmp_path, secure.url("truth", "https"), ca_file=str(tmp_path / "no.pem"))
+    assert context_of(True, None) is not None
+
+
+def loads(run_spec: Spec, **more: Any) -> RunSpec:
+    load = {"concurrency": [4], "repeats": 1, "requests": 8, "calibrate": False, **more}
+    return run_spec(engine="endpoint", load=load)
+
+
+# --- a cache of prompts
+
+
+SEEN: set[str] = set()
+
+
+def cached(ask: Ask) -> list[Event]:
+    """A prompt met before costs nothing to read: it answers at once, and says so."""
+    prompt = str(ask.body.get("prompt"))
+    hit = prompt in SEEN and ask.tokens == 16
+    SEEN.add(prompt)
+    held = ask.prompt_tokens if hit else 0
+    late_s = 0.0 if hit else 0.05
+    last = end(ask, prompt_tokens_details={"cached_tokens": held})
+    return [*((t + late_s, d) for t, d in plain(ask)), (due_s(ask.tokens - 1) + late_s, last)]
+
+
+def test_the_same_command_twice_measures_the_same(run_spec: Spec, tmp_path: Path) -> None:
+    spec = loads(run_spec)
+    with serving({"cache": Odd(answers=cached)}) as host:
+        hits = []
+        for _ in range(2):
+            server = served(run_spec, tmp_path, host.url("cache"))
+            data = send_load(server, POINT, plan(spec, server, POINT).requests, timeout_s=10)
+            hits.append(int(data.column("cached_tokens").sum()))
+        same = send_load(server, POINT, plan(spec, server, POINT).requests, timeout_s=10)
+    assert hits == [0, 0]
+    assert int(same.column("cached_tokens").min()) == 16  # the server does keep prompts
+
+
+# --- counters of several replicas
+
+
+def counters(share: float) -> Callable[[int], str]:
+    """A page that shows this share of the tokens."""
+    kind = "# TYPE vllm:generation_tokens_total counter\n"
+    return lambda tokens: f"{kind}vllm:generation_tokens_total {share * tokens}\n"
+
+
+def test_the_replicas_of_a_list_are_summed(run_spec: Spec, tmp_path: Path) -> None:
+    modes = {"one": Odd(page=counters(0.25)), "other": Odd(page=counters(0.75))}
+    with serving(modes) as host:
+        pages = [f"http://127.0.0.1:{host.port}/{name}/metrics" for name in modes]
+        server = served(run_spec, tmp_path, host.url("one"), metrics_url=pages)
+        before = engine_stats.read_all(server.metrics_urls)
+        send_load(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
+        host.tokens["other"] = host.tokens["one"]
+        after = engine_stats.read_all(server.metrics_urls)
+    assert server.metrics_urls == tuple(pages)
+    assert before is not None
+    assert after is not None
+    probed = before["generation_tokens_total"] / 0.25
+    # 8 requests of 16 tokens, and what the other replica's page did not show before
+    assert after["generation_tokens_total"] == pytest.approx(probed + 128)
+
+
+# --- the model that was typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "listed", "found"),
+    [
+        ({"model"}, "deepseek-r1", ("tiny",), True),
+        ({"model"}, "tiny", ("Qwen/Qwen3-8B",), True),
+        ({"model"}, "qwen3-8b", ("Qwen/Qwen3-8B",), False),
+        (set(), "tiny", ("Qwen/Qwen3-8B",), False),
+    ],
+)
+def test_a_typed_model_that_is_not_served_is_a_finding(
+    run_spec: Spec, typed: set[str], name: str, listed: tuple[str, ...], found: bool
+) -> None:
+    spec = run_spec(engine="endpoint", model={"name": name})
+    server: Mapping[str, Any] = {"served_model": listed[0], "models": listed}
+    run = Run(
+        spec=expecting(spec, frozenset(typed)),
+        anchor=Anchor(monotonic_ns=0, wall_iso=""),
+        server=server,
+    )
+    codes = [f.code for f in served_findings(run) if f.severity == "fail"]
+    assert codes == (["served_model"] if found else [])
+
+
+def test_the_formats_of_a_server_that_somebody_else_started(run_spec: Spec) -> None:
+    spec = run_spec(engine="endpoint")
+    assert _formats(spec) == (None, None)
+    said = replace(spec, engine=replace(as_endpoint(spec), weights="q4_k_m", kv_cache_dtype="fp8"))
+    assert _formats(said) == ("q4_k_m", "fp8")
+    check_formats(said)
+    with pytest.raises(InputError, match=r"engine\.weights: 'fp9'.*Did you mean 'fp8'"):
+        check_formats(replace(spec, engine=replace(as_endpoint(spec), weights="fp9")))
+
+
+def as_endpoint(spec: RunSpec) -> EndpointSpec:
+    assert isinstance(spec.engine, EndpointSpec)
+    return spec.engine
+
+
+# --- keys
+
+
+def running_words() -> list[bytes]:
+    """The command lines of all processes, as ps shows them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found.append((process / "cmdline").read_bytes())
+    return found
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_key_is_nowhere_but_in_the_request(
+    good: bool,
+    run_spec: Spec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A whole run, from the words of a command line to what is printed and kept, also of an answer
+    that repeats the key it does not like."""
+    from bench.cli.main import main
+
+    seen: list[bool] = []
+
+    def refuses(ask: Ask) -> tuple[int, str, bytes] | None:
+        seen.append(any(KEY.encode() in words for words in running_words()))
+        of_load = ask.tokens == 16
+        return (500, "", f"no {KEY}".encode()) if of_load and not good else None
+
+    monkeypatch.setenv("OWN_KEY", f"  {KEY}\n")
+    with serving({"m": Odd(refuses=refuses)}) as host:
+        words = f"engine=endpoint engine.base_url={host.url('m')} engine.api_key_env=OWN_KEY"
+        quick = "load.concurrency=[4] load.requests=8 load.repeats=1 load.calibrate=false"
+        more = f"workload.output_tokens=16 results_dir={tmp_path}"
+        with pytest.raises(SystemExit):
+            main([*words.split(), *quick.split(), *more.split(), "--json"])
+        heads = host.headers["m"]
+    assert sum(f"Authorization: Bearer {KEY}\r\n" in head for head in heads) > 8
+    assert seen
+    assert not any(seen)
+    printed = capfd.readouterr()
+    assert KEY not in printed.out + printed.err
+    assert good or "HTTP 500" in printed.out
+    kept = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert kept
+    assert not [p for p in kept if KEY.encode() in p.read_bytes()]
+
+
+def test_a_key_that_cannot_be_one_is_not_repeated(
+    run_spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-one\nsk-two")
+    with pytest.raises(InputError, match="OPENAI_API_KEY") as caught:
+        served(run_spec, tmp_path, "http://127.0.0.1:9/v1")
+    assert "sk-" not in str(caught.value)
+    assert caught.value.exit_code == 2
