@@ -386,9 +386,9 @@ class Score:
 Scores = dict[tuple[int, str], Score]
 
 
-def scores(cell: Cell, draws: int) -> Scores:
+def scores(cell: Cell, draws: int, seed: int = 0) -> Scores:
     """All draws of one cell."""
-    rng = np.random.default_rng((3, len(cell.name), cell.slots, round(10 * cell.waves)))
+    rng = np.random.default_rng((seed, 3, len(cell.name), cell.slots, round(10 * cell.waves)))
     known = None if cell.shapes else truth(cell)
     found: Scores = {(n, m): Score() for n in REPEATS for m in SHOWN}
     for _ in range(draws):
@@ -413,7 +413,7 @@ def _score(score: Score, said: Metric, right: float) -> None:
 
 def _timed(job: tuple[Cell, int]) -> tuple[Cell, Scores, int]:
     cell, draws = job
-    size = (cell.count or cell.slots * (cell.waves + 0.5)) * cell.output
+    size = (cell.count or max(1, cell.slots) * (cell.waves + 0.5)) * cell.output
     draws = max(12, min(draws, round(draws * 60_000 / size)))
     began = time.monotonic()
     found = scores(cell, draws)
