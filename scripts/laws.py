@@ -24,8 +24,8 @@ import numpy as np
 
 from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
-from bench.load.points import Driver
 from bench.load.plan import load_points
+from bench.load.points import Driver
 from bench.measure.checks.consistency import little_error, tie_out_error, tolerance
 from bench.measure.metrics import Steady, output_rate, request_rate, steady_parts
 from bench.meters import engine_stats

@@ -15,8 +15,8 @@ from simulated_engine import Engine, Work, serve
 
 def test_the_simulated_engine_by_hand() -> None:
     """Two requests of 100 and 60 prompt tokens, 3 tokens each; steps of 10 ms + 1 ms a prompt
-    token, 80 at a time. Step 1: 80 of the first: 90 ms. Step 2: its last 20 and all 60 of the second: both
-    first tokens at 180. Then two tokens each, 10 ms apart: ends at 200."""
+    token, 80 at a time. Step 1: 80 of the first: 90 ms. Step 2: its last 20 and all 60
+    of the second: both first tokens at 180. Then two tokens each, 10 ms apart: ends at 200."""
     engine = Engine(step_ms=10, decode_ms=0, prefill_ms=1, budget=80)
     work = Work(
         prompts=np.array([100, 60]),
