@@ -78,7 +78,8 @@ def main() -> int:
     asked = parser.parse_args()
     print(
         "| input, output tokens, in flight | req/s | tok/s | Little's law | ended / arrived "
-        "| client / server | tok/s / counter's slope |\n|---|" + " ---: |" * 6
+        "| client / server | tok/s / counter's slope |\n|---|" + " ---: |" * 6,
+        flush=True,
     )
     kept = True
     for laws in measured(asked.engine, asked.seconds, asked.repeats):

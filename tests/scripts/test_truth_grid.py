@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+import truth_cells
 import truth_grid as grid
 from simulated_engine import Engine, Work, serve
 
@@ -34,8 +35,8 @@ def test_the_simulated_engine_by_hand() -> None:
     "name", ["16 in flight, equal lengths, 8 waves", "open loop, 20/s for 20 s"]
 )
 def test_figures_are_near_their_truths(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "_TRUTH_REQUESTS", 12_000)
-    (cell,) = (c for c in grid.cells() if c.name == name)
+    monkeypatch.setattr(truth_cells, "TRUTH_REQUESTS", 12_000)
+    (cell,) = (c for c in truth_cells.cells() if c.name == name)
     found = grid.scores(cell, 6)
     for metric in ("output_tokens_per_s", "requests_per_s", "ttft_p50_ms", "tpot_p50_ms"):
         score = found[6, metric]
