@@ -54,6 +54,8 @@ _OPEN_COLUMNS = (
 def print_run(run: Run, measurement: Measurement) -> None:
     """The answer, one row per load point, what is wrong, and where it is stored."""
     out = console()
+    if reason := why_no_numbers(run, measurement):
+        said(out, f"NO NUMBERS: {reason}", "bold")
     said(out, _title(run), "bold")
     first = answer(run, measurement)
     said(out, f"Found    {first.found}", "bold", indent=9)
@@ -104,6 +106,18 @@ def said(out: Console, text: str, style: str = "", *, indent: int = 6) -> None:
             break_on_hyphens=False,
         )
     out.print(escape(text), style=style, highlight=False, soft_wrap=True)
+
+
+def why_no_numbers(run: Run, measurement: Measurement) -> str | None:
+    """Why no load point of a run has an output rate, in words; None where one has."""
+    if run.spec.engine.kind == "none" or measurement.rehearsal is not None:
+        return None
+    rates = [p.metrics["output_tokens_per_s"] for p in measurement.points]
+    if any(rate.value is not None for rate in rates):
+        return None
+    found = (rate.reason for rate in rates if rate.reason)
+    failed = (f"{f.code}: {f.text}" for f in measurement.findings if f.severity == "fail")
+    return next(found, None) or next(failed, None)
 
 
 def _about_intervals(measurement: Measurement) -> str:

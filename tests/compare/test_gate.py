@@ -14,7 +14,9 @@ from gate_support import launched, measured, metric, point, variant
 from bench.compare.compare import compare
 from bench.compare.condition import parse
 from bench.compare.gate import Gate, GateTest, judge
+from bench.compare.speed import observed
 from bench.compare.variant import Variant
+from bench.measure.checks.moves import withhold
 from bench.report.junit import junit
 from bench.values.errors import InputError
 from bench.values.finding import Finding
@@ -125,6 +127,28 @@ def test_what_is_not_known_never_passes(other: Any, why: str) -> None:
     found = gate(base, variant(*runs, name="b"), f"{RATE}@c16 < -50%")
     assert found.exit_code == 4
     assert re.search(why, only(found).reason or "")
+
+
+def test_what_a_certificate_leaves_standing_is_judged() -> None:
+    """The client's error took the ITL tail alone: the output rate is compared, the tail is not."""
+    tail = "itl_p99_ms"
+    code = Finding(
+        code="client_bound", severity="fail", text="late", withholds="some", metrics=(tail,)
+    )
+    figures = {RATE: SAME, tail: SAME}
+
+    def side(name: str) -> Variant:
+        made = point(figures)
+        made = replace(made, findings=(code,), metrics=withhold(made.metrics, [code]))
+        return variant(*(measured(made, at=f"{name}{i}") for i in range(3)), name=name)
+
+    base, other = side("a"), side("b")
+    assert gate(base, other, f"{RATE} < -3%").exit_code == 0
+    hidden = gate(base, other, f"{tail} > 3%")
+    assert hidden.exit_code == 4
+    assert "client_bound: late" in (only(hidden).reason or "")
+    assert (RATE, "c16") in observed(base)
+    assert (tail, "c16") not in observed(base, (tail,))
 
 
 def test_a_run_that_failed_as_a_whole_never_passes() -> None:
