@@ -15,14 +15,10 @@ from typing import NoReturn
 from bench import __version__
 from bench.cli.arguments import find_verb, parse
 from bench.cli.help import of_verb, overview
-from bench.cli.streams import give_up_stdout, steady_streams
+from bench.cli.streams import give_up_stdout, shown_error, steady_streams
 from bench.cli.verb import call, names, verb
 from bench.config.compose import GROUPS
 from bench.values.errors import BenchError, InputError, nearest
-from bench.values.outside import plain
-from bench.values.redact import redacted_text
-
-_ERROR_CHARACTERS = 6_000
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -34,10 +30,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BenchError as error:
-        print(f"bench: {redacted_text(plain(str(error), _ERROR_CHARACTERS))}", file=sys.stderr)
+        print(f"bench: {shown_error(error)}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        print("bench: interrupted; what was measured is kept.", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"bench: {_interrupted(error)}", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         give_up_stdout()
@@ -51,9 +47,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _terminated(*_: object) -> None:
+def _terminated(number: int, _: object) -> None:
     """SIGTERM and SIGHUP unwind like Ctrl-C, so that engines are taken down."""
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _interrupted(error: KeyboardInterrupt) -> str:
+    """By whom, and what is kept where, as far as the run has said so (`bench.run`)."""
+    by, *kept = error.args or ("SIGINT",)
+    return " ".join((f"interrupted ({by}).", *kept))
 
 
 def _dispatch(words: list[str]) -> int:

@@ -16,6 +16,7 @@ from bench.report.power_table import print_power
 from bench.report.predict_table import error_line
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
+from bench.values.ending import short, words
 from bench.values.fit_error import FitError
 from bench.values.record import Run
 
@@ -81,6 +82,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         print_quality(out, run.quality)
     _print_findings(out, measurement)
     verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
+    if run.status != "complete":
+        verdict = f"NOT VALID, {words(run.status, run.ended_by)}: do not quote these numbers"
     if measurement.rehearsal is not None:
         verdict = f"REHEARSAL, nothing here was measured ({measurement.rehearsal})"
     if run.spec.engine.kind == "none" and run.status == "complete":
@@ -229,7 +232,8 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     rate = row["output_tokens_per_s"]
     shown = "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
     name = "/".join(row["run"].rsplit("/", 2)[-2:])
-    trust = "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else row["status"])
+    how = short(row["status"], row.get("ended_by"))
+    trust = "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else how)
     trust = "rehearsal" if row.get("rehearsal") and row["status"] == "complete" else trust
     gpu = f"{row['gpus']} x {row['gpu']}" if row["gpus"] else "–"
     return (name, gpu, row["engine"], row["workload"], shown, row["best_load"] or "–", trust)

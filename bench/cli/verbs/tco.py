@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import keys
@@ -14,8 +13,8 @@ from bench.cli.composed import (
 )
 from bench.cli.verb import Verb
 from bench.config.compose import split_results_dir
-from bench.values.errors import InputError
 from bench.values.json_text import json_text
+from bench.values.outside import text_file
 
 if TYPE_CHECKING:
     from bench.tco.answer import TcoAnswer
@@ -87,7 +86,4 @@ def trace_of(request: TcoRequest) -> Demand | None:
     name = request.tco.demand.trace
     if name is None:
         return None
-    try:
-        return trace_demand(Path(name).read_text(encoding="utf-8").splitlines(), name)
-    except OSError as error:
-        raise InputError(f"tco.demand.trace: {name}: {error.strerror}.") from error
+    return trace_demand(text_file(name, "tco.demand.trace").splitlines(), name)

@@ -92,8 +92,10 @@ def read_prices(
 def _litellm(text: str, path: str, as_of: str) -> Imported:
     try:
         table = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}.") from error
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: a JSON object of models is expected.")
     rows, skipped = [], 0
     for name, entry in table.items():
         if name == "sample_spec" or not isinstance(entry, Mapping):
@@ -217,8 +219,8 @@ def _book_row(row: Mapping[str, str], where: str) -> PriceRow:
     fields["verified"] = (row.get("verified") or "true").lower() == "true"
     try:
         fields["usd"] = float(row["usd"])
-    except ValueError as error:
-        raise InputError(f"{where}: {error}.") from error
+    except (ValueError, TypeError) as error:  # a row that is too short has None
+        raise InputError(f"{where}: usd: {error}.") from error
     return _row(where, **fields)
 
 
