@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,26 @@ def _check_syntax(overrides: Sequence[str]) -> None:
             parser.parse_override(override)
         except HydraException as error:
             said = " ".join(str(error).split()).partition(" See http")[0]
+            remedy = "close every bracket and quote, and quote a text that holds = , or a bracket"
+            key, _, value = override.partition("=")
+            whole = all(value.count(a) == value.count(b) for a, b in ("[]", "{}", "()"))
+            whole = whole and value.count('"') % 2 == value.count("'") % 2 == 0
+            if value and whole and _is_read(parser, quoted := f'{key}="{value}"'):
+                remedy = f"quote its value, {shlex.quote(quoted)}"
             raise InputError(
-                f"{override!r} is no KEY=VALUE that Hydra can read ({said}): close every bracket "
-                "and quote, and quote a text that holds = , or a bracket."
+                f"{override!r} is no KEY=VALUE that Hydra can read ({said}): {remedy}."
             ) from error
+
+
+def _is_read(parser: Any, override: str) -> bool:
+    """Whether Hydra's grammar takes a word."""
+    from hydra.errors import HydraException
+
+    try:
+        parser.parse_override(override)
+    except HydraException:
+        return False
+    return True
 
 
 def choices(override: str) -> tuple[str, ...]:

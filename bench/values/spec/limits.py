@@ -27,4 +27,4 @@ def require_wait(seconds: float) -> None:
 
 def require_name(name: str, key: str) -> None:
     """`name` is one, not a text."""
-    require(len(name) <= 300, f"{key} has {len(name):,} characters, at most 300 are a name")
+    require(len(name) <= 1000, f"{key} has {len(name):,} characters, at most 1,000 are a name")
