@@ -10,6 +10,7 @@ import errno
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from bench import __version__
@@ -58,6 +59,14 @@ def _interrupted(error: KeyboardInterrupt) -> str:
     return " ".join((f"interrupted ({by}).", *kept))
 
 
+def _has_folder() -> bool:
+    """Whether the working folder still exists: relative paths lead nowhere without it."""
+    try:
+        return Path.cwd().exists()
+    except FileNotFoundError:
+        return False
+
+
 def _dispatch(words: list[str]) -> int:
     named, rest = find_verb(words, names())
     flags = rest[: rest.index("--")] if "--" in rest else rest
@@ -67,6 +76,8 @@ def _dispatch(words: list[str]) -> int:
     if "-h" in flags or "--help" in flags:
         print(overview() if named is None else of_verb(named))
         return 0
+    if not _has_folder():
+        raise InputError("the folder that this was started in is gone: change to another one (cd).")
     name = named or "run"
     of = verb(name)
     arguments = parse(rest, of.switches, of.options)
