@@ -24,6 +24,7 @@ from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.predict import against
 from bench.quality.trust import quality_findings
+from bench.values import ending
 from bench.values.codec import decode
 from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
@@ -141,7 +142,9 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     """What is to be said of the run as a whole."""
     found: list[Finding] = []
     if run.status != "complete":
+        how = ending.words(run.status, run.ended_by)
         text = run.failure or "the run did not finish"
+        text = text if run.ended_by in (None, "error") or text == how else f"{how}: {text}"
         found.append(Finding(code="incomplete", severity="fail", text=text))
     stand_in = rehearsed(run)
     if stand_in is not None:

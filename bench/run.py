@@ -32,8 +32,9 @@ from bench.store import (
     save_quality_items,
     save_run,
 )
+from bench.values import ending
 from bench.values.codec import encode
-from bench.values.errors import BenchError, StoreError
+from bench.values.errors import BenchError, EngineError, StoreError
 from bench.values.outside import plain
 from bench.values.record import QualityResult, Run
 from bench.values.server import ProgressCallback, Server
@@ -54,6 +55,7 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
         path=str(path),
         fit=fit,
         prediction=foretold(spec),
+        writer=ending.writer(),
     )
     with _recorded(run, path) as recorder:
         with (
@@ -127,27 +129,57 @@ class _Recorder:
 @contextlib.contextmanager
 def _recorded(run: Run, path: Path) -> Iterator[_Recorder]:
     """Record the end of the run, whichever way it comes, and say where its data lies."""
-    recorder = _Recorder(run, path)
+    try:
+        recorder = _Recorder(run, path)
+    except StoreError:
+        discard_run(path)
+        raise
     try:
         yield recorder
+        recorder.note(status="complete")
     except BaseException as error:
-        reason = plain(str(error)) or type(error).__name__
-        with contextlib.suppress(StoreError):  # the disk may be what failed
-            recorder.note(status="failed", failure=reason)
-        if isinstance(error, BenchError):
-            _say_what_is_kept(error, path)
+        with ending.undisturbed():
+            _record_failure(recorder, error)
+            if isinstance(error, (BenchError, KeyboardInterrupt)):
+                _say_what_is_kept(error, path)
         raise
-    recorder.note(status="complete")
+    ending.release(path)
 
 
-def _say_what_is_kept(error: BenchError, path: Path) -> None:
+def _record_failure(recorder: _Recorder, error: BaseException) -> None:
+    """How the run ended: into run.json or, where the disk is what failed, into the room taken."""
+    by = _ended_by(error, served=recorder.run.server is not None)
+    # The name of a signal is no sentence; what every other error says is.
+    said = "" if isinstance(error, KeyboardInterrupt) else plain(str(error))
+    reason = said or ending.words("failed", by)
+    ending.note_in_place(recorder.path, by, reason)
+    with contextlib.suppress(StoreError):
+        recorder.note(status="failed", failure=reason, ended_by=by)
+        ending.release(recorder.path)
+
+
+def _ended_by(error: BaseException, *, served: bool) -> str:
+    """The kind of ending that an exception stands for: a key of `ending.WORDS`."""
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) if str(error) in ending.WORDS else "SIGINT"
+    if isinstance(error, EngineError):
+        return "engine_died" if served else "engine_start"
+    return "disk_full" if isinstance(error, StoreError) and error.full else "error"
+
+
+def _say_what_is_kept(error: BenchError | KeyboardInterrupt, path: Path) -> None:
     """Name the folder in the message; a run that left nothing but its own name goes."""
-    kept = len(list((path / "points").glob("*/point.json")))
-    if kept or (path / "engine.log").exists():
-        said = str(error) if str(error).endswith((".", "log")) else f"{error}."
-        error.args = (f"{said} {kept} load points are kept in {path}.",)
-    else:
+    kept = sum(p.parent.suffix != ".part" for p in (path / "points").glob("*/point.json"))
+    if not kept and not (path / "engine.log").exists():
         discard_run(path)
+        return
+    what = f"{kept} load points are" if kept != 1 else "1 load point is"
+    where = f"{what} kept in {path}."
+    if isinstance(error, KeyboardInterrupt):
+        error.args = (*(error.args or ("SIGINT",)), where)
+    else:
+        said = str(error) if str(error).endswith((".", "log")) else f"{error}."
+        error.args = (f"{said} {where}",)
 
 
 def score_quality(

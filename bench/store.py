@@ -11,6 +11,7 @@ results/<model>/<quant>-x<gpus>-<timestamp>/
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from bench.values import ending
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
@@ -37,7 +39,7 @@ from bench.values.record import (
     Run,
     WorkerReport,
 )
-from bench.values.redact import held, redacted
+from bench.values.redact import redacted
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Telemetry, parse
 
@@ -53,9 +55,12 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free space" if full else "mend the permissions"
         raise StoreError(
-            f"cannot write {path}: {error.strerror or error}. Free space, mend the permissions or "
-            f"set results_dir to another folder."
+            f"cannot write {path}: {error.strerror or error}. {remedy.capitalize()}, or set "
+            "results_dir to another folder.",
+            full=full,
         ) from error
 
 
@@ -77,6 +82,7 @@ def create_run_dir(spec: RunSpec) -> Path:
             except FileExistsError:
                 continue
             (path / "points").mkdir()
+            ending.reserve(path)
             return path
     raise StoreError(f"cannot name a new run below {parent}: {base} is taken a hundred times.")
 
@@ -104,25 +110,31 @@ def save_run(path: Path, run: Run) -> None:
     record = encode(replace(run, points=(), telemetry=None))
     record = {"schema_version": record.pop("schema_version"), **record}
     del record["points"], record["path"], record["telemetry"]
-    known = held({**os.environ, "ENDPOINT_KEY": os.environ.get(_key_variable(run.spec), "")})
-    content = json_text(redacted(record, known), indent=1)
+    content = json_text(redacted(record), indent=1)
     write_file(path / "run.json", f"{content}\n".encode())
-
-
-def _key_variable(spec: RunSpec) -> str:
-    """The variable that holds an endpoint's key, whatever its name; "" for other engines."""
-    return str(getattr(spec.engine, "api_key_env", None) or "")
 
 
 def write_file(target: Path, content: bytes) -> None:
     """Write a file whole or not at all; StoreError in one line when that cannot be done."""
     part = target.with_name(f"{target.name}.part")
-    with _writing(target):
+    with _writing(target), _removed_if_not_whole(part):
         with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
+
+
+@contextmanager
+def _removed_if_not_whole(part: Path) -> Iterator[None]:
+    """Half of a file or folder takes room that a full disk needs, and nobody reads it."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):
+            part.unlink()
+        raise
 
 
 def save_point(path: Path, data: PointData) -> Path:
@@ -132,7 +144,7 @@ def save_point(path: Path, data: PointData) -> Path:
 
     target = path / "points" / data.point.key
     part = target.with_name(target.name + ".part")
-    with _writing(target):
+    with _writing(target), _removed_if_not_whole(part):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         # Stamps are near-sequences: delta encoding makes them a fifth of their size. One group of
@@ -151,13 +163,13 @@ def save_point(path: Path, data: PointData) -> Path:
         meta = {
             "point": encode(data.point),
             "start_ns": data.start_ns,
-            "errors": redacted({str(k): v for k, v in data.errors.items()}),
+            "errors": {str(k): v for k, v in data.errors.items()},
             "workers": encode(data.workers),
             "engine_before": data.engine_before,
             "engine_after": data.engine_after,
             "discarded": data.discarded,
         }
-        (part / "point.json").write_text(json_text(meta))
+        (part / "point.json").write_text(json_text(redacted(meta)))
         part.rename(target)
     return target
 
@@ -191,7 +203,19 @@ def load_run(path: Path) -> Run:
         raise StoreError(f"{path}: schema version {version}; this bench reads {known}.")
     with _reading(path / "run.json"):
         run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
-    return replace(run, points=StoredPoints(path), telemetry=load_telemetry(path))
+    return replace(_ended(run, path), points=StoredPoints(path), telemetry=load_telemetry(path))
+
+
+def _ended(run: Run, path: Path) -> Run:
+    """The run as it ended, where it could not write so itself: on a full disk, or killed."""
+    if run.status != "running":
+        return run
+    found = ending.noted(path)
+    if found is None and ending.lives(run.writer) is False:
+        found = "killed", "it was killed while it ran; what was saved until then is here"
+    if found is None:
+        return run
+    return replace(run, status="failed", ended_by=found[0], failure=found[1])
 
 
 class StoredPoints(Sequence[PointData]):
@@ -229,15 +253,12 @@ def load_telemetry(path: Path) -> Telemetry | None:
     A last line cut short by a crash is left out. StoreError when the rest is none.
     """
     lines: list[str] = []
-    for file in sorted((path / "telemetry").glob("*.jsonl"), key=lambda p: p.name != "power.jsonl"):
-        text = file.read_text(encoding="utf-8")
-        lines += text[: text.rfind("\n") + 1].splitlines()
-    if not lines:
-        return None
-    try:
-        return parse(lines)
-    except (ValueError, KeyError, TypeError, InputError) as error:
-        raise StoreError(f"{path}/telemetry cannot be read: {error}") from error
+    files = (path / "telemetry").glob("*.jsonl")
+    with _reading(path / "telemetry"):
+        for file in sorted(files, key=lambda p: p.name != "power.jsonl"):
+            text = file.read_text(encoding="utf-8")
+            lines += text[: text.rfind("\n") + 1].splitlines()
+        return parse(lines) if lines else None
 
 
 def load_point(folder: Path) -> PointData:

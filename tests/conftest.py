@@ -89,6 +89,13 @@ def serve_http() -> Iterator[Callable[[Rule], str]]:
 @pytest.fixture
 def misbehave() -> Iterator[Misbehave]:
     """Starts a TCP server whose connections are handed to a function, one thread each."""
+    with serving() as start:
+        yield start
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Misbehave]:
+    """The same for a script."""
     listeners: list[socket.socket] = []
 
     def start(serve: Serve) -> Server:

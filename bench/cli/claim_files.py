@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.config.yaml_file import load
 from bench.values.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def read_or(path: Path, bad: list[InputError] | None) -> tuple[Claim, ...]:
     if bad is None:
         return read(path)
     try:
-        return claims_of(path.stem, _yaml(path), str(path), bad)
+        return claims_of(path.stem, load(path), str(path), bad)
     except InputError as error:
         bad.append(error)
         return ()
@@ -28,20 +29,7 @@ def read(path: Path) -> tuple[Claim, ...]:
     """The claims of one file; InputError when it cannot be read or is malformed."""
     from bench.claims.load import claims_of
 
-    return claims_of(path.stem, _yaml(path), str(path))
-
-
-def _yaml(path: Path) -> object:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        data: object = yaml.load(path.read_text(encoding="utf-8"), loader)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    return data
+    return claims_of(path.stem, load(path), str(path))
 
 
 def write_new(name: str, folder: Path) -> int:

@@ -10,19 +10,16 @@ import errno
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from bench import __version__
 from bench.cli.arguments import find_verb, parse
 from bench.cli.help import of_verb, overview
-from bench.cli.streams import give_up_stdout, steady_streams
+from bench.cli.streams import give_up_stdout, shown_error, steady_streams
 from bench.cli.verb import call, names, verb
 from bench.config.compose import GROUPS
 from bench.values.errors import BenchError, InputError, nearest
-from bench.values.outside import plain
-from bench.values.redact import redacted_text
-
-_ERROR_CHARACTERS = 6_000
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -34,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BenchError as error:
-        print(f"bench: {redacted_text(plain(str(error), _ERROR_CHARACTERS))}", file=sys.stderr)
+        print(f"bench: {shown_error(error)}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        print("bench: interrupted; what was measured is kept.", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"bench: {_interrupted(error)}", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         give_up_stdout()
@@ -51,9 +48,23 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _terminated(*_: object) -> None:
+def _terminated(number: int, _: object) -> None:
     """SIGTERM and SIGHUP unwind like Ctrl-C, so that engines are taken down."""
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _interrupted(error: KeyboardInterrupt) -> str:
+    """By whom, and what is kept where, as far as the run has said so (`bench.run`)."""
+    by, *kept = error.args or ("SIGINT",)
+    return " ".join((f"interrupted ({by}).", *kept))
+
+
+def _has_folder() -> bool:
+    """Whether the working folder still exists: relative paths lead nowhere without it."""
+    try:
+        return Path.cwd().exists()
+    except FileNotFoundError:
+        return False
 
 
 def _dispatch(words: list[str]) -> int:
@@ -65,6 +76,8 @@ def _dispatch(words: list[str]) -> int:
     if "-h" in flags or "--help" in flags:
         print(overview() if named is None else of_verb(named))
         return 0
+    if not _has_folder():
+        raise InputError("the folder that this was started in is gone: change to another one (cd).")
     name = named or "run"
     of = verb(name)
     arguments = parse(rest, of.switches, of.options)

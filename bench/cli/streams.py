@@ -7,6 +7,11 @@ import sys
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
+from bench.values.outside import plain
+from bench.values.redact import redacted_text
+
+_ERROR_CHARACTERS = 6_000
+
 
 class Unfailing:
     """A text stream whose writes are dropped once it is closed or full.
@@ -46,6 +51,12 @@ def steady_streams() -> None:
         if hasattr(stream, "reconfigure"):  # a terminal that knows ASCII alone gets ? for ±
             stream.reconfigure(errors="replace")
     sys.stderr = cast(TextIO, Unfailing(sys.stderr))
+
+
+def shown_error(error: BaseException) -> str:
+    """An error's text as it may be printed: without control sequences and keys, of finite length,
+    and in one line whatever it quotes."""
+    return " ".join(redacted_text(plain(str(error), _ERROR_CHARACTERS)).split())
 
 
 def give_up_stdout() -> None:

@@ -51,7 +51,8 @@ def _known(path: Path, derived: Callable[[Path], Row]) -> Row:
         row = derived(path)
     except (BenchError, ArithmeticError, ValueError, KeyError, IndexError, TypeError) as error:
         return {"unreadable": str(error) or type(error).__name__}
-    keep(path, row)
+    if row.get("status") != "running":  # it may be killed, which no file of it would show
+        keep(path, row)
     return row
 
 

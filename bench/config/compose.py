@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.config.yaml_file import check_folders
 from bench.values.errors import InputError, nearest
 
 GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "quality")
@@ -32,6 +35,7 @@ def options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
 
 def prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
     """Overrides for Hydra: group names checked, every other key may be new (the codec judges)."""
+    check_folders(config_dirs)
     groups = {p.name for root in (conf_dir(), *map(Path, config_dirs)) for p in root.iterdir()}
     result = []
     for override in overrides:
@@ -69,10 +73,26 @@ def _check_syntax(overrides: Sequence[str]) -> None:
             parser.parse_override(override)
         except HydraException as error:
             said = " ".join(str(error).split()).partition(" See http")[0]
+            remedy = "close every bracket and quote, and quote a text that holds = , or a bracket"
+            key, _, value = override.partition("=")
+            whole = all(value.count(a) == value.count(b) for a, b in ("[]", "{}", "()"))
+            whole = whole and value.count('"') % 2 == value.count("'") % 2 == 0
+            if value and whole and _is_read(parser, quoted := f'{key}="{value}"'):
+                remedy = f"quote its value, {shlex.quote(quoted)}"
             raise InputError(
-                f"{override!r} is no KEY=VALUE that Hydra can read ({said}): close every bracket "
-                "and quote, and quote a text that holds = , or a bracket."
+                f"{override!r} is no KEY=VALUE that Hydra can read ({said}): {remedy}."
             ) from error
+
+
+def _is_read(parser: Any, override: str) -> bool:
+    """Whether Hydra's grammar takes a word."""
+    from hydra.errors import HydraException
+
+    try:
+        parser.parse_override(override)
+    except HydraException:
+        return False
+    return True
 
 
 def choices(override: str) -> tuple[str, ...]:
@@ -101,7 +121,9 @@ def compose(
         with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
             composed = hydra_compose(config, overrides=ready)
         data = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except RecursionError as error:
+        raise InputError("a value is nested too deeply to be read.") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         _check_syntax(overrides)
         said = " ".join(str(error).split()).replace("++", "")
         raise InputError(f"{said[:300]}") from error
@@ -116,6 +138,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     from bench.values.spec import RunSpec
 
     data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
+    remember_keys(data.get("engine"))
     _check_finite(data, "")
     engine = data.get("engine")
     if isinstance(engine, dict) and isinstance(engine.get("args"), list):
@@ -127,6 +150,20 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)
     return with_local_checkpoints(decode(RunSpec, data))
+
+
+def remember_keys(engine: Any) -> None:
+    """Every key that an engine's settings hold or name: no echo of it is stored or shown."""
+    from bench.values import redact
+
+    if not isinstance(engine, Mapping):
+        return
+    redact.remember(engine)
+    name, headers = engine.get("api_key_env"), engine.get("extra_headers")
+    if isinstance(name, str):
+        redact.keep(os.environ.get(name, ""))
+    for value in headers.values() if isinstance(headers, Mapping) else ():
+        redact.keep(str(value))
 
 
 def _as_words(args: list[Any]) -> list[Any]:
@@ -175,6 +212,7 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
     import yaml
 
     from bench.config.catalogue import Catalogue
+    from bench.config.yaml_file import load as load_unknown
     from bench.values.codec import decode
     from bench.values.spec import GpuSpec, ModelSpec, QuantSpec
 
@@ -184,8 +222,12 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
         found = {}
         for root in (conf_dir(), *map(Path, config_dirs)):
             for path in sorted((root / group).glob("*.yaml")):
-                with path.open() as file:
-                    found[path.stem] = decode(kind, yaml.load(file, loader), str(path))
+                if root == conf_dir():
+                    with path.open(encoding="utf-8") as file:
+                        data = yaml.load(file, loader)
+                else:
+                    data = load_unknown(path)
+                found[path.stem] = decode(kind, data, str(path))
         return found
 
     return Catalogue(

@@ -14,7 +14,9 @@ from pathlib import Path
 from bench.engines.exchange import Target, normalise_base_url
 from bench.engines.listener import listeners
 from bench.engines.probe import LoadingError, probe
-from bench.values.errors import InputError
+from bench.engines.still_serves import why_not
+from bench.values.errors import EngineError, InputError
+from bench.values.outside import plain
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import EndpointSpec, RunSpec
 
@@ -51,7 +53,7 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
     )
     found = _ready(target, engine)
     urls = _metrics_urls(engine, found.metrics_url)
-    yield replace(
+    server = replace(
         found,
         vocab_size=engine.vocab_size,
         metrics_url=urls[0] if urls else None,
@@ -63,6 +65,14 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
         tls_verify=engine.tls_verify,
         ca_file=engine.ca_file,
     )
+    yield server
+    why = why_not(target, server)
+    # A status is an answer: that requests fail is the certificate's matter.
+    if why is not None and not why.startswith("HTTP "):
+        raise EngineError(
+            f"the server at {base_url} no longer answered after the last load point: {plain(why)}",
+            code="endpoint_gone",
+        )
 
 
 def _ready(target: Target, engine: EndpointSpec) -> Server:

@@ -4,15 +4,19 @@
 does not reach it), and the supervisor starts the command. The supervisor's stdin is a pipe held
 open by the owner: when the owner dies, even by SIGKILL, it reads end-of-file and takes the whole
 tree down. As a child subreaper it inherits every descendant that loses its parent, so a process
-that left the group or the session is found too. Standard library only; Linux only.
+that left the group or the session is found too. The tree has a temporary folder of its own (TMPDIR)
+for its sockets, which goes with it, and so does the shared memory that a killed process leaves.
+Standard library only in the supervisor; Linux only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +27,8 @@ from types import TracebackType
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_SHM = Path("/dev/shm")
+_REMEMBER = b"r"
 _KILL_MARGIN_S = 20.0  # what the owner allows beyond the grace before it stops waiting
 
 
@@ -46,16 +52,31 @@ class GuardedProcess:
         self.argv = tuple(argv)
         self.grace_s = grace_s
         where = ",".join(map(str, cores))
+        from bench.values import scratch  # not above: the supervisor has no packages
+
+        self._scratch = scratch.engine_folder()
+        own = {"TMPDIR": str(self._scratch), "TORCHINDUCTOR_CACHE_DIR": _compiled(env)}
         with log_path.open("ab") as log:
             # -I -S: the supervisor needs the standard library alone and starts in 20 ms.
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__, str(grace_s), where, *self.argv],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    __file__,
+                    str(grace_s),
+                    where,
+                    str(self._scratch),
+                    *self.argv,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=dict(env),
+                env={**env, **own},
                 start_new_session=True,
+                bufsize=0,
             )
+        scratch.sign(self._scratch, self._guard.pid)
         assert self._guard.stdout is not None
         with self._guard.stdout as pids:
             self.pid = int(pids.readline() or 0)
@@ -69,6 +90,13 @@ class GuardedProcess:
         """The command's exit code once its whole tree is gone, 128 + N for signal N; else None."""
         return self._guard.poll()
 
+    def remember(self) -> None:
+        """Have the shared memory noted that the tree has mapped by now."""
+        assert self._guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._guard.stdin.write(_REMEMBER)
+            self._guard.stdin.flush()
+
     def stop(self) -> int:
         """End the tree and return the command's exit code; safe to call twice."""
         assert self._guard.stdin is not None
@@ -81,6 +109,7 @@ class GuardedProcess:
             code = self._guard.wait()
         if code < 0:  # the supervisor itself was killed: nobody has swept up
             _kill_session(self._guard.pid)
+            shutil.rmtree(self._scratch, ignore_errors=True)
             code = 128 - code
         return code
 
@@ -94,6 +123,12 @@ class GuardedProcess:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _compiled(env: Mapping[str, str]) -> str:
+    """Where compiled kernels are kept: below the usual temporary folder, not below the tree's."""
+    usual = f"torchinductor_{env.get('USER') or os.getuid()}"
+    return env.get("TORCHINDUCTOR_CACHE_DIR") or str(Path(env.get("TMPDIR", "/tmp")) / usual)
 
 
 def _kill_session(session: int) -> None:
@@ -129,11 +164,37 @@ def _descendants(root: int) -> list[int]:
     return found
 
 
+def shared_by(pids: Sequence[int]) -> dict[str, int]:
+    """Name and inode of each file in /dev/shm that one of these processes has mapped."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+                fields = line.split(None, 5)
+                if len(fields) == 6 and fields[5].startswith(f"{_SHM}/"):
+                    found[fields[5].removeprefix(f"{_SHM}/")] = int(fields[4])
+    return found
+
+
+def forget_shared(noted: Mapping[str, int]) -> list[str]:
+    """Remove those that are still there, are the same, and are mapped by nobody; their names."""
+    held = shared_by(list(_processes()))
+    removed = []
+    for name, inode in noted.items():
+        with contextlib.suppress(OSError):
+            if "/" not in name and name not in held and (_SHM / name).stat().st_ino == inode:
+                (_SHM / name).unlink()
+                removed.append(name)
+    return removed
+
+
 class _Supervisor:
     """The supervisor's side: one command, its exit code, and everything descended from it."""
 
-    def __init__(self, argv: Sequence[str], grace_s: float) -> None:
+    def __init__(self, argv: Sequence[str], grace_s: float, scratch: Path) -> None:
         self.grace_s = grace_s
+        self.scratch = scratch
+        self.shared: dict[str, int] = {}
         self.code: int | None = None
         self.owner = os.getppid()
         self.libc = ctypes.CDLL(None, use_errno=True)
@@ -179,11 +240,22 @@ class _Supervisor:
             ready, _, _ = select.select([0, self.wakeup], [], [], 1.0)
             if self.wakeup in ready:
                 os.read(self.wakeup, 4096)
-            if 0 in ready and not os.read(0, 4096):
-                break
+            if 0 in ready:
+                if not os.read(0, 4096):
+                    break
+                self._remember()
             self._reap()
+        self._remember()
         self._end_tree()
+        forget_shared(self.shared)
+        shutil.rmtree(self.scratch, ignore_errors=True)
         return 1 if self.code is None else self.code
+
+    def _remember(self) -> None:
+        """Note the shared memory of the tree, for after its death; on disk for after one's own."""
+        self.shared.update(shared_by(_descendants(os.getpid())))
+        with contextlib.suppress(OSError):
+            (self.scratch / "shared.json").write_text(json.dumps(self.shared))
 
     def _owner_is_gone(self) -> bool:
         return self.asked_to_stop or os.getppid() != self.owner
@@ -216,10 +288,10 @@ class _Supervisor:
 
 
 def main() -> int:
-    """`guard.py GRACE_S CORES COMMAND…`: prints the command's pid, returns its exit code."""
+    """`guard.py GRACE_S CORES SCRATCH COMMAND…`: prints a pid, returns the command's exit code."""
     if sys.argv[2]:
         os.sched_setaffinity(0, set(map(int, sys.argv[2].split(","))))
-    supervisor = _Supervisor(sys.argv[3:], float(sys.argv[1]))
+    supervisor = _Supervisor(sys.argv[4:], float(sys.argv[1]), Path(sys.argv[3]))
     os.write(1, f"{supervisor.child}\n".encode())
     os.dup2(2, 1)
     return supervisor.run()

@@ -455,12 +455,16 @@ def _refused(target: Target, heard: Heard, model: str, models: tuple[str, ...]) 
 
 
 def _unauthorised(target: Target, status: int) -> EngineError:
-    name = target.key_env or "the API key"
-    return EngineError(
-        f"the server refused the request ({status}): set the environment variable "
-        f"{name} to a valid API key.",
-        code="unauthorised",
-    )
+    if target.key_env is None:
+        remedy = (
+            "it wants an API key, and to an engine that bench starts it sends none: take --api-key "
+            "out of engine.args, and VLLM_API_KEY out of the environment."
+        )
+    elif "Authorization" in target.headers:
+        remedy = f"the key in the environment variable {target.key_env} is not taken; set another."
+    else:
+        remedy = f"set the environment variable {target.key_env} to a valid API key."
+    return EngineError(f"the server refused the request ({status}): {remedy}", code="unauthorised")
 
 
 def _models(target: Target) -> tuple[dict[str, dict[str, Any]], str]:

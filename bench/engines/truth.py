@@ -14,6 +14,7 @@ from bench import __version__
 from bench.engines.exchange import Target
 from bench.engines.guard import GuardedProcess
 from bench.engines.probe import probe, wait_ready
+from bench.engines.still_serves import why_not
 from bench.engines.vllm import claim_port, last_line
 from bench.values.cores import split
 from bench.values.errors import EngineError
@@ -76,7 +77,7 @@ def serve_truth(
 
         target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
         found = wait_ready(lambda: probe(target, served_model=MODEL), tick)
-        yield Server(
+        server = Server(
             engine="truth",
             base_url=target.base_url,
             served_model=found.served_model,
@@ -92,3 +93,11 @@ def serve_truth(
             metrics_url=found.metrics_url,
             startup_s=time.monotonic() - began_s,
         )
+        yield server
+        why = why_not(target, server)
+        if why is not None:
+            raise EngineError(
+                f"the truth server died during the run: {why}",
+                code="engine_failed",
+                log_path=log_path,
+            )

@@ -20,10 +20,12 @@ from bench.engines.failures import classify, message_of
 from bench.engines.guard import GuardedProcess
 from bench.engines.log import parse_engine_log
 from bench.engines.probe import Capabilities, probe, wait_ready
+from bench.engines.still_serves import why_not
 from bench.models.weights import Weights, resolve_weights
 from bench.values.cores import split
 from bench.values.engine_flags import parse
 from bench.values.errors import BenchError, EngineError, InputError
+from bench.values.redact import redacted_text
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import RunSpec, VllmSpec
 
@@ -136,9 +138,13 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
     log_path = run_dir / "engine.log"
     target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
     cores, client_cores = split(spec.load.own_cores)
-    with GuardedProcess(command, env=env, log_path=log_path, cores=cores) as process:
+    with (
+        _clean_afterwards(log_path),
+        GuardedProcess(command, env=env, log_path=log_path, cores=cores) as process,
+    ):
         start = Launched(process, log_path, engine.start_timeout_s, progress)
         found = start.wait(target, spec.model.name)
+        process.remember()
         check_device(spec, start.log(), log_path)
         server = Server(
             engine="vllm",
@@ -165,7 +171,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             if server.is_alive() and listens(port):
                 raise
             raise start.death() from error  # what failed did so because the engine was gone
-        if not server.is_alive():
+        if not server.is_alive() or why_not(target, server) is not None:
             raise start.death()
 
 
@@ -239,7 +245,8 @@ class Launched:
         while (code := self.process.poll()) is None and time.monotonic() < deadline:
             time.sleep(0.1)
         failure = classify(self.log(), code)
-        text = f"the engine died during the run: {failure.line}"
+        how = "died" if code is not None else "no longer answered"
+        text = f"the engine {how} during the run: {failure.line}"
         return EngineError(text, code=failure.code, log_path=self.log_path)
 
     def log(self) -> str:
@@ -305,7 +312,25 @@ def last_line(log_path: Path) -> str:
         log.seek(max(0, log.tell() - 4096))
         lines = log.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
     said = [text for text in map(message_of, lines) if any(c.isalnum() for c in text)]
-    return said[-1][:200] if said else ""
+    return redacted_text(said[-1][:200]) if said else ""
+
+
+@contextlib.contextmanager
+def _clean_afterwards(log_path: Path) -> Iterator[None]:
+    """Take keys out of a log that the engine wrote itself: vLLM prints the flags it was given."""
+    try:
+        yield
+    finally:
+        redact_log(log_path)
+
+
+def redact_log(log_path: Path) -> None:
+    """The log without what is a key; unchanged where there is none."""
+    with contextlib.suppress(OSError):
+        text = log_path.read_text(errors="surrogateescape")
+        clean = redacted_text(text)
+        if clean != text:
+            log_path.write_text(clean, errors="surrogateescape")
 
 
 def _vocab_size(spec: RunSpec) -> int | None:

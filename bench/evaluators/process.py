@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.evaluators.sandbox import sandboxed
 from bench.values.errors import BenchError
 from bench.values.json_text import json_text
 from bench.values.server import Progress, ProgressCallback, Server
@@ -29,12 +30,17 @@ def run_lm_eval(
     progress: ProgressCallback,
 ) -> None:
     """One call to its end, its output in lm_eval.log; BenchError, in one line, when it fails."""
+    where = where.absolute()  # the sandbox has another working folder
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
     (where / "config.yaml").write_text(json_text(config, indent=1))
     log_path = where / "lm_eval.log"
     command = [sys.executable, "-m", "bench.evaluators.harness", "run"]
     command += ["--config", str(where / "config.yaml")]
+    env = environment(where, server, quality)
+    if quality.run_generated_code:
+        own = [p for p in (server.model_path, quality.task_dir) if p is not None]
+        command = sandboxed(command, where, own, env)
     began_s = time.monotonic()
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -42,7 +48,7 @@ def run_lm_eval(
             stdin=subprocess.PIPE,  # closed when this process dies: then lm-eval ends too
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment(where, server, quality),
+            env=env,
         )
         try:
             while process.poll() is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bench.assets
+from bench.evaluators.sandbox import check_sandbox
 from bench.values.errors import InputError
 from bench.values.spec import QualitySpec
 
@@ -38,9 +39,11 @@ def check_tasks(quality: QualitySpec) -> None:
     risky = [n for n in quality.tasks if any(_runs_code(m, index) for m in _matches(n, index))]
     if risky and not quality.run_generated_code:
         raise InputError(
-            f"quality.tasks: {risky[0]} executes what the model writes, on this machine. Isolate "
-            "the machine, then say quality.run_generated_code=true."
+            f"quality.tasks: {risky[0]} executes what the model writes, in a sandbox that still "
+            "has the network. If that will do, say quality.run_generated_code=true."
         )
+    if risky:
+        check_sandbox()
 
 
 def needs_logprobs(quality: QualitySpec) -> bool:

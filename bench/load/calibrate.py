@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +21,7 @@ from bench.values.codec import decode, encode
 from bench.values.errors import BenchError
 from bench.values.json_text import json_text
 from bench.values.record import LoadPoint, PointData
+from bench.values.scratch import scratch
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec
 
@@ -47,17 +47,17 @@ def calibrate(shape: Shape, progress: ProgressCallback, *, cached: bool = True) 
 
 
 def _measure(shape: Shape) -> Calibration:
-    with tempfile.TemporaryDirectory(prefix="bench-calibrate-") as folder:
+    with scratch("calibrate") as folder:
         paced = TruthSpec(
             ttft_ms=shape.ttft_ms, itl_ms=shape.itl_ms, tokens_per_chunk=shape.tokens_per_chunk
         )
         steps = min(400, max(8, round(_TARGET_S * 1e3 / max(shape.itl_ms, 0.5))))
         own = shape.own_cores
-        with serve_truth(paced, Path(folder), _silent, own_cores=own) as server:
+        with serve_truth(paced, folder, _silent, own_cores=own) as server:
             data = _sent(server, shape, steps * shape.tokens_per_chunk)
             found = errors(data, _log(server))
         fast = TruthSpec(ttft_ms=0, itl_ms=0)
-        with serve_truth(fast, Path(folder), _silent, log_name="fast.log", own_cores=own) as server:
+        with serve_truth(fast, folder, _silent, log_name="fast.log", own_cores=own) as server:
             streams = replace(shape, concurrency=_FAST_STREAMS, workers=1)
             flood = _sent(server, streams, _FAST_TOKENS)
     cpu = cpu_us_per_token(data)

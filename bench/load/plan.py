@@ -14,7 +14,7 @@ from bench.load.workload_file import check, resolved_format, trace_extent, trace
 from bench.values.errors import InputError
 from bench.values.record import LoadPoint, PlannedRequest
 from bench.values.server import Server
-from bench.values.spec import LoadSpec, RunSpec
+from bench.values.spec import MOST_REQUESTS, LoadSpec, RunSpec
 
 WARM_UP_INDEX = 1_000_000
 """Load points from here on are warm-up: their prompts are their own, their records are dropped."""
@@ -126,7 +126,7 @@ def _closed(spec: RunSpec, server: Server, point: LoadPoint, fastest_s: float | 
         assert point.concurrency is not None
         duration_s = spec.load.duration_s or SETTLE_S.get(spec.engine.kind, DEFAULT_SETTLE_S)
         rounds = _SPARE * duration_s / fastest_s
-        count = max(least, math.ceil(point.concurrency * (rounds + 1)))
+        count = max(least, min(MOST_REQUESTS, math.ceil(point.concurrency * (rounds + 1))))
     requests = _requests(spec, server, point, count)
     return Plan(requests=requests, at_least=least, duration_s=duration_s)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from bench.load.answers import spread
 from bench.values.errors import BenchError, InputError
 from bench.values.record import OK, OUTCOMES, REQUEST_COLUMNS, TOKENS_AROSE, LoadPoint, PointData
+from bench.values.scratch import scratch
 from bench.values.server import Server
 from bench.values.spec import WorkloadSpec
 
@@ -71,8 +71,8 @@ def run_benchmark(
     timeout_s: float,
 ) -> PointData:
     """Run the engine's benchmark at one load point; BenchError with its last words if it fails."""
-    with tempfile.TemporaryDirectory(prefix="bench-vllm-") as folder:
-        result = Path(folder) / "result.json"
+    with scratch("vllm") as folder:
+        result = folder / "result.json"
         command = argv(server, point, workload, count, seed, result)
         try:
             done = subprocess.run(

@@ -6,6 +6,7 @@ to the parent: "ready", then a `WorkerResult`, or an error text.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -88,7 +89,8 @@ def serve_pipe(pipe: Connection, plan: WorkerPlan, counters: Any) -> None:
     try:
         pipe.send(uvloop.run(_run(pipe, plan, counters)))
     except OSError as error:
-        pipe.send(f"worker {plan.worker}: {error}")
+        with contextlib.suppress(OSError):  # the parent may be what is gone
+            pipe.send(f"worker {plan.worker}: {error}")
     except EOFError:
         os._exit(1)
 

@@ -16,6 +16,7 @@ from bench.load.limits import STREAMS_PER_WORKER, ensure_streams, workers_for
 from bench.load.schedule import sessions, split
 from bench.load.worker import COUNTERS, WorkerPlan, WorkerResult, serve_pipe
 from bench.values.clock import now_ns
+from bench.values.ending import undisturbed
 from bench.values.errors import BenchError
 from bench.values.record import LoadPoint, PlannedRequest, PointData
 from bench.values.server import Server
@@ -84,9 +85,11 @@ def send_load(
             )
             ours, theirs = context.Pipe()
             process = context.Process(target=serve_pipe, args=(theirs, plan, counters), daemon=True)
-            process.start()
+            # A signal in the middle of a start would leave a child without its orders.
+            with undisturbed():
+                process.start()
+                running.append((process, ours))
             theirs.close()
-            running.append((process, ours))
         for _, pipe in running:
             _receive(pipe, str)
         start_ns = now_ns() + _START_MARGIN_NS
@@ -95,9 +98,9 @@ def send_load(
         results = _gather(running, counters, len(requests), on_progress)
     finally:
         for process, pipe in running:
-            pipe.close()
             process.terminate()
             process.join()
+            pipe.close()  # last: one that lived would complain of it
     return merge(point, start_ns, results)
 
 

@@ -19,16 +19,22 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
+from bench.values.spec import MOST_TOKENS
 
 Format = Literal["sharegpt", "messages", "trace"]
 Message = dict[str, str]
 
 CHARS_PER_TOKEN = 4.0
 """Assumed of English text, where only text is given and a token count is needed before the run."""
+
+MOST_S = 3_155_760_000
+"""A hundred years: stamps of a trace may count from 1970."""
+
+_MOST_LINE = 64 * 2**20
 
 _ROLES = {
     "human": "user",
@@ -167,16 +173,14 @@ def resolved_format(path: str, file_format: Format | None) -> Format:
 
 
 def _records(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        file = Path(path).expanduser().open(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"workload.file: {path}: {error.strerror or error}.") from None
-    with file:
+    with _opened(path) as file:
         for number in itertools.count(1):
             try:
-                line = file.readline()
+                line = file.readline(_MOST_LINE)
             except UnicodeDecodeError:
                 raise InputError(f"{path}:{number}: not UTF-8 text.") from None
+            if len(line) == _MOST_LINE:
+                raise InputError(f"{path}:{number}: a line longer than {_MOST_LINE:,} characters.")
             if not line:
                 return
             if not line.strip():
@@ -190,9 +194,23 @@ def _records(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 record = json.loads(line)
             except ValueError as error:
                 raise InputError(f"{path}:{number}: not JSON ({error}).") from None
+            except RecursionError:
+                raise InputError(f"{path}:{number}: JSON nested too deeply.") from None
             if not isinstance(record, dict):
                 raise InputError(f"{path}:{number}: an object is expected, {_kind(record)} found.")
             yield number, record
+
+
+def _opened(path: str) -> TextIO:
+    """The file, which must be one: a FIFO that nobody writes to would be waited for."""
+    try:
+        found = Path(path).expanduser()
+        if found.exists() and not found.is_file():
+            raise InputError(f"workload.file: {path} is no file.")
+        return found.open(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"workload.file: {path}: {said}.") from None
 
 
 def _guess(record: Mapping[str, Any]) -> Format:
@@ -226,7 +244,7 @@ def _message(found: object, where: str, role_key: str, text_key: str) -> Message
     if not isinstance(found, dict):
         raise _FieldError(f"{where}: an object is expected, {_kind(found)} found")
     role = found.get(role_key)
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise _FieldError(f"{where}.{role_key}: {role!r} is none of {', '.join(sorted(_ROLES))}")
     return {"role": _ROLES[role], "content": _text(found.get(text_key), f"{where}.{text_key}")}
 
@@ -268,8 +286,12 @@ def _arrival_key(record: Mapping[str, Any]) -> str:
 def _trace_row(record: Mapping[str, Any]) -> TraceRow:
     key = _arrival_key(record)
     arrival = record.get(key)
-    if not isinstance(arrival, (int, float)) or isinstance(arrival, bool) or arrival < 0:
-        raise _FieldError(f"{key}: a time of 0 or more is expected, {_kind(arrival)} found")
+    most = MOST_S if key == "arrival_s" else 1e3 * MOST_S
+    number = isinstance(arrival, (int, float)) and not isinstance(arrival, bool)
+    # NaN is between no two numbers, so that the comparison refuses it too.
+    if arrival is None or not number or not 0 <= arrival <= most:
+        what = f"a time from 0 to {MOST_S:,} s (a hundred years)"
+        raise _FieldError(f"{key}: {what} is expected, {_kind(arrival)} found")
     counts = [
         _optional_count(record, *names)
         for names in (("input_tokens", "input_length"), ("output_tokens", "output_length"))
@@ -290,6 +312,8 @@ def _optional_count(record: Mapping[str, Any], *names: str) -> int | None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise _FieldError(f"{name}: a whole number above 0 is expected, {_kind(value)} found")
+        if value > MOST_TOKENS:
+            raise _FieldError(f"{name}: at most {MOST_TOKENS:,} is expected, {_kind(value)} found")
         return value
     return None
 
@@ -297,6 +321,8 @@ def _optional_count(record: Mapping[str, Any], *names: str) -> int | None:
 def _kind(value: object) -> str:
     if value is None:
         return "nothing"
+    if isinstance(value, int) and abs(value) > 10**40:
+        return "a number of too many digits"
     if isinstance(value, float):
         return str(value)
     return json_text(value)[:40] if isinstance(value, (int, str)) else type(value).__name__

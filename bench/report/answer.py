@@ -43,7 +43,8 @@ def _found(measurement: Measurement) -> str:
     if not measurement.points:
         return "no load was put on it: no speed was measured"
     if best is None:
-        return "no rate that may be shown"
+        why = _why_none(measurement)
+        return "no rate that may be shown" + (f": {why}" if why else "")
     rate, get = _rate(best), best.metrics.get
     text = f"{with_interval(rate.value or 0.0, rate.ci_low, rate.ci_high)} tokens/s out"
     total = get("total_tokens_per_s")
@@ -61,6 +62,13 @@ def _found(measurement: Measurement) -> str:
     if joules is not None and joules.value is not None:
         text += f"; {quantity(joules.value)} J per token"
     return text
+
+
+def _why_none(measurement: Measurement) -> str | None:
+    """Why no load point has an output rate, where one was put on it."""
+    found = (rate.reason for rate in map(_rate, measurement.points) if rate.reason)
+    failed = (f"{f.code}: {f.text}" for f in measurement.findings if f.severity == "fail")
+    return next(found, None) or next(failed, None)
 
 
 def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:

@@ -15,6 +15,7 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
     return {
         "run": run.path,
         "status": run.status,
+        "ended_by": run.ended_by,
         "valid": measurement.valid,
         "rehearsal": measurement.rehearsal,
         "findings": encode(measurement.findings),
@@ -70,6 +71,7 @@ def summary(run: Run, measurement: Measurement) -> dict[str, Any]:
         "engine": run.spec.engine.kind,
         "workload": run.spec.workload.name,
         "status": run.status,
+        "ended_by": run.ended_by,
         "valid": measurement.valid,
         "rehearsal": measurement.rehearsal,
         "best_load": None if best is None else best.point.label,

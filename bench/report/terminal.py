@@ -19,6 +19,7 @@ from bench.report.power_table import print_power
 from bench.report.predict_table import error_line
 from bench.report.quality_table import print_quality
 from bench.report.search_table import print_search
+from bench.values.ending import short, words
 from bench.values.fit_error import FitError
 from bench.values.record import Run
 
@@ -54,8 +55,6 @@ _OPEN_COLUMNS = (
 def print_run(run: Run, measurement: Measurement) -> None:
     """The answer, one row per load point, what is wrong, and where it is stored."""
     out = console()
-    if reason := why_no_numbers(run, measurement):
-        said(out, f"NO NUMBERS: {reason}", "bold")
     said(out, _title(run), "bold")
     first = answer(run, measurement)
     said(out, f"Found    {first.found}", "bold", indent=9)
@@ -85,6 +84,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         print_quality(out, run.quality)
     _print_findings(out, measurement)
     verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
+    if run.status != "complete":
+        verdict = f"NOT VALID, {words(run.status, run.ended_by)}: do not quote these numbers"
     if measurement.rehearsal is not None:
         verdict = f"REHEARSAL, nothing here was measured ({measurement.rehearsal})"
     if run.spec.engine.kind == "none" and run.status == "complete":
@@ -106,18 +107,6 @@ def said(out: Console, text: str, style: str = "", *, indent: int = 6) -> None:
             break_on_hyphens=False,
         )
     out.print(escape(text), style=style, highlight=False, soft_wrap=True)
-
-
-def why_no_numbers(run: Run, measurement: Measurement) -> str | None:
-    """Why no load point of a run has an output rate, in words; None where one has."""
-    if run.spec.engine.kind == "none" or measurement.rehearsal is not None:
-        return None
-    rates = [p.metrics["output_tokens_per_s"] for p in measurement.points]
-    if any(rate.value is not None for rate in rates):
-        return None
-    found = (rate.reason for rate in rates if rate.reason)
-    failed = (f"{f.code}: {f.text}" for f in measurement.findings if f.severity == "fail")
-    return next(found, None) or next(failed, None)
 
 
 def _about_intervals(measurement: Measurement) -> str:
@@ -280,7 +269,8 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     rate = row["output_tokens_per_s"]
     shown = "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
     name = "/".join(row["run"].rsplit("/", 2)[-2:])
-    trust = "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else row["status"])
+    how = short(row["status"], row.get("ended_by"))
+    trust = "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else how)
     trust = "rehearsal" if row.get("rehearsal") and row["status"] == "complete" else trust
     gpu = f"{row['gpus']} x {row['gpu']}" if row["gpus"] else "–"
     return (name, gpu, row["engine"], row["workload"], shown, row["best_load"] or "–", trust)

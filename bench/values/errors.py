@@ -35,7 +35,11 @@ class EngineError(BenchError):
 
 
 class StoreError(BenchError):
-    """Results could not be written or read."""
+    """Results could not be written or read; `full` when there was no room for them."""
+
+    def __init__(self, text: str, *, full: bool = False) -> None:
+        super().__init__(text)
+        self.full = full
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ def first_day(as_of: str) -> date:
         raise ValueError(wrong)
     try:
         return date(*[int(p) for p in parts] + [1] * (3 - len(parts)))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{wrong} ({error})") from error
 
 

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from bench.values.errors import InputError
+
+MOST_FILE_BYTES = 256 * 2**20
 
 LIMIT = 2_000
 """Characters that are kept of one text from outside, unless its reader says otherwise."""
@@ -30,6 +35,26 @@ def plain(text: str, limit: int = LIMIT) -> str:
     """`text` without what only a terminal or a renderer acts on, cut at `limit` characters."""
     shown = _CONTROLS.sub("", _ESCAPES.sub("", text[: 4 * limit]))
     return shown if len(shown) <= limit and len(text) <= 4 * limit else f"{shown[:limit]}…"
+
+
+def text_file(path: str | Path, key: str, most_bytes: int = MOST_FILE_BYTES) -> str:
+    """The text of a user's file; InputError, in one line under `key`, where it is none.
+
+    Only regular files: a FIFO would be waited for, a device may have no end.
+    """
+    try:
+        found = Path(path).expanduser()
+        if found.exists() and not found.is_file():
+            raise InputError(f"{key}: {path}: is no file.")
+        with found.open("rb") as file:
+            content = file.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise InputError(f"{key}: {path}: larger than {most_bytes:,} bytes.")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{key}: {path} is not a text file.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{key}: {path}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def plain_data(value: Any, limit: int = LIMIT) -> Any:

@@ -249,6 +249,8 @@ class QualityResult:
 class Run:
     """One run, raw. `status` is `running`, `complete`, or `failed` with `failure` saying why.
 
+    `ended_by` is what ended a run that failed (the keys of `bench.values.ending.WORDS`), `writer`
+    the process that wrote it, as `bench.values.ending.writer` names it.
     `calibration` is the client's own error at the busiest point (`bench.measure.client_error`);
     `by_load` in it holds that of others, by index, where the busiest one's would fail them.
     `prediction` is what every load point was predicted to show before anything was started
@@ -270,6 +272,8 @@ class Run:
     quality: QualityResult | None = None
     status: Literal["running", "complete", "failed"] = "running"
     failure: str | None = None
+    ended_by: str | None = None
+    writer: Mapping[str, Any] | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
     path: str = ""
     schema_version: int = SCHEMA_VERSION

@@ -1,8 +1,9 @@
 """What must never be stored or shown: one redactor, through which every record passes.
 
 A key reaches a run in three ways: as the value of a setting whose name says so (`--api-key KEY`,
-`engine.env.HF_TOKEN`), by its shape (`Bearer …`, `sk-…`, `hf_…`), and echoed by a server. The
-first two are known by their looks, the third by the values that the environment holds.
+`engine.env.HF_TOKEN`), by its shape (`Bearer …`, `sk-…`, `hf_…`), and echoed by a server or a log.
+The first two are known by their looks, the third by the values that the environment holds and that
+settings of this process gave (`remember`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,37 @@ _SHAPE = re.compile(
 _SHORTEST = 6
 """A shorter value of a variable is no key, and hiding it would garble innocent text."""
 
+_remembered: set[str] = set()
+"""Keys that were seen as settings: for the life of the process, as the environment is."""
+
+
+def remember(settings: Any) -> None:
+    """Keep the keys that settings hold (a command line, an environment, plain data): they are
+    hidden from now on wherever they are echoed."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if isinstance(value, str) and names_a_secret(name):
+                keep(value)
+            else:
+                remember(value)
+    elif isinstance(settings, (list, tuple)):
+        hide = False
+        for word in settings:
+            if not isinstance(word, str):
+                remember(word)
+            elif hide and not word.startswith("--"):
+                keep(word)
+            else:
+                name, _, value = word.partition("=")
+                if names_a_secret(name.lstrip("-")) and value:
+                    keep(value)
+            hide = isinstance(word, str) and word.startswith("-") and names_a_secret(word)
+
+
+def keep(value: str) -> None:
+    """Hide one key from now on, line by line: read from a file it may have an end of line."""
+    _remembered.update(v for v in map(str.strip, value.split("\n")) if len(v) >= _SHORTEST)
+
 
 def redacted(value: Any, known: frozenset[str] | None = None) -> Any:
     """Plain data without keys: texts, lists and mappings, names of settings beside their values."""
@@ -49,7 +81,8 @@ def redacted(value: Any, known: frozenset[str] | None = None) -> Any:
 
 def redacted_text(text: str, known: frozenset[str] | None = None) -> str:
     """One text without what is a key by its shape or by the environment."""
-    for secret in held() if known is None else known:
+    # The longest first: one may be part of another.
+    for secret in sorted(held() if known is None else known, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return _SHAPE.sub(HIDDEN, text)
 
@@ -60,10 +93,11 @@ def names_a_secret(name: object) -> bool:
 
 
 def held(env: Mapping[str, str] | None = None) -> frozenset[str]:
-    """The values of the environment's variables whose names say that they hold a key."""
+    """The values of the environment's variables whose names say that they hold a key, line by
+    line, and what was remembered."""
     env = os.environ if env is None else env
-    values = (v.strip() for k, v in env.items() if names_a_secret(k))
-    return frozenset(v for v in values if len(v) >= _SHORTEST)
+    values = (v.strip() for k, v in env.items() if names_a_secret(k) for v in v.split("\n"))
+    return frozenset(v for v in values if len(v) >= _SHORTEST) | _remembered
 
 
 def _words(words: list[Any], known: frozenset[str]) -> list[Any]:

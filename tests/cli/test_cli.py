@@ -232,7 +232,7 @@ def test_a_full_disk_loses_nothing_collected_before(tmp_path: Path) -> None:
     )
     said = one_line(done, 1)
     assert "Free space" in said
-    assert f"1 load points are kept in {tmp_path}" in said
+    assert f"1 load point is kept in {tmp_path}" in said
     kept = json.loads(bench("show", "latest", f"results_dir={tmp_path}", "--json").stdout)
     assert [p["load"] for p in kept["load_points"]] == ["c1"]
     assert kept["valid"] is False

@@ -109,9 +109,17 @@ def test_what_could_not_be_scored_is_refused_in_one_line(overrides: list[str], s
     assert "\n" not in str(error.value)
 
 
-def test_groups_and_patterns_of_tasks_are_known() -> None:
+def test_groups_and_patterns_of_tasks_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for overrides in (["quality=leaderboard"], ["quality=quick"], ["quality.tasks=['tiny_*']"]):
         lm_eval.check(spec(*overrides))
+    with monkeypatch.context() as without:
+        without.setenv("PATH", str(tmp_path))
+        with pytest.raises(InputError, match="apt install bubblewrap"):
+            lm_eval.check(spec("quality=code", "quality.run_generated_code=true"))
+    (tmp_path / "bwrap").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     lm_eval.check(spec("quality=code", "quality.run_generated_code=true"))
 
 

@@ -13,45 +13,92 @@ from bench.cli.arguments import Arguments
 from bench.cli.composed import (
     run_asked,
 )
-from bench.cli.verb import Verb
+from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, compose
 from bench.values.json_text import json_text
 from bench.values.spec import RunSpec
 
 if TYPE_CHECKING:
     from bench.config.catalogue import Catalogue
+    from bench.engines.residue import Residue
     from bench.meters.source import Clock, Source
+    from bench.values.finding import Finding
     from bench.values.machine import Board, Machine, Sensor, Store
 
 
 VERB = Verb(
-    usage=("bench doctor [model=NAME] [quant=NAME] [gpus=N] [--json]",),
+    usage=(
+        "bench doctor [model=NAME] [quant=NAME] [gpus=N] [--json]",
+        "bench doctor --clean [results_dir=FOLDER]",
+    ),
     more="Nothing is started and no setting is changed. Exit code 0: that run can start and its\n"
     "numbers will count (warnings say what is lost); 1: a FAIL line says what stops it.",
     keys=(*keys.WHAT_IS_SERVED, keys.RESULTS_DIR),
+    flags=(
+        Flag(
+            name="--clean",
+            what="remove what earlier crashes left and is provably dead: temporary folders with "
+            "their sockets, shared memory, half-written files; runs are kept",
+        ),
+    ),
 )
 
 
 def call(arguments: Arguments) -> int:
     """Examine this machine for the run that was typed."""
     spec = run_asked(compose(arguments.overrides, arguments.config_dirs), arguments)
+    if "--clean" in arguments.flags:
+        return clean(spec.results_dir, as_json=arguments.as_json)
     return run(spec, catalogue(arguments.config_dirs), as_json=arguments.as_json)
 
 
 def run(spec: RunSpec, catalogue: Catalogue, *, as_json: bool) -> int:
     """Look, judge, print; exit status 1 when something would stop the run or void its numbers."""
+    from bench.engines.residue import leftovers
     from bench.host.doctor import problems
     from bench.report.console import console
     from bench.report.doctor_table import print_machine
     from bench.values.codec import encode
 
     machine = examine(spec, catalogue, os.environ)
-    found = problems(machine, spec.gpus)
+    found = (*problems(machine, spec.gpus), *_left(leftovers(spec.results_dir)))
     if as_json:
         print(json_text({**encode(machine), "problems": encode(found)}))
     else:
         print_machine(console(), machine, found)
     return 1 if any(f.severity == "fail" for f in found) else 0
+
+
+def clean(results_dir: str, *, as_json: bool) -> int:
+    """Remove what earlier crashes left and name each; exit status 1 when something stays."""
+    from bench.engines.residue import leftovers, remove
+    from bench.values.codec import encode
+    from bench.values.outside import plain
+
+    found = leftovers(results_dir)
+    left = remove(found)
+    if as_json:
+        print(json_text({"found": encode(found), "left": encode(left)}))
+        return 1 if left else 0
+    if not found:
+        print("nothing is left of earlier crashes (runs that were killed are kept: bench runs)")
+    for one in found:
+        word = "cannot be removed" if one in left else "removed"
+        print(f"{word}: {one.kind} {plain(str(one.path))} ({one.bytes:,} bytes; {one.why})")
+    return 1 if left else 0
+
+
+def _left(found: list[Residue]) -> tuple[Finding, ...]:
+    from bench.values.finding import finding
+
+    if not found:
+        return ()
+    size = sum(one.bytes for one in found)
+    text = (
+        f"earlier crashes left {len(found)} things ({size / 1e6:,.1f} MB), for example "
+        f"{found[0].path}: bench doctor --clean removes them"
+    )
+    return (finding("leftovers", "warn", text, size, "B"),)
 
 
 def _nvml(clock: Clock, env: Mapping[str, str]) -> Source:

@@ -11,6 +11,7 @@ from bench.cli.verb import Verb
 from bench.config.compose import compose
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
+from bench.values.outside import text_file
 
 if TYPE_CHECKING:
     from bench.tco.prices.book import PriceRow, PricesSpec
@@ -81,17 +82,8 @@ def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
     rows = spec.rows + spec.more_rows
     if spec.book is None:
         return rows
-    text = _read(spec.book, "prices.book")
+    text = text_file(spec.book, "prices.book")
     return rows + read_prices(text, spec.book, as_of="1970", provider=None).rows
-
-
-def _read(name: str, key: str) -> str:
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{key}: {name}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{key}: {name} is not a text file.") from error
 
 
 def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
@@ -114,13 +106,13 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_js
     from bench.report.prices_table import import_document, print_import
     from bench.tco.prices.tables import changes, read_prices
 
-    text = _read(path, "prices import")
+    text = text_file(path, "prices import")
     found = read_prices(text, path, as_of=as_of, provider=provider, gpu_names=spec.gpu_names)
     book = Path(spec.book or DEFAULT_BOOK)
     known = spec.rows + spec.more_rows
     if book.exists():
         known += read_prices(
-            _read(str(book), "prices.book"), str(book), as_of="1970", provider=None
+            text_file(str(book), "prices.book"), str(book), as_of="1970", provider=None
         ).rows
     new = changes(known, found.rows)
     if new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.composed import (
     run_asked,
 )
+from bench.cli.streams import shown_error
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import (
     catalogue,
@@ -114,8 +116,10 @@ def _hydra(arguments: Arguments) -> int:
             title = f"run {len(codes) + 1} of {len(combinations)}" if several else ""
             document, code = _one_run(plain, arguments, title)
         except BenchError as error:
-            print(f"bench: {error}", file=sys.stderr)
+            print(f"bench: {shown_error(error)}", file=sys.stderr)
             document, code = {"valid": False, "error": str(error)}, error.exit_code
+        finally:
+            _redact_sweep()
         documents.append(document or {})
         codes.append(code)
 
@@ -155,6 +159,19 @@ def look_before(combinations: Sequence[Sequence[str]], arguments: Arguments) -> 
         print(f"bench: will not run: {line}", file=sys.stderr)
     if len(refused) == len(combinations):
         raise InputError("no combination of this sweep can run here.")
+
+
+def _redact_sweep() -> None:
+    """Hydra's own record of a sweep, its owner's alone and without keys."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from bench.values.redact import redacted_text
+
+    record = Path(HydraConfig.get().sweep.dir, "multirun.yaml")
+    with contextlib.suppress(OSError):
+        record.chmod(0o600)
+        text = record.read_text()
+        record.write_text(redacted_text(text))
 
 
 def _compare_sweep(documents: Sequence[Mapping[str, Any]]) -> None:

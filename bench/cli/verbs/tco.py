@@ -18,6 +18,7 @@ from bench.cli.verb import Flag, Verb
 from bench.config.compose import split_results_dir
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
+from bench.values.outside import text_file
 
 if TYPE_CHECKING:
     from bench.tco.answer import TcoAnswer
@@ -158,7 +159,4 @@ def trace_of(request: TcoRequest) -> Demand | None:
     name = request.tco.demand.trace
     if name is None:
         return None
-    try:
-        return trace_demand(Path(name).read_text(encoding="utf-8").splitlines(), name)
-    except OSError as error:
-        raise InputError(f"tco.demand.trace: {name}: {error.strerror}.") from error
+    return trace_demand(text_file(name, "tco.demand.trace").splitlines(), name)

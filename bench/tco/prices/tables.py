@@ -93,8 +93,10 @@ def read_prices(
 def _of_json(text: str, path: str, as_of: str) -> Imported:
     try:
         table = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}.") from error
+    if not isinstance(table, dict) and not is_llm_prices(table):
+        raise InputError(f"{path}: a JSON object of models is expected.")
     if not is_llm_prices(table):
         return _litellm(table, path, as_of)
     try:
@@ -232,8 +234,8 @@ def _book_row(row: Mapping[str, str], where: str) -> PriceRow:
     fields["verified"] = (row.get("verified") or "true").lower() == "true"
     try:
         fields["usd"] = float(row["usd"])
-    except ValueError as error:
-        raise InputError(f"{where}: {error}.") from error
+    except (ValueError, TypeError) as error:  # a row that is too short has None
+        raise InputError(f"{where}: usd: {error}.") from error
     return _row(where, **fields)
 
 

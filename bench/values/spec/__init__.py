@@ -18,6 +18,7 @@ from bench.values.spec.catalogue import (
 from bench.values.spec.engines import EndpointSpec, EngineSpec, NoneSpec, TruthSpec, VllmSpec
 from bench.values.spec.load import (
     MOST_IN_FLIGHT,
+    MOST_REQUESTS,
     MOST_TOKENS,
     PRECISION_LEAST,
     LengthSpec,
@@ -29,6 +30,7 @@ from bench.values.spec.run import FitOptions, MeterSpec, QualitySpec, RunSpec
 
 __all__ = [
     "MOST_IN_FLIGHT",
+    "MOST_REQUESTS",
     "MOST_TOKENS",
     "PRECISION_LEAST",
     "Checkpoint",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.values.spec.limits import require, require_port
+from bench.values.spec.limits import require, require_port, require_wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class VllmSpec:
             value = getattr(self, key)
             require(value is None or value >= 1, f"{key} must be at least 1")
         require_port(self.port)
-        require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
+        require_wait(self.start_timeout_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class EndpointSpec:
 
     def __post_init__(self) -> None:
         require(self.vocab_size is None or self.vocab_size >= 1, "vocab_size must be at least 1")
-        require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
+        require_wait(self.start_timeout_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +89,12 @@ class TruthSpec:
     start_timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
-        require(self.ttft_ms >= 0, "ttft_ms must be at least 0")
-        require(self.itl_ms >= 0, "itl_ms must be at least 0")
+        for key in ("ttft_ms", "itl_ms"):
+            require(0 <= getattr(self, key) <= 86_400_000, f"{key} must be in [0, 86,400,000]")
         require(self.tokens_per_chunk >= 1, "tokens_per_chunk must be at least 1")
         require(self.slots is None or self.slots >= 1, "slots must be at least 1")
         require_port(self.port)
-        require(self.start_timeout_s > 0, "start_timeout_s must be above 0")
+        require_wait(self.start_timeout_s)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.values.spec.limits import require
+from bench.values.spec.limits import A_YEAR_S, require
 
 MOST_TOKENS = 10_485_760
 """The longest context that any listed model claims: a longer request is a typing error."""
@@ -15,6 +15,29 @@ PRECISION_LEAST = 6
 
 MOST_IN_FLIGHT = 60_000
 """One client address has about so many ports to one server."""
+
+MOST_PER_S = 1_000_000
+"""Arrivals per second that a schedule is made for: a hundred times what one host can send."""
+
+MOST_REQUESTS = 10_000_000
+"""A million requests of 200 tokens take 10 GB while they are parsed."""
+
+MOST_PROMPT_TOKENS = 2_000_000_000
+"""Of all requests of a load point together: they are made before it begins, 8 bytes each."""
+
+_MOST_OF_LOAD = {
+    "requests": MOST_REQUESTS,
+    "requests_per_slot": MOST_REQUESTS,
+    "min_requests": MOST_REQUESTS,
+    "warmup_requests": MOST_REQUESTS,
+    "max_in_flight": MOST_REQUESTS,
+    "repeats": 1_000,
+    "workers": 1_024,
+    "duration_s": A_YEAR_S,
+    "budget_s": A_YEAR_S,
+    "request_timeout_s": A_YEAR_S,
+    "burstiness": 1_000_000,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +165,7 @@ class LoadSpec:
         require(possible, f"concurrency must be at most {MOST_IN_FLIGHT:,}")
         require(all(r > 0 for r in self.rate_per_s), "rate_per_s must be above 0")
         require(self.requests is None or self.requests >= 1, "requests must be at least 1")
+        self._check_size()
         require(self.requests_per_slot >= 2, "requests_per_slot must be at least 2")
         require(self.repeats >= 1, "repeats must be at least 1")
         self._check_precision()
@@ -164,6 +188,17 @@ class LoadSpec:
             self._check_search()
         most = self.max_in_flight
         require(most is None or most >= 1, "max_in_flight must be at least 1")
+
+    def _check_size(self) -> None:
+        """What a machine's memory, or a year, does not hold is a slip of the hand."""
+        for key, most in _MOST_OF_LOAD.items():
+            value = getattr(self, key)
+            require(value is None or value <= most, f"{key} must be at most {most:,}")
+        rate = max(self.rate_per_s, default=0.0)
+        require(rate <= MOST_PER_S, f"rate_per_s must be at most {MOST_PER_S:,}")
+        asked = rate * (self.duration_s or 0.0)
+        text = f"rate_per_s and duration_s ask for {asked:,.0f} requests, at most {MOST_REQUESTS:,}"
+        require(asked <= MOST_REQUESTS, text)
 
     @property
     def precision_share(self) -> float | None:

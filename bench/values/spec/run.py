@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from bench.values.spec.catalogue import GpuSpec, ModelSpec, QuantSpec
 from bench.values.spec.engines import EngineSpec
-from bench.values.spec.limits import require
-from bench.values.spec.load import LoadSpec, WorkloadSpec
+from bench.values.spec.limits import require, require_name
+from bench.values.spec.load import MOST_PROMPT_TOKENS, LoadSpec, WorkloadSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,5 +105,15 @@ class RunSpec:
     checkpoints_dir: str = "checkpoints"
 
     def __post_init__(self) -> None:
-        require(self.gpus >= 0, "gpus must be at least 0")
-        require(self.seed >= 0, "seed must be at least 0")
+        require(0 <= self.gpus <= 100_000, "gpus must be at least 0 and at most 100,000")
+        require(0 <= self.seed < 2**63, "seed must be at least 0 and below 2^63")
+        for group in ("model", "quant", "workload"):
+            require_name(getattr(self, group).name, f"{group}.name")
+        length = self.workload.input_tokens
+        longest = length if isinstance(length, int) else length.max or length.min
+        asked = (self.load.requests or 0) * longest
+        require(
+            asked <= MOST_PROMPT_TOKENS,
+            f"load.requests and workload.input_tokens ask for {asked:,} prompt tokens at each "
+            f"load point, at most {MOST_PROMPT_TOKENS:,}",
+        )

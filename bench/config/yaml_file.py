@@ -1,0 +1,100 @@
+"""YAML from a user's files, read without trusting it: size, depth and aliases have limits.
+
+An alias repeats what it names, and nine lines of ten aliases each make a thousand million values.
+Here the events of a file are counted, aliases with all that they stand for, before anything is
+built of it. One reader for all YAML that is not shipped; Hydra's own is preceded by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.values.errors import InputError
+from bench.values.outside import plain
+
+MOST_BYTES = 4 * 2**20
+MOST_VALUES = 200_000
+MOST_DEPTH = 50
+
+
+def load(path: Path) -> Any:
+    """The parsed content; InputError in one line that names the file."""
+    import yaml
+
+    text = _text(path)
+    check_text(text, str(path))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(text, loader)
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: {_said(error)}.") from error
+
+
+def check_text(text: str, name: str) -> None:
+    """InputError for YAML that is broken, too deep or, with its aliases expanded, too large."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    sizes: dict[str, int] = {}
+    open_anchors: list[tuple[str | None, int]] = []
+    total = 0
+    try:
+        for event in yaml.parse(text, loader):
+            if isinstance(event, yaml.AliasEvent):
+                if event.anchor not in sizes:
+                    raise InputError(f"{name}: *{event.anchor} names no finished value before it.")
+                total += sizes[event.anchor]
+            elif isinstance(event, yaml.CollectionStartEvent):
+                open_anchors.append((event.anchor, total))
+                total += 1
+                if len(open_anchors) > MOST_DEPTH:
+                    raise InputError(f"{name}: nested deeper than {MOST_DEPTH} levels.")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                anchor, before = open_anchors.pop()
+                if anchor is not None:
+                    sizes[anchor] = total - before
+            elif isinstance(event, yaml.ScalarEvent):
+                total += 1
+                if event.anchor is not None:
+                    sizes[event.anchor] = 1
+            if total > MOST_VALUES:
+                raise InputError(f"{name}: more than {MOST_VALUES:,} values, aliases expanded.")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{name}: {_said(error)}.") from error
+
+
+def check_folders(folders: Sequence[str]) -> None:
+    """Every YAML file of a user's configuration folders, before Hydra reads any."""
+    for folder in folders:
+        root = Path(folder)
+        if not root.is_dir():
+            why = "is no folder" if root.exists() else "does not exist"
+            raise InputError(f"--config-dir: {folder} {why}.")
+        for path in sorted(root.glob("**/*.yaml")):
+            if not isinstance(load(path), dict):
+                raise InputError(f"{path}: a file of keys and values is expected.")
+
+
+def _text(path: Path) -> str:
+    try:
+        if not path.is_file():  # a FIFO would wait for ever
+            raise InputError(
+                f"{path}: {'is no file' if path.exists() else 'there is no such file'}."
+            )
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: larger than {MOST_BYTES:,} bytes.")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _said(error: Exception) -> str:
+    """A parser's complaint in one line: what, and where."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+    where = "" if mark is None else f" in line {mark.line + 1}"
+    return plain(" ".join(str(problem).split()), 300) + where

@@ -1,0 +1,225 @@
+"""Every reader of what comes from outside, with a sound sample each: what the fuzzing starts from.
+
+A reader takes bytes and returns, or raises one of its own errors. Anything else that escapes is a
+traceback that a user would see.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from misbehaving import END, HEAD, event
+from point_support import even, point
+
+from bench.claims.load import claims_of
+from bench.config.compose import compose, conf_dir, run_spec
+from bench.config.yaml_file import load
+from bench.derive import derive
+from bench.engines.failures import classify
+from bench.engines.log import parse_engine_log
+from bench.load.workload_file import check
+from bench.meters.engine_stats import parse as parse_metrics
+from bench.models.model_config import read_config
+from bench.report.document import summary
+from bench.store import create_run_dir, load_run, save_point, save_run
+from bench.tco.demand import trace_demand
+from bench.tco.prices.tables import read_prices
+from bench.values.codec import decode
+from bench.values.errors import BenchError
+from bench.values.outside import plain, text_file
+from bench.values.record import Anchor, Run
+from bench.values.redact import redacted_text
+from bench.values.spec import ModelSpec
+from bench.web import http, sse
+
+Read = Callable[[bytes, Path], object]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader by name, its samples, and what it may raise."""
+
+    name: str
+    read: Read
+    samples: tuple[bytes, ...]
+    raises: tuple[type[Exception], ...] = (BenchError,)
+
+
+def answer(data: bytes, _: Path) -> object:
+    """A response as the load generator reads it, from the head to the tokens."""
+    found = http.frame(data, closed=True)
+    return None if found is None else sse.tokens(sse.read_body(found.body(data), ended=True))
+
+
+def stored(data: bytes, folder: Path) -> object:
+    """run.json replaced; read, derived and summed up as `bench runs` does."""
+    (folder / "run.json").write_bytes(data)
+    run = load_run(folder)
+    return summary(run, derive(run))
+
+
+def stored_point(data: bytes, folder: Path) -> object:
+    """A load point's point.json replaced."""
+    next(folder.glob("points/*/point.json")).write_bytes(data)
+    run = load_run(folder)
+    return summary(run, derive(run))
+
+
+def telemetry(data: bytes, folder: Path) -> object:
+    """The meters' trace of a run replaced."""
+    (folder / "telemetry").mkdir(exist_ok=True)
+    (folder / "telemetry" / "power.jsonl").write_bytes(data)
+    run = load_run(folder)
+    return summary(run, derive(run))
+
+
+def _file(data: bytes, folder: Path, name: str) -> Path:
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+def claims(data: bytes, folder: Path) -> object:
+    """A claim file."""
+    path = _file(data, folder, "claim.yaml")
+    return claims_of("claim", load(path), str(path))
+
+
+def model_yaml(data: bytes, folder: Path) -> object:
+    """A model of a --config-dir."""
+    return decode(ModelSpec, load(_file(data, folder, "model.yaml")), "model.yaml")
+
+
+def workload(data: bytes, folder: Path) -> object:
+    """A workload or trace, format guessed."""
+    check(str(_file(data, folder, "workload.jsonl")), None)
+    return None
+
+
+def prices(data: bytes, folder: Path) -> object:
+    """A price table of any kind."""
+    path = str(_file(data, folder, "prices.csv"))
+    return read_prices(text_file(path, "prices"), path, as_of="2026", provider="x")
+
+
+def demand(data: bytes, folder: Path) -> object:
+    """A week of demand."""
+    path = str(_file(data, folder, "demand.csv"))
+    return trace_demand(text_file(path, "tco").splitlines(), path)
+
+
+def config(data: bytes, folder: Path) -> object:
+    """A checkpoint's config.json."""
+    return read_config(_file(data, folder, "config.json"))
+
+
+def log(data: bytes, _: Path) -> object:
+    """An engine's log: its facts, and why it ended."""
+    text = data.decode(errors="replace")
+    return parse_engine_log(text), classify(text, 1)
+
+
+def metrics(data: bytes, _: Path) -> object:
+    """A Prometheus page."""
+    return parse_metrics(data.decode("utf-8", "replace"))
+
+
+def text(data: bytes, _: Path) -> object:
+    """Text to be shown: nothing in it moves a cursor."""
+    shown = plain(redacted_text(data.decode(errors="replace")))
+    assert not any(c < " " and c not in "\t\n" for c in shown)
+    return shown
+
+
+RESPONSE = HEAD + event(" a") + event(" b") + END
+METRICS = (
+    b"# TYPE vllm:generation_tokens_total counter\n"
+    b'vllm:generation_tokens_total{model_name="m"} 17.0\n'
+    b'vllm:cache_config_info{block_size="16"} 1.0\nprocess_start_time_seconds 1.7e9\n'
+)
+LOG = (
+    b"(EngineCore pid=7) INFO 01-02 03:04:05 [core.py:1] GPU KV cache size: 12,345 tokens\n"
+    b"ERROR 01-02 03:04:05 [x.py:2] torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB\n"
+)
+TRACE = (
+    b'{"arrival_s": 0, "input_tokens": 5, "output_tokens": 6}\n'
+    b'{"arrival_s": 1.5, "input_tokens": 5, "output_tokens": 6}\n'
+)
+CHAT = (
+    b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n'
+    b'{"conversations": [{"from": "human", "value": "c"}], "output_tokens": 7}\n'
+)
+CSV = b"provider,model,kind,usd,as_of,source\np,m,input,1.5,2026-01-02,http://x\n"
+LITELLM = json.dumps(
+    {"gpt-x": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "mode": "chat"}}
+).encode()
+WEEK = b"hour,input_tokens,output_tokens\n" + b"".join(b"%d,5,6\n" % h for h in range(168))
+CONFIG = json.dumps(
+    {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 99}
+).encode()
+
+
+def _own(name: str) -> bytes:
+    return (conf_dir() / name).read_bytes()
+
+
+def readers(run: Path) -> tuple[Reader, ...]:
+    """All of them; `run` is the folder of a stored run, whose files are samples too."""
+    record = (run / "run.json").read_bytes()
+    of_point = next(run.glob("points/*/point.json")).read_bytes()
+    return (
+        Reader("HTTP and SSE", answer, (RESPONSE,), (http.MalformedError,)),
+        Reader("metrics", metrics, (METRICS,), ()),
+        Reader("run.json", stored, (record,)),
+        Reader("point.json", stored_point, (of_point,)),
+        Reader("telemetry", telemetry, (POWER,)),
+        Reader("claims", claims, (_own("claims/tiny.yaml"),)),
+        Reader("model YAML", model_yaml, (_own("model/tiny.yaml"),)),
+        Reader("workload", workload, (TRACE, CHAT)),
+        Reader("prices", prices, (CSV, LITELLM)),
+        Reader("demand", demand, (WEEK,)),
+        Reader("config.json", config, (CONFIG,)),
+        Reader("engine log", log, (LOG,), ()),
+        Reader("text", text, (b"a \x1b[31mred\x1b]0;t\x07 sk-abcdefghijklmnop\n",), ()),
+    )
+
+
+POWER = b"""{"k": "header", "source": "synthetic"}
+{"k": "power_mw", "d": 0, "t": 1000, "v": 250000}
+"""
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """The folder of a stored run with one load point, to be damaged."""
+    root = Path(tempfile.mkdtemp(prefix="bench-fuzz-"))
+    try:
+        spec = run_spec(compose(["engine=truth", "gpus=0", f"results_dir={root}"]))
+        path = create_run_dir(spec)
+        save_point(path, point(even(12)))
+        anchor = Anchor(monotonic_ns=0, wall_iso="2026")
+        save_run(path, Run(spec=spec, anchor=anchor, status="complete"))
+        yield path
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def once(reader: Reader, data: bytes, run: Path) -> bool:
+    """Read it once; whether it was refused. Whatever else escapes goes through."""
+    record = run / "run.json"
+    of_point = next(run.glob("points/*/point.json"))
+    sound = record.read_bytes(), of_point.read_bytes()
+    try:
+        reader.read(data, run)
+    except reader.raises:
+        return True
+    finally:
+        record.write_bytes(sound[0])
+        of_point.write_bytes(sound[1])
+        shutil.rmtree(run / "telemetry", ignore_errors=True)
+    return False

@@ -1,0 +1,82 @@
+"""An engine that dies in the last load point fails the run, and its death is named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config.compose import catalogue, compose, run_spec
+from bench.engines.exchange import Target
+from bench.engines.still_serves import why_not
+from bench.run import execute
+from bench.store import list_runs, load_run
+from bench.values.errors import EngineError
+from bench.values.server import Progress, Server
+
+
+def truth_server() -> int:
+    """The process id of the truth server that this process started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1] if words else "0"
+            if b"bench.engines.truth_server" in words and b"guard.py" not in b" ".join(words):
+                found.append((int(entry.name), int(parent)))
+    ours = [pid for pid, guard in found if parent_of(guard) == os.getpid()]
+    return ours[-1]
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_server_that_dies_in_the_last_load_point(tmp_path: Path) -> None:
+    """Killed while its only load point runs: not complete, not exit 0, and said why."""
+    words = ["engine=truth", "gpus=0", "meter=none", "load.calibrate=false", "load.repeats=1"]
+    words += ["load.concurrency=[2]", "load.duration_s=1", f"results_dir={tmp_path}"]
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        if progress.phase.startswith("load c2") and not killed:
+            killed.append(truth_server())
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.raises(EngineError, match="the truth server died during the run"):
+        execute(run_spec(compose(words)), catalogue(()), kill)
+    assert killed
+    run = load_run(list_runs(str(tmp_path))[0])
+    assert (run.status, run.ended_by) == ("failed", "engine_died")
+    assert len(run.points) == 1  # what was measured until then is kept
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "alive"),
+    [
+        (200, {"choices": [{"text": "a"}]}, True),
+        (400, {"error": "stream is required"}, True),
+        (500, {"error": {"message": "EngineCore encountered an issue."}}, False),
+        (503, "", False),
+    ],
+)
+def test_an_api_server_that_outlives_its_core(
+    serve_http: Callable[..., str], status: int, body: Any, alive: bool
+) -> None:
+    """It answers /health for seconds more; a token it has none."""
+    url = serve_http(lambda path, *_: (200, "") if path == "/health" else (status, body))
+    server = Server(engine="vllm", base_url=url, served_model="m")
+    found = why_not(Target(base_url=url), server)
+    assert (found is None) == alive
+    if not alive:
+        assert str(status) in str(found)
+
+
+def test_nobody_there() -> None:
+    server = Server(engine="endpoint", base_url="http://127.0.0.1:1/v1", served_model="m")
+    assert why_not(Target(base_url=server.base_url), server) == "Connection refused"
