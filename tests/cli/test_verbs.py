@@ -14,6 +14,7 @@ from bench.cli.completion import candidates
 from bench.cli.help import of_verb, overview
 from bench.cli.verb import names, summary, verb
 from bench.cli.verbs.completion import SHELLS
+from bench.compare.launches import ENOUGH_LAUNCHES
 from bench.config.compose import GROUPS
 from bench.values.errors import InputError
 
@@ -66,6 +67,11 @@ def test_every_verb_tells_itself_in_lines_that_fit(name: str) -> None:
         assert what in text
     assert max(map(len, text.splitlines())) <= 120
     assert f"  {name} " in overview()
+
+
+def test_the_help_of_compare_states_how_many_launches_a_verdict_needs() -> None:
+    assert ENOUGH_LAUNCHES == 3
+    assert "A verdict needs three launches of each variant" in of_verb("compare")
 
 
 def test_words_and_help_load_nothing_heavy() -> None:

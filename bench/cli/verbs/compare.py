@@ -38,7 +38,10 @@ VERB = Verb(
     "  'error_rate > 0.01'            the run's own figure\n"
     "  'quality.TASK < -1%'           a task's score\n"
     "It exits 3 when the change is real and beyond the limit, 0 when it is not, 4 when the\n"
-    "evidence is not enough to say (too few repeats, a run that is not valid).",
+    "evidence is not enough to say (too few launches, a run that is not valid).\n\n"
+    "A verdict needs three launches of each variant, that is three starts of the engine: repeats\n"
+    'of one launch share its start and do not count. With fewer, what differs is told "in this\n'
+    'run" and a gate exits 4. --interleave 3 makes them, in turn.',
     keys=(
         keys.RESULTS_DIR,
         ("quant=A,B", "with --interleave: the variants, and any key of a run"),
