@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.compare.compare import Comparison
-from bench.compare.gate import Gate
-from bench.measure.metrics import Measurement
+from bench.compare.gate import Gate, GateTest
+from bench.compare.speed import SpeedChange
+from bench.measure.metrics import Measurement, Metric
+from bench.quality.verdict import TaskComparison
 from bench.report.grid import Column, Grid, markdown
 from bench.report.numbers import quantity
 from bench.values.codec import encode
@@ -63,109 +65,96 @@ def metric_rows(run: Run, measurement: Measurement) -> list[dict[str, Any]]:
     ]
 
 
+_COMPARED = (
+    *("kind", "variant", "metric", "unit", "load", "baseline_value", "variant_value", "estimate"),
+    *("ci_low", "ci_high", "n", "p", "p_holm", "verdict", "condition", "reason"),
+)
+"""The columns of a comparison's rows: what a kind of row has not stays empty."""
+
+
 def comparison_rows(c: Comparison, gate: Gate | None = None) -> list[dict[str, Any]]:
     """Figures, changes of speed and of quality, and the gate's tests, one row each."""
-    nothing = dict.fromkeys(
-        (
-            "kind",
-            "variant",
-            "metric",
-            "unit",
-            "load",
-            "baseline_value",
-            "variant_value",
-            "estimate",
-            "ci_low",
-            "ci_high",
-            "n",
-            "p",
-            "p_holm",
-            "verdict",
-            "condition",
-            "reason",
-        )
-    )
     found: list[dict[str, Any]] = []
     for row in c.rows:
-        for name, m in row.figures.items():
-            found.append(
-                nothing
-                | {
-                    "kind": "figure",
-                    "variant": row.name,
-                    "metric": name,
-                    "unit": m.unit,
-                    "load": c.load,
-                    "variant_value": m.value,
-                    "ci_low": m.ci_low,
-                    "ci_high": m.ci_high,
-                    "n": m.repeats,
-                }
-            )
-        for s in row.speed:
-            r = s.ratio
-            found.append(
-                nothing
-                | {
-                    "kind": "speed ratio",
-                    "variant": row.name,
-                    "metric": s.metric,
-                    "unit": s.unit,
-                    "load": s.load,
-                    "baseline_value": s.baseline,
-                    "variant_value": s.variant,
-                    "estimate": r and r.value,
-                    "ci_low": r and r.low,
-                    "ci_high": r and r.high,
-                    "n": s.pairs,
-                    "p": s.p,
-                    "p_holm": s.p_holm,
-                    "verdict": s.verdict,
-                }
-            )
-        for q in row.quality:
-            r = q.recovery
-            found.append(
-                nothing
-                | {
-                    "kind": "quality recovery",
-                    "variant": row.name,
-                    "metric": f"{q.task}:{q.metric}",
-                    "unit": "1",
-                    "baseline_value": q.baseline,
-                    "variant_value": q.variant,
-                    "estimate": r and r.value,
-                    "ci_low": r and r.low,
-                    "ci_high": r and r.high,
-                    "n": q.n,
-                    "p": q.p,
-                    "p_holm": q.p_holm,
-                    "verdict": q.verdict,
-                }
-            )
-    for t in () if gate is None else gate.tests:
-        kind = {"ratio": "gate, relative", "change": "gate, change", "value": "gate, value"}[t.kind]
-        found.append(
-            nothing
-            | {
-                "kind": kind,
-                "variant": t.run,
-                "unit": "1" if t.kind == "ratio" else t.unit,
-                "load": t.load,
-                "baseline_value": t.baseline,
-                "variant_value": t.variant,
-                "estimate": t.estimate,
-                "ci_low": t.low,
-                "ci_high": t.high,
-                "n": t.n,
-                "p": t.p,
-                "p_holm": t.p_holm,
-                "verdict": t.outcome,
-                "condition": t.condition,
-                "reason": t.reason,
-            }
-        )
-    return found
+        found += [_figure(row.name, c.load, name, m) for name, m in row.figures.items()]
+        found += [_speed(row.name, s) for s in row.speed]
+        found += [_quality(row.name, q) for q in row.quality]
+    found += [_tested(t) for t in (() if gate is None else gate.tests)]
+    return [dict.fromkeys(_COMPARED) | row for row in found]
+
+
+def _figure(variant: str, load: str | None, name: str, m: Metric) -> dict[str, Any]:
+    return {
+        "kind": "figure",
+        "variant": variant,
+        "metric": name,
+        "unit": m.unit,
+        "load": load,
+        "variant_value": m.value,
+        "ci_low": m.ci_low,
+        "ci_high": m.ci_high,
+        "n": m.repeats,
+    }
+
+
+def _speed(variant: str, s: SpeedChange) -> dict[str, Any]:
+    r = s.ratio
+    return {
+        "kind": "speed ratio",
+        "variant": variant,
+        "metric": s.metric,
+        "unit": s.unit,
+        "load": s.load,
+        "baseline_value": s.baseline,
+        "variant_value": s.variant,
+        "estimate": r and r.value,
+        "ci_low": r and r.low,
+        "ci_high": r and r.high,
+        "n": s.pairs,
+        "p": s.p,
+        "p_holm": s.p_holm,
+        "verdict": s.verdict,
+    }
+
+
+def _quality(variant: str, q: TaskComparison) -> dict[str, Any]:
+    r = q.recovery
+    return {
+        "kind": "quality recovery",
+        "variant": variant,
+        "metric": f"{q.task}:{q.metric}",
+        "unit": "1",
+        "baseline_value": q.baseline,
+        "variant_value": q.variant,
+        "estimate": r and r.value,
+        "ci_low": r and r.low,
+        "ci_high": r and r.high,
+        "n": q.n,
+        "p": q.p,
+        "p_holm": q.p_holm,
+        "verdict": q.verdict,
+    }
+
+
+def _tested(t: GateTest) -> dict[str, Any]:
+    kind = {"ratio": "gate, relative", "change": "gate, change", "value": "gate, value"}[t.kind]
+    return {
+        "kind": kind,
+        "variant": t.run,
+        "unit": "1" if t.kind == "ratio" else t.unit,
+        "load": t.load,
+        "baseline_value": t.baseline,
+        "variant_value": t.variant,
+        "estimate": t.estimate,
+        "ci_low": t.low,
+        "ci_high": t.high,
+        "n": t.n,
+        "p": t.p,
+        "p_holm": t.p_holm,
+        "verdict": t.outcome,
+        "condition": t.condition,
+        "reason": t.reason,
+    }
 
 
 def write_rows(rows: Sequence[Row], form: str) -> None:
