@@ -102,6 +102,13 @@ def test_the_plan_has_no_circle_and_no_arrow_that_nobody_needs() -> None:
     }
 
 
+def test_the_map_of_the_readme_names_every_wing() -> None:
+    text = (BENCH.parent / "README.md").read_text(encoding="utf-8")
+    shown = text[text.index("\n## Map\n") : text.index("\n## Add things\n")]
+    named = {w for w in NEIGHBOURS if f"{w}/" in shown or f"{w}.py" in shown}
+    assert named == NEIGHBOURS.keys() - {"__init__"}
+
+
 def test_only_the_command_line_and_the_configuration_know_hydra() -> None:
     knowing = {
         path.relative_to(BENCH).as_posix()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from functools import cache
 
-CONFIDENCE = 0.95
-"""Two-sided: what every interval is said to hold, unless it says another level."""
-
-ALPHA = 1 - CONFIDENCE
+ALPHA = 0.05
 """The level of a test."""
+
+CONFIDENCE = 1 - ALPHA
+"""Two-sided: what every interval is said to hold, unless it says another level. Of 0.05 this is
+0.95 to the last bit; the other way round 0.05 would be printed as 0.050000000000000044."""
 
 
 @cache

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.measure.stats import block_interval, mean, percentile, t_interval, within
-from bench.values.confidence import t_quantile
+from bench.values.confidence import ALPHA, CONFIDENCE, t_quantile
 
 
 def test_t_quantiles_and_interval() -> None:
@@ -78,3 +78,8 @@ def test_no_evidence_of_a_difference_is_no_evidence_of_sameness() -> None:
     """Three restless rounds whose mean is 0: the interval is wide, so nothing is said."""
     assert within(t_interval([-0.1, 0.0, 0.1]), -0.02, 0.02) == "unclear"
     assert within(t_interval([-0.001, 0.0, 0.001]), -0.02, 0.02) == "yes"
+
+
+def test_the_level_is_printed_as_it_is_meant() -> None:
+    """Once 1 - 0.95, which JSON showed as 0.050000000000000044."""
+    assert (str(ALPHA), str(CONFIDENCE)) == ("0.05", "0.95")
