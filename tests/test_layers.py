@@ -28,11 +28,12 @@ NEIGHBOURS: dict[str, set[str]] = {
     "meters": {"models", "web"},
     "power": {"measure"},
     "tco": {"measure"},
+    "trend": {"tco"},  # what dated values do over time
     "load": {"engines", "host", "measure", "meters", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
     "predict": {"fit", "measure", "tco"},
-    "claims": {"config", "fit", "measure", "tco"},
+    "claims": {"config", "fit", "measure", "tco", "trend"},
     "compare": {"measure", "power", "quality"},
     # the stories
     "derive": {"fit", "load", "measure", "power", "predict", "quality"},
@@ -42,10 +43,13 @@ NEIGHBOURS: dict[str, set[str]] = {
         *("load", "measure", "meters", "models", "predict", "preflight", "store"),
     },
     # what people see: prints, and never measures
-    "report": {"claims", "compare", "fit", "measure", "power", "predict", "quality", "tco"},
+    "report": {
+        *("claims", "compare", "fit", "measure", "power", "predict", "quality", "tco", "trend"),
+    },
     "cli": {
         *("claims", "compare", "config", "derive", "engines", "fit", "host", "load", "measure"),
         *("meters", "models", "power", "predict", "preflight", "report", "run", "store", "tco"),
+        *("trend", "web"),
     },
 }
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from bench.claims.arithmetic import LATER, price_row
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
-from bench.claims.verdict import Check, agrees, number, say, worst
+from bench.claims.verdict import Check, agrees, from_interval, number, say, worst
 from bench.fit.architecture import from_config
 from bench.tco.prices.book import RENT_KINDS, select
+from bench.trend.document import rating_document
+from bench.trend.rating import rating_trend
+from bench.trend.snapshots import shipped
 from bench.values.errors import InputError, nearest
 
 _COUNTED = ("total_params", "active_params")
@@ -22,6 +27,12 @@ def check_lookup(claim: Claim, says: Lookup, sources: Sources) -> Check:
     lines: list[str] = []
     figures: dict[str, float | None] = {}
     for item in says.items:
+        if item.trend:
+            outcome, more, trend = check_trend(claim, item)
+            outcomes.append(outcome)
+            lines += more
+            figures.update(trend)
+            continue
         found = references(claim, item, sources)
         outcome = _agrees(item, found)
         outcomes.append(outcome)
@@ -37,6 +48,45 @@ def check_lookup(claim: Claim, says: Lookup, sources: Sources) -> Check:
         lines += more
         figures.update(rents)
     return Check(kind="lookup", verdict=worst(outcomes), evidence=tuple(lines), figures=figures)
+
+
+@cache
+def _trends() -> Mapping[str, Any]:
+    """The shipped data's trends, as `bench trend --json` gives them."""
+    return {"rating": rating_document(rating_trend(shipped()))}
+
+
+def check_trend(claim: Claim, item: Item) -> tuple[bool | None, list[str], dict[str, float | None]]:
+    """A stated number against the 95 % interval of a trend: outside refutes, a narrow one around it
+    confirms, and one that is too wide says nothing."""
+    found: Any = _trends()
+    for key in item.trend:
+        if not isinstance(found, Mapping) or key not in found:
+            hint = nearest(key, found if isinstance(found, Mapping) else ())
+            raise InputError(f"{claim.name}: {item.what}: trend: {key!r} is no figure.{hint}")
+        found = found[key]
+    stated = item.stated
+    if stated is None or not isinstance(found, Mapping) or found.get("value") is None:
+        return None, [f"{item.what}: the data give no such figure"], {}
+    value: float = found["value"]
+    low, high = found.get("low"), found.get("high")
+    command = f"bench trend {item.trend[0]}: {' '.join(item.trend[1:])}"
+    said = f"{item.what}: stated {say(stated)}, the data say {number(value)}"
+    if low is None or high is None:
+        outcome = agrees(stated, value)
+        words = f"{said} ({command})"
+    else:
+        verdict = from_interval(stated, low, high)
+        outcome = {"confirmed": True, "refuted": False}.get(verdict)
+        words = f"{said}, 95 % interval {number(low)} to {number(high)} ({command})"
+    word = {True: "agrees", False: "contradicted", None: "the interval does not decide"}[outcome]
+    figures: dict[str, float | None] = {
+        "stated": stated.value,
+        "trend": value,
+        "low": low,
+        "high": high,
+    }
+    return outcome, [f"{words}: {word}", *([f"  {item.note}"] if item.note else [])], figures
 
 
 def references(claim: Claim, item: Item, sources: Sources) -> tuple[Reference, ...]:

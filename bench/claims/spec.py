@@ -325,13 +325,15 @@ class Reference:
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """One thing said, a number or a word, and where to look it up: a field of conf/model
-    (`catalogue`), a price of the book, or cited references."""
+    (`catalogue`), a price of the book, cited references, or a figure of `bench trend --json` (its
+    kind, then the path to value, low and high) whose interval decides."""
 
     what: str
     stated: Stated | None = None
     text: str | None = None
     catalogue: tuple[str, ...] = ()
     price: str | None = None
+    trend: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     note: str | None = None
 

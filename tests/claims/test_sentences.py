@@ -48,7 +48,7 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
         f"{MODELS}/sonnet-context": ("confirmed", "context at the listed price, found", 200_000),
     },
     "1.1 Gemini 3 Pro | #1 | 2.00 / 12.00 | Proprietary | 1M": {
-        f"{MODELS}/gemini-rank": UNKNOWN,
+        f"{MODELS}/gemini-rank": ("confirmed", "LM Arena rank, found", 1),
         f"{MODELS}/gemini-price": ("confirmed", "output price, found", 12.00),
         f"{MODELS}/gemini-licence": ("confirmed", None, "Proprietary (Google"),
         f"{MODELS}/gemini-context": ("confirmed", "context, found", 1_048_576),
@@ -111,7 +111,9 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
     "2.2 GLM-4.7 (2026-01) now #6 coding vs. closed models #1-5": {
         f"{TRAJECTORY}/glm-coding-rank": UNKNOWN,
     },
-    "2.2 DeepSeek V3.2 (2025-12) LM Arena #31": {f"{TRAJECTORY}/v3.2-arena-rank": UNKNOWN},
+    "2.2 DeepSeek V3.2 (2025-12) LM Arena #31": {
+        f"{TRAJECTORY}/v3.2-arena-rank": ("confirmed", "LM Arena rank, found", 31)
+    },
     "2.2 Llama 4 (2025-11) introduced 10M context, previously only proprietary had >200K": {
         f"{TRAJECTORY}/llama4-date": ("refuted", None, "contradicted, it is 2025-04"),
         f"{TRAJECTORY}/open-context-before": (
@@ -121,8 +123,8 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
         ),
     },
     "2.2 gain ~3-5 points per month, 1400-point threshold (top 10) by late 2026": {
-        f"{TRAJECTORY}/arena-rate": UNKNOWN,
-        f"{TRAJECTORY}/arena-top-ten": UNKNOWN,
+        f"{TRAJECTORY}/arena-rate": ("untested", "trend", 6.69),
+        f"{TRAJECTORY}/arena-top-ten": ("refuted", "trend", 1438),
         f"{TRAJECTORY}/arena-1400": (
             "refuted",
             "best LM Arena score of an open model by the day of the document, found",
@@ -193,6 +195,9 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
         f"{HARDWARE}/spot-rents": ("untested", "offers", 0.0),
     },
     "4.2 1-2 ML engineers + DevOps @ $200k/year each": {f"{HARDWARE}/staff": UNKNOWN},
+    "7 The trajectory suggests open models will be near-parity by late 2026": {
+        f"{TRAJECTORY}/near-parity": ("untested", "trend", 8.615),
+    },
     "5.1 If you exceed 1M tokens/month [...] Capex payback often <12 months": {
         f"{COST}/payback": ("refuted", "computed", float("inf")),
     },
@@ -216,7 +221,7 @@ def test_verdict_and_key_figure(name: str) -> None:
 def test_no_claim_of_the_document_is_without_its_sentence() -> None:
     claims = {n for n in every_claim() if n.startswith("source-document-")}
     assert set(CASES) == claims
-    assert len({s.partition(" ")[0] for s in SENTENCES if s[0].isdigit()}) == 9
+    assert len({s.partition(" ")[0] for s in SENTENCES if s[0].isdigit()}) == 10
 
 
 def test_a_figure_in_another_unit_has_no_ratio_to_the_stated_one() -> None:

@@ -1,0 +1,131 @@
+"""`bench snapshot`: add a dated leaderboard to your history, and say what changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.arguments import Arguments
+from bench.cli.verb import Flag, Verb
+from bench.values.errors import InputError, StoreError
+from bench.values.json_text import json_text
+
+if TYPE_CHECKING:
+    from bench.trend.snapshots import Changed, Rating
+
+DEFAULT_FILE = "ratings.csv"
+SHOWN = 8
+
+VERB = Verb(
+    usage=("bench snapshot import FILE [as_of=DATE] [source=TEXT] [ratings=FILE] [--json]",),
+    more="Reads Arena's CSV and JSON and the tidy CSV of this project. Price tables (LiteLLM, GPU\n"
+    "offers) go to the price book: bench prices import FILE. Nothing is fetched by itself.",
+    keys=(
+        ("as_of=DATE", "the day of a file that has no dates (today)"),
+        ("source=TEXT", "where it is from (the file's name)"),
+        ("ratings=FILE", f"the CSV that it is appended to ({DEFAULT_FILE})"),
+    ),
+    flags=(Flag(name="--from", what="fetch this address first", value="URL"),),
+    words="files",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Import one file."""
+    from bench.trend.snapshots import changed, read_ratings, shipped
+
+    own = {"as_of": datetime.now(tz=UTC).date().isoformat(), "source": "", "ratings": DEFAULT_FILE}
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key not in own:
+            raise InputError(f"{key!r} is no key of bench snapshot; it takes {', '.join(own)}.")
+        own[key] = value
+    address = arguments.option("--from")
+    if arguments.words[:1] != ("import",) or len(arguments.words) != (1 if address else 2):
+        raise InputError("bench snapshot takes: import FILE (or import --from URL).")
+    name = address or arguments.words[1]
+    text = fetched(name) if address else file_text(name)
+    new = read_ratings(text, name, as_of=own["as_of"], source=own["source"] or name)
+    book = Path(own["ratings"])
+    known = shipped()
+    if book.exists():
+        known += read_ratings(file_text(str(book)), str(book), as_of="1970", source=str(book))
+    have = {(r.as_of, r.board, r.model): r.rating for r in known}
+    added = tuple(r for r in new if have.get((r.as_of, r.board, r.model)) != r.rating)
+    found = changed(known, new)
+    if added:
+        _append(book, added)
+    if arguments.as_json:
+        print(json_text(_document(name, book, new, added, found), indent=2))
+    else:
+        _print(name, book, new, added, found)
+    return 0
+
+
+def file_text(name: str) -> str:
+    """A text file's content; InputError says what is wrong with it."""
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"snapshot: {name}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"snapshot: {name} is not a text file.") from error
+
+
+def fetched(address: str) -> str:
+    """What an address answers; InputError where it does not answer with a page."""
+    from bench.web.fetch import fetch
+
+    try:
+        reply = fetch(address, timeout_s=30.0)
+    except OSError as error:
+        raise InputError(f"snapshot: {address}: {error}.") from error
+    if reply.status != 200:
+        raise InputError(f"snapshot: {address} answers with status {reply.status}.")
+    return reply.text
+
+
+def _append(book: Path, added: tuple[Rating, ...]) -> None:
+    from bench.trend.snapshots import lines
+
+    try:
+        fresh = not book.exists() or book.stat().st_size == 0
+        with book.open("a", encoding="utf-8") as file:
+            file.write(lines(added, header=fresh))
+    except OSError as error:
+        raise StoreError(f"{book}: {error.strerror}.") from error
+
+
+def _document(
+    name: str, book: Path, new: tuple[Rating, ...], added: tuple[Rating, ...], c: Changed
+) -> dict[str, object]:
+    return {
+        "file": name,
+        "ratings": str(book),
+        "rows": len(new),
+        "added": len(added),
+        "before": c.before,
+        "new": list(c.new),
+        "gone": list(c.gone),
+        "moved": [{"model": m, "points": p} for m, p in c.moved if p],
+    }
+
+
+def _print(
+    name: str, book: Path, new: tuple[Rating, ...], added: tuple[Rating, ...], c: Changed
+) -> None:
+    from bench.report.terminal import console
+
+    out = console()
+    out.print(f"{name}: {len(new)} ratings, {len(added)} added to {book}", markup=False)
+    if c.before is None:
+        out.print("no earlier snapshot of this board to compare with", markup=False)
+        return
+    for word, models in (("new", c.new), ("gone", c.gone)):
+        more = f" and {len(models) - SHOWN} more" if len(models) > SHOWN else ""
+        shown = f": {', '.join(models[:SHOWN])}{more}" if models else ""
+        out.print(f"since {c.before}: {len(models)} {word}{shown}", markup=False)
+    moved = [f"{m} {p:+.1f}" for m, p in c.moved[:SHOWN] if p]
+    if moved:
+        out.print(f"largest changes, points: {', '.join(moved)}", markup=False)

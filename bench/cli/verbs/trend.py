@@ -1,0 +1,127 @@
+"""`bench trend`: how ratings and prices move, with intervals, steps, and when two lines meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.arguments import Arguments
+from bench.cli.verb import Verb
+from bench.cli.verbs.snapshot import DEFAULT_FILE, file_text
+from bench.config.compose import compose
+from bench.values.errors import InputError, nearest
+from bench.values.json_text import json_text
+
+if TYPE_CHECKING:
+    from bench.tco.prices.book import PriceRow
+    from bench.trend.prices import PriceTrend
+    from bench.trend.rating import RatingTrend
+
+KINDS = ("rating", "price", "spot", "cost")
+
+VERB = Verb(
+    usage=("bench trend rating|price|spot|cost [KEY=VALUE ...] [--json]",),
+    more="rating: the best open and closed model of a leaderboard, and when they might meet.\n"
+    "price: list prices of tokens; cost: a token of which three quarters are prompt; spot: rents.\n"
+    "Too little data says so; scales that were moved are never joined silently.",
+    keys=(
+        ("ratings=FILE", f"snapshots of your own, as bench snapshot writes them ({DEFAULT_FILE})"),
+        ("provider=NAME", "prices of one provider"),
+        ("model=NAME", "prices of one model or GPU"),
+        ("prices.book=FILE", "a CSV of your own beside the price book"),
+    ),
+    words="any",
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Print one trend."""
+    from bench.report.terminal import console
+    from bench.report.trend_table import print_prices, print_rating
+    from bench.trend.document import price_document, rating_document
+
+    if len(arguments.words) != 1 or arguments.words[0] not in KINDS:
+        said = arguments.words[0] if arguments.words else "nothing"
+        raise InputError(
+            f"bench trend {said}: say one of {', '.join(KINDS)}.{nearest(said, KINDS)}"
+        )
+    kind = arguments.words[0]
+    own: dict[str, str | None] = {"ratings": None, "provider": None, "model": None}
+    overrides = []
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            overrides.append(override)
+    if kind == "rating":
+        found = ratings(own["ratings"])
+        if arguments.as_json:
+            print(json_text(rating_document(found), indent=2))
+        else:
+            print_rating(console(), found)
+        return 0
+    trend = prices(kind, tuple(overrides), arguments.config_dirs, own["provider"], own["model"])
+    if arguments.as_json:
+        print(json_text(price_document(trend), indent=2))
+    else:
+        print_prices(console(), trend, kind)
+    return 0
+
+
+def ratings(name: str | None) -> RatingTrend:
+    """The trend of the shipped snapshots and those of a file; the default one where it exists."""
+    from bench.trend.rating import rating_trend
+    from bench.trend.snapshots import read_ratings, shipped
+
+    known = shipped()
+    path = name or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    if path is not None:
+        known += read_ratings(file_text(path), path, as_of="1970", source=path)
+    return rating_trend(known)
+
+
+def prices(
+    kind: str,
+    overrides: tuple[str, ...],
+    config_dirs: tuple[str, ...],
+    provider: str | None = None,
+    model: str | None = None,
+) -> PriceTrend:
+    """The trend of list prices: of tokens (price), of blended tokens (cost) or of spot rents."""
+    from bench.tco.prices.book import TOKEN_KINDS, PricesSpec
+    from bench.trend.prices import blended, price_trend
+    from bench.values.codec import decode
+
+    spec = decode(PricesSpec, compose(list(overrides), config_dirs, "cost")["prices"], "prices")
+    rows = [
+        r
+        for r in (*shipped_prices(), *spec.rows, *spec.more_rows, *_book(spec))
+        if (r.kind in TOKEN_KINDS if kind != "spot" else r.kind == "rent_spot")
+        and provider in (None, r.provider)
+        and model in (None, r.model)
+    ]
+    if not rows:
+        raise InputError(
+            f"no {kind} is known of {provider or 'any provider'}, {model or 'any model'}."
+        )
+    return price_trend(blended(rows) if kind == "cost" else rows)
+
+
+def _book(spec: object) -> tuple[PriceRow, ...]:
+    from bench.tco.prices.tables import read_prices
+
+    book = getattr(spec, "book", None)
+    if book is None:
+        return ()
+    return read_prices(file_text(book), book, as_of="1970", provider=None).rows
+
+
+def shipped_prices() -> tuple[PriceRow, ...]:
+    """The dated API prices that come with the package."""
+    from importlib import resources
+
+    from bench.tco.prices.tables import read_prices
+
+    where = resources.files("bench.assets").joinpath("snapshots/api_prices.csv")
+    return read_prices(where.read_text("utf-8"), "api_prices.csv", as_of="1970", provider=None).rows

@@ -1,0 +1,144 @@
+"""List prices over time: what changed when, a yearly rate per series, and over all of them.
+
+A list price has no noise: a series has steps, which are facts, and no interval of its own. What has
+one is the mean over series, each counted once, on the log scale (Student's t). Series watched for
+less than a quarter say nothing about a year and are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+from scipy import stats
+
+from bench.tco.prices.book import DAYS_PER_YEAR, Key, PriceRow
+from bench.values.figure import first_day
+
+LEAST_DAYS = 90
+LEAST_SERIES = 3
+BLEND = {"input": 0.75, "output": 0.25}
+"""Shares of a token's price where input and output are one: three of four tokens are prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceStep:
+    """A change of a list price: between which days, from what to what, in USD."""
+
+    after: str
+    before: str
+    usd_before: float
+    usd: float
+
+    @property
+    def relative(self) -> float:
+        return self.usd / self.usd_before - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceSeries:
+    """One price over time. `per_year` is the change a year between its first and last known day
+    (0.2 is +20 %), None where those are less than 90 days apart."""
+
+    key: Key
+    days: int
+    first: PriceRow
+    last: PriceRow
+    steps: tuple[PriceStep, ...]
+    per_year: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceTrend:
+    """All series with two known days, and the mean change a year over those of 90 days or more with
+    its 95 % interval; None where there are too few (`why`)."""
+
+    series: tuple[PriceSeries, ...]
+    single: int
+    per_year: float | None
+    low: float | None
+    high: float | None
+    counted: int
+    why: str | None
+
+
+def price_trend(rows: Iterable[PriceRow]) -> PriceTrend:
+    """The trend of the rows' series."""
+    every: dict[Key, dict[date, PriceRow]] = defaultdict(dict)
+    for row in rows:
+        every[row.provider, row.model, row.kind][first_day(row.as_of)] = row
+    series = tuple(_series(k, dict(sorted(v.items()))) for k, v in every.items() if len(v) > 1)
+    rates = np.array([math.log1p(s.per_year) for s in series if s.per_year is not None])
+    single = len(every) - len(series)
+    if len(rates) < LEAST_SERIES:
+        why = (
+            f"{len(rates)} series are known over {LEAST_DAYS} days or more, {single} on one day "
+            f"only: too little for a rate ({LEAST_SERIES} needed)"
+        )
+        return PriceTrend(
+            series=series, single=single, per_year=None, low=None, high=None,
+            counted=len(rates), why=why,
+        )  # fmt: skip
+    mean = float(rates.mean())
+    error = float(rates.std(ddof=1)) / math.sqrt(len(rates))
+    reach = float(stats.t.ppf(0.975, len(rates) - 1)) * error
+    return PriceTrend(
+        series=series,
+        single=single,
+        per_year=math.expm1(mean),
+        low=math.expm1(mean - reach),
+        high=math.expm1(mean + reach),
+        counted=len(rates),
+        why=None,
+    )
+
+
+def _series(key: Key, points: dict[date, PriceRow]) -> PriceSeries:
+    rows, days = list(points.values()), list(points)
+    span = (days[-1] - days[0]).days
+    rate = None
+    if span >= LEAST_DAYS:
+        rate = (rows[-1].usd / rows[0].usd) ** (DAYS_PER_YEAR / span) - 1
+    return PriceSeries(
+        key=key,
+        days=span,
+        first=rows[0],
+        last=rows[-1],
+        steps=tuple(
+            PriceStep(after=a.as_of, before=b.as_of, usd_before=a.usd, usd=b.usd)
+            for a, b in pairwise(rows)
+            if a.usd != b.usd
+        ),
+        per_year=rate,
+    )
+
+
+def blended(rows: Iterable[PriceRow]) -> tuple[PriceRow, ...]:
+    """The price of a token of which three quarters are prompt, on every day on which input or
+    output changed and both are known."""
+    models: dict[tuple[str, str], dict[str, list[PriceRow]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for row in rows:
+        if row.kind in BLEND:
+            models[row.provider, row.model][row.kind].append(row)
+    found: list[PriceRow] = []
+    for kinds in models.values():
+        every = sorted((r for rs in kinds.values() for r in rs), key=lambda r: first_day(r.as_of))
+        now: dict[str, float] = {}
+        last: dict[str, PriceRow] = {}
+        for row in every:
+            now[row.kind] = row.usd
+            if len(now) == len(BLEND):
+                usd = sum(BLEND[k] * v for k, v in now.items())
+                last[row.as_of] = PriceRow(
+                    provider=row.provider, model=row.model, kind="input", usd=usd,
+                    as_of=row.as_of, source=f"{row.source}; 3:1 of input and output",
+                )  # fmt: skip
+        found += last.values()
+    return tuple(found)

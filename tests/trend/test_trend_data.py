@@ -1,0 +1,189 @@
+"""What the shipped snapshots say, worked out by hand once, and the verbs that read them."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.cli.main import main
+from bench.tco.prices.book import PriceRow
+from bench.trend.prices import blended, price_trend
+from bench.trend.rating import is_open, per_month, rating_trend
+from bench.trend.snapshots import by_day, changed, lines, read_ratings, shipped
+from bench.values.errors import InputError
+
+DAYS = [
+    date(2025, *d).toordinal() for d in ((3, 7), (4, 4), (5, 6), (7, 27), (8, 1), (11, 5), (12, 11))
+]
+OPEN = [1362.9, 1369.9, 1371.9, 1424, 1430, 1429.1, 1441.2]
+CLOSED = [1411.5, 1440.1, 1437, 1472, 1469, 1466.2, 1486.6]
+
+
+def slope(values: list[float]) -> float:
+    """Points per month by the textbook's sum."""
+    x, y = np.array(DAYS) - np.mean(DAYS), np.array(values) - np.mean(values)
+    return float(x @ y / (x @ x)) * 365.25 / 12
+
+
+def test_the_shipped_snapshots_by_hand() -> None:
+    found = rating_trend(shipped())
+    assert [b.rating for b in found.best_open] == OPEN
+    assert [b.rating for b in found.best_closed] == CLOSED
+    assert [b.model for b in found.best_open][-2:] == ["glm-4.5", "glm-4.6"]
+    assert found.gaps == pytest.approx([48.6, 70.2, 65.1, 48, 39, 37.1, 45.4])
+    assert found.scales == (0, 0, 0, 1, 1, 2, 3)
+    assert [s.common for s in found.shifts] == [204, 214, 185, 257, 177, 238]
+    assert found.added == pytest.approx((15.7, 15.7, 15.7, -3.4, -3.4, -4.3, 0), abs=0.06)
+    gap = per_month(found.lines["gap"])
+    assert gap is not None
+    assert gap[0] == pytest.approx(slope(list(found.gaps)))
+    joined = per_month(found.lines["open joined"])
+    assert joined is not None
+    assert found.added is not None
+    assert joined[0] == pytest.approx(
+        slope([r + s for r, s in zip(OPEN, found.added, strict=True)])
+    )
+    assert joined == pytest.approx((6.69, 4.03, 9.36), abs=0.01)
+    assert found.tenth == 1438.0
+
+
+def test_when_they_meet_is_a_distribution() -> None:
+    """The gap of 7 dates falls by 2.4 ± 3.1 points a month: a third by the end of 2026, and one in
+    sixteen that it never closes."""
+    meets = rating_trend(shipped()).meets
+    assert meets is not None
+    chances = [meets.by(date(y, 12, 31).toordinal()) for y in (2026, 2027, 2028)]
+    assert chances == pytest.approx([0.35, 0.70, 0.81], abs=0.02)
+    assert meets.never == pytest.approx(0.06, abs=0.01)
+    assert date.fromordinal(int(meets.median_day)).year == 2027
+
+
+def test_scales_are_said_and_never_joined_silently() -> None:
+    said = rating_trend(shipped()).findings
+    assert any("185 models in both moved by +19.1" in f for f in said)
+    assert any("238 models in both moved by -4.3" in f for f in said)
+    assert any("4 scales: rates are within scales" in f for f in said)
+
+
+def test_open_is_what_can_be_downloaded() -> None:
+    for name, licence in (("deepseek-r1", ""), ("Llama-3.1-405B", "Llama 3.1"), ("glm-4.6", "")):
+        assert is_open(name, licence), name
+    for name, licence in (
+        ("gpt-5", ""),
+        ("qwen3-max-preview", ""),
+        ("Gemini", "Proprietary"),
+        ("llama-4-maverick-03-26-experimental", ""),  # on the board, never published
+    ):
+        assert not is_open(name, licence), name
+
+
+def test_a_snapshot_goes_in_and_out(tmp_path: Path) -> None:
+    columns = "rank,model,arena_score,95_pct_ci,votes,organization,license"
+    board = f'{columns}\n1,A,1500,+5/-4,"1,234",X,MIT\n'
+    (one,) = read_ratings(board, "board.csv", as_of="2026-01-01", source="test")
+    assert (one.rating, one.low_95, one.high_95, one.votes) == (1500, 1496, 1505, 1234)
+    assert read_ratings(lines([one], header=True), "x", as_of="1970", source="y") == (one,)
+    arena = json.dumps(
+        {"full": {"A": {"rating": 1510.5, "rating_q025": 1500, "rating_q975": 1521}}}
+    )
+    (two,) = read_ratings(arena, "a.json", as_of="2026-02-01", source="test")
+    assert (two.rating, two.half_width) == (1510.5, 10.5)
+    found = changed([one], [two])
+    assert (found.before, found.moved) == ("2026-01-01", (("A", 10.5),))
+    with pytest.raises(InputError, match="no leaderboard: it needs model and arena_score"):
+        read_ratings("a,b\n1,2\n", "x.csv", as_of="2026", source="y")
+    with pytest.raises(InputError, match="neither 'full' nor 'overall'"):
+        read_ratings('{"coding": {}}', "x.json", as_of="2026", source="y")
+    with pytest.raises(InputError, match=r"line 2: could not convert"):
+        read_ratings("model,rating\nA,high\n", "x.csv", as_of="2026", source="y")
+
+
+def test_corrections_are_later_rows() -> None:
+    (one,) = read_ratings("model,rating\nA,1\n", "x", as_of="2026-01-01", source="s")
+    (fixed,) = read_ratings("model,rating\nA,2\n", "x", as_of="2026-01-01", source="s, corrected")
+    assert by_day([one, fixed], "arena-text")["2026-01-01"]["a"].rating == 2
+
+
+def row(usd: float, day: str, kind: str = "input", model: str = "m") -> PriceRow:
+    return PriceRow(provider="p", model=model, kind=kind, usd=usd, as_of=day, source="s")  # type: ignore[arg-type]
+
+
+def test_a_price_has_steps_and_a_yearly_rate_by_hand() -> None:
+    """4 → 1 over 730.5 days are √¼ - 1 = -50 % a year; over 10 days nothing is said of a year."""
+    two = [row(4, "2024-01-01"), row(1, "2025-12-31")]
+    (series,) = price_trend(two).series
+    assert series.days == 730
+    assert series.per_year == pytest.approx(-0.5, abs=0.001)
+    assert [s.relative for s in series.steps] == [-0.75]
+    (short,) = price_trend([row(4, "2024-01-01"), row(1, "2024-01-11")]).series
+    assert short.per_year is None
+    assert "too little for a rate" in (price_trend(two).why or "")
+
+
+def test_the_rate_over_series_by_hand() -> None:
+    """Halved, kept and doubled in a year (365.25 days): mean 0 on the log scale, standard deviation
+    ln 2, error ln 2 ÷ √3 = 0.4002, t(2) 4.303: e^±1.722 - 1."""
+    rows = [
+        row(usd, day, model=name)
+        for name, end in (("a", 1.0), ("b", 2.0), ("c", 4.0))
+        for usd, day in ((2.0, "2024-03-01"), (end, "2025-03-01"))
+    ]
+    found = price_trend(rows)
+    assert found.per_year == pytest.approx(0, abs=1e-9)
+    assert (found.low, found.high) == pytest.approx((-0.821, 4.597), abs=0.01)
+
+
+def test_a_blend_is_known_where_both_prices_are() -> None:
+    rows = [row(1, "2025-01-01"), row(5, "2025-02-01", "output"), row(2, "2025-03-01")]
+    assert [(b.usd, b.as_of) for b in blended(rows)] == [(2.0, "2025-02-01"), (2.75, "2025-03-01")]
+
+
+def code(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    return int(str(ended.value.code or 0))
+
+
+def test_the_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code("trend", "rating", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["parity"]["by"]["2026"] == pytest.approx(0.35, abs=0.02)
+    assert code("trend", "rating") == 0
+    assert "they meet (if the gap goes on as a line): 35% by the end of 2026" in (
+        capsys.readouterr().out
+    )
+    assert code("trend", "spot") == 0
+    assert "too little for a rate" in capsys.readouterr().out
+    assert code("trend", "price", "provider=deepseek", "model=deepseek-chat", "--json") == 0
+    (price, *_) = json.loads(capsys.readouterr().out)["series"]
+    assert (price["first_usd"], price["last_usd"]) == (0.14, 0.27)
+    for words, message in (
+        (["trend", "ratng"], "Did you mean 'rating'"),
+        (["trend", "price", "provider=nobody"], "no price is known of nobody"),
+        (["snapshot", "import"], "bench snapshot takes: import FILE"),
+        (["snapshot", "import", "nowhere.csv"], "nowhere.csv: No such file"),
+        (["snapshot", "import", "x", "colour=red"], "'colour' is no key of bench snapshot"),
+    ):
+        assert code(*words) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_an_import_says_what_changed_and_only_adds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, book = tmp_path / "new.csv", tmp_path / "own.csv"
+    new.write_text("model,rating\nglm-4.6,1450.2\nnewcomer,1500\n", encoding="utf-8")
+    words = ["snapshot", "import", str(new), "as_of=2026-01-15", f"ratings={book}", "--json"]
+    assert code(*words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["before"], found["added"], found["new"]) == ("2025-12-11", 2, ["newcomer"])
+    assert found["moved"] == [{"model": "glm-4.6", "points": pytest.approx(9.0)}]
+    assert code(*words) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 0
+    assert len(book.read_text(encoding="utf-8").splitlines()) == 3
