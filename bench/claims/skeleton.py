@@ -47,8 +47,8 @@ says:
     power_scope: null       # gpu, node or facility: what a power or energy covers
     usd_per_gpu_h: null     # the rent behind a cost per token
     nodes: null             # of gpus_per_node each; a rack is form_factor: nvl72
-    gpus_per_node: null
-    racks: null
+    gpus_per_node: null     # GPUs of one of those nodes
+    racks: null             # how many racks, where gpus is unsaid
     host_cpu: null          # with gpu: cpu, the processor's name as in /proc/cpuinfo
     host_cpu_count: null    # with gpu: cpu, its logical cores
     engine_cores: null      # those of them that the engine had, if not all

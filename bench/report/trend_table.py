@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from rich.console import Console
 
 from bench.report.grid import Grid, column, numbers, print_grid
@@ -9,7 +11,7 @@ from bench.trend.document import YEAR_ENDS, day_text
 from bench.trend.prices import PriceTrend
 from bench.trend.rating import RatingTrend, per_month
 
-_NAMES = {
+NAMES = {
     "open": "best open model, within scales",
     "closed": "best closed model, within scales",
     "gap": "gap between them",
@@ -47,14 +49,14 @@ def rating_lines(t: RatingTrend) -> list[str]:
     for name, line in t.lines.items():
         rate = per_month(line)
         if rate is None or line is None:
-            found.append(f"{_NAMES[name]}: no scale has two dates, or a shift is not known")
+            found.append(f"{NAMES[name]}: no scale has two dates, or a shift is not known")
             continue
         value, low, high = rate
         ends = "no interval" if low is None else f"95 % {low:+.1f} to {high:+.1f}"
         steps = "".join(
             f"; a step of {s.size:+.0f} after {day_text(s.after_day)}" for s in line.steps
         )
-        text = f"{_NAMES[name]}: {value:+.1f} points a month, {ends}, {line.points} dates{steps}"
+        text = f"{NAMES[name]}: {value:+.1f} points a month, {ends}, {line.points} dates{steps}"
         found.append(text)
     if t.meets is None:
         found.append("when they meet: too little data for a distribution")
@@ -70,8 +72,6 @@ def rating_lines(t: RatingTrend) -> list[str]:
 
 
 def _end(year: int) -> int:
-    from datetime import date
-
     return date(year, 12, 31).toordinal()
 
 

@@ -187,3 +187,26 @@ def test_an_import_says_what_changed_and_only_adds(
     assert code(*words) == 0
     assert json.loads(capsys.readouterr().out)["added"] == 0
     assert len(book.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_the_page_says_what_the_figures_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In short, with the numbers worked out above; pictures with their words; nothing fetched."""
+    path = tmp_path / "trend.html"
+    assert code("trend", "rating", "--page", str(path)) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    text = path.read_text(encoding="utf-8")
+    for words in (
+        "the best open model (glm-4.6) stood 45 points behind the best closed one (gemini-3-pro)",
+        "Whether it shrinks is not certain: -2.4 points a month, 95 % -5.5 to +0.7",
+        "Parity by the end of 2026 has a chance of 35%",
+        "4 series known over 90 days or more (365 are known on one day only)",
+    ):
+        assert words in text
+    assert text.count("<svg") == 3
+    assert "http-equiv" in text
+    assert "<script" not in text
+    with pytest.raises(SystemExit):
+        main(["trend", "rating", "--page", str(tmp_path / "no" / "x.html")])
+    assert "No such file" in capsys.readouterr().err

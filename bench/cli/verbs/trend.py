@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.arguments import Arguments
-from bench.cli.verb import Verb
+from bench.cli.verb import Flag, Verb
 from bench.cli.verbs.snapshot import DEFAULT_FILE, file_text
 from bench.config.compose import compose
-from bench.values.errors import InputError, nearest
+from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ VERB = Verb(
         ("provider=NAME", "prices of one provider"),
         ("model=NAME", "prices of one model or GPU"),
         ("prices.book=FILE", "a CSV of your own beside the price book"),
+    ),
+    flags=(
+        Flag(
+            name="--page",
+            what="write it as one HTML page without network, with prices",
+            value="FILE",
+        ),
     ),
     words="any",
 )
@@ -56,6 +64,9 @@ def call(arguments: Arguments) -> int:
             overrides.append(override)
     if kind == "rating":
         found = ratings(own["ratings"])
+        if (path := arguments.option("--page")) is not None:
+            every = prices("price", tuple(overrides), arguments.config_dirs)
+            return write_page(found, every, path)
         if arguments.as_json:
             print(json_text(rating_document(found), indent=2))
         else:
@@ -66,6 +77,22 @@ def call(arguments: Arguments) -> int:
         print(json_text(price_document(trend), indent=2))
     else:
         print_prices(console(), trend, kind)
+    return 0
+
+
+def write_page(found: RatingTrend, every: PriceTrend, path: str) -> int:
+    """Write the page; StoreError when it cannot be written."""
+    from bench import __version__
+    from bench.report.page.build import html
+    from bench.report.page.trend import trend_page
+
+    day = datetime.now(tz=UTC).date().isoformat()
+    text = html(trend_page(found, every, f"bench {__version__}, {day}"))
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}.") from error
+    print(path)
     return 0
 
 
