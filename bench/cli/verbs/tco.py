@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.composed import (
     cost_question,
 )
-from bench.cli.verb import Verb
+from bench.cli.verb import Flag, Verb
 from bench.config.compose import split_results_dir
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
@@ -20,6 +22,7 @@ from bench.values.json_text import json_text
 if TYPE_CHECKING:
     from bench.tco.answer import TcoAnswer
     from bench.tco.demand import Demand
+    from bench.tco.prices.book import PriceRow
     from bench.tco.spec import TcoRequest
     from bench.tco.throughput import TcoRun
 
@@ -36,6 +39,13 @@ VERB = Verb(
         ("tco.allow=[invalid]", "let a run that is not valid answer"),
         keys.RESULTS_DIR,
     ),
+    flags=(
+        Flag(
+            name="--since",
+            what="what changed since a date, a run or a stored answer (FILE.json)",
+            value="WHEN",
+        ),
+    ),
     words="runs",
 )
 
@@ -44,6 +54,9 @@ def call(arguments: Arguments) -> int:
     """Answer the cost question, from stored runs where some are named."""
     results_dir, overrides = split_results_dir(arguments.overrides)
     request = cost_question(overrides, arguments.config_dirs)
+    if (when := arguments.option("--since")) is not None:
+        runs = stored(arguments.words, results_dir)
+        return since_when(request, runs, when, results_dir, as_json=arguments.as_json)
     return run(request, stored(arguments.words, results_dir), as_json=arguments.as_json)
 
 
@@ -69,6 +82,61 @@ def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = F
     else:
         print_answer(found, console())
     return 0
+
+
+def since_when(
+    request: TcoRequest, runs: tuple[TcoRun, ...], when: str, results_dir: str, *, as_json: bool
+) -> int:
+    """Print what changed since a date, a run's day or a stored answer; returns 0."""
+    from bench.cli.verbs.prices import book_rows
+    from bench.report.since_table import print_since, since_document
+    from bench.report.terminal import console
+    from bench.tco.answer import answer
+    from bench.tco.since import Since, figures_of, figures_of_document, moved, since
+
+    rows, trace = book_rows(request.prices), trace_of(request)
+    today = datetime.now(tz=UTC).date()
+
+    def ask(book: tuple[PriceRow, ...], as_of: str | None) -> TcoAnswer:
+        asked = replace(request, prices=replace(request.prices, as_of=as_of))
+        return answer(asked, runs, book, trace, today)
+
+    if when.endswith(".json"):
+        try:
+            before = figures_of_document(_stored_answer(when))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"--since: {when} is no answer of bench tco --json.") from error
+        after = figures_of(ask(rows, None))
+        found = Since(since=when, figures=moved(before, after), changes=())
+    else:
+        found = since(ask, rows, _day(when, results_dir))
+    if as_json:
+        print(json_text(since_document(found), indent=2))
+    else:
+        print_since(console(), found)
+    return 0
+
+
+def _stored_answer(name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--since: {name}: {error.strerror}.") from error
+    except ValueError as error:
+        raise InputError(f"--since: {name} is no JSON: {error}.") from error
+    return found
+
+
+def _day(when: str, results_dir: str) -> str:
+    """A date as typed, or the day on which a stored run began."""
+    from bench.store import find_run, load_run
+    from bench.values.figure import first_day
+
+    try:
+        first_day(when)
+    except ValueError:
+        return load_run(find_run(when, results_dir)).anchor.wall_iso[:10]
+    return when
 
 
 def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
