@@ -139,7 +139,7 @@ def _stored_gb(room: Room, where: Layout) -> float:
 
 
 def _plans(spec: RunSpec, s: Served, batch: int, chunk_tokens: int) -> dict[str, Any]:
-    """Batch 1 at empty context (the bound a claim is held against), and the workload's own."""
+    """Batch 1 at empty context, and the workload's own. Expectations, not bounds."""
     prompt, answer = typical(spec.workload.input_tokens), typical(spec.workload.output_tokens)
     prompt += spec.workload.shared_prefix_tokens
     batch1 = decode_expectation(s, spec.gpu, spec.gpus, batch=1, context_tokens=0)

@@ -254,6 +254,11 @@ def test_a_figure_in_another_unit_has_no_ratio_to_the_stated_one() -> None:
             "output price: stated 0.55 USD/Mtok: contradicted, it is 2.19 USD/Mtok",
         ),
         (f"{TRAJECTORY}/frontier-price-low", "stated ~-50 %, computed -80 %: it does not agree"),
+        (
+            f"{COST}/api-gemini-1m",
+            "stated 14,000 USD/month, computed 14 USD/month: 1,000 times too high; a price per "
+            "million tokens was multiplied as if per thousand tokens",
+        ),
         ("tiny/no-concurrency", "the source does not say: concurrency"),
         ("tiny/above-bound", "stated 10,000,000 tokens/s: 2.759 times what the bound allows"),
     ],

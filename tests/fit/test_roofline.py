@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from fit_support import catalogue, run_of
 
+from bench.fit.bound import Work, held, machine, user_bound
 from bench.fit.fit import fit
-from bench.fit.headroom import served
+from bench.fit.headroom import has_checkpoint, served
+from bench.fit.precision import precision_of
 from bench.fit.roofline import (
     decode_expectation,
     decode_flops,
@@ -105,3 +107,27 @@ def test_utilisation_at_the_plan_is_one() -> None:
         mean_output_tokens=10,
     )
     assert on_cpu.mbu is None
+
+
+@pytest.mark.parametrize("gpu", ["h100-sxm", "a100-80gb-sxm", "b200-sxm"])
+def test_no_plan_for_one_user_exceeds_the_bound(gpu: str) -> None:
+    """Every model and format of the catalogue: what is never exceeded is above what is expected."""
+    tried = 0
+    for name, model in catalogue().models.items():
+        for quant in model.checkpoints:
+            if quant not in catalogue().quants or not has_checkpoint(model, quant):
+                continue
+            run = run_of(name, quant, gpu, 8)
+            s = served(run)
+            wanted = precision_of(quant, model, s.fmt)
+            m = None if wanted is None else machine(run.gpu, 8, wanted)
+            if wanted is None or m is None:
+                continue
+            work = Work(input_tokens=1000, output_tokens=200)
+            top = user_bound(m, held(s.geometry, wanted, 8 * s.kv_bytes), work).lowest
+            plan = decode_expectation(s, run.gpu, 8, batch=1, context_tokens=1100)
+            assert top is not None
+            assert plan is not None
+            assert plan.tokens_per_s <= top * (1 + 1e-9), (name, quant)
+            tried += 1
+    assert tried > 50
