@@ -16,6 +16,7 @@ from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Claim, Lookup, Serving, Speedup
 from bench.claims.speedup import check_speedup
 from bench.claims.verdict import Assessment, Check
+from bench.trend.licences import changes
 from bench.values.errors import InputError
 
 
@@ -25,10 +26,27 @@ def assess(claim: Claim, sources: Sources) -> Assessment:
         checks = tuple(_checks(claim, sources))
     except ValueError as error:
         raise InputError(f"{claim.name}: {error}.") from error
+    said = [*(x for x in (claim.note,) if x), *licence_changes(claim, sources)]
     found = Assessment(
-        claim=claim.name, who=claim.who, quote=claim.quote, checks=checks, note=claim.note
+        claim=claim.name,
+        who=claim.who,
+        quote=claim.quote,
+        checks=checks,
+        note="; ".join(said) or None,
     )
     return replace(found, settle_with=settle_with(claim, found.verdict, sources))
+
+
+def licence_changes(claim: Claim, sources: Sources) -> tuple[str, ...]:
+    """Changed terms of the models that a claim is about: said beside every verdict on it."""
+    says = claim.says
+    names: list[str | None] = []
+    if isinstance(says, Serving | Speedup):
+        names = [says.conditions.model]
+    elif isinstance(says, Lookup):
+        names = [item.catalogue[0] for item in says.items if item.catalogue]
+    models = [sources.catalogue.models.get(n or "") for n in dict.fromkeys(names)]
+    return tuple(line for m in models if m is not None for line in changes(m, sources.terms))
 
 
 def _checks(claim: Claim, sources: Sources) -> Iterator[Check]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.config.catalogue import Catalogue
 from bench.tco.prices.book import PriceRow
+from bench.trend.licences import Terms
 from bench.values.errors import InputError
 
 CostModel = Callable[[str, tuple[str, ...]], Mapping[str, Any]]
@@ -44,4 +45,6 @@ class Sources:
     prices: tuple[PriceRow, ...] = ()
     cost_model: CostModel = no_cost_model
     points: tuple[Point, ...] = ()
+    terms: tuple[Terms, ...] | None = None
+    """Licence terms over time; None takes those that are shipped."""
     engines: tuple[str, ...] = field(default=("vllm", "endpoint", "truth"))

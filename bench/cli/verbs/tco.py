@@ -143,9 +143,12 @@ def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
     """The answer as of today; InputError when there is none."""
     from bench.cli.verbs.prices import book_rows
     from bench.tco.answer import answer
+    from bench.trend.licences import changes
 
     today = datetime.now(tz=UTC).date()
-    return answer(request, runs, book_rows(request.prices), trace_of(request), today)
+    found = answer(request, runs, book_rows(request.prices), trace_of(request), today)
+    changed = () if request.model is None else changes(request.model)
+    return replace(found, licence=(*changed, *found.licence))
 
 
 def trace_of(request: TcoRequest) -> Demand | None:
