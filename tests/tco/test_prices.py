@@ -324,3 +324,31 @@ def test_batch_and_long_context_shares() -> None:
     )
     blend = data["apis"]["anthropic/claude-sonnet-4.5"]["usd_per_mtok_blended"]
     assert blend == pytest.approx(0.8 * (0.5 * 6.0 + 0.5 * 10.125) + 0.2 * 3.0)
+
+
+def test_llm_prices_hold_from_day_to_day() -> None:
+    """DeepSeek's change of 2025-02-08: the old price on the day before, the new one from then on
+    and on the day of the file; one without days on that day alone."""
+    models = [
+        {
+            "id": "deepseek-chat",
+            "price_history": [
+                {"input": 0.27, "output": 1.1, "from_date": "2025-02-08", "to_date": None},
+                {"input": 0.14, "output": 0.28, "from_date": None, "to_date": "2025-02-08"},
+            ],
+        },
+        {"id": "free", "price_history": [{"input": 0, "output": 0}]},
+    ]
+    vendor = {"vendor": "deepseek", "models": models}
+    found = read_prices(json.dumps(vendor), "d.json", as_of="2026-08-05", provider=None)
+    assert (found.shape, found.skipped) == ("llm-prices", 1)
+    inputs = sorted((r.as_of, r.usd) for r in found.rows if r.kind == "input")
+    assert inputs == [("2025-02-07", 0.14), ("2025-02-08", 0.27), ("2026-08-05", 0.27)]
+    entry = {"id": "m", "vendor": "v", "input": 2, "output": 8, "input_cached": 0.5}
+    every = {"updated_at": "2026-01-02T03:04:05", "prices": [entry]}
+    rows = read_prices(json.dumps(every), "p.json", as_of="1970", provider=None).rows
+    assert {(r.key, r.kind, r.usd, r.as_of) for r in rows} == {
+        ("v/m", "input", 2, "2026-01-02"),
+        ("v/m", "output", 8, "2026-01-02"),
+        ("v/m", "cached_input", 0.5, "2026-01-02"),
+    }

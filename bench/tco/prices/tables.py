@@ -1,8 +1,8 @@
 """Public price tables as dated rows of the price book, and what they change in it.
 
-Three shapes are read: LiteLLM's JSON of prices per token by model, CSV of GPU offers (SkyPilot's
-catalogue: AcceleratorName; gpuhunt's: gpu_name), and the book's own CSV. A price of 0 or a blank
-is no price: such entries are counted as skipped.
+Four shapes are read: LiteLLM's JSON of prices per token by model, llm-prices' JSON with days
+(`llm_prices`), CSV of GPU offers (SkyPilot's catalogue: AcceleratorName; gpuhunt's: gpu_name), and
+the book's own CSV. A price of 0 or a blank is no price: such entries are counted as skipped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from bench.tco.prices.book import USD_PER_MTOK, Key, PriceRow, select
+from bench.tco.prices.llm_prices import is_llm_prices, llm_prices
 from bench.values.codec import decode
 from bench.values.errors import InputError
 from bench.values.figure import first_day
@@ -81,7 +82,7 @@ def read_prices(
     except ValueError as error:
         raise InputError(str(error)) from error
     if text.lstrip().startswith("{"):
-        found = _litellm(text, path, as_of)
+        found = _of_json(text, path, as_of)
     else:
         found = _csv(text, path, as_of, provider, gpu_names or {})
     if not found.rows:
@@ -89,11 +90,25 @@ def read_prices(
     return found
 
 
-def _litellm(text: str, path: str, as_of: str) -> Imported:
+def _of_json(text: str, path: str, as_of: str) -> Imported:
     try:
         table = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON: {error}.") from error
+    if not is_llm_prices(table):
+        return _litellm(table, path, as_of)
+    try:
+        found = list(llm_prices(table, as_of))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}.") from error
+    return Imported(
+        rows=tuple(_row(path, source=path, **fields) for fields in found if fields is not None),
+        skipped=found.count(None),
+        shape="llm-prices",
+    )
+
+
+def _litellm(table: Mapping[str, Any], path: str, as_of: str) -> Imported:
     rows, skipped = [], 0
     for name, entry in table.items():
         if name == "sample_spec" or not isinstance(entry, Mapping):
