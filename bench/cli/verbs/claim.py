@@ -34,6 +34,7 @@ VERB = Verb(
         "bench claim NAME ... | --all [--measure] [results_dir=FOLDER] [--json]",
         "bench claim FILE.yaml      a claim of your own",
         "bench claim --new NAME     write its skeleton, every field explained",
+        "bench claim --predict aiconfigurator model=NAME gpu=NAME load.concurrency=[N]",
     ),
     keys=(
         keys.RESULTS_DIR,
@@ -45,6 +46,13 @@ VERB = Verb(
         Flag(name="--all", what="every claim of the catalogue"),
         Flag(name="--measure", what="make the run that would settle it, under its conditions"),
         Flag(name="--new", what="write a skeleton to fill in"),
+        Flag(
+            name="--predict",
+            value="NAME",
+            what="what another program predicts, as a claim",
+            choices=("aiconfigurator",),
+        ),
+        Flag(name="--command", value="FILE", what="where that program is installed"),
     ),
     words="claims",
 )
@@ -56,6 +64,13 @@ def call(arguments: Arguments) -> int:
         name = arguments.words[0] if arguments.words else "new-claim"
         here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
         return write_new(name, here[0])
+    predictor = arguments.option("--predict")
+    if predictor is not None:
+        from bench.cli.predicted_claim import predicted
+
+        where = tuple(o for o in arguments.overrides if o.startswith("results_dir="))
+        file = str(predicted(arguments, predictor))
+        arguments = replace(arguments, overrides=where, words=(file,))
     measuring = "--measure" in arguments.flags
     results_dir, more = split_results_dir(arguments.overrides)
     for key in (override.partition("=")[0] for override in more):
