@@ -60,6 +60,7 @@ def predictions(
             assert rate is not None
             at_once = in_flight(found, asked, rate, bool(mine))
         row = asked.row(at_once, label=label, own=bool(mine))
+        row = replace(row, log_sd=max((r.log_sd or 0.0 for r in mine), default=None))
         said = speeds(found, [row])[0]
         if rate is not None:
             said = replace(said, tokens_per_s=min(said.tokens_per_s, rate * row.output_tokens))

@@ -28,6 +28,7 @@ class Row:
 
     `terms` are those of `bench.predict.terms` for one of `replicas`. `mode` is how requests came:
     throughput (as many as admitted), server and interactive (under a latency limit), static.
+    `log_sd` is how far its repeats scatter (standard error of the logarithm of the rate).
     `source` says where it stands. None is not known: tokens per prompt as stated, `assumed_input`
     is what stood in; `itl_ms` is the median, `watts` of all GPUs together.
     """
@@ -54,12 +55,13 @@ class Row:
     itl_ms: float | None = None
     ttft_ms: float | None = None
     watts: float | None = None
+    log_sd: float | None = None
     own: bool = False
 
     @property
     def spread(self) -> float:
         """Log standard deviation that the fit allows around it."""
-        return OWN_SPREAD if self.own else PUBLISHED_SPREAD
+        return max(OWN_SPREAD, self.log_sd or 0.0) if self.own else PUBLISHED_SPREAD
 
     @property
     def seconds(self) -> float:
@@ -91,7 +93,7 @@ def family(model: str) -> str:
 _PLAIN = [f.name for f in fields(Row) if f.name not in ("terms", "own")]
 _NUMBERS = {
     *("input_tokens", "assumed_input", "output_tokens", "concurrency", "batch", "tokens_per_s"),
-    *("itl_ms", "ttft_ms", "watts"),
+    *("itl_ms", "ttft_ms", "watts", "log_sd"),
 }
 
 
@@ -119,9 +121,9 @@ def read(path: Path) -> tuple[Row, ...]:
 
 
 def _row(cells: dict[str, str]) -> Row:
-    found: dict[str, Any] = {name: cells[name] for name in _PLAIN}
+    found: dict[str, Any] = {name: cells.get(name) or "" for name in _PLAIN}
     for name in _NUMBERS:
-        found[name] = float(cells[name]) if cells[name] else None
+        found[name] = float(found[name]) if found[name] else None
     found |= {"gpus": int(cells["gpus"]), "replicas": int(cells["replicas"])}
     return Row(**found, terms=tuple(float(cells[f"{t}_s"]) for t in TERMS))
 

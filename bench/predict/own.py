@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.fit.headroom import typical
-from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.predict.evidence import Row, read, write
 from bench.predict.question import question
 from bench.values.errors import InputError
@@ -76,7 +77,18 @@ def _row(run: Run, point: PointMeasurement) -> Row | None:
         version=str((run.server or {}).get("engine_version") or ""),
         itl_ms=figure.get("tpot_p50_ms"),
         ttft_ms=figure.get("ttft_p50_ms"),
+        log_sd=scatter(point.metrics["output_tokens_per_s"]),
     )
+
+
+def scatter(rate: Metric) -> float | None:
+    """Log standard error of a rate by its 95 % interval over repeats; None where it has none.
+
+    A machine that other work shares scatters, and what is learnt on it is as unsure.
+    """
+    if rate.ci_low is None or rate.ci_high is None or not rate.value:
+        return None
+    return math.log1p((rate.ci_high - rate.ci_low) / 2 / rate.value) / 1.96
 
 
 def _lengths(workload: WorkloadSpec, prompt: float, answer: float) -> WorkloadSpec:

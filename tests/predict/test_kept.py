@@ -78,6 +78,7 @@ def test_a_refit_keeps_rows_and_says_what_it_gained(
     rows = own.kept(str(tmp_path))
     assert [(r.model, r.gpu, r.own) for r in rows] == [("llama-3.1-8b", "h100-sxm", True)]
     assert rows[0].tokens_per_s == pytest.approx(20, rel=0.02)
+    assert rows[0].log_sd is not None  # three repeats
     # The same run again replaces its rows.
     assert code_of("predict", "--refit", str(run.path), f"results_dir={tmp_path}") == 0
     assert "1 load points of your own" in capsys.readouterr().out

@@ -208,6 +208,18 @@ def test_two_loads_of_a_processor_predict_a_third() -> None:
     assert "this CPU" in found.nearest[0]
 
 
+def test_a_machine_that_scatters_is_predicted_with_a_wider_band() -> None:
+    q = question(run_spec(compose(["model=tiny", "gpu=cpu"]), detect_gpus=False))
+    load = replace(q.spec.load, concurrency=(4,))
+    steady = cpu_rows(q, 1, 16)
+    shared = tuple(replace(r, log_sd=0.3) for r in steady)
+    narrow, wide = (
+        predictions(q, load, rows)[0].figures["output_tokens_per_s"] for rows in (steady, shared)
+    )
+    # One standard deviation of 0.3 alone is a band of e^(2 × 1.47 × 0.3) = 2.4.
+    assert wide.width > max(2.4, 1.5 * narrow.width)
+
+
 def test_own_runs_narrow_the_band() -> None:
     q = asked("model=qwen2.5-7b")
     load = replace(q.spec.load, concurrency=(32,))
