@@ -7,8 +7,6 @@ from typing import Any
 
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
-from bench.engines.vllm import default_dtype
-from bench.evaluators.lm_eval import check as check_quality
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
 from bench.fit.declared import geometry_of, longest_context
@@ -18,9 +16,7 @@ from bench.fit.headroom import is_cpu
 from bench.fit.precision import PRECISIONS, precision
 from bench.fit.report import FitReport
 from bench.load.limits import ensure_streams, workers_for
-from bench.load.plan import check_workload
 from bench.meters.gpus import GpuList, host_memory_bytes, list_gpus
-from bench.meters.machine import install
 from bench.models.gguf import config_of, is_gguf, quantisation_of, read_gguf
 from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
@@ -37,6 +33,11 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     Only an engine that this program launches needs hardware. InputError, in a few lines, when GPUs
     are missing or the model does not fit (unless fit.force).
     """
+    # What a fit does not need is fetched here: these take longer to import than to run.
+    from bench.evaluators.lm_eval import check as check_quality
+    from bench.load.plan import check_workload
+    from bench.meters.machine import install
+
     check_quality(spec)
     check_workload(spec)
     check_generator(spec)
@@ -206,6 +207,8 @@ def _as_served(spec: RunSpec) -> RunSpec:
     engine = spec.engine
     if not is_cpu(spec) or not isinstance(engine, VllmSpec) or engine.dtype is not None:
         return spec
+    from bench.engines.vllm import default_dtype
+
     return replace(spec, engine=replace(engine, dtype=default_dtype(spec, cpu_flags())))
 
 

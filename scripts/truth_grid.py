@@ -48,6 +48,10 @@ SHOWN = {
 }
 TAIL = "ttft_p99_ms", "e2e_p99_ms"
 REPEATS = (1, 3, 6)
+SETTLED = 4
+"""Waves: with fewer, what all slots asked at once is in most of the window (a warning says so)."""
+ENOUGH_FOR_P99 = 100
+"""Requests: below, the certificate says that a p99 is near their maximum."""
 BIAS_LIMIT, COVERAGE_LIMIT = 0.005, 0.93
 LEVEL = 0.01
 """Standard deviation of the logarithm of a repeat's speed: no two minutes of a server are alike."""
@@ -358,6 +362,8 @@ class Score:
     errors: list[float] = field(default_factory=list)
     covered: list[bool] = field(default_factory=list)
     withheld: int = 0
+    n: int = sys.maxsize
+    """Fewest observations behind a figure."""
 
     @property
     def bias(self) -> tuple[float, float]:
@@ -369,26 +375,28 @@ class Score:
         """Share of the printed intervals that hold the truth."""
         return float(np.mean(self.covered)) if self.covered else None
 
-    def beyond(self, tail_error: float) -> bool:
-        """Whether the bias is beyond its limit, and beyond twice its standard error."""
+    def beyond(self, truth_error: float) -> bool:
+        """Whether the bias is beyond its limit by more than three standard errors: a thousand
+        figures are judged, and one may be by chance."""
         bias, error = self.bias
-        return abs(bias) > BIAS_LIMIT + 2 * error + tail_error
+        few = len(self.errors) < 3
+        return not few and abs(bias) > BIAS_LIMIT + 3 * error + truth_error
 
     @property
     def uncovered(self) -> bool:
-        """Whether so few intervals hold the truth that 93 % is not the chance of it (2.3 %)."""
+        """Whether so few intervals hold the truth that 93 % is not the chance of it (0.1 %)."""
         n, found = len(self.covered), self.coverage
         if found is None:
             return False
-        return bool(found < COVERAGE_LIMIT - 2 * (COVERAGE_LIMIT * (1 - COVERAGE_LIMIT) / n) ** 0.5)
+        return bool(found < COVERAGE_LIMIT - 3 * (COVERAGE_LIMIT * (1 - COVERAGE_LIMIT) / n) ** 0.5)
 
 
 Scores = dict[tuple[int, str], Score]
 
 
-def scores(cell: Cell, draws: int) -> Scores:
+def scores(cell: Cell, draws: int, seed: int = 0) -> Scores:
     """All draws of one cell."""
-    rng = np.random.default_rng((3, len(cell.name), cell.slots, round(10 * cell.waves)))
+    rng = np.random.default_rng((seed, 3, len(cell.name), cell.slots, round(10 * cell.waves)))
     known = None if cell.shapes else truth(cell)
     found: Scores = {(n, m): Score() for n in REPEATS for m in SHOWN}
     for _ in range(draws):
@@ -405,6 +413,7 @@ def _score(score: Score, said: Metric, right: float) -> None:
         score.withheld += 1
         return
     score.errors.append(said.value / right - 1)
+    score.n = min(score.n, said.n)
     if said.ci_low is not None and said.ci_high is not None:
         # A printed figure has so many digits; a billionth is the records' nanosecond.
         slack = 1e-6 * right
@@ -413,7 +422,7 @@ def _score(score: Score, said: Metric, right: float) -> None:
 
 def _timed(job: tuple[Cell, int]) -> tuple[Cell, Scores, int]:
     cell, draws = job
-    size = (cell.count or cell.slots * (cell.waves + 0.5)) * cell.output
+    size = (cell.count or max(1, cell.slots) * (cell.waves + 0.5)) * cell.output
     draws = max(12, min(draws, round(draws * 60_000 / size)))
     began = time.monotonic()
     found = scores(cell, draws)
@@ -441,6 +450,31 @@ def _words(s: Score, draws: int) -> str:
     return text + (f"; {s.withheld} withheld" if s.withheld else "")
 
 
+def summary(results: Sequence[tuple[Cell, Scores, int]]) -> Iterator[str]:
+    """Per metric and number of repeats, over all cells: the largest bias where the truth is
+    stationary and settled, and the coverage of every ± that was printed."""
+    yield "| | repeats | " + " | ".join(SHOWN.values()) + " |"
+    yield "|---|" + " ---: |" * (len(SHOWN) + 1)
+    for n in REPEATS:
+        worst, covered = [], []
+        for name in SHOWN:
+            found = [
+                s
+                for cell, scored, _ in results
+                if cell.stationary
+                and (cell.waves >= SETTLED or not cell.slots)
+                and len((s := scored[n, name]).errors) > 2
+                and (name not in TAIL or s.n >= ENOUGH_FOR_P99)
+            ]
+            most = max(found, key=lambda s: abs(s.bias[0]) - 3 * s.bias[1], default=None)
+            worst.append("–" if most is None else "{:+.1%} ± {:.1%}".format(*most.bias))
+            held = [c for _, scored, _ in results for c in scored[n, name].covered]
+            covered.append(f"{np.mean(held):.1%} of {len(held):,}" if held else "–")
+        yield f"| worst bias ± its standard error | {n} | " + " | ".join(worst) + " |"
+        if n > 1:
+            yield f"| coverage | {n} | " + " | ".join(covered) + " |"
+
+
 def misses(results: Sequence[tuple[Cell, Scores, int]]) -> Iterator[str]:
     """What misses the targets beyond chance."""
     for cell, found, _ in results:
@@ -448,7 +482,9 @@ def misses(results: Sequence[tuple[Cell, Scores, int]]) -> Iterator[str]:
             if not s.errors:
                 continue
             tail = 0.005 if name in TAIL else 0.001
-            if cell.stationary and s.beyond(tail):
+            settled = cell.stationary and (cell.waves >= SETTLED or not cell.slots)
+            known = name not in TAIL or s.n >= ENOUGH_FOR_P99
+            if settled and known and s.beyond(tail):
                 yield f"bias: {cell.name}, {n} repeats, {name}: {_words(s, 0)}"
             if s.uncovered:
                 yield f"coverage: {cell.name}, {n} repeats, {name}: {_words(s, 0)}"
@@ -469,7 +505,8 @@ def main() -> None:
     results: list[tuple[Cell, Scores, int]] = []
     for result in run(_timed, jobs):
         results.append(result)
-        lines = [*table(results), "", *(f"- {m}" for m in misses(results))]
+        lines = [*summary(results), "", *table(results), ""]
+        lines += [f"- {m}" for m in misses(results)]
         if asked.out is not None:
             asked.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

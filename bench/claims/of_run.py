@@ -8,7 +8,7 @@ from typing import Any
 from bench.claims.sources import Point
 from bench.claims.spec import Serving
 from bench.measure.metrics import Measurement, PointMeasurement
-from bench.values.engine_flags import flags_of
+from bench.values.engine_flags import flags_of, why_unread
 from bench.values.record import Run
 
 
@@ -54,7 +54,7 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "host_cpu": run.provenance.get("host_cpu"),
         "host_cpu_count": run.provenance.get("host_cpu_count"),
         "engine_cores": _engine_cores(run),
-        "speculative": flags_of(spec).speculative is not None,
+        "speculative": None if why_unread(spec) else flags_of(spec).speculative is not None,
     }
 
 

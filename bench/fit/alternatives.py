@@ -14,7 +14,7 @@ from bench.fit.headroom import gpu_memory_gib, has_checkpoint, is_cpu
 from bench.fit.report import Alternative, FitReport
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
-from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec
+from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec, WorkloadSpec
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
 
@@ -174,6 +174,7 @@ def _as_alternative(kind: str, spec: RunSpec, report: FitReport) -> Alternative:
         f"gpus={spec.gpus}",
     ]
     context = ""
+    overrides += _workload_words(spec.workload)
     overrides += _engine_words(spec.engine) if isinstance(spec.engine, VllmSpec) else []
     if isinstance(spec.engine, VllmSpec) and spec.engine.max_model_len is not None:
         overrides.append(f"engine.max_model_len={spec.engine.max_model_len}")
@@ -195,14 +196,34 @@ def _as_alternative(kind: str, spec: RunSpec, report: FitReport) -> Alternative:
 
 def _model_words(model: ModelSpec) -> list[str]:
     """What to type for this model: its name where the catalogue has it, else where it came from."""
+    local = model.weights not in ("hub", "bundled", "dummy")
+    if not local and (model.checkpoints or model.weights != "hub"):
+        dummy = ["model.weights=dummy"] if model.weights == "dummy" else []
+        return [f"model={model.name}", *dummy]
+    pairs = (("total_params_b", model.total_params_b), ("active_params_b", model.active_params_b))
+    declared = [f"model.{key}={value:g}" for key, value in pairs if value is not None]
     if model.path is not None and model.weights == model.path:
-        return [f"model.path={model.path}"]
-    if model.weights not in ("hub", "bundled", "dummy"):
-        return [f"model.weights={model.weights}"]
-    if model.repo is not None and not model.checkpoints:
-        return [f"model.repo={model.repo}"]
-    dummy = ["model.weights=dummy"] if model.weights == "dummy" else []
-    return [f"model={model.name}", *dummy]
+        return [f"model.path={model.path}", *declared]
+    if model.weights != "hub":
+        return [f"model.weights={model.weights}", *declared]
+    return [f"model.repo={model.repo}" if model.repo else f"model={model.name}", *declared]
+
+
+def _workload_words(workload: WorkloadSpec) -> list[str]:
+    """The lengths that the proposal was counted with, where they are not the defaults."""
+    lengths = (workload.input_tokens, workload.output_tokens)
+    if not all(isinstance(length, int) for length in lengths):
+        return [f"workload={workload.name}"]
+    words = []
+    if lengths != DEFAULT_LENGTHS:
+        words = [f"workload.input_tokens={lengths[0]}", f"workload.output_tokens={lengths[1]}"]
+    if workload.shared_prefix_tokens:
+        words.append(f"workload.shared_prefix_tokens={workload.shared_prefix_tokens}")
+    return words
+
+
+DEFAULT_LENGTHS = (1024, 1024)
+"""Those of the workload that conf/config.yaml takes where none is typed."""
 
 
 def _engine_words(engine: VllmSpec) -> list[str]:

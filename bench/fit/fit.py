@@ -23,7 +23,7 @@ from bench.fit.headroom import (
     typical,
 )
 from bench.fit.overheads import GIB
-from bench.fit.precision import precision
+from bench.fit.precision import precision_of
 from bench.fit.report import Alternative, FitReport
 from bench.fit.roofline import decode_expectation, prefill_expectation
 from bench.fit.room import Room, room_of
@@ -161,7 +161,7 @@ def _plans(spec: RunSpec, s: Served, batch: int, chunk_tokens: int) -> dict[str,
 
 def _bounds(spec: RunSpec, s: Served, prompt: float, answer: float) -> dict[str, Any]:
     """What nothing can exceed at these lengths, speculation left out; None where not known."""
-    wanted = precision(spec.quant.name, spec.model)
+    wanted = precision_of(spec.quant.name, spec.model, s.fmt)
     m = None if wanted is None else machine(spec.gpu, spec.gpus, wanted)
     if wanted is None or m is None:
         return {}

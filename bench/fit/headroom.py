@@ -79,7 +79,7 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
     latent = max((b.kv.elements for b in g.blocks), default=0)
     packed = PACKED_LATENT_BYTES.get(dtype)
     fmt = for_gpu(
-        weight_format(spec.model, spec.quant),
+        weight_format(spec.model, spec.quant, flags.quantization),
         _capability(spec),
         pads_marlin=rules_of(spec.fit.vllm_version).pads_marlin,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.fit.formats import WeightFormat
 from bench.values.spec import GpuSpec, ModelSpec
 
 SMALLEST_BITS = 1.5625
@@ -81,6 +82,18 @@ def precision(word: str | None, model: ModelSpec | None = None) -> Precision | N
         native = "bfloat16" if model is None else model.native_dtype.casefold()
         return PRECISIONS.get(native)
     return PRECISIONS.get(plain)
+
+
+def precision_of(word: str, model: ModelSpec, fmt: WeightFormat) -> Precision | None:
+    """The precision of weights served as `fmt`, which a file or the engine may hold in fewer bits
+    than the quantisation's name says (a GGUF file, --quantization)."""
+    named = precision(word, model)
+    others = (other.bits for _, other in fmt.rules)
+    given = (fmt.bits, *others, *(fmt.by_role or {}).values())
+    bits = min((b for b in given if b is not None), default=16.0)
+    if named is None or bits > named.weight_bits - 0.5:
+        return named
+    return Precision(name=fmt.name, weight_bits=bits, units=_ALL if bits <= 4.5 else _8)
 
 
 def peak(gpu: GpuSpec, wanted: Precision) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.fit.formats import WeightFormat
-from bench.values.errors import InputError
+from bench.values.errors import InputError, nearest
 from bench.values.spec import ModelSpec, QuantSpec
 
 _NESTED = ("text_config", "llm_config", "language_config")
@@ -21,14 +21,42 @@ _FP8 = {"bits": 8, "activation_bits": 8, "integer": False}
 _NVFP4 = {"bits": 4, "integer": False, "group_size": 16, "scale_bytes": 1}
 _MXFP4 = {"bits": 4, "integer": False, "group_size": 32, "scale_bytes": 1}
 _MXFP8 = {**_FP8, "group_size": 32, "scale_bytes": 1}
+_ONLINE: Mapping[str, dict[str, Any]] = {
+    "fp8": _FP8,
+    "fp8_per_tensor": _FP8,
+    "fp8_per_channel": {**_FP8, "channel": True},
+    "fp8_per_block": {**_FP8, "block": (128, 128)},
+    "int8_per_channel_weight_only": {"bits": 8, "channel": True},
+    "mxfp8": _MXFP8,
+}
 
 
-def weight_format(model: ModelSpec, quant: QuantSpec) -> WeightFormat:
-    """The format of `model` served as `quant`.
+def weight_format(model: ModelSpec, quant: QuantSpec, method: str | None = None) -> WeightFormat:
+    """The format of `model` served as `quant`; InputError where it is not known.
 
-    The checkpoint's own `quantization_config` comes first where conf/model gives one; `none` and
-    any quantisation published in the same repository are the model's native format; else the
-    quantisation's own description stands for the checkpoint.
+    `method` is the engine's --quantization: what it makes of native weights, or the name of what
+    the checkpoint is.
+    """
+    config = quantisation_config(model, quant)
+    if method is None:
+        return from_hf(config, quant.name)
+    if not config:
+        return online(method, method)
+    own = method_of(config)
+    if method not in _SERVED_AS.get(own, (own,)):
+        raise InputError(
+            f"engine.args --quantization {method} contradicts quant={quant.name}: its weights of "
+            f"{model.name} are {own!r}. Leave one out."
+        )
+    return from_hf(config, quant.name)
+
+
+def quantisation_config(model: ModelSpec, quant: QuantSpec) -> Mapping[str, Any]:
+    """The `quantization_config` of `model` served as `quant`; empty for native weights.
+
+    The checkpoint's own comes first where conf/model gives one; `none` and any quantisation
+    published in the same repository are the model's native format; else the quantisation's own
+    description stands for the checkpoint.
     """
     native = model.checkpoints.get("none")
     chosen = model.checkpoints.get(quant.name)
@@ -38,10 +66,32 @@ def weight_format(model: ModelSpec, quant: QuantSpec) -> WeightFormat:
     if own is None and local and chosen is None:
         own = own_quantisation(model.config) or None  # a folder or file says itself what it holds
     if own is not None:
-        return from_hf(own, quant.name)
+        return own
     if quant.hf_quantization_config is None or is_native:
-        return from_hf(own_quantisation(model.config), quant.name)
-    return from_hf(quant.hf_quantization_config, quant.name)
+        return own_quantisation(model.config)
+    return quant.hf_quantization_config
+
+
+# The names under which vLLM 0.32 serves a checkpoint of each method, kernels included.
+_SERVED_AS: Mapping[str, tuple[str, ...]] = {
+    "awq": ("awq", "auto_awq", "awq_marlin", "moe_wna16", "humming"),
+    "gptq": ("gptq", "auto_gptq", "gptq_marlin", "moe_wna16", "humming"),
+    "fp8": ("fp8", "deepseek_v4_fp8"),
+    "fbgemm-fp8": ("fbgemm_fp8",),
+    "modelopt": ("modelopt", "modelopt_fp4", "modelopt_mxfp8", "modelopt_mixed"),
+    "mxfp4": ("mxfp4", "gpt_oss_mxfp4"),
+    "auto-round": ("inc", "auto-round", "auto_round"),
+    "compressed-tensors": ("compressed-tensors",),
+}
+
+
+def method_of(config: Mapping[str, Any]) -> str:
+    """The method of a `quantization_config`, one name for each layout."""
+    if isinstance(config.get("quantization"), Mapping):  # hf_quant_config.json
+        return "modelopt"
+    method = str(config.get("quant_method", "")).lower().replace("_", "-")
+    same = {"awq-marlin": "awq", "gptq-marlin": "gptq", "modelopt-fp4": "modelopt"}
+    return same.get(method, method).removeprefix("intel/")
 
 
 def own_quantisation(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -71,16 +121,19 @@ def from_hf(config: Mapping[str, Any], name: str) -> WeightFormat:
 
 
 def online(method: str, name: str) -> WeightFormat:
-    """What `--quantization METHOD` makes of native weights while it loads them."""
-    if method == "fp8":
-        return _made(name, _FP8)
-    if method == "mxfp8":
-        return _made(name, _MXFP8)
+    """What `--quantization METHOD` makes of native weights while it loads them (vLLM 0.32.0).
+
+    Source: vllm/model_executor/layers/quantization/online.
+    """
+    scheme = _ONLINE.get(method)
+    if scheme is not None:
+        return _made(name, scheme)
     if method in ("bitsandbytes", "inflight"):
         return _bitsandbytes({"load_in_4bit": True}, name)
     raise InputError(
         f"engine.args --quantization: what {method!r} makes of unquantised weights is not known "
-        "here; known are fp8, mxfp8 and bitsandbytes. Use fit.force=true to run without a fit."
+        f"here.{nearest(method, (*_ONLINE, 'bitsandbytes'))} Use fit.force=true to run without a "
+        "fit."
     )
 
 

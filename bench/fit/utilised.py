@@ -16,12 +16,12 @@ import numpy as np
 from bench.fit.bound import Work, held, machine, output_bound
 from bench.fit.formats import Served
 from bench.fit.headroom import served
-from bench.fit.precision import precision
+from bench.fit.precision import precision, precision_of
 from bench.fit.roofline import decode_expectation, peak_flops, utilisation
 from bench.measure.metrics import Metric, Steady
 from bench.measure.prefix_cache import cached_share
 from bench.measure.window import in_flight
-from bench.values.engine_flags import flags_of
+from bench.values.engine_flags import flags_of, why_unread
 from bench.values.errors import InputError
 from bench.values.finding import Finding, finding
 from bench.values.spec import EndpointSpec, RunSpec, VllmSpec
@@ -38,7 +38,8 @@ def against_hardware(
     rate = metrics["output_tokens_per_s"]
     model = _served(spec)
     if model is None or not parts or not rate.value:
-        return _unknown(), finding("bound", "info", "no bound: the hardware is not known")
+        why = why_unread(spec) or "the hardware is not known"
+        return _unknown(), finding("bound", "info", f"no bound: {why}")
     reused = _reused(parts)
     draft = speculation(parts)
     per_pass = 1.0 if draft is None else draft.tokens_per_pass
@@ -150,7 +151,8 @@ def bound_of(
     """
     launched = isinstance(spec.engine, VllmSpec)
     word, kv_word = _formats(spec)
-    wanted = precision(word, spec.model)
+    own = word == spec.quant.name
+    wanted = precision_of(word, spec.model, model.fmt) if word and own else precision(word)
     if wanted is None:
         return None
     m = machine(spec.gpu, spec.gpus, wanted, "link" if launched else "computes")

@@ -2,7 +2,7 @@
 
 Precision: repeats are added one by one until the 95 % t interval of the output rate is as narrow as
 asked for. Looking after every repeat stops at lucky scatter, and from three repeats on the interval
-would cover 91 %. From LEAST repeats on and with at most MOST of them it covers 93 % or more
+would cover 91 %. From PRECISION_LEAST on and with twelve at most it covers 93 % or more
 (simulated: tests/load/test_again.py). Causes: findings that the engine has no part in. The figure
 itself decides nothing. Pure.
 """
@@ -16,10 +16,7 @@ from bench.measure.checks.steadiness import steady_state
 from bench.measure.metrics import ENOUGH_REPEATS, measure_all, steady_parts, whole_parts
 from bench.measure.stats import t_interval
 from bench.values.record import PointData
-from bench.values.spec import RunSpec
-
-LEAST = 6
-"""Repeats before the first look at the width."""
+from bench.values.spec import PRECISION_LEAST, RunSpec
 
 RETRIES = {"truth": 0}
 DEFAULT_RETRIES = 2
@@ -29,7 +26,7 @@ the truth server's client is what it is there to find."""
 
 def narrow_enough(rates: Sequence[float], share: float) -> bool:
     """Whether the 95 % interval of their mean reaches no further than `share` of it."""
-    interval = t_interval(rates) if len(rates) >= max(LEAST, ENOUGH_REPEATS) else None
+    interval = t_interval(rates) if len(rates) >= max(PRECISION_LEAST, ENOUGH_REPEATS) else None
     if interval is None:
         return False
     low, high = interval

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.measure.requests import Mask, sending_rank
+from bench.measure.requests import Mask, Requests, sending_rank
 from bench.measure.stats import Floats
-from bench.values.record import OK, Int64, PointData
+from bench.values.record import Int64, PointData
 
 BINS = 24
 """Equal time bins of the window, for rates, their intervals and the test of steadiness."""
@@ -95,9 +95,10 @@ def steady_window(data: PointData) -> Window | None:
     Closed loop with S slots: from completion S to completion m·S, the last such before a slot finds
     nothing more to send; rates begin in the second wave where there are three, for the first found
     an idle server. Requests of equal length run in waves, and only whole waves hold as many
-    prefills as completions. Open loop: from one tenth of the schedule, or one median request
-    duration if that is longer, until the last scheduled arrival; later turns of a session do not
-    count as arrivals. Ramp and trace: all of it, to the last answer, for none of it is steady.
+    prefills as completions. Open loop: from the first arrival after one tenth of the schedule,
+    or after one median time from first token to end if that is longer, until the last one: as many
+    requests arrive as there are gaps between them. Later turns of a session are no arrivals. Ramp
+    and trace: all of it, to the last answer, for none of it is steady.
     """
     if data.count == 0:
         return None
@@ -108,11 +109,19 @@ def steady_window(data: PointData) -> Window | None:
     first, stop = int(scheduled.min()), int(scheduled.max())
     if data.point.mode == "ramp" or data.point.is_trace:
         return whole_window(data) if stop > first else None
-    ok = data.requests["outcome"] == OK
-    took_ns = (data.requests["end_ns"] - data.requests["sent_ns"])[ok]
-    typical = float(np.median(took_ns)) if len(took_ns) else 0.0
-    start = first + int(max(0.1 * (stop - first), min(typical, 0.5 * (stop - first))))
+    least = first + max(0.1 * (stop - first), min(_generating_ns(data), 0.5 * (stop - first)))
+    start = int(scheduled[scheduled >= least].min())
     return Window(start_ns=start, end_ns=stop) if stop > start else None
+
+
+def _generating_ns(data: PointData) -> float:
+    """Median time from first token to end. A server fills up for about as long; the time in its
+    queue does not count, for under overload that would leave out half of the load."""
+    requests = Requests(data)
+    took_ns = (data.requests["end_ns"] - requests.first_token_ns)[
+        requests.ok & (data.requests["chunks"] > 0)
+    ]
+    return float(np.median(took_ns)) if len(took_ns) else 0.0
 
 
 def whole_window(data: PointData) -> Window:

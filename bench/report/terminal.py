@@ -58,6 +58,8 @@ def console() -> Console:
 def print_run(run: Run, measurement: Measurement) -> None:
     """Header, one row per load point, what is wrong, and where it is stored."""
     out = console()
+    if reason := why_no_numbers(run, measurement):
+        out.print(f"[bold]NO NUMBERS: {escape(reason)}[/]", highlight=False)
     out.print(f"[bold]{escape(_title(run))}[/]", highlight=False)
     out.print(escape(_conditions(run, measurement)), highlight=False)
     if measurement.points:
@@ -87,6 +89,18 @@ def print_run(run: Run, measurement: Measurement) -> None:
     if run.spec.engine.kind == "none" and run.status == "complete":
         verdict = "QUALITY ALONE: no engine ran, no speed was measured"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
+
+
+def why_no_numbers(run: Run, measurement: Measurement) -> str | None:
+    """Why no load point of a run has an output rate, in words; None where one has."""
+    if run.spec.engine.kind == "none" or measurement.rehearsal is not None:
+        return None
+    rates = [p.metrics["output_tokens_per_s"] for p in measurement.points]
+    if any(rate.value is not None for rate in rates):
+        return None
+    found = (rate.reason for rate in rates if rate.reason)
+    failed = (f"{f.code}: {f.text}" for f in measurement.findings if f.severity == "fail")
+    return next(found, None) or next(failed, None)
 
 
 def _about_intervals(measurement: Measurement) -> str:

@@ -140,6 +140,18 @@ _KV_WORDS = {
 """What of the words for an endpoint's cache has one of vLLM's names."""
 
 
+def why_unread(spec: RunSpec) -> str | None:
+    """Why the flags of a stored run cannot be read; None where they can.
+
+    A run outlives the rules it was started under: it is shown with this as a note, not refused.
+    """
+    try:
+        flags_of(spec)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def parse(engine: VllmSpec) -> EngineFlags:
     """Keys and flags as one value; InputError names the word that is wrong or contradicts a key."""
     typed = dict(_read(engine.args))

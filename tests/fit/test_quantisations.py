@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fit_support import run_of
 
 from bench.fit.architecture import from_config
+from bench.fit.fit import fit
 from bench.fit.formats import WeightFormat, by_layer, for_gpu
 from bench.fit.geometry import Matrix, Role
-from bench.fit.quantisations import from_hf, online, own_quantisation
+from bench.fit.quantisations import (
+    from_hf,
+    method_of,
+    online,
+    own_quantisation,
+    quantisation_config,
+)
 from bench.fit.sharding import checkpoint_bytes
 from bench.models.model_config import read_config
 from bench.values.errors import InputError
@@ -104,6 +112,36 @@ def test_online_fp8_halves_what_is_linear() -> None:
     assert checkpoint_bytes(g, fmt, 2.0) == kept + (native - kept) / 2
     with pytest.raises(InputError, match="'exl3'"):
         online("exl3", "x")
+
+
+@pytest.mark.parametrize(
+    ("method", "size"),
+    [
+        ("fp8", N),
+        ("fp8_per_channel", N + 512 * 4),
+        ("fp8_per_block", N + 4 * 2 * 4),
+        ("int8_per_channel_weight_only", N + 512 * 4),
+        ("mxfp8", N + N / 32),
+    ],
+)
+def test_online_formats_by_hand(method: str, size: float) -> None:
+    assert online(method, "x").bytes(linear(), 512, 256, 2) == size
+
+
+def test_the_engines_quantization_is_counted_or_contradicts() -> None:
+    """L17: Llama-3.1-8B with --quantization fp8 took 8.49 GiB."""
+    run = run_of("llama-3.1-8b", "none", "h100-sxm", 1, args=("--quantization", "fp8"))
+    assert fit(run).weights_gib_per_gpu == pytest.approx(8.49, abs=0.01)
+    # Its bound is that of eight bits.
+    eight = fit(run_of("llama-3.1-8b", "fp8", "h100-sxm", 1))
+    assert fit(run).bound_tokens_per_s == pytest.approx(eight.bound_tokens_per_s, rel=0.1)
+    with pytest.raises(InputError, match="fp8 contradicts quant=awq: its weights"):
+        fit(run_of("llama-3.1-8b", "awq", "h100-sxm", 1, args=("-q", "fp8")))
+    named = run_of("llama-3.1-8b", "gptq", "h100-sxm", 1, args=("-q", "compressed-tensors"))
+    assert method_of(quantisation_config(named.model, named.quant)) == "compressed-tensors"
+    assert fit(named).fits
+    with pytest.raises(InputError, match="'fp9' makes of unquantised weights"):
+        fit(run_of("llama-3.1-8b", "none", "h100-sxm", 1, args=("-q", "fp9")))
 
 
 def test_a_quantisation_is_found_wherever_the_tool_put_it() -> None:

@@ -199,6 +199,16 @@ def test_drafting_that_nobody_counts_has_no_plan(llama_8b: RunSpec) -> None:
     assert "does not publish" in finding.text
 
 
+def test_a_stored_run_whose_flags_are_refused_today_is_shown_with_a_note(
+    llama_8b: RunSpec,
+) -> None:
+    run = replace(llama_8b, engine=VllmSpec(args=("--kv-cache-dtype", "fp9")))
+    found, note = judged(run, gap_ms=2)
+    assert note.severity == "info"
+    assert "--kv-cache-dtype 'fp9' is unknown" in note.text
+    assert found["bound_tokens_per_s"].value is None
+
+
 def test_what_is_said_of_drafting(llama_8b: RunSpec) -> None:
     shots = even(8, ttft=2, gap=2, tokens=100, rest=0.001)
     parts = steady_parts([point(shots, **drafted(320, 960, 480))], llama_8b.workload.slo, 1)

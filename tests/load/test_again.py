@@ -11,9 +11,9 @@ from scipy import stats
 
 from bench.config.compose import compose, run_spec
 from bench.load import points
-from bench.load.again import LEAST, narrow_enough
+from bench.load.again import narrow_enough
 from bench.values.errors import InputError
-from bench.values.spec import LoadSpec
+from bench.values.spec import PRECISION_LEAST, LoadSpec
 
 
 @pytest.mark.parametrize("scatter", [0.3, 1.0, 1.5, 2.0])
@@ -22,7 +22,7 @@ def test_an_interval_that_decides_when_to_stop_still_covers(scatter: float) -> N
     rng = np.random.default_rng(5)
     covered = 0
     for _ in range(1500):
-        rates = list(1 + 0.03 * scatter * rng.standard_normal(LEAST))
+        rates = list(1 + 0.03 * scatter * rng.standard_normal(PRECISION_LEAST))
         while not narrow_enough(rates, 0.03) and len(rates) < LoadSpec().max_repeats:
             rates.append(float(1 + 0.03 * scatter * rng.standard_normal()))
         low, high = stats.t.interval(0.95, len(rates) - 1, np.mean(rates), stats.sem(rates))
@@ -31,8 +31,8 @@ def test_an_interval_that_decides_when_to_stop_still_covers(scatter: float) -> N
 
 
 def test_no_look_before_the_least_count() -> None:
-    assert not narrow_enough([1.0] * (LEAST - 1), 0.03)
-    assert narrow_enough([1.0] * LEAST, 0.03)
+    assert not narrow_enough([1.0] * (PRECISION_LEAST - 1), 0.03)
+    assert narrow_enough([1.0] * PRECISION_LEAST, 0.03)
 
 
 @pytest.mark.parametrize(("given", "share"), [("3%", 0.03), (0.03, 0.03), ("0.5 %", 0.005)])
@@ -44,6 +44,13 @@ def test_a_precision_is_read(given: Any, share: float) -> None:
 def test_a_precision_that_is_none_is_refused(wrong: str) -> None:
     with pytest.raises(InputError, match="precision must be a share"):
         run_spec(compose(["engine=truth", f"load.precision={wrong}"]), detect_gpus=False)
+
+
+@pytest.mark.parametrize("wrong", ["load.max_repeats=4", "load.repeats=9 load.max_repeats=8"])
+def test_a_precision_that_no_look_can_reach_is_refused(wrong: str) -> None:
+    words = ["engine=truth", "load.precision=3%", *wrong.split()]
+    with pytest.raises(InputError, match=r"repeats must be at (least 6|most max_repeats)"):
+        run_spec(compose(words), detect_gpus=False)
 
 
 class Fake:
@@ -75,7 +82,7 @@ def test_only_the_wide_load_point_is_repeated(monkeypatch: pytest.MonkeyPatch) -
 
     made = tries(monkeypatch, rate, lambda p: None, "load.precision=3%")
     counts = [sum(t.point.concurrency == c for t in made) for c in (1, 4)]
-    assert counts == [LEAST, 12]
+    assert counts == [PRECISION_LEAST, 12]
     assert len({(t.point.index, t.point.repeat) for t in made}) == len(made)
 
 

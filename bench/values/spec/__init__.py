@@ -19,6 +19,7 @@ from bench.values.spec.engines import EndpointSpec, EngineSpec, NoneSpec, TruthS
 from bench.values.spec.load import (
     MOST_IN_FLIGHT,
     MOST_TOKENS,
+    PRECISION_LEAST,
     LengthSpec,
     LoadSpec,
     SloSpec,
@@ -29,6 +30,7 @@ from bench.values.spec.run import FitOptions, MeterSpec, QualitySpec, RunSpec
 __all__ = [
     "MOST_IN_FLIGHT",
     "MOST_TOKENS",
+    "PRECISION_LEAST",
     "Checkpoint",
     "EndpointSpec",
     "EngineSpec",

@@ -10,6 +10,9 @@ from bench.values.spec.limits import require
 MOST_TOKENS = 10_485_760
 """The longest context that any listed model claims: a longer request is a typing error."""
 
+PRECISION_LEAST = 6
+"""Repeats before the first look at the width of an interval that decides when to stop."""
+
 MOST_IN_FLIGHT = 60_000
 """One client address has about so many ports to one server."""
 
@@ -177,6 +180,11 @@ class LoadSpec:
         share = self.precision_share
         require(share is None or 0 < share < 1, "precision must be a share like 3% or 0.03")
         require(2 <= self.max_repeats <= 12, "max_repeats must be in [2, 12]")
+        if share is not None:
+            # Looked at earlier, the interval that decides when to stop would cover too little.
+            least = f"max_repeats must be at least {PRECISION_LEAST} with a precision"
+            require(self.max_repeats >= PRECISION_LEAST, least)
+            require(self.repeats <= self.max_repeats, "repeats must be at most max_repeats")
         require(self.budget_s is None or self.budget_s > 0, "budget_s must be above 0")
         require(
             self.max_retries is None or 0 <= self.max_retries <= 10,
