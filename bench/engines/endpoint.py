@@ -55,7 +55,7 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
     urls = _metrics_urls(engine, found.metrics_url)
     server = replace(
         found,
-        vocab_size=engine.vocab_size,
+        vocab_size=engine.vocab_size or found.vocab_size,
         metrics_url=urls[0] if urls else None,
         more_metrics_urls=urls[1:],
         startup_s=time.monotonic() - began_s,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -89,6 +89,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     return replace(
         ask.server,
         max_model_len=_context_tokens(listed),
+        vocab_size=_whole(listed, ("vocab_size", "n_vocab")),
         engine_version=_version(target),
         serves=_serves(listed),
         metrics_url=_metrics_url(target) if want.metrics else None,
@@ -526,9 +527,14 @@ def _metrics_url(target: Target) -> str | None:
 
 def _context_tokens(listed: Mapping[str, Any]) -> int | None:
     """The longest context that a model's entry states, under the names that servers give it."""
+    return _whole(listed, ("max_model_len", "context_length", "n_ctx"))
+
+
+def _whole(listed: Mapping[str, Any], keys: Sequence[str]) -> int | None:
+    """A whole number of a model's entry or, in llama.cpp's, of its `meta`."""
     meta = listed.get("meta")
     for where in (listed, meta if isinstance(meta, dict) else {}):
-        for key in ("max_model_len", "context_length", "n_ctx"):
+        for key in keys:
             value = where.get(key)
             if isinstance(value, int) and not isinstance(value, bool):
                 return value

@@ -151,10 +151,8 @@ def bound_of(
     """
     launched = isinstance(spec.engine, VllmSpec)
     word, kv_word = _formats(spec)
-    if launched:
-        wanted = precision_of(spec.quant.name, spec.model, model.fmt)
-    else:
-        wanted = precision(word, spec.model)
+    own = word == spec.quant.name
+    wanted = precision_of(word, spec.model, model.fmt) if word and own else precision(word)
     if wanted is None:
         return None
     m = machine(spec.gpu, spec.gpus, wanted, "link" if launched else "computes")

@@ -12,10 +12,18 @@ from bench.web.fetch import FetchError, fetch
 
 _TIMEOUT_S = 5.0
 PREFIX = "vllm:"
+_OTHERS = ("llamacpp:", "sglang:")
+_OTHER_NAMES = {
+    "llamacpp:tokens_predicted_total": "generation_tokens_total",
+    "llamacpp:prompt_tokens_total": "prompt_tokens_total",
+    "sglang:generation_tokens_total": "generation_tokens_total",
+    "sglang:prompt_tokens_total": "prompt_tokens_total",
+}
+"""Counters of other engines that mean what vLLM's do, under its names; the rest keep their own."""
 
 
 def read(metrics_url: str | None) -> dict[str, Any] | None:
-    """All of vLLM's counters and gauges, summed over engines, plus `read_ns`.
+    """All counters and gauges of vLLM, llama.cpp or SGLang, summed over engines, plus `read_ns`.
 
     None when there is no such endpoint or it does not answer: not measured. Configuration that
     vLLM publishes as labels comes under `cache_config_info`.
@@ -72,10 +80,10 @@ def parse(text: str) -> dict[str, Any] | None:
         return None
     values: dict[str, Any] = {}
     for family in families:
-        if not family.name.startswith(PREFIX):
+        if not family.name.startswith((PREFIX, *_OTHERS)):
             continue
         for sample in family.samples:
-            name = sample.name.removeprefix(PREFIX)
+            name = _OTHER_NAMES.get(sample.name, sample.name.removeprefix(PREFIX))
             if name.endswith(("_bucket", "_created")):
                 continue
             if name.endswith("_info"):

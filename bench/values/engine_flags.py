@@ -132,6 +132,14 @@ def flags_of(spec: RunSpec) -> EngineFlags:
     return parse(spec.engine) if isinstance(spec.engine, VllmSpec) else EngineFlags()
 
 
+_KV_WORDS = {
+    **dict.fromkeys(("fp8", "e4m3"), "fp8"),
+    **dict.fromkeys(("bf16", "bfloat16"), "bfloat16"),
+    **dict.fromkeys(("fp16", "float16", "half"), "float16"),
+}
+"""What of the words for an endpoint's cache has one of vLLM's names."""
+
+
 def why_unread(spec: RunSpec) -> str | None:
     """Why the flags of a stored run cannot be read; None where they can.
 
@@ -142,14 +150,6 @@ def why_unread(spec: RunSpec) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-_KV_WORDS = {
-    **dict.fromkeys(("fp8", "e4m3"), "fp8"),
-    **dict.fromkeys(("bf16", "bfloat16"), "bfloat16"),
-    **dict.fromkeys(("fp16", "float16", "half"), "float16"),
-}
-"""What of the words for an endpoint's cache has one of vLLM's names."""
 
 
 def parse(engine: VllmSpec) -> EngineFlags:

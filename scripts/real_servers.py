@@ -1,0 +1,109 @@
+"""Real servers through `engine=endpoint`, on completions and chat, beside their own counters.
+
+    python scripts/real_servers.py                      # vLLM with the bundled model, started here
+    python scripts/real_servers.py NAME=URL[#MODEL] …   # servers that run already
+
+Prints a Markdown table: tokens that the client saw, that the answers' usage says and that the
+server's /metrics counted, for the same requests; docs/servers.md has the commands of the others.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.cli.arguments import parse
+from bench.cli.composed import run_asked
+from bench.config.compose import catalogue, compose
+from bench.derive import derive
+from bench.engines import load_engine
+from bench.run import execute
+from bench.values.errors import BenchError
+from bench.values.finding import Finding
+from bench.values.record import OK
+
+HEAD = (
+    "| server | api | requests | client, tokens | usage | /metrics | tok/s | TTFT p50 | ITL p50 | |"
+)
+LOAD = (
+    "workload.input_tokens=64 workload.output_tokens=50 load.concurrency=[4] load.requests=32 "
+    "load.repeats=1 load.calibrate=false engine=endpoint"
+).split()
+
+
+def main() -> int:
+    """Every server on both interfaces."""
+    print(HEAD, "|---" * 10 + "|", sep="\n")
+    with tempfile.TemporaryDirectory() as folder:
+        if len(sys.argv) > 1:
+            for word in sys.argv[1:]:
+                name, _, url = word.partition("=")
+                show(name, url, folder)
+        else:
+            with own_vllm(Path(folder)) as url:
+                show("vLLM", url, folder)
+    return 0
+
+
+@contextmanager
+def own_vllm(folder: Path) -> Iterator[str]:
+    """vLLM with the bundled model."""
+    arguments = parse(["run", "engine=vllm", "model=tiny"])
+    spec = run_asked(compose(arguments.overrides), arguments)
+    with load_engine("vllm").serve(spec, folder, lambda _: None) as server:
+        yield server.base_url
+
+
+def show(name: str, url: str, folder: str) -> None:
+    """A row for each interface."""
+    url, _, model = url.partition("#")
+    named = [f"engine.served_model={model}"] if model else []
+    for api in ("completions", "chat"):
+        words = [*LOAD, *named, f"engine.base_url={url}", f"engine.api={api}"]
+        words.append(f"results_dir={folder}")
+        arguments = parse(["run", *words])
+        spec = run_asked(compose(arguments.overrides), arguments)
+        try:
+            run = execute(spec, catalogue(), lambda _: None)
+        except BenchError as error:
+            print(f"| {name} | {api} | {error} |")
+            continue
+        point, data = derive(run).points[0], run.points[0]
+        good = data.requests["outcome"] == OK
+        usage = data.requests["usage_completion_tokens"][good]
+        counted = data.counted("generation_tokens_total")
+        cells = [
+            f"{int(good.sum())} of {data.count}",
+            f"{int(data.chunk_tokens.sum()):,}",
+            f"{int(usage.sum()):,}" if (usage >= 0).all() else "–",
+            "–" if counted is None else f"{counted:,.0f}",
+            *(
+                "withheld" if m.value is None and m.withheld_value is not None else _plain(m.value)
+                for m in map(point.metrics.get, FIGURES)
+                if m is not None
+            ),
+            _words(run.server or {}, point.findings),
+        ]
+        print(f"| {name} | {api} | {' | '.join(cells)} |", flush=True)
+
+
+def _words(server: Mapping[str, Any], findings: Sequence[Finding]) -> str:
+    """What was left out, and what was withheld for which reason."""
+    failed = sorted({f.code for f in findings if f.severity == "fail"})
+    left_out = [f"without {str(what).partition(' (')[0]}" for what in server.get("left_out") or ()]
+    return "; ".join([*left_out, *(f"withheld: {code}" for code in failed)])
+
+
+FIGURES = ("output_tokens_per_s", "ttft_p50_ms", "itl_p50_ms")
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
