@@ -44,7 +44,7 @@ def _found(measurement: Measurement) -> str:
         return "no load was put on it: no speed was measured"
     if best is None:
         why = _why_none(measurement)
-        return "no rate that may be quoted" + (f": {why}" if why else "")
+        return "no rate that may be shown" + (f": {why}" if why else "")
     if not measurement.valid:
         return "no rate that may be quoted"
     rate, get = _rate(best), best.metrics.get

@@ -73,7 +73,7 @@ def test_a_rehearsal_and_an_empty_run_have_no_figure_to_quote() -> None:
     hidden = replace(
         load(100, 4), metrics={**load(100, 4).metrics, "output_tokens_per_s": metric([])}
     )
-    assert told(hidden)[0] == "no rate that may be quoted"
+    assert told(hidden)[0] == "no rate that may be shown"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
