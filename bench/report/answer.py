@@ -45,8 +45,11 @@ def _found(measurement: Measurement) -> str:
     if best is None:
         why = _why_none(measurement)
         return "no rate that may be shown" + (f": {why}" if why else "")
+    if not measurement.valid:
+        return "no rate that may be quoted"
     rate, get = _rate(best), best.metrics.get
-    text = f"{with_interval(rate.value or 0.0, rate.ci_low, rate.ci_high)} tokens/s out"
+    text = "" if measurement.rehearsal is None else "made up, not to be quoted: "
+    text += f"{with_interval(rate.value or 0.0, rate.ci_low, rate.ci_high)} tokens/s out"
     total = get("total_tokens_per_s")
     if total is not None and total.value is not None:
         text += f" ({quantity(total.value)} with those of the prompts)"

@@ -73,7 +73,8 @@ def _decision(m: Material) -> list[Block]:
         blocks.append(Text(text=text, large=True))
     elif len(m.runs) == 1:
         first = answer(m.runs[0].run, m.runs[0].measurement)
-        blocks.append(Text(text=f"{first.found[:1].upper()}{first.found[1:]}.", large=True))
+        text = first.found if m.runs[0].measurement.valid else f"{first.found}: {first.trust}"
+        blocks.append(Text(text=f"{text[:1].upper()}{text[1:]}.", large=True))
     return [*blocks, *([Figures(items=_figures(m))] if _figures(m) else [])]
 
 
@@ -91,9 +92,8 @@ def _figures(m: Material) -> list[tuple[str, Cell]]:
             name = cheapest.key.rpartition("/")[2]
             found.append((f"the cheapest API ({name}), $ per M tokens", _usd(cheapest.price)))
         found = found[:4]
-    best = [(one, point) for one in m.runs if (point := fastest(one)) is not None]
-    if any(one.measurement.rehearsal for one, _ in best):
-        return found
+    quotable = [r for r in m.runs if r.measurement.valid and r.measurement.rehearsal is None]
+    best = [(one, point) for one in quotable if (point := fastest(one)) is not None]
     for one, point in best[: 4 - len(found)] if len(m.runs) > 1 else best:
         of = f"{m.name(one)}, " if len(m.runs) > 1 else ""
         found.append((f"{of}output tokens/s at {load_words(point)}", measured(rate(point))))
