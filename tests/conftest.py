@@ -29,13 +29,14 @@ settings.load_profile("patient")
 CONF = Path(__file__).parents[1] / "conf"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file stays with one worker, its fixtures are made once; what uses the real vLLM is one
     worker's, so that it starts once. These come first: the longest work must not begin last."""
     on_vllm = {i.path for i in items if "vllm_server" in getattr(i, "fixturenames", ())}
     slow = on_vllm | {i.path for i in items if i.get_closest_marker("vllm")}
     for item in items:
-        group = "vllm" if item.path in on_vllm else str(item.path)
+        group = "vllm" if item.path in on_vllm else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.path not in slow)  # stable: within files nothing moves
 
