@@ -315,7 +315,7 @@ def test_evidence_in_the_terminal() -> None:
     [
         ((), "name a claim, or say --all"),
         (("r1-2xa10",), "Did you mean 'r1-2xa100'"),
-        (("nowhere.yaml",), "nowhere.yaml: No such file"),
+        (("nowhere.yaml",), "nowhere.yaml: there is no such file"),
         (("tiny/true", "load.concurrency=[4]"), "a claim sets its own conditions"),
         (("--al",), "is no flag of bench"),
     ],

@@ -37,8 +37,7 @@ VERB = Verb(
     flags=(
         Flag(
             name="--clean",
-            what="remove what earlier crashes left and is provably dead: temporary folders with "
-            "their sockets, shared memory, half-written files; runs are kept",
+            what="remove what earlier crashes left and is provably dead; runs are kept",
         ),
     ),
 )
