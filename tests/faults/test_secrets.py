@@ -115,7 +115,16 @@ def test_what_a_run_leaves_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_the_record_of_a_sweep_holds_no_key(tmp_path: Path) -> None:
     """Hydra writes the words of a sweep down before the first job begins."""
+    words = [f"engine.args=[--api-key,{KEY}]", "gpus=0", "engine.start_timeout_s=0.5"]
+    done = bench("-m", *words, "seed=1,2", "engine=vllm", f"results_dir={tmp_path}")
+    assert done.code == 1
+    assert list(tmp_path.rglob("multirun.yaml"))
+    assert leaks(tmp_path, done.out, done.err) == []
+
+
+def test_what_a_sweep_refuses_is_said_without_its_keys(tmp_path: Path) -> None:
     words = [f"engine.args=[--api-key,{KEY}]", "model.weights=/no/such/folder", "gpus=0"]
     done = bench("-m", *words, "seed=1,2", "engine=vllm", f"results_dir={tmp_path}")
-    assert done.code in (1, 2)
+    assert done.code == 2
+    assert "will not run" in done.err
     assert leaks(tmp_path, done.out, done.err) == []

@@ -193,7 +193,7 @@ def test_a_file_is_streamed(tmp_path: Path) -> None:
         ({"messages": [{"role": "me", "content": "x"}]}, r"messages\[0\].role: 'me' is none of"),
         ({"messages": [{"role": "user"}]}, r"messages\[0\].content: text is expected, nothing"),
         ({"conversations": [7]}, r"conversations\[0\]: an object is expected, 7 found"),
-        ({"arrival_s": -1, "input_tokens": 1, "output_tokens": 1}, "arrival_s: a time of 0 or"),
+        ({"arrival_s": -1, "input_tokens": 1, "output_tokens": 1}, "arrival_s: a time from 0 to"),
         ({"arrival_s": 1, "input_tokens": 1}, "output_tokens: missing"),
         ({"arrival_s": 1, "input_tokens": 0, "output_tokens": 1}, "above 0 is expected, 0 found"),
         ({"prompt": "x"}, "neither conversations"),

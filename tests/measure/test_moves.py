@@ -13,7 +13,7 @@ ALONE = ("dispatch_lag", "e2e", "error_rate")
 
 def test_every_metric_moves_with_some_check_or_is_known_to_stand_alone() -> None:
     """A new metric that no group names would stay on the page beside a failure that moves it."""
-    everything = some("a", "a failure of all groups", (*moves.RATES, *moves.PER_USER, "ttft"))
+    everything = some("a", "a failure of all groups", (*moves.RATES, *moves.PER_USER, *moves.TTFT))
     moved = moves.moved_by([everything])
     loose = {d.name for d in METRICS if d.name not in moved and not d.name.startswith(ALONE)}
     assert loose == set()

@@ -154,7 +154,7 @@ def look_before(combinations: Sequence[Sequence[str]], arguments: Arguments) -> 
         try:
             preflight(run_asked(compose(words, arguments.config_dirs), arguments), known)
         except InputError as error:
-            refused.append(f"{' '.join(words)}: {error}")
+            refused.append(shown_error(InputError(f"{' '.join(words)}: {error}")))
     for line in refused:
         print(f"bench: will not run: {line}", file=sys.stderr)
     if len(refused) == len(combinations):

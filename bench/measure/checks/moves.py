@@ -24,8 +24,11 @@ RATES = tuple(dict.fromkeys((*TOKEN_RATES, *REQUEST_RATES)))
 PER_USER = ("output_tokens_per_s_per_user", "itl", "tpot", "goodput")
 """What needs the tokens of each chunk."""
 
+TTFT = ("ttft", "first_answer")
+"""The first token of any kind, and the first of the answer."""
+
 _TAILS = {
-    "ttft_p50_ms": ("ttft", "first_answer", "tpot", "goodput", "output_tokens_per_s_per_user"),
+    "ttft_p50_ms": (*TTFT, "tpot", "goodput", "output_tokens_per_s_per_user"),
     "ttft_p99_ms": (
         *("ttft_p90", "ttft_p95", "ttft_p99", "ttft_mean", "ttft_sched_p99", "goodput"),
         *("first_answer_p90", "first_answer_p95", "first_answer_p99", "first_answer_mean"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.measure.checks.moves import PER_USER, TOKEN_RATES
+from bench.measure.checks.moves import PER_USER, TOKEN_RATES, TTFT
 from bench.values.finding import Finding, finding, some
 from bench.values.record import FINISHES, OK, Int64, PointData
 
@@ -53,7 +53,7 @@ def bursts(repeats: Sequence[PointData]) -> Finding:
         f"the stream arrives in bursts ({text}, the client was on time): something between buffers "
         "it; TTFT, ITL and TPOT are those of the buffer, the token rate is right"
     )
-    return some("bursts", text, ("ttft", "first_answer", *PER_USER), each, "chunks")
+    return some("bursts", text, (*TTFT, *PER_USER), each, "chunks")
 
 
 def _read_sizes(data: PointData, rows: Int64) -> Int64:
