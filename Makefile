@@ -31,7 +31,7 @@ check: $(TOOLS)  ## format, lint, strict types, tests
 	@$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+	$(VENV)/bin/pytest --numprocesses=2 --no-loadscope-reorder
 
 format: $(TOOLS)  ## format the code and fix what lint can fix
 	@$(VENV)/bin/ruff format .

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 from hypothesis import settings
 from misbehaving import Misbehave, Serve
 from omegaconf import OmegaConf
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from bench.engines import load_engine
 from bench.values.codec import decode
@@ -29,15 +32,28 @@ settings.load_profile("patient")
 CONF = Path(__file__).parents[1] / "conf"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@cache
+def _needs_vllm(path: Path) -> bool:
+    return "def vllm_server" not in (text := path.read_text()) and "vllm_server" in text
+
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """A file stays with one worker, its fixtures are made once; the files that use the real vLLM
+    are one worker's, so that it starts once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "vllm" if _needs_vllm(self.config.rootpath / file) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFile:
+    """How `make test` spreads the tests over its workers."""
+    return _ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays with one worker, its fixtures are made once; what uses the real vLLM is one
-    worker's, so that it starts once. These come first: the longest work must not begin last."""
-    on_vllm = {i.path for i in items if "vllm_server" in getattr(i, "fixturenames", ())}
-    slow = on_vllm | {i.path for i in items if i.get_closest_marker("vllm")}
-    for item in items:
-        group = "vllm" if item.path in on_vllm else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """What starts engines comes first: the longest work must not begin last."""
+    slow = {i.path for i in items if i.get_closest_marker("vllm")}
     items.sort(key=lambda item: item.path not in slow)  # stable: within files nothing moves
 
 

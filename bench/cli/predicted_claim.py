@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.cli.arguments import Arguments
 from bench.config.compose import catalogue, compose, run_spec
 from bench.values.errors import InputError, nearest
+from bench.values.json_text import json_text
 
 PREDICTORS = ("aiconfigurator",)
 
@@ -48,5 +48,5 @@ def predicted(arguments: Arguments, name: str) -> Path:
     )
     content = other.as_claim(asked, answer, day)
     # JSON is YAML: no key of ours needs more.
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    file.write_text(json_text(content, indent=2) + "\n", encoding="utf-8")
     return file

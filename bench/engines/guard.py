@@ -255,7 +255,7 @@ class _Supervisor:
         """Note the shared memory of the tree, for after its death; on disk for after one's own."""
         self.shared.update(shared_by(_descendants(os.getpid())))
         with contextlib.suppress(OSError):
-            (self.scratch / "shared.json").write_text(json.dumps(self.shared))
+            (self.scratch / "shared.json").write_text(json.dumps(self.shared, allow_nan=False))
 
     def _owner_is_gone(self) -> bool:
         return self.asked_to_stop or os.getppid() != self.owner

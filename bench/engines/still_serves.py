@@ -6,10 +6,10 @@ outlive the core by seconds: alive as a process, and with an open port. One more
 
 from __future__ import annotations
 
-import json
 import time
 
 from bench.engines.exchange import Target, context
+from bench.values.json_text import json_text
 from bench.values.server import Server
 from bench.web.ask import request_body
 from bench.web.fetch import FetchError, fetch
@@ -43,7 +43,7 @@ def _asked(target: Target, server: Server) -> str:
     try:
         answer = fetch(
             url,
-            data=json.dumps(body).encode(),
+            data=json_text(body).encode(),
             headers=headers,
             timeout_s=min(_ANSWER_S, target.timeout_s),
             context=context(target),

@@ -6,7 +6,6 @@ nothing of it is imported. Its answer is somebody else's claim: no band.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 
 from bench.predict.question import Question
 from bench.values.errors import InputError
+from bench.values.json_text import json_text
 
 NAME = "aiconfigurator"
 SYSTEMS = {
@@ -103,7 +103,7 @@ def parse(text: str, concurrency: int) -> Answer:
 def ask(command: str, asked: Question, concurrency: int) -> Answer:
     """Its answer (some 15 s); InputError where it is not installed or has none."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(dict(asked.spec.model.config)))
+        (Path(folder) / "config.json").write_text(json_text(dict(asked.spec.model.config)))
         words = argv(command, asked, concurrency, folder)
         try:
             done = subprocess.run(

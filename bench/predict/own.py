@@ -11,6 +11,7 @@ from bench.fit.headroom import typical
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.predict.evidence import Row, read, write
 from bench.predict.question import question
+from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
 from bench.values.record import Run
 from bench.values.spec import WorkloadSpec
@@ -88,7 +89,7 @@ def scatter(rate: Metric) -> float | None:
     """
     if rate.ci_low is None or rate.ci_high is None or not rate.value:
         return None
-    return math.log1p((rate.ci_high - rate.ci_low) / 2 / rate.value) / 1.96
+    return math.log1p((rate.ci_high - rate.ci_low) / 2 / rate.value) / normal_quantile()
 
 
 def _lengths(workload: WorkloadSpec, prompt: float, answer: float) -> WorkloadSpec:

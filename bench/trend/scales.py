@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.values.confidence import normal_quantile
+
 LEAST_COMMON = 8
 """Models in both snapshots below which nothing is said."""
 LEAST_SHIFT = 2.0
@@ -48,7 +50,8 @@ def shift(before: Mapping[str, float], after: Mapping[str, float], *, same_sourc
     spread = 1.4826 * float(np.median(np.abs(moved - median)))
     error = 1.2533 * spread / math.sqrt(len(moved))
     rebased = abs(median) > max(LEAST_SHIFT, 3 * error)
-    said = f"{len(moved)} models in both moved by {median:+.1f} ± {1.96 * error:.1f} points"
+    band = normal_quantile() * error
+    said = f"{len(moved)} models in both moved by {median:+.1f} ± {band:.1f} points"
     why = f"{said}: the scale was moved" if rebased else f"{said}: one scale"
     if not same_source and not rebased:
         why = f"{said}, but the sources differ: not one scale"

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bench.values.json_text import json_text
+
 NAME = "ending.json"
 _PAGE_BYTES = 4096
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -107,7 +109,7 @@ def reserve(folder: Path) -> None:
 
 def note_in_place(folder: Path, ended_by: str, failure: str) -> None:
     """Write an ending into the room taken: a disk that is full by then takes it."""
-    content = json.dumps({"ended_by": ended_by, "failure": failure[:1000]}).encode()
+    content = json_text({"ended_by": ended_by, "failure": failure[:1000]}).encode()
     with suppress(OSError), (folder / NAME).open("r+b") as page:
         page.write(content[:_PAGE_BYTES].ljust(_PAGE_BYTES))
         page.flush()

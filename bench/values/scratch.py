@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from bench.values.ending import writer
 from bench.values.errors import StoreError
+from bench.values.json_text import json_text
 
 PREFIX = "bench-"
 OWNER = "owner.json"
@@ -25,7 +25,7 @@ def new(kind: str) -> Path:
 
 def sign(folder: Path, pid: int | None = None) -> None:
     """Name the process whose death makes the folder a leftover; this one where none is given."""
-    (folder / OWNER).write_text(json.dumps(writer(pid)))
+    (folder / OWNER).write_text(json_text(writer(pid)))
 
 
 def engine_folder() -> Path:

@@ -538,7 +538,7 @@ for _name, _words, _parts in (
     ),
     ("an open bracket", ("engine.args=[",), ("close every bracket",)),
     ("an address without a scheme", (*ENDPOINT, "engine.base_url=x:1"), ("engine.base_url",)),
-    ("a file for an address", (*ENDPOINT, "engine.base_url=file:///etc/passwd"), ("http://",)),
+    ("a file for an address", (*ENDPOINT, "engine.base_url=file:/etc/passwd"), ("http://",)),
     ("a missing --config-dir", ("--config-dir=/nonexistent",), ("--config-dir", "/nonexistent")),
 ):
     fault(10, _name, "says what to change")(says(_words, *_parts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from bench.cli.composed import cost_question
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose, run_spec, split_results_dir
 from bench.values.errors import InputError, nearest
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.config.catalogue import Catalogue
@@ -114,12 +114,11 @@ def show(found: object, asked: Question, request: TcoRequest, *, as_json: bool) 
     from bench.predict.plan import Plan
     from bench.report.console import console
     from bench.report.plan_table import print_plan
-    from bench.values.codec import encode
     from bench.values.figure import figure
 
     assert isinstance(found, Plan)
     if as_json:
-        print(json.dumps(encode(found)))
+        print(json_text(found))
         return
     w, demand = asked.spec.workload, request.tco.demand
     volume = "trace" if demand.trace else f"{figure(demand.mtok_per_month or 0.0).value:,.0f} M"

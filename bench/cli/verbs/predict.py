@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
@@ -10,6 +9,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, compose, run_spec
 from bench.values.errors import InputError, nearest
+from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.predict.evidence import Row
@@ -129,7 +129,7 @@ def _said_only(rows: tuple[Row, ...], arguments: Arguments, spec: RunSpec) -> in
     from bench.predict.own import NAME
 
     if arguments.as_json:
-        print(json.dumps({"own_rows": len(rows), "file": f"{spec.results_dir}/{NAME}"}))
+        print(json_text({"own_rows": len(rows), "file": f"{spec.results_dir}/{NAME}"}))
     else:
         print(
             f"{len(rows)} load points of your own are kept in {spec.results_dir}/{NAME}; name a "
@@ -162,7 +162,7 @@ def show(
             "predicted": encode(found),
             "refit": narrowed,
         }
-        print(json.dumps(document))
+        print(json_text(document))
         return
     where = f"{spec.gpus}×{spec.gpu.name}" if spec.gpus else "the CPU of this machine"
     title = f"{spec.model.name} {spec.quant.name} on {where}, {engine}, {spec.workload.name}"
