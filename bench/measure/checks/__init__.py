@@ -13,6 +13,7 @@ from bench.measure.checks.arrivals import achieved_rate, overload
 from bench.measure.checks.client import client_bound
 from bench.measure.checks.consistency import consistency
 from bench.measure.checks.engine import chunk_truth, preemptions, prefix_cache, token_counts
+from bench.measure.checks.moves import withhold
 from bench.measure.checks.requests import clock_sanity, error_rate, output_length
 from bench.measure.checks.server import bursts, hidden_tokens, overcounted, prompt_length
 from bench.measure.checks.slots import lost_slots
@@ -34,6 +35,7 @@ def certificate(
     calibration: Mapping[str, Any] | None,
 ) -> tuple[Finding, ...]:
     """All checks of one load point over its repeats."""
+    buffered = bursts(repeats)
     found = [
         clock_sanity(repeats),
         error_rate(repeats, load.max_error_rate),
@@ -41,7 +43,7 @@ def certificate(
         *client_bound(
             repeats,
             parts,
-            metrics,
+            withhold(metrics, [buffered]),  # what a buffer on the way moved is not the client's
             calibration,
             wanted=load.calibrate,
             held_back=load.max_in_flight is not None,
@@ -49,7 +51,7 @@ def certificate(
         *token_counts(repeats),
         output_length(repeats, exact=exact_lengths),
         prompt_length(repeats),
-        bursts(repeats),
+        buffered,
         *(f for f in (overcounted(repeats), hidden_tokens(repeats)) if f is not None),
         chunk_truth(repeats),
         *consistency(parts),
