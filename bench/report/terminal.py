@@ -146,10 +146,19 @@ def _served_length(measurement: Measurement) -> str:
     return f" ({' to '.join(sorted(counts, key=float))} by the server's count)" if counts else ""
 
 
+def _thinks(point: PointMeasurement) -> bool:
+    """Whether the answer begins visibly after the first token; a token of half a character, with
+    no text of its own yet, is no reasoning."""
+    first, answer = point.metrics["ttft_p50_ms"], point.metrics[_ANSWER[1]]
+    if not answer.n or first.value is None or answer.value is None:
+        return bool(answer.n)
+    return answer.value > 1.02 * first.value
+
+
 def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     open_loop = any(p.point.mode != "closed" for p in points)
     columns: tuple[tuple[str, str], ...] = _OPEN_COLUMNS if open_loop else _COLUMNS
-    if any(p.metrics[_ANSWER[1]].n for p in points):
+    if any(_thinks(p) for p in points):
         at = [n for _, n in columns].index("ttft_p99_ms")
         columns = (*columns[:at], _ANSWER, *columns[at:])
     rows = tuple(
