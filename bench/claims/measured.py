@@ -56,7 +56,7 @@ def required(says: Serving, gpus: Mapping[str, Any]) -> dict[str, Any]:
         found["form_factor"] = c.form_factor
     if c.gpu == "cpu":
         found |= {"host_cpu": c.host_cpu, "host_cpu_count": c.host_cpu_count}
-        if c.host_cpu_count is not None:
+        if c.host_cpu_count is not None and c.own_cores is not None:
             found["engine_cores"] = c.host_cpu_count - c.own_cores
     if c.rate_per_s is not None:
         found["rate_per_s"] = c.rate_per_s

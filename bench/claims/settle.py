@@ -97,7 +97,7 @@ def _load(c: Conditions) -> list[str]:
         f"workload.{key}={getattr(c, key) or f'<{key}>'}"
         for key in ("input_tokens", "output_tokens")
     ]
-    if c.gpu == "cpu":
+    if c.gpu == "cpu" and c.own_cores is not None:
         words.append(f"load.own_cores={c.own_cores}")
     if c.rate_per_s is not None:
         return [*words, "load=open", f"load.rate_per_s=[{c.rate_per_s:g}]"]

@@ -162,9 +162,12 @@ class Conditions:
         )
 
     @property
-    def own_cores(self) -> int:
-        """The host's cores that the load client has to itself."""
-        return (self.host_cpu_count or 0) - (self.engine_cores or self.host_cpu_count or 0)
+    def own_cores(self) -> int | None:
+        """The host's cores that the load client has to itself; None where the source does not say
+        how many there are."""
+        if self.host_cpu_count is None:
+            return None
+        return self.host_cpu_count - (self.engine_cores or self.host_cpu_count)
 
 
 @dataclass(frozen=True, kw_only=True)

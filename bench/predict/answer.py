@@ -15,6 +15,7 @@ from bench.predict.own import about
 from bench.predict.question import Question
 from bench.predict.regression import Design, Fitted, fit, levels_of
 from bench.predict.speed import Speed, speeds, watts
+from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
 from bench.values.prediction import Band, Prediction
 from bench.values.spec import LoadSpec
@@ -162,7 +163,7 @@ def _learnt(seen: Sequence[float], prior: Deciles) -> Deciles:
         return prior
     centre = (prior.low + prior.high) / 2
     mean = (OWN_PRIOR * 0.25 * centre + sum(seen)) / (OWN_PRIOR * 0.25 + n)
-    scatter = 1.2816**2 * sum((x - mean) ** 2 for x in seen)
+    scatter = normal_quantile(0.80) ** 2 * sum((x - mean) ** 2 for x in seen)
     half = math.sqrt((OWN_PRIOR * half**2 + scatter) / (OWN_PRIOR + n))
     return Deciles(low=mean - half, high=mean + half, n=n)
 

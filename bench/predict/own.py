@@ -62,13 +62,16 @@ def _row(run: Run, point: PointMeasurement) -> Row | None:
     prompt = (figure.get("input_tokens_per_s") or 0.0) / requests
     answer = rate / requests
     spec = replace(run.spec, workload=_lengths(run.spec.workload, prompt, answer))
-    at_once = point.point.concurrency or requests * (figure.get("e2e_p50_ms") or 0.0) / 1e3
+    at_once, e2e_ms = point.point.concurrency, figure.get("e2e_mean_ms")
+    if at_once is None and e2e_ms is None:
+        return None  # how many were in flight is not known
     asked = replace(
         question(spec),
         input_tokens=prompt or typical(run.spec.workload.input_tokens),
         output_tokens=answer,
     )
-    row = asked.row(max(at_once, 1.0), tokens_per_s=rate, own=True)
+    in_flight = float(at_once or requests * (e2e_ms or 0.0) / 1e3)
+    row = asked.row(max(in_flight, 1.0), tokens_per_s=rate, own=True)
     name = Path(run.path).name
     return replace(
         row,

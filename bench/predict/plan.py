@@ -32,7 +32,7 @@ from bench.values.prediction import Band, Prediction
 from bench.values.spec import SloSpec
 
 LOADS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-DECILE = 1.2816
+DECILE = normal_quantile(0.80)
 """Standard deviations from the middle to the end of an 80 % band."""
 WANTED = 0.8
 MEASURED_LOG = 0.03

@@ -20,10 +20,14 @@ def print_plan(found: Plan, out: Console, title: str) -> None:
         column("way"),
         column("predicted deployment", wraps=True),
         *numbers(
-            "GPUs", "replicas", "in flight each", "P(SLO), predicted", "$/month, predicted",
+            "GPUs",
+            "replicas",
+            "in flight each",
+            "P(SLO), predicted",
+            "$/month, predicted",
             "tokens/s each, predicted",
         ),
-    )  # fmt: skip
+    )
     own = [o for o in found.options if o.way != "api"]
     apis = [o for o in found.options if o.way == "api"]
     shown = (*own[:MOST], *apis[: MOST // 2])

@@ -109,6 +109,6 @@ def price_line(t: PriceTrend) -> str:
     if t.per_year is None or t.low is None or t.high is None:
         return t.why or "no rate"
     return (
-        f"{t.per_year:+.0%} a year, 95 % {t.low:+.0%} to {t.high:+.0%}, mean of {t.counted} series "
+        f"{t.per_year:+.0%} a year, 95 % {t.low:+.0%} to {t.high:+.0%}, mean of {t.counted} models "
         f"known over 90 days or more ({t.single} are known on one day only)"
     )

@@ -79,7 +79,7 @@ def _rate(line: Line | None) -> dict[str, Any] | None:
 
 
 def price_document(t: PriceTrend) -> dict[str, Any]:
-    """Changes a year as shares (-0.4 is 40 % less), with a 95 % interval over series."""
+    """Changes a year as shares (-0.4 is 40 % less), with a 95 % interval over models."""
     return {
         "per_year": t.per_year,
         "low": t.low,

@@ -1,7 +1,8 @@
 """List prices over time: what changed when, a yearly rate per series, and over all of them.
 
 A list price has no noise: a series has steps, which are facts, and no interval of its own. What has
-one is the mean over series, each counted once, on the log scale (Student's t). Series watched for
+one is the mean over models, each counted once, on the log scale (Student's t): input and output of
+one model move together, and counted apart would make the interval too narrow. Series watched for
 less than a quarter say nothing about a year and are left out.
 """
 
@@ -15,13 +16,13 @@ from datetime import date
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats
 
 from bench.tco.prices.book import DAYS_PER_YEAR, Key, PriceRow
+from bench.values.confidence import t_quantile
 from bench.values.figure import first_day
 
 LEAST_DAYS = 90
-LEAST_SERIES = 3
+LEAST_MODELS = 3
 BLEND = {"input": 0.75, "output": 0.25}
 """Shares of a token's price where input and output are one: three of four tokens are prompt."""
 
@@ -55,8 +56,8 @@ class PriceSeries:
 
 @dataclass(frozen=True, kw_only=True)
 class PriceTrend:
-    """All series with two known days, and the mean change a year over those of 90 days or more with
-    its 95 % interval; None where there are too few (`why`)."""
+    """All series with two known days, and the mean change a year over the `counted` models of
+    those of 90 days or more with its 95 % interval; None where there are too few (`why`)."""
 
     series: tuple[PriceSeries, ...]
     single: int
@@ -73,20 +74,29 @@ def price_trend(rows: Iterable[PriceRow]) -> PriceTrend:
     for row in rows:
         every[row.provider, row.model, row.kind][first_day(row.as_of)] = row
     series = tuple(_series(k, dict(sorted(v.items()))) for k, v in every.items() if len(v) > 1)
-    rates = np.array([math.log1p(s.per_year) for s in series if s.per_year is not None])
+    by_model: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for s in series:
+        if s.per_year is not None:
+            by_model[s.key[0], s.key[1]].append(math.log1p(s.per_year))
+    rates = np.array([float(np.mean(found)) for found in by_model.values()])
     single = len(every) - len(series)
-    if len(rates) < LEAST_SERIES:
+    if len(rates) < LEAST_MODELS:
         why = (
-            f"{len(rates)} series are known over {LEAST_DAYS} days or more, {single} on one day "
-            f"only: too little for a rate ({LEAST_SERIES} needed)"
+            f"prices of {len(rates)} models are known over {LEAST_DAYS} days or more, {single} on "
+            f"one day only: too little for a rate ({LEAST_MODELS} models needed)"
         )
         return PriceTrend(
-            series=series, single=single, per_year=None, low=None, high=None,
-            counted=len(rates), why=why,
-        )  # fmt: skip
+            series=series,
+            single=single,
+            per_year=None,
+            low=None,
+            high=None,
+            counted=len(rates),
+            why=why,
+        )
     mean = float(rates.mean())
     error = float(rates.std(ddof=1)) / math.sqrt(len(rates))
-    reach = float(stats.t.ppf(0.975, len(rates) - 1)) * error
+    reach = t_quantile(len(rates) - 1) * error
     return PriceTrend(
         series=series,
         single=single,
@@ -137,8 +147,12 @@ def blended(rows: Iterable[PriceRow]) -> tuple[PriceRow, ...]:
             if len(now) == len(BLEND):
                 usd = sum(BLEND[k] * v for k, v in now.items())
                 last[row.as_of] = PriceRow(
-                    provider=row.provider, model=row.model, kind="input", usd=usd,
-                    as_of=row.as_of, source=f"{row.source}; 3:1 of input and output",
-                )  # fmt: skip
+                    provider=row.provider,
+                    model=row.model,
+                    kind="input",
+                    usd=usd,
+                    as_of=row.as_of,
+                    source=f"{row.source}; 3:1 of input and output",
+                )
         found += last.values()
     return tuple(found)

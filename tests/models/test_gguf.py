@@ -155,7 +155,7 @@ def test_a_split_file_is_read_whole(tmp_path: Path) -> None:
         (head([("a.weight", (2**60, 0, 2**60), "F32")]), "cannot be F32"),
         (head()[:-40], "it is not whole"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_gguf_file_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
     path = tmp_path / "bad.gguf"
     path.write_bytes(data)

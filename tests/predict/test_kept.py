@@ -14,6 +14,7 @@ from bench.derive import derive
 from bench.predict import own
 from bench.predict.foretell import foretold
 from bench.store import load_run, save_run
+from bench.values.errors import InputError
 from bench.values.record import Run
 
 
@@ -102,3 +103,24 @@ def test_wrong_words_are_one_line(
     assert said in shown.err
     assert shown.out == ""
     assert len(shown.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("e2e_ms", [4000.0, None])
+def test_what_was_in_flight_of_an_open_loop_is_little_s_law_or_unknown(
+    tmp_path: Path, e2e_ms: float | None
+) -> None:
+    """One request a second that takes 4 s on average, 1 s in the median: four are in flight. Where
+    the mean is withheld the row is left out, not taken as one in flight."""
+    run = kept_run(tmp_path, LLAMA)
+    measured = derive(run)
+    (point,) = measured.points
+    given = {"requests_per_s": 1.0, "e2e_mean_ms": e2e_ms, "e2e_p50_ms": 1000.0}
+    metrics = {n: replace(m, value=given.get(n, m.value)) for n, m in point.metrics.items()}
+    load = replace(point.point, mode="open", concurrency=None, rate_per_s=1.0)
+    asked = replace(measured, points=(replace(point, point=load, metrics=metrics),))
+    if e2e_ms is None:
+        with pytest.raises(InputError, match="nothing to learn"):
+            own.rows_of(run, asked)
+    else:
+        (row,) = own.rows_of(run, asked)
+        assert row.concurrency == pytest.approx(4.0)

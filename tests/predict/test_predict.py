@@ -40,10 +40,15 @@ def made(seed: int = 0, n: int = 60, noise: float = 0.0, coefficient: float = 2.
         seconds = coefficient * (weights + cache) * math.exp(noise * rng.normal())
         rows.append(
             replace(
-                base, id=str(i), model=f"m{i % 5}", terms=tuple(terms), replicas=1,
-                tokens_per_s=1 / seconds, mode="throughput",
+                base,
+                id=str(i),
+                model=f"m{i % 5}",
+                terms=tuple(terms),
+                replicas=1,
+                tokens_per_s=1 / seconds,
+                mode="throughput",
             )
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -119,8 +124,11 @@ def test_the_shipped_rows_are_the_published_ones() -> None:
         plain = replace(now, terms=row.terms, batch=row.batch)
         assert plain.source == row.source
         assert (plain.id, plain.model, plain.gpu, plain.mode) == (
-            row.id, row.model, row.gpu, row.mode,
-        )  # fmt: skip
+            row.id,
+            row.model,
+            row.gpu,
+            row.mode,
+        )
         assert row.tokens_per_s == pytest.approx(now.tokens_per_s, rel=1e-5)
         assert row.terms == pytest.approx(now.terms, rel=0.05), row.id
 
@@ -157,9 +165,10 @@ def test_a_prediction_lies_below_its_bound_and_in_its_band() -> None:
 def test_evidence_of_the_same_row_is_met() -> None:
     """ML.ENERGY's Llama 3.1 8B on one H100 at 256 in flight: 9,010 tokens/s, in its band."""
     row = next(
-        r for r in published()
+        r
+        for r in published()
         if (r.model, r.gpu, r.concurrency, r.engine) == ("llama-3.1-8b", "h100-sxm", 256, "vllm")
-    )  # fmt: skip
+    )
     said = speeds(fitted(), [row])[0]
     assert row.tokens_per_s == pytest.approx(9010, rel=1e-3)
     assert said.tokens_per_s == pytest.approx(row.tokens_per_s, rel=0.2)

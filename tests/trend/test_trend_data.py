@@ -137,6 +137,19 @@ def test_the_rate_over_series_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((-0.821, 4.597), abs=0.01)
 
 
+def test_input_and_output_of_one_model_are_one_witness() -> None:
+    """Two models with two prices each are two, not four that agree."""
+    rows = [
+        row(usd, day, kind, name)
+        for name in ("a", "b")
+        for kind in ("input", "output")
+        for usd, day in ((2.0, "2024-03-01"), (1.0, "2025-03-01"))
+    ]
+    found = price_trend(rows)
+    assert (found.counted, found.per_year) == (2, None)
+    assert "prices of 2 models" in (found.why or "")
+
+
 def test_a_blend_is_known_where_both_prices_are() -> None:
     rows = [row(1, "2025-01-01"), row(5, "2025-02-01", "output"), row(2, "2025-03-01")]
     assert [(b.usd, b.as_of) for b in blended(rows)] == [(2.0, "2025-02-01"), (2.75, "2025-03-01")]
@@ -201,7 +214,7 @@ def test_the_page_says_what_the_figures_say(
         "the best open model (glm-4.6) stood 45 points behind the best closed one (gemini-3-pro)",
         "Whether it shrinks is not certain: -2.4 points a month, 95 % -5.5 to +0.7",
         "Parity by the end of 2026 has a chance of 35%",
-        "4 series known over 90 days or more (365 are known on one day only)",
+        "prices of 2 models are known over 90 days or more, 365 on one day only: too little",
     ):
         assert words in text
     assert text.count("<svg") == 3

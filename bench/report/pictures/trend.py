@@ -27,9 +27,13 @@ def series_over_time(
     for n, (name, seen, line) in enumerate(zip(names, values, lines, strict=True)):
         colour = style.SERIES[n]
         ax.plot(
-            list(days), list(seen), marker=style.MARKERS[n], linestyle="none", color=colour,
+            list(days),
+            list(seen),
+            marker=style.MARKERS[n],
+            linestyle="none",
+            color=colour,
             label=name,
-        )  # fmt: skip
+        )
         if line is None:
             continue
         reach = [days[0] + (days[-1] + AHEAD_DAYS - days[0]) * i / 40 for i in range(41)]
