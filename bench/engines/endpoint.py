@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.engines.exchange import Target, normalise_base_url
 from bench.engines.listener import listeners
 from bench.engines.probe import LoadingError, probe
-from bench.engines.still_serves import why_not
+from bench.engines.still_serves import answers, why_not
 from bench.values.errors import EngineError, InputError
 from bench.values.outside import plain
 from bench.values.server import Progress, ProgressCallback, Server
@@ -68,7 +68,7 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
     yield server
     why = why_not(target, server)
     # A status is an answer: that requests fail is the certificate's matter.
-    if why is not None and not why.startswith("HTTP "):
+    if why is not None and not why.startswith("HTTP ") and not answers(target):
         raise EngineError(
             f"the server at {base_url} no longer answered after the last load point: {plain(why)}",
             code="endpoint_gone",

@@ -285,7 +285,7 @@ class _Asker:
 
     def _heard(self, shape: Server, tokens: int) -> Heard | None:
         url = f"{self.target.base_url}/{'chat/' if shape.api == 'chat' else ''}completions"
-        raw = _request(self.target, url, shape, tokens)
+        raw = request_of(self.target, url, shape, tokens)
         for attempt in range(_BUSY_TRIES):
             try:
                 heard = hear(
@@ -311,8 +311,8 @@ def _retry_after_s(heard: Heard) -> float:
     return float(given) if given.isdigit() else 1.0
 
 
-def _request(target: Target, url: str, shape: Server, tokens: int) -> bytes:
-    """The bytes of one request."""
+def request_of(target: Target, url: str, shape: Server, tokens: int) -> bytes:
+    """The bytes of one request for a few tokens, streamed as the load's are."""
     parts = urlsplit(url)
     prompt: Any = _PROMPT_TEXT
     if shape.api == "chat":

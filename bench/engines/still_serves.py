@@ -6,13 +6,16 @@ outlive the core by seconds: alive as a process, and with an open port. One more
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from bench.engines.exchange import Target, context
-from bench.values.json_text import json_text
+from bench.engines.probe import request_of
 from bench.values.server import Server
-from bench.web.ask import request_body
+from bench.web import sse
 from bench.web.fetch import FetchError, fetch
+from bench.web.hear import Heard, hear
+from bench.web.http import MalformedError
 
 _TRIES = 3
 _PAUSE_S = 0.5
@@ -33,21 +36,39 @@ def why_not(target: Target, server: Server) -> str | None:
     return said
 
 
+def answers(target: Target) -> bool:
+    """Whether anything there still speaks HTTP: one generation that is dropped is no death."""
+    with contextlib.suppress(FetchError):
+        fetch(
+            f"{target.base_url}/models",
+            headers=target.headers,
+            timeout_s=target.timeout_s,
+            context=context(target),
+        )
+        return True
+    return False
+
+
 def _asked(target: Target, server: Server) -> str:
-    """One token asked for: "" when it came, else what came."""
-    prompt: list[int] | str = [7, 11, 13] if server.prompt == "token_ids" else "one two three"
-    body = {**request_body(server, prompt, 1), "stream": False}
-    body.pop("stream_options", None)
+    """One token asked for, in the shape that the load used: "" when it came, else what came."""
     url = f"{target.base_url}/{'chat/completions' if server.api == 'chat' else 'completions'}"
-    headers = {**target.headers, "Content-Type": "application/json"}
     try:
-        answer = fetch(
+        heard = hear(
             url,
-            data=json_text(body).encode(),
-            headers=headers,
+            request_of(target, url, server, 1),
             timeout_s=min(_ANSWER_S, target.timeout_s),
             context=context(target),
         )
     except FetchError as error:
         return str(error)
-    return "" if answer.status < 500 else f"HTTP {answer.status}: {answer.text[:200]}"
+    said = heard.body[:200].decode(errors="replace")
+    failed = heard.status >= 500 or (heard.status == 200 and _error_in(heard))
+    return f"HTTP {heard.status}: {said}" if failed else ""
+
+
+def _error_in(heard: Heard) -> bool:
+    """Whether an engine that died behind its API server said so within a stream that began well."""
+    try:
+        return bool(sse.tokens(sse.read_body(heard.body, ended=True)).error)
+    except MalformedError:
+        return False

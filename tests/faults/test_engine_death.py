@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from bench.config.compose import catalogue, compose, run_spec
 from bench.engines.exchange import Target
-from bench.engines.still_serves import why_not
+from bench.engines.still_serves import answers, why_not
 from bench.run import execute
 from bench.store import list_runs, load_run
 from bench.values.errors import EngineError
@@ -75,6 +77,53 @@ def test_an_api_server_that_outlives_its_core(
     assert (found is None) == alive
     if not alive:
         assert str(status) in str(found)
+
+
+def test_a_chat_server_is_asked_in_the_shape_of_the_load(serve_http: Callable[..., str]) -> None:
+    """It was asked with a text for messages and without a stream, broke the connection, and a good
+    run of it was called dead."""
+    asked: list[dict[str, Any]] = []
+
+    def rule(path: str, body: dict[str, Any], _: Any) -> Any:
+        asked.append(body)
+        return 200, [{"choices": [{"delta": {"content": "a"}}]}]
+
+    url = serve_http(rule)
+    server = Server(engine="endpoint", base_url=url, served_model="m", api="chat")
+    assert why_not(Target(base_url=url), server) is None
+    (body,) = asked
+    assert body["stream"] is True
+    assert [m["role"] for m in body["messages"]] == ["user"]
+
+
+def test_a_core_that_dies_within_a_stream_is_dead(serve_http: Callable[..., str]) -> None:
+    url = serve_http(lambda *_: (200, [{"error": {"message": "EngineCore died"}}]))
+    server = Server(engine="vllm", base_url=url, served_model="m")
+    assert "EngineCore died" in str(why_not(Target(base_url=url), server))
+
+
+def test_a_generation_that_is_dropped_is_no_death_of_the_server() -> None:
+    """An endpoint that still speaks HTTP lives; that its requests fail is the certificate's."""
+
+    class Drops(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Drops) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{there.server_address[1]}/v1"
+        target = Target(base_url=url)
+        assert why_not(target, Server(engine="endpoint", base_url=url, served_model="m"))
+        assert answers(target)
+        there.shutdown()
+    assert not answers(target)
 
 
 def test_nobody_there() -> None:
