@@ -92,12 +92,14 @@ def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
     checks = f"{counted['pass']} checks passed"
     warned = counted["warn"]
     checks += f", {warned} warning{'s' if warned > 1 else ''} below" if warned else ""
-    energy = next((f for f in found if f.severity == "fail" and f.withholds == "energy"), None)
+    failed_ones = [f for f in found if f.severity == "fail"]
+    energy = next((f for f in failed_ones if f.withholds == "energy"), None)
+    some = next((f for f in failed_ones if f.withholds != "energy"), None)
+    if some is not None:
+        too = "" if energy is None else f"; not for energy, either: {_short(energy)}"
+        return f"in part: {_short(some)}; what that moves is withheld{too}", "doubt"
     if energy is not None:
         return f"yes for speed; not for energy: {_short(energy)}", "doubt"
-    some = next((f for f in found if f.severity == "fail"), None)
-    if some is not None:
-        return f"in part: {_short(some)}; what that moves is withheld", "doubt"
     return f"yes: {checks}", "good"
 
 

@@ -64,6 +64,17 @@ def test_energy_alone_may_be_missing() -> None:
     assert after == "load=energy; what is not withheld may be quoted"
 
 
+def test_a_missing_energy_does_not_hide_what_of_the_speed_is_withheld() -> None:
+    no_energy = found("energy_window", "fail", "windows of 2 s; load=energy", "energy")
+    buffer = found("bursts", "fail", "the stream arrives in bursts; TTFT is the buffer's", "some")
+    _, trust, _, mood = told(load(100, 4, no_energy, buffer))
+    assert (trust, mood) == (
+        "in part: the stream arrives in bursts (bursts); what that moves is withheld; not for "
+        "energy, either: windows of 2 s (energy_window)",
+        "doubt",
+    )
+
+
 def test_a_rehearsal_and_an_empty_run_have_no_figure_to_quote() -> None:
     made = measured(load(100, 4))
     stand_in = replace(made.measurement, rehearsal="made up: the driver")
