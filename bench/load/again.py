@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.measure.checks.client import client_bound
+from bench.measure.checks.server import bursts
 from bench.measure.checks.steadiness import steady_state
 from bench.measure.metrics import ENOUGH_REPEATS, measure_all, steady_parts, whole_parts
 from bench.measure.stats import t_interval
@@ -57,7 +58,12 @@ def cause_outside(spec: RunSpec, data: PointData) -> str | None:
         return None
     metrics = measure_all(parts, whole_parts([data], spec.workload.slo, spec.gpus))
     held_back = spec.load.max_in_flight is not None
-    found = list(client_bound([data], parts, metrics, None, wanted=False, held_back=held_back))
+    buffered = bursts([data])
+    found = list(
+        client_bound(
+            [data], parts, metrics, None, wanted=False, held_back=held_back, buffered=buffered
+        )
+    )
     if data.point.mode == "closed":
         found.append(steady_state([data], parts))
     for f in found:

@@ -9,6 +9,7 @@ import pytest
 from point_support import Shot, point
 
 from bench.derive import measure_point
+from bench.load.again import cause_outside
 from bench.values.record import Anchor, Run
 from bench.values.spec import RunSpec
 
@@ -39,6 +40,7 @@ def test_what_a_buffer_moves_is_not_the_clients(
     assert found["bursts"].severity == "fail"
     assert "something between buffers" in found["bursts"].text
     assert found["client_bound"].severity == "pass", found["client_bound"].text
+    assert cause_outside(run.spec, data) is None  # nor is it measured again for it
 
 
 def test_the_rate_behind_a_buffer_stays(run_spec: Callable[..., RunSpec]) -> None:

@@ -13,7 +13,6 @@ from bench.measure.checks.arrivals import achieved_rate, overload
 from bench.measure.checks.client import client_bound
 from bench.measure.checks.consistency import consistency
 from bench.measure.checks.engine import chunk_truth, preemptions, prefix_cache, token_counts
-from bench.measure.checks.moves import withhold
 from bench.measure.checks.requests import clock_sanity, error_rate, output_length
 from bench.measure.checks.server import bursts, hidden_tokens, overcounted, prompt_length
 from bench.measure.checks.slots import lost_slots
@@ -43,10 +42,11 @@ def certificate(
         *client_bound(
             repeats,
             parts,
-            withhold(metrics, [buffered]),  # what a buffer on the way moved is not the client's
+            metrics,
             calibration,
             wanted=load.calibrate,
             held_back=load.max_in_flight is not None,
+            buffered=buffered,
         ),
         *token_counts(repeats),
         output_length(repeats, exact=exact_lengths),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure.checks.moves import PER_USER, with_error_in
+from bench.measure.checks.moves import PER_USER, with_error_in, withhold
 from bench.measure.checks.restamped import as_seen, as_spread
 from bench.measure.client_error import ERROR_SHARE, JUDGED, tolerated_ms, too_large
 from bench.measure.metrics import METRICS, Metric, Steady
@@ -30,10 +30,13 @@ def client_bound(
     *,
     wanted: bool,
     held_back: bool = False,
+    buffered: Finding | None = None,
 ) -> Iterable[Finding]:
     """Whether the load generator measured itself: CPU share, lateness, own error.
 
-    `held_back`: a limit on requests in flight delays sending on purpose."""
+    `held_back`: a limit on requests in flight delays sending on purpose. `buffered`: the finding
+    `bursts`; what a buffer on the way moved is not the client's."""
+    metrics = withhold(metrics, [buffered] if buffered is not None else [])
     workers = [w for d in repeats for w in d.workers]
     if not workers:
         text = "another load generator than bench's own: how well it keeps time is not known"
