@@ -21,6 +21,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from bench.engines import load_engine
+from bench.values import redact
 from bench.values.codec import decode
 from bench.values.server import Server
 from bench.values.spec import RunSpec
@@ -55,6 +56,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts engines comes first: the longest work must not begin last."""
     slow = {i.path for i in items if i.get_closest_marker("vllm")}
     items.sort(key=lambda item: item.path not in slow)  # stable: within files nothing moves
+
+
+@pytest.fixture(autouse=True)
+def _keys_of_one_test() -> Iterator[None]:
+    """A key that a test gives is hidden for the life of its process: not for the next test's."""
+    before = set(redact._remembered)
+    yield
+    redact._remembered.clear()
+    redact._remembered.update(before)
 
 
 # (path, body, headers) -> status and the body of the answer; a list is streamed as SSE chunks.
