@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from point_support import Shot, point
 from tokenizers import Tokenizer
 
 import bench.assets
@@ -17,7 +18,6 @@ from bench.values.errors import InputError
 from bench.values.prompt_text import ONE_EACH, TextLength, length_of, sample, text_of
 from bench.values.record import LoadPoint, PointData
 from bench.values.spec import SloSpec, WorkloadSpec
-from tests.point_support import Shot, point
 
 TOKENIZER = Path(bench.assets.__file__).parent / "models" / "tiny" / "tokenizer.json"
 AROUND = 23
