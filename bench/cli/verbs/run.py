@@ -174,11 +174,24 @@ def _redact_sweep() -> None:
         record.write_text(redacted_text(text))
 
 
+def _show_engines(paths: Sequence[Path]) -> None:
+    """After a sweep over engines: what was equalised between them, and what was not."""
+    from bench.derive import derive
+    from bench.report.console import console
+    from bench.report.fairness_table import print_fairness
+    from bench.store import load_run
+
+    runs = [load_run(path) for path in paths]
+    print_fairness(console(), [(run, derive(run)) for run in runs])
+
+
 def _compare_sweep(documents: Sequence[Mapping[str, Any]]) -> None:
     """After a sweep over quant: its runs beside each other, unless they differ in more."""
     from bench.cli.verbs import compare
 
     done = [d for d in documents if d.get("status") == "complete"]
+    if len({d["spec"]["engine"]["kind"] for d in done}) > 1:
+        _show_engines([Path(d["run"]) for d in done])
     if len({d["spec"]["quant"]["name"] for d in done}) < 2:
         return
     try:
