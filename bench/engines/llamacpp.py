@@ -81,11 +81,10 @@ def conditions(spec: RunSpec, props: dict[str, Any], threads: int) -> dict[str, 
     engine = _engine(spec)
     number = props.get("total_slots")
     each = (props.get("default_generation_settings") or {}).get("n_ctx")
-    known = isinstance(number, int) and isinstance(each, int)
     return {
         "weights": props.get("model_ftype"),
         "kv_type": kv_type(spec),
-        "kv_tokens": number * each if known else None,
+        "kv_tokens": number * each if isinstance(number, int) and isinstance(each, int) else None,
         "batch_limit": number,
         "context": each,
         "prefix_cache": "on" if engine.prompt_cache else "off",
