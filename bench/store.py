@@ -29,6 +29,7 @@ from bench.values import ending
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 from bench.values.record import (
     ANSWER_COLUMNS,
     REQUEST_COLUMNS,
@@ -192,7 +193,7 @@ def load_run(path: Path) -> Run:
     Its load points are read when they are used, and what is wrong with one is said then.
     """
     try:
-        record = json.loads((path / "run.json").read_text())
+        record = json.loads(regular(path / "run.json").read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not a run: run.json cannot be read ({error}).") from error
     if not isinstance(record, dict):
@@ -256,7 +257,7 @@ def load_telemetry(path: Path) -> Telemetry | None:
     files = (path / "telemetry").glob("*.jsonl")
     with _reading(path / "telemetry"):
         for file in sorted(files, key=lambda p: p.name != "power.jsonl"):
-            text = file.read_text(encoding="utf-8")
+            text = regular(file).read_text(encoding="utf-8")
             lines += text[: text.rfind("\n") + 1].splitlines()
         return parse(lines) if lines else None
 
@@ -270,9 +271,9 @@ def load_point(folder: Path) -> PointData:
 def _point(folder: Path) -> PointData:
     import pyarrow.parquet as pq
 
-    meta = json.loads((folder / "point.json").read_text())
-    table = pq.read_table(folder / "requests.parquet")
-    chunks = pq.read_table(folder / "chunks.parquet")
+    meta = json.loads(regular(folder / "point.json").read_text())
+    table = pq.read_table(regular(folder / "requests.parquet"))
+    chunks = pq.read_table(regular(folder / "chunks.parquet"))
     return PointData(
         point=decode(LoadPoint, meta["point"], str(folder)),
         start_ns=meta["start_ns"],
@@ -315,27 +316,62 @@ def load_quality_items(path: Path) -> tuple[QualityItem, ...]:
     if not source.exists():
         return ()
     with _reading(source):
-        rows = pq.read_table(source).to_pylist()
+        rows = pq.read_table(regular(source)).to_pylist()
         return tuple(QualityItem(**{**row, "logliks": tuple(row["logliks"])}) for row in rows)
 
 
 def list_runs(results_dir: str) -> list[Path]:
     """Folders of all runs below `results_dir`, oldest first."""
     root = Path(results_dir).expanduser()
-    return sorted(
-        (p.parent for p in root.glob("*/*/run.json")), key=lambda p: (p.name[-15:], p.name)
-    )
+    try:
+        models = [Path(entry.path) for entry in os.scandir(root) if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"results_dir: {root}: {error.strerror}.") from error
+    found = (path for model in models for path in _runs_of(model))
+    return sorted(found, key=lambda p: (p.name[-15:], p.name))
+
+
+def _runs_of(model: Path) -> Iterator[Path]:
+    """The runs in a model's folder; one that may not be looked into is taken for one."""
+    try:
+        for entry in os.scandir(model):
+            if entry.is_dir():
+                path = Path(entry.path)
+                if _is_there(path / "run.json"):
+                    yield path
+    except OSError:
+        yield model
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or something that cannot be looked at: its reader says why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def _written_s(run: Path) -> float:
+    try:
+        return (run / "run.json").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def find_run(name: str, results_dir: str) -> Path:
     """The run that `name` means: a folder, `latest`, or the end of a run's path."""
-    if Path(name, "run.json").is_file():
+    if _is_there(Path(name, "run.json")):
         return Path(name)
     runs = list_runs(results_dir)
     if name == "latest":
         if not runs:
             raise InputError(f"there is no run below {results_dir} yet: type bench to make one.")
-        return max(runs, key=lambda p: (p / "run.json").stat().st_mtime)
+        return max(runs, key=_written_s)
     names = {f"{p.parent.name}/{p.name}": p for p in runs}
     matches = [p for n, p in names.items() if n == name or p.name == name]
     if len(matches) == 1:

@@ -20,6 +20,7 @@ from bench.measure.client_error import Calibration, Shape, cpu_us_per_token, err
 from bench.values.codec import decode, encode
 from bench.values.errors import BenchError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 from bench.values.record import LoadPoint, PointData
 from bench.values.scratch import scratch
 from bench.values.server import Progress, ProgressCallback, Server
@@ -115,7 +116,7 @@ def _cache_path() -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text())
+        known = json.loads(regular(path).read_text())
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
