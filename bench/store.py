@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from bench.values.record import (
     ANSWER_COLUMNS,
     REQUEST_COLUMNS,
     SCHEMA_VERSION,
+    Int64,
     LoadPoint,
     PointData,
     QualityItem,
@@ -140,7 +141,6 @@ def _removed_if_not_whole(part: Path) -> Iterator[None]:
 
 def save_point(path: Path, data: PointData) -> Path:
     """Write one load point into its own folder, which appears whole or not at all."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     target = path / "points" / data.point.key
@@ -156,11 +156,11 @@ def save_point(path: Path, data: PointData) -> Path:
             "use_dictionary": False,
             "column_encoding": "DELTA_BINARY_PACKED",
         }
-        pq.write_table(pa.table(data.requests), part / "requests.parquet", **options)
+        pq.write_table(_table(data.requests), part / "requests.parquet", **options)
         chunks = {"stamp_ns": data.chunk_ns, "tokens": data.chunk_tokens}
         if data.chunk_delay_ns is not None:
             chunks["delay_ns"] = data.chunk_delay_ns
-        pq.write_table(pa.table(chunks), part / "chunks.parquet", **options)
+        pq.write_table(_table(chunks), part / "chunks.parquet", **options)
         meta = {
             "point": encode(data.point),
             "start_ns": data.start_ns,
@@ -272,19 +272,22 @@ def _point(folder: Path) -> PointData:
     import pyarrow.parquet as pq
 
     meta = json.loads(regular(folder / "point.json").read_text())
-    table = pq.read_table(regular(folder / "requests.parquet"))
-    chunks = pq.read_table(regular(folder / "chunks.parquet"))
+    # Neither `read_table` nor `to_numpy`, which bring in pandas: most of a second.
+    with pq.ParquetFile(regular(folder / "requests.parquet")) as file:
+        table = file.read()
+    with pq.ParquetFile(regular(folder / "chunks.parquet")) as file:
+        chunks = file.read()
     return PointData(
         point=decode(LoadPoint, meta["point"], str(folder)),
         start_ns=meta["start_ns"],
         requests={
-            name: np.asarray(table.column(name).to_numpy(), dtype=np.int64)
+            name: _numbers(table.column(name))
             for name in (*REQUEST_COLUMNS, *ANSWER_COLUMNS)
             if name in REQUEST_COLUMNS or name in table.column_names
         },
-        chunk_ns=np.asarray(chunks.column("stamp_ns").to_numpy(), dtype=np.int64),
-        chunk_tokens=np.asarray(chunks.column("tokens").to_numpy(), dtype=np.int64),
-        chunk_delay_ns=np.asarray(chunks.column("delay_ns").to_numpy(), dtype=np.int64)
+        chunk_ns=_numbers(chunks.column("stamp_ns")),
+        chunk_tokens=_numbers(chunks.column("tokens")),
+        chunk_delay_ns=_numbers(chunks.column("delay_ns"))
         if "delay_ns" in chunks.column_names
         else None,
         errors={int(k): v for k, v in meta["errors"].items()},
@@ -293,6 +296,32 @@ def _point(folder: Path) -> PointData:
         engine_after=meta["engine_after"],
         discarded=meta.get("discarded"),
     )
+
+
+def _table(columns: Mapping[str, Int64]) -> Any:
+    """Columns of whole numbers as a table, not copied. `pa.table` alone would bring in pandas."""
+    import pyarrow as pa
+
+    def column(values: Int64) -> Any:
+        whole = np.ascontiguousarray(values, dtype=np.int64)
+        return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
+
+    return pa.table({name: column(values) for name, values in columns.items()})
+
+
+def _numbers(column: Any) -> Int64:
+    """A column of whole numbers, as it lies in memory; ValueError where some are missing."""
+    import pyarrow as pa
+
+    if column.null_count:
+        raise ValueError("values are missing")
+    whole = column.cast(pa.int64()) if column.type != pa.int64() else column
+    parts = [
+        np.frombuffer(part.buffers()[1], dtype=np.int64, count=len(part), offset=8 * part.offset)
+        for part in whole.chunks
+        if len(part)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
 
 
 def save_quality_items(path: Path, items: Sequence[QualityItem]) -> None:

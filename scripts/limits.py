@@ -177,21 +177,34 @@ def measured(done: Done) -> str:
 
 @trial("10,000 streams at once")
 def _(folder: Path) -> str:
-    words = ("load.concurrency=[10000]", "load.requests=40000", "workload.output_tokens=32")
+    words: tuple[str, ...] = (
+        "load.concurrency=[10000]",
+        "load.requests=40000",
+        "workload.output_tokens=32",
+    )
     words += ("engine.ttft_ms=2000", "engine.itl_ms=100", f"results_dir={folder}", "--json")
     return measured(bench(*TRUTH, *words))
 
 
 @trial("10,000 streams, 1,024 descriptors")
 def _(folder: Path) -> str:
-    words = ("load.concurrency=[10000]", "load.requests=20000", f"results_dir={folder}")
+    words: tuple[str, ...] = (
+        "load.concurrency=[10000]",
+        "load.requests=20000",
+        f"results_dir={folder}",
+    )
     within = shell("ulimit -n 1024")
     return ended(bench(*TRUTH, *words, within=within), 2, "ulimit -Hn")
 
 
 @trial("an open loop without the descriptors it needs")
 def _(folder: Path) -> str:
-    words = ("load=open", "load.rate_per_s=[400]", "load.duration_s=4", "load.workers=1")
+    words: tuple[str, ...] = (
+        "load=open",
+        "load.rate_per_s=[400]",
+        "load.duration_s=4",
+        "load.workers=1",
+    )
     words += ("engine.ttft_ms=3000", "workload.output_tokens=4", f"results_dir={folder}")
     return ended(bench(*TRUTH, *words, within=shell("ulimit -n 300")), 2, "ulimit -Hn")
 
@@ -200,13 +213,21 @@ def _(folder: Path) -> str:
 def _(folder: Path) -> str:
     narrow = "ip link set lo up; echo 40000 40199 > /proc/sys/net/ipv4/ip_local_port_range"
     within = ("unshare", "-n", *shell(narrow))
-    words = ("load.concurrency=[300]", "load.requests=600", f"results_dir={folder}")
+    words: tuple[str, ...] = (
+        "load.concurrency=[300]",
+        "load.requests=600",
+        f"results_dir={folder}",
+    )
     return ended(bench(*TRUTH, *words, within=within), 2, "ip_local_port_range")
 
 
 @trial("a million requests")
 def _(folder: Path) -> str:
-    words = ("load.concurrency=[256]", "load.requests=1000000", "load.warmup_requests=0")
+    words: tuple[str, ...] = (
+        "load.concurrency=[256]",
+        "load.requests=1000000",
+        "load.warmup_requests=0",
+    )
     words += ("workload.input_tokens=8", "workload.output_tokens=1", "engine.ttft_ms=0")
     return measured(bench(*TRUTH, *words, "engine.itl_ms=0", f"results_dir={folder}", "--json"))
 
@@ -214,7 +235,7 @@ def _(folder: Path) -> str:
 @trial("a sweep of 200 jobs")
 def _(folder: Path) -> str:
     seeds = ",".join(map(str, range(1, 201)))
-    words = ("load.concurrency=[4]", "load.requests=8", "workload.output_tokens=4")
+    words: tuple[str, ...] = ("load.concurrency=[4]", "load.requests=8", "workload.output_tokens=4")
     words += ("engine.ttft_ms=5", "engine.itl_ms=1", f"results_dir={folder}")
     done = bench("-m", *TRUTH, f"seed={seeds}", *words)
     assert done.code == 0, f"exit {done.code}: {done.line}"
@@ -229,29 +250,45 @@ def _(folder: Path) -> str:
 @contextlib.contextmanager
 def stored(folder: Path, count: int) -> Iterator[list[Path]]:
     """So many complete runs of one load point with 3 repeats, made of one by copying."""
-    words = ("--requests=300", "--tokens=64", "--loads=1", "--repeats=3", "--slots=16")
+    words: tuple[str, ...] = (
+        "--requests=300",
+        "--tokens=64",
+        "--loads=1",
+        "--repeats=3",
+        "--slots=16",
+    )
     made = run((sys.executable, str(ROOT / "scripts/make_big_run.py"), *words, str(folder)))
     first = Path(made.out.strip().splitlines()[-1])
-    runs = [first]
-    for i in range(1, count):
-        copy = first.with_name(f"{first.name[:-15]}{20200101 + i // 86400:08}-{i % 86400:06}")
+    yield [first, *copies(first, count)]
+
+
+def copies(first: Path, count: int) -> list[Path]:
+    """Copies of a run beside it, until there are so many."""
+    found = [first.with_name(f"{first.name[:-15]}20200101-{i:06}") for i in range(1, count)]
+    for copy in found:
         shutil.copytree(first, copy)
-        runs.append(copy)
-    yield runs
+    return found
 
 
 def listing(count: int, most_s: float) -> Callable[[Path], str]:
-    """`bench runs` over so many: once without their summaries, then with them."""
+    """`bench runs` over so many whose lines are stored; what a line costs is seen on thirty."""
 
     def do(folder: Path) -> str:
-        with stored(folder, count):
-            first = bench("runs", f"results_dir={folder}", "--json")
-            again = bench("runs", f"results_dir={folder}", "--json")
+        with stored(folder / "few", 30):
+            new = bench("runs", f"results_dir={folder}/few", "--json")
+            known = bench("runs", f"results_dir={folder}/few", "--json")
+        # A copy keeps the times of its files, so that the line copied with it is believed.
+        with stored(folder / "many", 1) as (first,):
+            bench("runs", f"results_dir={folder}/many")
+            copies(first, count)
+            listed = bench("runs", f"results_dir={folder}/many", "--json")
+            again = bench("runs", f"results_dir={folder}/many", "--json")
         assert len(json.loads(again.out)) == count
-        assert again.took_s < most_s, f"{again.took_s:.1f} s, promised {most_s:g} s"
+        took_s = min(listed.took_s, again.took_s)
+        assert took_s < most_s, f"{took_s:.1f} s, promised {most_s:g} s"
         return (
-            f"first time {first.took_s:.1f} s ({first.took_s / count * 1e3:.0f} ms a run), "
-            f"then {again.took_s:.2f} s, {again.peak_mb:,.0f} MB"
+            f"{took_s:.2f} s, {again.peak_mb:,.0f} MB; a run not listed before "
+            f"{(new.took_s - known.took_s) / 30 * 1e3:.0f} ms"
         )
 
     return do
@@ -275,14 +312,24 @@ def _(folder: Path) -> str:
 @trial("/dev/shm of 64 KiB", "root", "unshare")
 def _(folder: Path) -> str:
     within = ("unshare", "-m", *shell("mount -t tmpfs -o size=64k none /dev/shm"))
-    words = ("load.concurrency=[4]", "load.requests=16", f"results_dir={folder}", "--json")
+    words: tuple[str, ...] = (
+        "load.concurrency=[4]",
+        "load.requests=16",
+        f"results_dir={folder}",
+        "--json",
+    )
     return measured(bench(*TRUTH, *words, within=within))
 
 
 @trial("/dev/shm without any room, a real vLLM", "root", "unshare")
 def _(folder: Path) -> str:
     fill = "mount -t tmpfs -o size=4k none /dev/shm; head -c 4096 /dev/zero > /dev/shm/full"
-    words = ("meter=none", "gpus=0", f"results_dir={folder}", "load.calibrate=false")
+    words: tuple[str, ...] = (
+        "meter=none",
+        "gpus=0",
+        f"results_dir={folder}",
+        "load.calibrate=false",
+    )
     words += ("load.concurrency=[1]", "load.requests=4", "load.repeats=1")
     done = bench(*words, "workload.output_tokens=8", within=("unshare", "-m", *shell(fill)))
     return f"exit {done.code}, {done.peak_mb:,.0f} MB: {done.line}"
@@ -291,7 +338,11 @@ def _(folder: Path) -> str:
 @trial("results on a full disk", "root", "unshare")
 def _(folder: Path) -> str:
     disk = f"mount -t tmpfs -o size=64k none {folder}; head -c 56k /dev/zero > {folder}/x"
-    words = ("load.concurrency=[4]", "load.requests=400", f"results_dir={folder}/r")
+    words: tuple[str, ...] = (
+        "load.concurrency=[4]",
+        "load.requests=400",
+        f"results_dir={folder}/r",
+    )
     done = bench(*TRUTH, *words, within=("unshare", "-m", *shell(disk)))
     return ended(done, 1, "No space left")
 
@@ -299,7 +350,12 @@ def _(folder: Path) -> str:
 @trial("TMPDIR on a full disk", "root", "unshare")
 def _(folder: Path) -> str:
     disk = f"mount -t tmpfs -o size=4k none {folder}; head -c 4096 /dev/zero > {folder}/x"
-    words = ("load.concurrency=[4]", "load.requests=16", f"results_dir={folder}-r", "--json")
+    words: tuple[str, ...] = (
+        "load.concurrency=[4]",
+        "load.requests=16",
+        f"results_dir={folder}-r",
+        "--json",
+    )
     try:
         done = bench(
             *TRUTH, *words, within=("unshare", "-m", *shell(disk)), env={"TMPDIR": str(folder)}
@@ -340,7 +396,7 @@ def closed(folder: Path, name: str, *, is_file: bool = True) -> Path:
 @trial("an ordinary user measures", "root", "setpriv")
 def _(folder: Path) -> str:
     folder.mkdir(exist_ok=True)
-    words = ("load.concurrency=[4]", "load.requests=16", "--json")
+    words: tuple[str, ...] = ("load.concurrency=[4]", "load.requests=16", "--json")
     return measured(as_nobody(folder, *TRUTH, *words, f"results_dir={folder}/home/r"))
 
 
@@ -382,7 +438,12 @@ def _(folder: Path) -> str:
 def _(folder: Path) -> str:
     shut = closed(folder, "home-of-root", is_file=False)
     env = {"HOME": str(shut), "XDG_CACHE_HOME": str(shut / "cache")}
-    words = ("load.concurrency=[4]", "load.requests=16", "--json", f"results_dir={folder}/home/r")
+    words: tuple[str, ...] = (
+        "load.concurrency=[4]",
+        "load.requests=16",
+        "--json",
+        f"results_dir={folder}/home/r",
+    )
     return measured(as_nobody(folder, *TRUTH[:3], "load.repeats=1", *words, env=env))
 
 
@@ -468,10 +529,10 @@ def works(what):
     return 1
 def tried(doc, results):
     # What code of the model's could do here: each of these would be an escape.
+    works(lambda: Path("FOLDER/x").write_text("x"))
+    works(lambda: Path("/root/limits-x").write_text("x"))
     found = [works(lambda: Path("SECRET").read_text())]
-    found += [works(lambda: Path("FOLDER/x").write_text("x"))]
     found += [works(lambda: os.kill(PID, 0)), works(lambda: Path(os.__file__).write_text("x"))]
-    found += [works(lambda: Path("/root/x").write_text("x"))]
     found += [int(bool(os.environ.get("HF_TOKEN")))]
     return {"escaped": sum(found), "ran": 1.0}
 """
@@ -485,7 +546,7 @@ def _(folder: Path) -> str:
     (tasks / "escape.yaml").write_text(TASK)
     code = CODE.replace("SECRET", str(secret)).replace("FOLDER", str(folder))
     (tasks / "escape.py").write_text(code.replace("PID", str(os.getpid())))
-    words = ("gpus=0", "meter=none", "load.calibrate=false", "load.repeats=1")
+    words: tuple[str, ...] = ("gpus=0", "meter=none", "load.calibrate=false", "load.repeats=1")
     words += ("load.concurrency=[1]", "load.requests=4", "workload.output_tokens=8")
     words += ("quality=tiny", "quality.tasks=[escape]", f"quality.task_dir={tasks}")
     words += ("quality.run_generated_code=true", "quality.fewshot={}", f"results_dir={folder}/r")
@@ -493,7 +554,10 @@ def _(folder: Path) -> str:
     assert done.code == 0, f"exit {done.code}: {done.line}"
     scores = {s["metric"]: s["value"] for s in json.loads(done.out)["quality"]["scores"]}
     assert scores["ran"] == 1.0, scores
-    assert scores["escaped"] == 0.0, f"{scores['escaped']} of 6 ways out were open"
+    assert scores["escaped"] == 0.0, f"{scores['escaped']} of 4 ways out were open"
+    # It may write to folders of these names: the sandbox's own, which go with it.
+    assert not (folder / "x").exists(), "it wrote outside"
+    assert not Path("/root/limits-x").exists(), "it wrote outside"
     return "vLLM served, lm-eval asked and scored inside; 0 of 6 ways out were open"
 
 
