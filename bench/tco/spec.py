@@ -255,7 +255,7 @@ class TcoSpec:
     api: ApiSpec = field(default_factory=ApiSpec)
     quality: QualitySpec = field(default_factory=QualitySpec)
     uncertainty: UncertaintySpec = field(default_factory=UncertaintySpec)
-    allow: tuple[Literal["invalid", "dummy", "replay", "synthetic"], ...] = ()
+    allow: tuple[Literal["invalid", "dummy", "replay", "synthetic", "implausible"], ...] = ()
 
     def __post_init__(self) -> None:
         if self.basis == "own" and self.own is None:
