@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import Arguments
-from bench.cli.conflicts import refuse_without_effect
+from bench.cli.conflicts import refuse_half_a_server, refuse_without_effect
 from bench.config.compose import compose, conf_dir, options, run_spec, split_results_dir
 from bench.values.errors import InputError, nearest
 
@@ -58,8 +58,10 @@ def allowed(arguments: Arguments) -> tuple[str, ...]:
     return tuple(k for value in arguments.options.get("--allow", ()) for k in value.split(","))
 
 
-def cost_question(overrides: Sequence[str], config_dirs: Sequence[str]) -> TcoRequest:
-    """The cost question that the overrides ask."""
+def cost_question(
+    overrides: Sequence[str], config_dirs: Sequence[str], *, measured: bool = False
+) -> TcoRequest:
+    """The cost question that the overrides ask; `measured` where a run says speed and power."""
     from bench.tco.plausible import check_plausible
     from bench.tco.spec import TcoRequest
     from bench.values.codec import decode
@@ -70,6 +72,11 @@ def cost_question(overrides: Sequence[str], config_dirs: Sequence[str]) -> TcoRe
             raise InputError(_no_cost_key(key))
     request = decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
     check_plausible(request)
+    others = [o for o in overrides if not o.startswith("tco.server.")]
+    if len(others) < len(overrides):
+        of = compose(others, config_dirs, "cost")["tco"]["server"]
+        typed = frozenset(o.partition("=")[0] for o in others)
+        refuse_half_a_server(request, of, typed, measured=measured)
     return request
 
 

@@ -6,11 +6,10 @@ this project's own choice, not anybody's statistics.
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from bench.values.errors import InputError
-from bench.values.figure import Figure, figure
+from bench.values.figure import figure
 
 if TYPE_CHECKING:
     from bench.tco.spec import TcoRequest
@@ -37,16 +36,23 @@ _RANGES = (
 )
 
 
+def _at(request: Any, key: str) -> Any:
+    """What a question says under a key; None where a part of it was not asked."""
+    for name in key.split("."):
+        request = getattr(request, name, None)
+    return request
+
+
 def check_plausible(request: TcoRequest) -> None:
     """InputError that asks back for the first figure beyond its range, unless it is allowed."""
     if "implausible" in request.tco.allow:
         return
     for key, low, high, unit in _RANGES:
-        given: Any = reduce(lambda at, name: getattr(at, name, None), key.split("."), request)
+        given = _at(request, key)
         if given is None:
             continue
         value = given if isinstance(given, int) else figure(given).value
-        if not low <= value <= high and not (value == 0 and not isinstance(given, Figure)):
+        if not low <= value <= high and value != 0:
             raise InputError(
                 f"{key} is {value:g} {unit}: really? Between {low:g} and {high:g} is taken "
                 "without asking; tco.allow=[implausible] takes this, too."
