@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bench.fit.report import FitReport
     from bench.measure.metrics import Measurement
+    from bench.measure.stats import Floats
     from bench.tco.answer import TcoAnswer
     from bench.values.record import PointData, Run
 
@@ -118,8 +119,8 @@ def _request_table(data: PointData) -> pd.DataFrame:
 
     seen = Requests(data=data)
 
-    def where_ok(values: object) -> object:
-        return np.where(seen.ok, values, np.nan)  # type: ignore[arg-type]
+    def where_ok(values: Floats) -> Floats:
+        return np.where(seen.ok, values, np.nan)
 
     columns = {
         "load": data.point.label,
