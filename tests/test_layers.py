@@ -17,6 +17,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "assets": set(),
     "__init__": set(),
     "web": set(),
+    "foreign": set(),
     # a room each: what touches the world, or turns what was seen into numbers
     "store": set(),
     "measure": set(),
@@ -29,7 +30,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "power": {"measure"},
     "tco": {"measure"},
     "trend": {"tco"},  # what dated values do over time
-    "load": {"engines", "host", "measure", "meters", "web"},
+    "load": {"engines", "foreign", "host", "measure", "meters", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
     "predict": {"fit", "measure", "tco"},
