@@ -75,35 +75,37 @@ def infer(stamps: Sequence[float], *, by_format: Unit | None, named: Unit | None
     epoch = _epoch(stamps[0]) if stamps else None
     if epoch is not None:
         return Inferred(unit=epoch, why="the stamps count from 1970", sure=False)
-    rates = {unit: rate_per_s(stamps, unit) for unit in PER_S}
-    if rates["s"] is None:
-        return Inferred(
-            unit=by_format or "s", why="all stamps are equal", sure=by_format is not None
-        )
+    in_s, in_ms = rate_per_s(stamps, "s"), rate_per_s(stamps, "ms")
+    if in_s is None or in_ms is None:
+        return Inferred(unit=by_format or "s", why="all stamps are equal", sure=False)
     fractions = any(s != int(s) for s in stamps)
-    possible = [u for u in PER_S if _plausible(rates[u], fractions and u != "s")]
-    if by_format == "s" or (by_format in possible and len(possible) > 0):
-        rate = rates[by_format or "s"]
-        return Inferred(unit=by_format or "s", why=f"by its format; {rate:.3g} requests/s at first")
-    if len(possible) == 1:
-        said = f"{rates[possible[0]]:.3g} requests/s at first; other units are not plausible"
-        return Inferred(unit=possible[0], why=said, sure=False)
-    told = ", ".join(f"{rates[u]:.3g} requests/s in {u}" for u in ("s", "ms") if rates[u])
+    if by_format == "s" or (by_format is not None and in_ms <= _fastest(fractions)):
+        rate = in_s if by_format == "s" else in_ms
+        return Inferred(unit=by_format, why=f"by its format; {rate:.3g} requests/s at first")
+    low, high = PLAUSIBLE_PER_S
+    possible: list[tuple[Unit, float]] = []
+    if low <= in_s <= high:
+        possible.append(("s", in_s))
+    if low <= in_ms <= _fastest(fractions):
+        possible.append(("ms", in_ms))
+    if len(possible) == 1 and (by_format is None or fractions):
+        (unit, rate), said = possible[0], "the other unit is not plausible"
+        return Inferred(unit=unit, why=f"{rate:.3g} requests/s at first; {said}", sure=False)
     raise InputError(
-        f"the unit of its stamps is not said and cannot be inferred ({told}): set "
-        "workload.time_unit=s or workload.time_unit=ms"
+        "the unit of its stamps is not said and cannot be inferred "
+        f"({in_s:.3g} requests/s in s, {in_ms:.3g} requests/s in ms): set workload.time_unit=s or "
+        "workload.time_unit=ms"
     )
+
+
+def _fastest(fractions: bool) -> float:
+    return _WITH_FRACTIONS_PER_S if fractions else PLAUSIBLE_PER_S[1]
 
 
 def rate_per_s(stamps: Sequence[float], unit: Unit) -> float | None:
     """Mean rate of the stamps in that unit; None where they all are one instant."""
     span = (stamps[-1] - stamps[0]) / PER_S[unit] if stamps else 0.0
     return (len(stamps) - 1) / span if span > 0 else None
-
-
-def _plausible(rate: float | None, doubtful: bool) -> bool:
-    low, high = PLAUSIBLE_PER_S
-    return rate is not None and low <= rate <= (_WITH_FRACTIONS_PER_S if doubtful else high)
 
 
 def _epoch(stamp: float) -> Unit | None:

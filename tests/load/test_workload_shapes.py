@@ -174,7 +174,7 @@ ROW = '{{"timestamp": {}, "input_length": 9, "output_length": 2}}\n'
         (("NaN",), r":1: timestamp: a time from 0 to .* nan found"),
         (("0", "Infinity"), r":2: timestamp: a time from 0 to .* inf found"),
         (("0", "1000", "1700000000000"), r":3: timestamp: 54 years after the line before"),
-        (("0.0", "1.5", "2.25"), "the unit of its stamps is not said and cannot be inferred"),
+        (("0", "2", "5"), "the unit of its stamps is not said and cannot be inferred"),
     ],
 )
 def test_a_stamp_that_is_none_names_its_line(
@@ -186,10 +186,16 @@ def test_a_stamp_that_is_none_names_its_line(
 
 
 def test_seconds_are_not_sent_a_thousand_times_too_fast(tmp_path: Path) -> None:
-    """0, 1.5 and 2.25 are 0.89 requests/s in s and 889 in ms: declared, they are what is said."""
+    """0, 1.5 and 2.25 are 0.89 requests/s in s and 889 in ms: inferred, and told. 0, 2 and 5 may
+    be a busy log in ms: declared, they are what is said."""
     file = written(tmp_path, "".join(ROW.format(s) for s in ("0.0", "1.5", "2.25")))
-    found = [r.arrival_s for r in trace_rows(spec(file, time_unit="s"))]
-    assert found == [0.0, 1.5, 2.25]
+    assert [r.arrival_s for r in trace_rows(spec(file))] == [0.0, 1.5, 2.25]
+    how = summarise(spec(file)).reading
+    assert how is not None
+    assert (how.stamps.unit, how.stamps.sure) == ("s", False)
+    file = written(tmp_path, "".join(ROW.format(s) for s in ("0", "2", "5")))
+    for unit, seconds in (("s", 5.0), ("ms", 0.005)):
+        assert list(trace_rows(spec(file, time_unit=unit)))[-1].arrival_s == seconds
 
 
 def test_stamps_since_1970_say_their_unit(tmp_path: Path) -> None:
