@@ -101,8 +101,12 @@ def _shape(
     """The prompt as the server takes it; in text a token becomes about one common word."""
     if not as_text and not chat:
         return tokens
-    text = " ".join(_WORDS[t % len(_WORDS)] + ("" if t % 7 else ".") for t in tokens)
+    text = _words(tokens)
     return [{"role": "user", "content": text}] if chat else text
+
+
+def _words(tokens: list[int]) -> str:
+    return " ".join(_WORDS[t % len(_WORDS)] + ("" if t % 7 else ".") for t in tokens)
 
 
 def _from_file(
@@ -208,8 +212,8 @@ def _session(
         )
         reply = exchange.reply
         if reply is None and turn + 1 < len(exchanges):
-            reply = _shape(rng.integers(0, 10**6, output_tokens).tolist(), as_text=True, chat=False)
-        history.append({"role": "assistant", "content": str(reply or "")})
+            reply = _words(rng.integers(0, 10**6, output_tokens).tolist())
+        history.append({"role": "assistant", "content": reply or ""})
 
 
 def _marked(messages: tuple[Message, ...], nonce: str) -> list[Message]:
