@@ -1,4 +1,4 @@
-"""A result of another tool in one form: what it claims, and the raw data where the file has them."""
+"""A result of another tool in one form: what it claims, and the raw data where it has them."""
 
 from __future__ import annotations
 
@@ -52,17 +52,16 @@ def point_of(concurrency: Any, rate_per_s: Any, index: int = 0) -> LoadPoint:
 
 
 def statistics(stem: str, values_ms: Sequence[float]) -> dict[str, float]:
-    """Mean and percentiles of a latency by linear interpolation, as numpy and most tools have it."""
+    """Mean and percentiles of a latency by linear interpolation, as most tools have them."""
     import numpy as np
 
     known = [v for v in values_ms if math.isfinite(v)]
     if not known:
         return {}
-    found = {
+    return {
         f"{stem}_{name}_ms": float(np.mean(known) if q is None else np.percentile(known, q))
         for name, q in STATISTICS.items()
     }
-    return found
 
 
 def number(record: Mapping[str, Any], *path: str) -> float | None:
