@@ -6,6 +6,7 @@ Source of the definitions: vllm/benchmarks/serve.py (calculate_metrics), sglang/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,10 @@ def _is_ours(row: Mapping[str, Any]) -> bool:
 
 def _result(path: str, row: Mapping[str, Any], index: int) -> Result:
     tool = "sglang" if "total_output_tokens_retokenized" in row else "vllm"
+    listed = all(isinstance(row.get(k), list) for k in _LISTS)
+    raw = list(requests(row, path)) if listed else []
+    sent, ends = _without_ends(raw)
     point = point_of(row.get("max_concurrency"), row.get("request_rate"), index)
-    sent = list(requests(row, path)) if all(isinstance(row.get(k), list) for k in _LISTS) else []
     timed = bool(sent) and isinstance(row.get("start_times"), list)
     keys = ("date", "backend", "model_id", "tokenizer_id", "num_prompts", "max_concurrency")
     unsaid = UNSAID if "random_output_len" not in row else UNSAID[1:]
@@ -54,12 +57,25 @@ def _result(path: str, row: Mapping[str, Any], index: int) -> Result:
         point=point,
         detail="chunks" if timed else "summary",
         claims=_claims(row),
-        again=_again(row, sent),
+        again=_again(row, raw),
         data=point_data(point, sent) if timed else None,
         conditions={k: row[k] for k in (*keys, "request_rate", "burstiness") if k in row},
         unsaid=unsaid,
-        notes=tuple(_notes(row)),
+        notes=(*ends, *_notes(row)),
     )
+
+
+def _without_ends(sent: list[Sent]) -> tuple[list[Sent], tuple[str, ...]]:
+    """The requests without a last piece that is no token: an empty one that ends the stream.
+
+    The benchmark takes any chunk for text; one more in every answer than tokens is such an end.
+    """
+    good = [s for s in sent if s.error is None]
+    if not good or any(len(s.stamps_ns) != (s.output_tokens or 0) + 1 for s in good):
+        return sent, ()
+    told = "it took the end of every stream for a token: one gap of each answer is none"
+    cut = [replace(s, stamps_ns=s.stamps_ns[:-1]) if s.error is None else s for s in sent]
+    return cut, (told,)
 
 
 def requests(row: Mapping[str, Any], path: str = "the result") -> Iterator[Sent]:

@@ -143,6 +143,10 @@ class WorkloadSpec:
         )
 
 
+Generator = Literal["bench", "vllm", "sglang", "guidellm", "aiperf"]
+"""What sent the load: this client, vLLM's benchmark, or a tool whose result was imported."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadSpec:
     """How hard the server is pushed.
@@ -182,7 +186,7 @@ class LoadSpec:
     request_timeout_s: float = 600.0
     workers: int | None = None
     own_cores: int | None = None
-    generator: Literal["bench", "vllm"] = "bench"
+    generator: Generator = "bench"
     calibrate: bool = True
     max_error_rate: float = 0.01
 
