@@ -12,8 +12,9 @@ from typing import Any
 
 from bench.foreign import lines
 from bench.foreign.columns import Sent, point_data
-from bench.foreign.result import Detail, Result, number, point_of, statistics
+from bench.foreign.result import Detail, Result, Span, exact, number, point_of, statistics
 from bench.values.errors import InputError
+from bench.values.record import PointData
 
 SUMMARY, RECORDS = "profile_export_aiperf.json", "profile_export.jsonl"
 UNSAID = (
@@ -50,10 +51,11 @@ def read(path: str, found: Any) -> list[Result] | None:
     asked = found.get("input_config") or {}
     records = Path(path).with_name(RECORDS)
     sent = list(_records(str(records), _asked(asked))) if records.exists() else []
-    again, data = {}, None
+    again: dict[str, Span] = {}
+    data: PointData | None = None
     phase = (asked.get("loadgen") or {}) if isinstance(asked, dict) else {}
     point = point_of(_deep(asked, "concurrency"), _deep(asked, "request_rate"))
-    unsaid = UNSAID
+    unsaid: tuple[str, ...] = UNSAID
     if sent:
         again, data = _again(sent), point_data(point, sent)
     else:
@@ -188,7 +190,7 @@ def _claims(found: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in claims.items() if v is not None}
 
 
-def _again(sent: list[Sent]) -> dict[str, float]:
+def _again(sent: list[Sent]) -> dict[str, Span]:
     """Its figures from its own records; a rate is of successes, from the first start to the end."""
     good = [s for s in sent if s.error is None and s.output_tokens is not None and s.stamps_ns]
     if not good:
@@ -196,14 +198,17 @@ def _again(sent: list[Sent]) -> dict[str, float]:
     seconds = (max(s.end_ns for s in sent) - min(s.sent_ns for s in sent)) / 1e9
     tokens = sum(s.output_tokens or 0 for s in good)
     ends = [s for s in good if (s.output_tokens or 0) > 1]
-    return {
+    rates = {
         "output_tokens_per_s": tokens / seconds,
         "requests_per_s": len(good) / seconds,
+        "error_rate": 1 - len(good) / len(sent),
+    }
+    return {
+        **exact(rates),
         **statistics("ttft", [(s.stamps_ns[0] - s.sent_ns) / 1e6 for s in good]),
         **statistics(
             "itl",
             [(s.stamps_ns[-1] - s.stamps_ns[0]) / 1e6 / ((s.output_tokens or 0) - 1) for s in ends],
         ),
         **statistics("e2e", [(s.stamps_ns[-1] - s.sent_ns) / 1e6 for s in good]),
-        "error_rate": 1 - len(good) / len(sent),
     }

@@ -7,18 +7,20 @@ file's own data by its tool's definition, no check takes it away, and ours is ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from bench.foreign.definitions import difference
-from bench.foreign.result import Result
+from bench.foreign.result import Result, Span
 from bench.measure.checks.moves import PER_USER, RATES, withhold
 from bench.measure.metrics import Metric, PointMeasurement
+from bench.measure.window import DRIFT_LIMIT
 from bench.values.finding import Finding, finding, some
-from bench.values.record import OK, PointData
+from bench.values.record import OK, TOKENS_AROSE, PointData
 
 Verdict = Literal["yes", "another definition", "no", "unknown"]
 
@@ -28,6 +30,8 @@ _ARITHMETIC = 0.01
 _TOGETHER, _TOGETHER_SHARE = 0.2, 0.10
 """Tokens closer than this share of the median gap were taken up together; how many may be."""
 _SHORT = 0.95
+_ENOUGH = 20
+_SIGMAS = 4.0
 
 SHOWN = (
     "output_tokens_per_s",
@@ -83,6 +87,19 @@ def audit(result: Result, measured: PointMeasurement | None) -> Audit:
     return Audit(result=result, lines=lines, findings=findings, requests=requests)
 
 
+def for_measuring(result: Result) -> PointData | None:
+    """The raw data, those that have the first and last token alone taken as two pieces.
+
+    What their middle looked like is then not asked: TPOT needs no more, and ITL is not shown.
+    """
+    data = result.data
+    if data is None or result.detail == "chunks":
+        return data
+    arose = data.requests["tokens_arose"].copy()
+    arose[arose == TOKENS_AROSE.index("allocated")] = TOKENS_AROSE.index("usage_per_chunk")
+    return replace(data, requests={**data.requests, "tokens_arose": arose})
+
+
 def foreign_checks(result: Result) -> Iterator[Finding]:
     """What can be checked of a file of others besides what every run is checked for."""
     yield _arithmetic(result)
@@ -94,17 +111,15 @@ def foreign_checks(result: Result) -> Iterator[Finding]:
     if result.detail == "chunks":
         yield _bundles(result.data)
         yield _together(result.data)
+    yield _drift(result.data)
     yield from _in_flight(result)
     yield finding("client", "info", "how late its client was is not in the file")
 
 
 def _arithmetic(result: Result) -> Finding:
     both = [k for k in result.again if k in result.claims]
-    off = {
-        k: result.claims[k] / result.again[k] - 1
-        for k in both
-        if result.again[k] and abs(result.claims[k] / result.again[k] - 1) > _ARITHMETIC
-    }
+    found = {k: _off(result.claims[k], result.again[k]) for k in both}
+    off = {k: v for k, v in found.items() if abs(v) > _ARITHMETIC}
     if not both:
         return finding("own_arithmetic", "info", "no figure could be computed again from its file")
     if off:
@@ -114,6 +129,13 @@ def _arithmetic(result: Result) -> Finding:
         return some("own_arithmetic", text, tuple(off), off[worst], "1")
     text = f"{len(both)} figures follow from its own data by its own definitions"
     return finding("own_arithmetic", "pass", text, 0.0, "1")
+
+
+def _off(claimed: float, span: Span) -> float:
+    """By which share a figure is outside of what it may be; 0 inside."""
+    low, high = span
+    nearest = min(max(claimed, low), high)
+    return claimed / nearest - 1 if nearest else float(claimed != 0)
 
 
 def _short_answers(data: PointData) -> Iterator[Finding]:
@@ -162,6 +184,28 @@ def _together(data: PointData) -> Finding:
     return finding("taken_together", "pass", text, share, "1")
 
 
+def _drift(data: PointData) -> Finding:
+    """Whether answers sent late took longer, per token, than those sent early (no first wave)."""
+    r = data.requests
+    tokens = np.maximum(r["usage_completion_tokens"], 1)
+    slots = max(1, min(data.point.concurrency or 1, data.count // 4))
+    ok = np.flatnonzero(r["outcome"] == OK)[slots:]
+    if len(ok) < _ENOUGH:
+        return finding("drift", "info", "too few requests to see whether it drifted")
+    took_ms = (r["end_ns"] - r["sent_ns"])[ok] / 1e6 / tokens[ok]
+    half = len(ok) // 2
+    early, late = took_ms[:half], took_ms[-half:]
+    change = float(np.median(late) / np.median(early)) - 1
+    # Mann-Whitney: how often a late answer took longer than an early one; 1/2 if nothing changed.
+    above = float(np.searchsorted(np.sort(early), late).mean()) / half
+    z = (above - 0.5) * math.sqrt(12 * half * half / (2 * half + 1))
+    text = f"answers of the later half took {change:+.1%} of the time of the earlier half's"
+    if abs(change) > DRIFT_LIMIT and abs(z) > _SIGMAS:
+        what = (*RATES, *PER_USER, "ttft", "e2e")
+        return some("drift", f"{text}: there is no one figure for what changes", what, change, "1")
+    return finding("drift", "pass", text, change, "1")
+
+
 def _in_flight(result: Result) -> Iterator[Finding]:
     data, asked = result.data, result.point.concurrency
     if data is None or asked is None or not data.count:
@@ -188,8 +232,11 @@ def _line(
     findings: Sequence[Finding],
 ) -> Line:
     metric = metrics.get(name)
-    own_gap = name.startswith("itl_") and result.detail != "chunks"
-    ours = None if metric is None or own_gap else metric.value
+    # Where the first and the last token alone were kept, a gap is a mean over its answer: our TPOT.
+    per_answer = name.startswith("itl_") and result.detail != "chunks"
+    if per_answer:
+        metric = metrics.get(name.replace("itl_", "tpot_"))
+    ours = None if metric is None else metric.value
     why = difference(result.tool, name)
     against = _against(name, findings)
     if against is not None:
@@ -199,7 +246,7 @@ def _line(
         missing = metric.reason if metric is not None and metric.reason else "no raw data for it"
         return Line(metric=name, claimed=claimed, ours=None, verdict="unknown", why=missing)
     near = abs(claimed - ours) <= NEAR * max(abs(ours), 1e-9)
-    if near:
+    if near and not per_answer:
         return Line(metric=name, claimed=claimed, ours=ours, verdict="yes", why="")
     return Line(metric=name, claimed=claimed, ours=ours, verdict="another definition", why=why)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.foreign.columns import Sent, point_data
-from bench.foreign.result import Result, number, point_of, statistics
+from bench.foreign.result import Result, Span, exact, number, point_of, statistics
 from bench.values.errors import InputError
 
 UNSAID = (
@@ -126,7 +126,7 @@ def _claims(one: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in found.items() if v is not None}
 
 
-def _again(one: Mapping[str, Any], good: list[Any], bad: list[Any]) -> dict[str, float]:
+def _again(one: Mapping[str, Any], good: list[Any], bad: list[Any]) -> dict[str, Span]:
     """Its figures from its own requests; a mean ITL is weighted by tokens, as it has it."""
     duration = number(one, "duration")
     if not good or not duration:
@@ -141,14 +141,17 @@ def _again(one: Mapping[str, Any], good: list[Any], bad: list[Any]) -> dict[str,
         if r.get("inter_token_latency_ms") and (r.get("output_tokens") or 0) > 1
     ]
     gaps = sum(n for _, n in pairs)
-    return {
+    rates = {
         "output_tokens_per_s": sum(tokens) / duration,
         "requests_per_s": len(good) / duration,
         "total_tokens_per_s": (sum(tokens) + sum(prompts)) / duration,
+        "error_rate": len(bad) / (len(good) + len(bad)),
+        **({"itl_mean_ms": sum(v * n for v, n in pairs) / gaps} if gaps else {}),
+    }
+    return {
+        **exact(rates),
         **statistics("ttft", ttft),
         **statistics("e2e", took),
-        **({"itl_mean_ms": sum(v * n for v, n in pairs) / gaps} if gaps else {}),
-        "error_rate": len(bad) / (len(good) + len(bad)),
     }
 
 

@@ -12,10 +12,11 @@ from bench.foreign import lines
 from bench.values.errors import InputError
 from bench.values.record import LoadPoint, PointData
 
+Span = tuple[float, float]
 Detail = Literal["chunks", "requests", "summary"]
 """What the file keeps: every piece of text, first and last of every request, or figures alone."""
 
-STATISTICS = {"mean": None, "p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
 LATENCIES = ("ttft", "itl", "tpot", "e2e")
 
 
@@ -24,7 +25,8 @@ class Result:
     """One load point that another tool measured.
 
     `claims` are its figures by this package's names and units; `again` the same figures computed
-    from the file's own raw data by the tool's own definitions, as far as they go; `conditions` what
+    from the file's own raw data by the tool's own definitions, as far as they go, as the range that
+    they may be in (percentiles are taken by several rules: a rank either way); `conditions` what
     the file says of how it was measured; `unsaid` what decides the figures and is not in it.
     """
 
@@ -34,7 +36,7 @@ class Result:
     point: LoadPoint
     detail: Detail
     claims: Mapping[str, float]
-    again: Mapping[str, float] = field(default_factory=dict)
+    again: Mapping[str, Span] = field(default_factory=dict)
     data: PointData | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
     unsaid: tuple[str, ...] = ()
@@ -51,17 +53,23 @@ def point_of(concurrency: Any, rate_per_s: Any, index: int = 0) -> LoadPoint:
     )
 
 
-def statistics(stem: str, values_ms: Sequence[float]) -> dict[str, float]:
-    """Mean and percentiles of a latency by linear interpolation, as most tools have them."""
-    import numpy as np
-
-    known = [v for v in values_ms if math.isfinite(v)]
+def statistics(stem: str, values_ms: Sequence[float]) -> dict[str, Span]:
+    """Mean and percentiles of a latency; a percentile from a rank below to a rank above."""
+    known = sorted(v for v in values_ms if math.isfinite(v))
     if not known:
         return {}
-    return {
-        f"{stem}_{name}_ms": float(np.mean(known) if q is None else np.percentile(known, q))
-        for name, q in STATISTICS.items()
-    }
+    mean = sum(known) / len(known)
+    found = {f"{stem}_mean_ms": (mean, mean)}
+    for name, q in PERCENTILES.items():
+        at = (len(known) - 1) * q / 100
+        low, high = max(0, math.floor(at) - 1), min(len(known) - 1, math.ceil(at) + 1)
+        found[f"{stem}_{name}_ms"] = (known[low], known[high])
+    return found
+
+
+def exact(figures: Mapping[str, float]) -> dict[str, Span]:
+    """Figures that one rule gives."""
+    return {name: (value, value) for name, value in figures.items()}
 
 
 def number(record: Mapping[str, Any], *path: str) -> float | None:

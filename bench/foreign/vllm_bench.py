@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.foreign.columns import Sent, point_data
-from bench.foreign.result import LATENCIES, Result, number, point_of, statistics
+from bench.foreign.result import LATENCIES, Result, Span, exact, number, point_of, statistics
 from bench.values.errors import InputError
 
 _STEMS = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2e": "e2el"}
@@ -124,7 +124,7 @@ def _claims(row: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in found.items() if v is not None}
 
 
-def _again(row: Mapping[str, Any], sent: list[Sent]) -> dict[str, float]:
+def _again(row: Mapping[str, Any], sent: list[Sent]) -> dict[str, Span]:
     """The tool's figures from its own lists, by its own definitions."""
     good = [s for s in sent if s.error is None and s.output_tokens]
     duration = number(row, "duration")
@@ -140,15 +140,18 @@ def _again(row: Mapping[str, Any], sent: list[Sent]) -> dict[str, float]:
         for s, t, f in zip(good, took, ttft, strict=True)
         if (s.output_tokens or 0) > 1
     ]
-    return {
+    rates = {
         "output_tokens_per_s": tokens / duration,
         "requests_per_s": len(good) / duration,
         **({"total_tokens_per_s": (tokens + prompts) / duration} if prompts > 0 else {}),
+        "error_rate": 1 - len(good) / len(sent),
+    }
+    return {
+        **exact(rates),
         **statistics("ttft", ttft),
         **statistics("itl", gaps),
         **statistics("tpot", tpot),
         **statistics("e2e", took),
-        "error_rate": 1 - len(good) / len(sent),
     }
 
 

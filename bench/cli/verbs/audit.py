@@ -35,7 +35,7 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """Audit every file named; each of its load points by itself."""
     from bench.derive import measure_point
-    from bench.foreign.audit import audit
+    from bench.foreign.audit import audit, for_measuring
     from bench.foreign.read import results
     from bench.report.audit_table import audit_document, print_audit
     from bench.report.console import console
@@ -46,9 +46,8 @@ def call(arguments: Arguments) -> int:
     for name in arguments.words:
         for found in results(name):
             run = _run_of(found, arguments)
-            measured = None
-            if run is not None and found.data is not None:
-                measured = measure_point(run, [found.data])
+            data = for_measuring(found)
+            measured = None if run is None or data is None else measure_point(run, [data])
             document = audit_document(audit(found, measured))
             if "--import" in arguments.flags:
                 document["stored"] = _stored(found, run)
