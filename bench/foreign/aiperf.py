@@ -49,15 +49,17 @@ def read(path: str, found: Any) -> list[Result] | None:
     if not isinstance(found["time_to_first_token"], dict):
         return None
     asked = found.get("input_config") or {}
-    records = Path(path).with_name(RECORDS)
-    sent = list(_records(str(records), _asked(asked))) if records.exists() else []
+    beside = (Path(path).with_name(f"{RECORDS}{packed}") for packed in ("", ".gz", ".zst"))
+    records = next((p for p in beside if p.exists()), None)
+    sent = [] if records is None else list(_records(str(records), _asked(asked)))
     again: dict[str, Span] = {}
     data: PointData | None = None
     phase = (asked.get("loadgen") or {}) if isinstance(asked, dict) else {}
     point = point_of(_deep(asked, "concurrency"), _deep(asked, "request_rate"))
     unsaid: tuple[str, ...] = UNSAID
     if sent:
-        again, data = _again(sent), point_data(point, sent)
+        again = _again(sent, number(found, "benchmark_duration", "avg"))
+        data = point_data(point, sent)
     else:
         unsaid = (*UNSAID, f"raw data: {RECORDS} is not beside it")
     return [
@@ -190,12 +192,12 @@ def _claims(found: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in claims.items() if v is not None}
 
 
-def _again(sent: list[Sent]) -> dict[str, Span]:
-    """Its figures from its own records; a rate is of successes, from the first start to the end."""
+def _again(sent: list[Sent], duration_s: float | None) -> dict[str, Span]:
+    """Its figures from its own records; a rate is of successes over its whole duration."""
     good = [s for s in sent if s.error is None and s.output_tokens is not None and s.stamps_ns]
     if not good:
         return {}
-    seconds = (max(s.end_ns for s in sent) - min(s.sent_ns for s in sent)) / 1e9
+    seconds = duration_s or (max(s.end_ns for s in sent) - min(s.sent_ns for s in sent)) / 1e9
     tokens = sum(s.output_tokens or 0 for s in good)
     ends = [s for s in good if (s.output_tokens or 0) > 1]
     rates = {
