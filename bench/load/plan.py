@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from bench.load.trace_file import trace_extent, trace_rows
 from bench.load.workload import TracePrompts, generate
 from bench.load.workload_file import check, is_trace
 from bench.values.errors import InputError
+from bench.values.prompt_text import ONE_EACH, TextLength
 from bench.values.record import LoadPoint, PlannedRequest
 from bench.values.server import Server
 from bench.values.spec import MOST_REQUESTS, LoadSpec, RunSpec
@@ -135,6 +137,21 @@ def _closed(spec: RunSpec, server: Server, point: LoadPoint, fastest_s: float | 
     return Plan(requests=requests, at_least=least, duration_s=duration_s)
 
 
+class _Shape(TypedDict):
+    as_text: bool
+    chat: bool
+    text_length: TextLength
+
+
+def _shape(server: Server) -> _Shape:
+    """How prompts are to look and, in text, how many of the server's tokens a word is."""
+    return {
+        "as_text": server.prompt == "text",
+        "chat": server.api == "chat",
+        "text_length": server.text_length or ONE_EACH,
+    }
+
+
 def _seed(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[int, ...]:
     nonce = (server.nonce,) if server.nonce else ()
     return spec.seed, point.index, point.repeat, *nonce
@@ -148,8 +165,7 @@ def _requests(
         count,
         seed=_seed(spec, server, point),
         vocab_size=server.vocab_size,
-        as_text=server.prompt == "text",
-        chat=server.api == "chat",
+        **_shape(server),
     )
     return tuple(replace(r, arrival_ns=None) for r in drawn)
 
@@ -185,8 +201,7 @@ def _traced(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[PlannedReq
         spec.workload,
         _seed(spec, server, point),
         server.vocab_size,
-        as_text=server.prompt == "text",
-        chat=server.api == "chat",
+        **_shape(server),
     )
     requests, tokens = [], 0
     rows = itertools.islice(trace_rows(spec.workload), spec.load.requests)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bench.load.prefixes import Prefixes
 from bench.load.trace_file import TraceRow, assumed_tokens, reading, trace_rows
 from bench.load.workload_file import Conversation, Exchange, Message, conversations, is_trace
+from bench.values.prompt_text import ONE_EACH, TextLength, text_of
 from bench.values.record import PlannedRequest
 from bench.values.spec import LengthSpec, WorkloadSpec
 
@@ -22,12 +23,6 @@ DEFAULT_VOCAB = 1000
 """Token ids below this exist in every vocabulary met so far; used when the size is unknown."""
 
 _NS = 1_000_000_000
-_WORDS = (
-    "time year people way day man thing woman life child world school state family student "
-    "group country problem hand part place case week company system program question work "
-    "night point home water room mother area money story fact month lot right study book eye "
-    "job word business issue side kind head house service friend father power hour game line"
-).split()
 
 
 def lengths(spec: int | LengthSpec, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -56,15 +51,19 @@ def generate(
     vocab_size: int | None,
     as_text: bool = False,
     chat: bool = False,
+    text_length: TextLength = ONE_EACH,
 ) -> Iterator[PlannedRequest]:
     """Yield `count` requests of a workload (arrival times are added by the schedule).
+
+    `text_length` makes a prompt of text as long in the server's tokens as one of ids would be.
 
     With `turns` > 1, `count` counts turns: a turn's prompt is the whole conversation so far, whose
     assistant part is drawn in advance, so every byte is known before the run.
     """
     if spec.file is not None:
         yield from itertools.islice(
-            _from_file(spec, seed, vocab_size, as_text=as_text, chat=chat), count
+            _from_file(spec, seed, vocab_size, as_text=as_text, chat=chat, text_length=text_length),
+            count,
         )
         return
     rng = np.random.default_rng(seed)
@@ -85,7 +84,7 @@ def generate(
         tokens = history + rng.integers(first, last, fresh).tolist()
         yield PlannedRequest(
             index=index,
-            prompt=_shape(tokens, as_text=as_text, chat=chat),
+            prompt=_shape(tokens, text_length, as_text=as_text, chat=chat),
             input_tokens=len(tokens),
             output_tokens=int(outputs[index]),
             session=index // spec.turns if spec.turns > 1 else -1,
@@ -96,21 +95,23 @@ def generate(
 
 
 def _shape(
-    tokens: list[int], *, as_text: bool, chat: bool
+    tokens: list[int], length: TextLength, *, as_text: bool, chat: bool
 ) -> list[int] | str | list[dict[str, str]]:
-    """The prompt as the server takes it; in text a token becomes about one common word."""
+    """The prompt as the server takes it: ids, or as much text as it counts for that many."""
     if not as_text and not chat:
         return tokens
-    text = _words(tokens)
+    text = text_of(tokens, length)
     return [{"role": "user", "content": text}] if chat else text
 
 
-def _words(tokens: list[int]) -> str:
-    return " ".join(_WORDS[t % len(_WORDS)] + ("" if t % 7 else ".") for t in tokens)
-
-
 def _from_file(
-    spec: WorkloadSpec, seed: tuple[int, ...], vocab_size: int | None, *, as_text: bool, chat: bool
+    spec: WorkloadSpec,
+    seed: tuple[int, ...],
+    vocab_size: int | None,
+    *,
+    as_text: bool,
+    chat: bool,
+    text_length: TextLength,
 ) -> Iterator[PlannedRequest]:
     """Requests from the workload's file, over and over again; every pass has prompts of its own."""
     assert spec.file is not None
@@ -119,7 +120,14 @@ def _from_file(
     traced = is_trace(spec)
     for number in itertools.count():
         if traced:
-            prompts = TracePrompts(spec, (*seed, number), vocab_size, as_text=as_text, chat=chat)
+            prompts = TracePrompts(
+                spec,
+                (*seed, number),
+                vocab_size,
+                as_text=as_text,
+                chat=chat,
+                text_length=text_length,
+            )
             for row in trace_rows(spec):
                 yield prompts.request(row, index)
                 index += 1
@@ -147,12 +155,13 @@ class TracePrompts:
         *,
         as_text: bool,
         chat: bool,
+        text_length: TextLength = ONE_EACH,
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._range = _token_range(vocab_size)
         self._prefixes = Prefixes(seed, self._range, reading(spec).block_tokens)
         self._nonce = ".".join(map(str, seed))
-        self._shape = {"as_text": as_text, "chat": chat}
+        self._as_text, self._chat, self._length = as_text, chat, text_length
 
     def request(self, row: TraceRow, index: int) -> PlannedRequest:
         """The request of one row, `index` in its load point."""
@@ -162,19 +171,22 @@ class TracePrompts:
         fresh = self._rng.integers(*self._range, row.input_tokens - len(tokens)).tolist()
         return PlannedRequest(
             index=index,
-            prompt=_shape(tokens + fresh, **self._shape),
+            prompt=self._shaped(tokens + fresh),
             input_tokens=row.input_tokens,
             output_tokens=row.output_tokens,
             arrival_ns=round(row.arrival_s * _NS),
             shared_tokens=shared,
         )
 
+    def _shaped(self, tokens: list[int]) -> list[int] | str | list[dict[str, str]]:
+        return _shape(tokens, self._length, as_text=self._as_text, chat=self._chat)
+
     def _of_text(self, row: TraceRow, text: str, index: int) -> PlannedRequest:
         """A recorded prompt, marked so that no repeat knows it from the one before."""
         said = f"({self._nonce}) {text}"
         return PlannedRequest(
             index=index,
-            prompt=[{"role": "user", "content": said}] if self._shape["chat"] else said,
+            prompt=[{"role": "user", "content": said}] if self._chat else said,
             input_tokens=row.input_tokens,
             output_tokens=row.output_tokens,
             arrival_ns=round(row.arrival_s * _NS),
@@ -212,7 +224,7 @@ def _session(
         )
         reply = exchange.reply
         if reply is None and turn + 1 < len(exchanges):
-            reply = _words(rng.integers(0, 10**6, output_tokens).tolist())
+            reply = text_of(rng.integers(0, 10**6, output_tokens).tolist())
         history.append({"role": "assistant", "content": reply or ""})
 
 
