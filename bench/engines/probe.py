@@ -83,7 +83,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     ask.find_temperature()
     ask.find_prompt()
     ask.find_ignore_eos()
-    tokens = _TOKENS if ask.server.ignore_eos else _LONG_TOKENS
+    tokens = ask.few if ask.server.ignore_eos else _LONG_TOKENS
     ask.note_end(ask.must(ask.server, tokens), tokens)
     listed = models.get(model, {})
     return replace(
@@ -122,6 +122,7 @@ class _Asker:
         self.want = want
         self.left_out: list[str] = []
         self.refusal: BenchError | None = None
+        self.few = _TOKENS
         self.server = Server(
             engine="endpoint",
             base_url=target.base_url,
@@ -146,6 +147,10 @@ class _Asker:
             for limit in (own,) if own else ("max_tokens", "max_completion_tokens"):
                 shape = replace(self.server, api=api, max_tokens_field=limit)
                 answer = self.send(shape)
+                if answer is None and getattr(self.refusal, "code", "") == "no_token":
+                    # Its first tokens may make no text: thought that is not shown.
+                    answer = self.send(shape, _LONG_TOKENS)
+                    self.few = _TOKENS if answer is None else _LONG_TOKENS
                 if answer is not None:
                     marks = answer.tokens
                     self.server = replace(
@@ -204,7 +209,7 @@ class _Asker:
             self.leave_out("prompts as token ids")
             return
         counted, n = answer.tokens.prompt, len(_PROMPT_IDS)
-        most = max(_TOKENS, self.text_pieces)  # six prompts in one would give more
+        most = max(self.few, self.text_pieces)  # six prompts in one would give more
         if answer.pieces <= most and (counted is None or counted in (n, n + 1)):
             self.server = shape
         else:
@@ -266,9 +271,9 @@ class _Asker:
             raise self.refusal
         return answer
 
-    def send(self, shape: Server, tokens: int = _TOKENS) -> _Answer | None:
+    def send(self, shape: Server, tokens: int | None = None) -> _Answer | None:
         """The answer, or None when the server refuses this shape of request in any way."""
-        heard = self._heard(shape, tokens)
+        heard = self._heard(shape, tokens or self.few)
         try:
             if heard is None:
                 return None
@@ -365,7 +370,7 @@ def _read(target: Target, heard: Heard) -> _Answer:
         raise EngineError(
             f"{target.base_url} answered 200 but streamed no token{why} "
             f"({kind or 'no content type'}: {came!r}).",
-            code="bad_response",
+            code="bad_response" if whole or not tokens.done else "no_token",
         )
     counted = columns.total[columns.text.astype(bool)] >= 0
     continuous = len(counted) > 1 and bool(counted[:-1].all()) and tokens.counts is not None
