@@ -71,8 +71,10 @@ def tie_out_sigma(part: Steady) -> float:
     square = float((tokens**2 * came_ns).sum()) / (3 * took_ns)
     by_chance = 2 * (window.slots - 1) * max(0.0, square - mean**2)
     since = window.slots * (window.waves or 1) * float(tokens.var())
-    span_s = sum(window.closings) - sum(window.openings)
-    arrived = part.tokens * span_s / len(window.openings) / 1e9 / window.seconds
+    arrived = part.tokens
+    if window.openings:  # the windows of whole waves are shorter than all of it
+        span_ns = (sum(window.closings) - sum(window.openings)) / len(window.openings)
+        arrived *= span_ns / 1e9 / window.seconds
     return float(np.sqrt(min(by_chance, since))) / arrived if arrived else 0.0
 
 
