@@ -31,7 +31,8 @@ HEAD = (
 )
 LOAD = (
     "workload.input_tokens=64 workload.output_tokens=50 load.concurrency=[4] load.requests=32 "
-    "load.repeats=1 load.calibrate=false engine=endpoint"
+    "load.repeats=1 load.calibrate=false engine=endpoint engine.start_timeout_s=300 "
+    "load.request_timeout_s=300"
 ).split()
 
 

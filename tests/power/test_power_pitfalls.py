@@ -509,8 +509,9 @@ def test_what_was_not_measured_says_so(source: str) -> None:
 
 
 def test_joules_and_tokens_are_of_the_same_time() -> None:
-    """300 W and 10 tokens/s in the first wave, until 20 s; then 100 W and 20 tokens/s, whose rate is
-    a mean over (20, 70] and (30, 80]: 5 J/token. The power of all 70 s was 128.6 W: 6.4."""
+    """300 W and 10 tokens/s in the first wave, until 20 s; then 100 W and 20 tokens/s. The rate is
+    a mean over (20, 70] and (30, 80], and so is the power: 5 J/token. That of all 70 s was 128.6 W,
+    which gave 6.4."""
     early = steps([(5.0, 300.0), (20.0, 100.0)], before_w=50.0)
     telemetry = header(board_telemetry(early, 100.0, edit=sound_line), source="nvml", note=None)
     part = load_part()
