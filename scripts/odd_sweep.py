@@ -79,6 +79,7 @@ MAY: Mapping[str, str] = {
     **dict.fromkeys(("err_first_flat", "rate429", "ping_then_error", "harmony"), _FAILS),
     **dict.fromkeys(("dies", "redirect", "auth", "content_list"), _REFUSED),
     **dict.fromkeys(("nousage_bundle3", "final_bundle3", "wordtok2_nousage"), _PARTLY),
+    **dict.fromkeys(("nousage", "batch_ids", "stream_options400", "stream_options500"), _PARTLY),
     **dict.fromkeys(("buffered", "buffered_cont", "coalesce10", "nonstream"), _PARTLY),
     **dict.fromkeys(("hidden20", "lb_metrics", "ignore_eos400", "queue2", "spec"), _PARTLY),
 }
