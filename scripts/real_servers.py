@@ -94,9 +94,14 @@ def show(name: str, url: str, folder: str) -> None:
 
 def _words(server: Mapping[str, Any], findings: Sequence[Finding]) -> str:
     """What was left out, and what was withheld for which reason."""
-    failed = sorted({f.code for f in findings if f.severity == "fail"})
+    failed = sorted({_failure(f) for f in findings if f.severity == "fail"})
     left_out = [f"without {str(what).partition(' (')[0]}" for what in server.get("left_out") or ()]
-    return "; ".join([*left_out, *(f"withheld: {code}" for code in failed)])
+    return "; ".join([*left_out, *(f"withheld: {what}" for what in failed)])
+
+
+def _failure(found: Finding) -> str:
+    share = found.value is not None and found.unit == "1"
+    return f"{found.code} ({found.value:+.1%})" if share else found.code
 
 
 FIGURES = ("output_tokens_per_s", "ttft_p50_ms", "itl_p50_ms")

@@ -53,8 +53,8 @@ HEAD = (
     "the intervals hold the truth wherever a ± is printed. Biases are means over draws ± two",
     "standard errors; `; 95% of 40`: of 40 printed intervals, 95 % hold the truth. Withheld: the",
     "certificate took the figure away, or there is none (a p99 of fewer than 100 requests). Loops",
-    "of three waves (the certificate warns: they are start-up for the most part) stand in the table",
-    "and are not held to the bias.",
+    "of three waves (the certificate warns: they are start-up for the most part) stand in it and",
+    "are not held to the bias.",
     "",
 )
 _REST = "\n## "
