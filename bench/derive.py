@@ -105,6 +105,7 @@ def measure_point(
         load=spec.load,
         workload=spec.workload,
         exact_lengths=bool(server.get("ignore_eos")) and spec.engine.kind != "endpoint",
+        goes_on=bool(server.get("ignore_eos")),
         calibration=at_load(run.calibration, repeats[0].point.index),
     )
     drafted = speculation_finding(parts)
