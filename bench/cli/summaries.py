@@ -22,6 +22,7 @@ from bench.values.json_text import json_text
 
 NAME = "summary.json"
 _DERIVED_BY = ("derive.py", "measure", "power", "fit", "quality", "values", "report/document.py")
+_NO_SOURCE = ("engine.log", NAME, f"{NAME}.part", "claim.json", "end.json", "end.json.part")
 Row = dict[str, Any]
 
 
@@ -30,7 +31,7 @@ def summaries(results_dir: str, derived: Callable[[Path], Row]) -> list[Row]:
 
     `{"run": …, "unreadable": why}` stands for a run that is damaged.
     """
-    return [{**_known(path, derived), "run": str(path)} for path in list_runs(results_dir)]
+    return [{**row_of(path, derived), "run": str(path)} for path in list_runs(results_dir)]
 
 
 def keep(path: Path, row: Row) -> None:
@@ -40,7 +41,8 @@ def keep(path: Path, row: Row) -> None:
         write_file(path / NAME, json_text(content).encode())
 
 
-def _known(path: Path, derived: Callable[[Path], Row]) -> Row:
+def row_of(path: Path, derived: Callable[[Path], Row]) -> Row:
+    """The line of one run: as stored where that is still right, else made anew and stored."""
     try:
         found = json.loads((path / NAME).read_bytes())
         if found["of"] == _fingerprint(path):
@@ -63,7 +65,7 @@ def _fingerprint(path: Path) -> str:
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
                 # Hidden from the fingerprint: what is no source of figures, and this summary.
-                if entry.name not in ("engine.log", NAME, f"{NAME}.part"):
+                if entry.name not in _NO_SOURCE:
                     stat = entry.stat()
                     seen.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return seen.hexdigest()

@@ -205,6 +205,8 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._ask_to_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # A scheduler's warning to a whole job is for the owner; inherited by the command.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         self.child = self._start(argv)
 
     def _ask_to_stop(self, *_: object) -> None:
