@@ -77,7 +77,7 @@ def execute(
                 marks=meter.marks,
             )
             recorder.note(earlier=resume.settle(recorder.run, path).earlier)
-            kept = resume.kept(path)
+            kept = resume.Kept(path)
             if spec.quality.tasks:
                 lm_eval.check_server(spec, server)
             for data in measure_load(

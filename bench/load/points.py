@@ -47,7 +47,7 @@ def measure_load(
     """
     if spec.engine.kind == "none":
         return
-    driver = Driver(spec, server, progress, kept or {})
+    driver = Driver(spec, server, progress, kept)
     driver.warm_up()
     if spec.load.mode in ("slo", "saturate"):
         yield from find_limit(driver, note)
@@ -63,12 +63,12 @@ class Driver:
         spec: RunSpec,
         server: Server,
         progress: ProgressCallback,
-        kept: Mapping[str, PointData],
+        kept: Mapping[str, PointData] | None = None,
     ) -> None:
         self.spec = spec
         self.server = server
         self.progress = progress
-        self.kept = kept
+        self.kept = {} if kept is None else kept
         self.fastest_s: dict[int | None, float] = {}
         """Shortest request seen at each concurrency while warming up."""
         self.part: tuple[int, int] | None = None

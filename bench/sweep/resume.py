@@ -9,7 +9,7 @@ of unlike launches are not pooled.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -96,23 +96,24 @@ def settle(run: Run, path: Path) -> Run:
     return replace(run, earlier=tuple(judged))
 
 
-def kept(path: Path) -> dict[str, PointData]:
-    """The load points that are whole, by key; each is read when it is asked for."""
-    return _Kept(path)
-
-
-class _Kept(dict[str, PointData]):
-    """Keys from the folder, values from disk: a run of millions of requests is not held at once."""
+class Kept(Mapping[str, PointData]):
+    """The load points that are whole by now, by key; each is read from disk when it is asked for:
+    a run of millions of requests is not held at once."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path / "points"
-
-    def __contains__(self, key: object) -> bool:
-        return (self._path / str(key) / "point.json").is_file()
+        self._folders = {folder.name: folder for folder in StoredPoints(path).folders}
 
     def __getitem__(self, key: str) -> PointData:
-        return load_point(self._path / key)
+        return load_point(self._folders[key])
+
+    def __contains__(self, key: object) -> bool:  # the inherited one would read the point
+        return key in self._folders
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folders)
+
+    def __len__(self) -> int:
+        return len(self._folders)
 
 
 def _unlike(launch: Launch, run: Run) -> str | None:

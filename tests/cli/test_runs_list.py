@@ -52,7 +52,7 @@ def test_a_row_is_derived_once_and_again_when_the_run_changes(tmp_path: Path) ->
     assert summaries(str(tmp_path), row)[0]["n"] == 3
 
 
-def test_another_code_makes_another_row(tmp_path: Path) -> None:
+def test_another_code_makes_anotherderived(tmp_path: Path) -> None:
     path = stored(tmp_path)
     summaries(str(tmp_path), lambda _: {"n": 1})
     known = json.loads((path / NAME).read_text())
@@ -77,7 +77,7 @@ def test_a_damaged_run_is_listed_with_why_and_hides_no_other(tmp_path: Path, con
     good = stored(tmp_path)
     bad = stored(tmp_path)
     (bad / "run.json").write_text(content)
-    rows = {row["run"]: row for row in summaries(str(tmp_path), runs._row)}
+    rows = {row["run"]: row for row in summaries(str(tmp_path), runs.derived)}
     assert rows[str(good)]["status"] == "complete"
     assert "run.json" in rows[str(bad)]["unreadable"] or "schema" in rows[str(bad)]["unreadable"]
     with pytest.raises(StoreError):

@@ -76,6 +76,10 @@ def test_whole_load_points_stay_as_they_were_and_the_others_are_of_a_launch_of_t
     resumed: dict[str, Any],
 ) -> None:
     assert resumed["code"] == 0, resumed["err"]
+    shown = {f"load c{key[5]}, repeat {int(key[-1]) + 1} " for key in resumed["before"]}
+    assert shown
+    assert not [line for line in resumed["err"].splitlines() if any(s in line for s in shown)]
+    assert "load c2, repeat 2 (4/4)" in resumed["err"]
     points = {p.parent.name: p for p in resumed["run"].glob("points/*/point.json")}
     assert sorted(points) == ["000-c1-r0", "000-c1-r1", "001-c2-r0", "001-c2-r1"]
     for key, content in resumed["before"].items():
