@@ -114,7 +114,9 @@ def ended(sweep: Sweep, arguments: Arguments, printed: Collection[str] = ()) -> 
         for state in found:
             if state.element.run not in printed and state.kind in ("done", "failed"):
                 _print(sweep.folder(state.element))
-        print_sweep(sweep, found, {s.element.run: _row(sweep.folder(s.element)) for s in found})
+        print_sweep(
+            sweep, found, {s.element.run: row_of_run(sweep.folder(s.element)) for s in found}
+        )
         _compare([sweep.folder(s.element) for s in found if s.kind == "done"])
     failed = sum(state.exit_code != 0 for state in found)
     if failed:
@@ -132,7 +134,7 @@ def _document(sweep: Sweep, element: Element, why: str) -> Document:
     return found if document is None else {**found, "run": document["run"]}
 
 
-def _row(folder: Path) -> Mapping[str, Any] | None:
+def row_of_run(folder: Path) -> Mapping[str, Any] | None:
     """The line of a stored run, as `bench runs` has it; None where none is stored."""
     from bench.cli.summaries import row_of
     from bench.cli.verbs.runs import derived

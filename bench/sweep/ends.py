@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -123,13 +124,18 @@ def _owner(path: Path) -> Mapping[str, Any] | None:
 
 
 def _me() -> dict[str, Any]:
-    return {**ending.writer(), "slurm": _slurm()}
+    return {**ending.writer(), "slurm": _slurm(), "turn": _turn()}
 
 
 def _slurm() -> list[str] | None:
     """Job and number of its restarts, as Slurm tells them; None elsewhere."""
     job = os.environ.get("SLURM_JOB_ID")
     return None if job is None else [job, os.environ.get("SLURM_RESTART_COUNT", "0")]
+
+
+def _turn() -> str | None:
+    """What a scheduler that never runs two of one name at once calls this: BENCH_TURN."""
+    return os.environ.get("BENCH_TURN")
 
 
 def _is_gone(owner: Mapping[str, Any]) -> bool:
@@ -140,6 +146,8 @@ def _is_gone(owner: Mapping[str, Any]) -> bool:
     mine, its = _slurm(), owner.get("slurm")
     if mine and its and mine[0] == its[0] and int(mine[1]) > int(its[1]):
         return True
+    if _turn() and owner.get("turn") == _turn() and owner.get("host") != socket.gethostname():
+        return True  # a pod's name is its host's
     return ending.lives(owner) is False
 
 
