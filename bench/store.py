@@ -389,10 +389,21 @@ def _when(folder: Path) -> tuple[str, int, str]:
     return stamp, int(number.rpartition("-")[2] or 0), folder.name
 
 
+def _named(name: str, root: Path) -> Path | None:
+    """The one run of that very name, without a look at all the others; None for any other name."""
+    if name == "latest" or not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)?", name):
+        return None
+    found = list(root.glob(f"{name if '/' in name else f'*/{name}'}/run.json"))
+    return found[0].parent if len(found) == 1 else None
+
+
 def find_run(name: str, results_dir: str) -> Path:
     """The run that `name` means: a folder, `latest`, or the end of a run's path."""
     if Path(name, "run.json").is_file():
         return Path(name)
+    direct = _named(name, Path(results_dir).expanduser())
+    if direct is not None:
+        return direct
     runs = list_runs(results_dir)
     if name == "latest":
         if not runs:
