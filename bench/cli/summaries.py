@@ -22,6 +22,7 @@ from typing import Any
 from bench.store import list_runs, write_file
 from bench.values.errors import BenchError, StoreError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 
 NAME = "summary.json"
 INDEX = ".index.json"
@@ -92,7 +93,7 @@ def keep(path: Path, row: Row) -> None:
 def row_of(path: Path, derived: Callable[[Path], Row]) -> Row:
     """The line of one run: as stored where that is still right, else made anew and stored."""
     try:
-        found = json.loads((path / NAME).read_bytes())
+        found = json.loads(regular(path / NAME).read_bytes())
         if found["of"] == _fingerprint(path):
             return dict(found["row"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

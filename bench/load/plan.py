@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from bench.load.schedule import Arrival, arrivals_ns, ramp_ns
 from bench.load.workload import from_trace, generate
 from bench.load.workload_file import check, resolved_format, trace_extent, trace_rows
 from bench.values.errors import InputError
+from bench.values.prompt_text import ONE_EACH, TextLength
 from bench.values.record import LoadPoint, PlannedRequest
 from bench.values.server import Server
 from bench.values.spec import MOST_REQUESTS, LoadSpec, RunSpec
@@ -131,6 +133,21 @@ def _closed(spec: RunSpec, server: Server, point: LoadPoint, fastest_s: float | 
     return Plan(requests=requests, at_least=least, duration_s=duration_s)
 
 
+class _Shape(TypedDict):
+    as_text: bool
+    chat: bool
+    text_length: TextLength
+
+
+def _shape(server: Server) -> _Shape:
+    """How prompts are to look and, in text, how many of the server's tokens a word is."""
+    return {
+        "as_text": server.prompt == "text",
+        "chat": server.api == "chat",
+        "text_length": server.text_length or ONE_EACH,
+    }
+
+
 def _seed(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[int, ...]:
     nonce = (server.nonce,) if server.nonce else ()
     return spec.seed, point.index, point.repeat, *nonce
@@ -144,8 +161,7 @@ def _requests(
         count,
         seed=_seed(spec, server, point),
         vocab_size=server.vocab_size,
-        as_text=server.prompt == "text",
-        chat=server.api == "chat",
+        **_shape(server),
     )
     return tuple(replace(r, arrival_ns=None) for r in drawn)
 
@@ -180,7 +196,7 @@ def _traced(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[PlannedReq
         pace = trace_extent(path).rate_per_s / point.rate_per_s
     last_s = math.inf if spec.load.duration_s is None else spec.load.duration_s
     rng = np.random.default_rng(_seed(spec, server, point))
-    shape = {"as_text": server.prompt == "text", "chat": server.api == "chat"}
+    shape = _shape(server)
     requests = []
     for index, row in enumerate(itertools.islice(trace_rows(path), spec.load.requests)):
         if row.arrival_s * pace > last_s:

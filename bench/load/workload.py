@@ -22,6 +22,7 @@ from bench.load.workload_file import (
     resolved_format,
     trace_rows,
 )
+from bench.values.prompt_text import ONE_EACH, TextLength, text_of
 from bench.values.record import PlannedRequest
 from bench.values.spec import LengthSpec, WorkloadSpec
 
@@ -29,12 +30,6 @@ DEFAULT_VOCAB = 1000
 """Token ids below this exist in every vocabulary met so far; used when the size is unknown."""
 
 _NS = 1_000_000_000
-_WORDS = (
-    "time year people way day man thing woman life child world school state family student "
-    "group country problem hand part place case week company system program question work "
-    "night point home water room mother area money story fact month lot right study book eye "
-    "job word business issue side kind head house service friend father power hour game line"
-).split()
 
 
 def lengths(spec: int | LengthSpec, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -63,15 +58,19 @@ def generate(
     vocab_size: int | None,
     as_text: bool = False,
     chat: bool = False,
+    text_length: TextLength = ONE_EACH,
 ) -> Iterator[PlannedRequest]:
     """Yield `count` requests of a workload (arrival times are added by the schedule).
+
+    `text_length` makes a prompt of text as long in the server's tokens as one of ids would be.
 
     With `turns` > 1, `count` counts turns: a turn's prompt is the whole conversation so far, whose
     assistant part is drawn in advance, so every byte is known before the run.
     """
     if spec.file is not None:
         yield from itertools.islice(
-            _from_file(spec, seed, vocab_size, as_text=as_text, chat=chat), count
+            _from_file(spec, seed, vocab_size, as_text=as_text, chat=chat, text_length=text_length),
+            count,
         )
         return
     rng = np.random.default_rng(seed)
@@ -92,7 +91,7 @@ def generate(
         tokens = history + rng.integers(first, last, fresh).tolist()
         yield PlannedRequest(
             index=index,
-            prompt=_shape(tokens, as_text=as_text, chat=chat),
+            prompt=_shape(tokens, text_length, as_text=as_text, chat=chat),
             input_tokens=len(tokens),
             output_tokens=int(outputs[index]),
             session=index // spec.turns if spec.turns > 1 else -1,
@@ -103,17 +102,23 @@ def generate(
 
 
 def _shape(
-    tokens: list[int], *, as_text: bool, chat: bool
+    tokens: list[int], length: TextLength, *, as_text: bool, chat: bool
 ) -> list[int] | str | list[dict[str, str]]:
-    """The prompt as the server takes it; in text a token becomes about one common word."""
+    """The prompt as the server takes it: ids, or as much text as it counts for that many."""
     if not as_text and not chat:
         return tokens
-    text = " ".join(_WORDS[t % len(_WORDS)] + ("" if t % 7 else ".") for t in tokens)
+    text = text_of(tokens, length)
     return [{"role": "user", "content": text}] if chat else text
 
 
 def _from_file(
-    spec: WorkloadSpec, seed: tuple[int, ...], vocab_size: int | None, *, as_text: bool, chat: bool
+    spec: WorkloadSpec,
+    seed: tuple[int, ...],
+    vocab_size: int | None,
+    *,
+    as_text: bool,
+    chat: bool,
+    text_length: TextLength,
 ) -> Iterator[PlannedRequest]:
     """Requests from the workload's file, over and over again; every pass has prompts of its own."""
     assert spec.file is not None
@@ -122,7 +127,9 @@ def _from_file(
     for number in itertools.count():
         if resolved_format(spec.file, spec.file_format) == "trace":
             for row in trace_rows(spec.file):
-                yield from_trace(row, index, rng, vocab_size, as_text=as_text, chat=chat)
+                yield from_trace(
+                    row, index, rng, vocab_size, as_text=as_text, chat=chat, text_length=text_length
+                )
                 index += 1
             continue
         # The same conversations in every repeat, told apart by a few characters at the start of
@@ -142,13 +149,14 @@ def from_trace(
     *,
     as_text: bool,
     chat: bool,
+    text_length: TextLength = ONE_EACH,
 ) -> PlannedRequest:
     """The request of one row of a trace: random tokens of the recorded lengths."""
     first, last = _token_range(vocab_size)
     tokens = rng.integers(first, last, row.input_tokens).tolist()
     return PlannedRequest(
         index=index,
-        prompt=_shape(tokens, as_text=as_text, chat=chat),
+        prompt=_shape(tokens, text_length, as_text=as_text, chat=chat),
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         arrival_ns=round(row.arrival_s * _NS),

@@ -11,6 +11,7 @@ import numpy as np
 from bench.meters.source import Clock, MonotonicClock
 from bench.values.clock import now_ns
 from bench.values.errors import InputError
+from bench.values.outside import regular
 from bench.values.telemetry import (
     Device,
     Header,
@@ -29,9 +30,9 @@ def read_telemetry(path: Path) -> Telemetry:
     """A telemetry file, gzipped or not; InputError when it is none."""
     try:
         if path.suffix == ".gz":
-            with gzip.open(path, "rt") as file:
+            with gzip.open(regular(path), "rt") as file:
                 return parse(file)
-        with path.open() as file:
+        with regular(path).open() as file:
             return parse(file)
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(f"meter.path: {path} is no recorded telemetry ({error}).") from error
