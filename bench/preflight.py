@@ -86,6 +86,11 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
 
 def check_generator(spec: RunSpec) -> None:
     """InputError where the engine's own benchmark cannot be the load generator."""
+    if spec.load.generator not in ("bench", "vllm"):
+        raise InputError(
+            f"load.generator: {spec.load.generator} is not started from here: run it, then import "
+            "its result: bench audit FILE --import."
+        )
     if spec.load.generator == "vllm" and spec.engine.kind != "vllm":
         raise InputError(
             f"load.generator: vllm needs the model's tokenizer, which engine={spec.engine.kind} "

@@ -68,7 +68,7 @@ def execute(
         with (
             watch(spec, path) as meter,
             _served(spec, path, meter, progress) as server,
-            watch_engine(server.metrics_url, path) as engine,
+            watch_engine(server, path) as engine,
         ):
             recorder.note(
                 server=describe(server),
@@ -221,7 +221,7 @@ def describe(server: Server) -> dict[str, Any]:
     """What may be stored of a server: everything but its headers, which may hold a key."""
     described: dict[str, Any] = encode(replace(server, headers={}))
     del described["headers"]
-    described["process_start_s"] = engine_stats.process_start_s(server.metrics_url)
+    described["process_start_s"] = engine_stats.process_start_s(server)
     return described
 
 

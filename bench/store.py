@@ -250,7 +250,7 @@ def _joined(run: Run, path: Path) -> tuple[int, ...]:
 def _devices(folder: Path) -> tuple[Any, ...] | None:
     """Source and uuids of the devices that telemetry is of; None without any."""
     try:
-        with (folder / "power.jsonl").open(encoding="utf-8") as file:
+        with regular(folder / "power.jsonl").open(encoding="utf-8") as file:
             header = json.loads(file.readline())
         return header["source"], *(d["uuid"] for d in header["devices"])
     except (OSError, ValueError, KeyError, TypeError):

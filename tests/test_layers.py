@@ -17,6 +17,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "assets": set(),
     "__init__": set(),
     "web": set(),
+    "foreign": {"measure"},  # files of others
     # a room each: what touches the world, or turns what was seen into numbers
     "store": set(),
     "sweep": {"store"},
@@ -30,7 +31,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "power": {"measure"},
     "tco": {"measure"},
     "trend": {"tco"},  # what dated values do over time
-    "load": {"engines", "host", "measure", "meters", "web"},
+    "load": {"engines", "foreign", "host", "measure", "meters", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
     "predict": {"fit", "measure", "tco"},
@@ -45,12 +46,21 @@ NEIGHBOURS: dict[str, set[str]] = {
     },
     # what people see: prints, and never measures
     "report": {
+<<<<<<< HEAD
         *("claims", "compare", "fit", "measure", "power", "predict", "quality", "sweep"),
         *("tco", "trend"),
     },
     "cli": {
         *("claims", "compare", "config", "derive", "engines", "fit", "host", "load", "measure"),
         *("meters", "models", "power", "predict", "preflight", "report", "run", "store", "sweep"),
+=======
+        *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality", "tco"),
+        "trend",
+    },
+    "cli": {
+        *("claims", "compare", "config", "derive", "engines", "fit", "foreign", "host", "load"),
+        *("measure", "meters", "models", "power", "predict", "preflight", "report", "run", "store"),
+>>>>>>> main
         *("tco", "trend", "web"),
     },
 }

@@ -58,7 +58,7 @@ def summaries(results_dir: str, derived: Callable[[Path], Row]) -> list[Row]:
 def _index(root: Path) -> Row:
     """The lines kept for all runs; {} where there are none, or they are of other code."""
     try:
-        found = json.loads((root / INDEX).read_bytes())
+        found = json.loads(regular(root / INDEX).read_bytes())
         return dict(found["rows"]) if found["of"] == _code().hex() else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

@@ -87,7 +87,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     ask.find_prompt()
     ask.find_text_length()
     ask.find_ignore_eos()
-    tokens = _TOKENS if ask.server.ignore_eos else _LONG_TOKENS
+    tokens = ask.few if ask.server.ignore_eos else _LONG_TOKENS
     ask.note_end(ask.must(ask.server, tokens), tokens)
     listed = models.get(model, {})
     return replace(
@@ -126,6 +126,7 @@ class _Asker:
         self.want = want
         self.left_out: list[str] = []
         self.refusal: BenchError | None = None
+        self.few = _TOKENS
         self.server = Server(
             engine="endpoint",
             base_url=target.base_url,
@@ -150,6 +151,10 @@ class _Asker:
             for limit in (own,) if own else ("max_tokens", "max_completion_tokens"):
                 shape = replace(self.server, api=api, max_tokens_field=limit)
                 answer = self.send(shape)
+                if answer is None and getattr(self.refusal, "code", "") == "no_token":
+                    # Its first tokens may make no text: thought that is not shown.
+                    answer = self.send(shape, _LONG_TOKENS)
+                    self.few = _TOKENS if answer is None else _LONG_TOKENS
                 if answer is not None:
                     marks = answer.tokens
                     self.server = replace(
@@ -208,7 +213,7 @@ class _Asker:
             self.leave_out("prompts as token ids")
             return
         counted, n = answer.tokens.prompt, len(_PROMPT_IDS)
-        most = max(_TOKENS, self.text_pieces)  # six prompts in one would give more
+        most = max(self.few, self.text_pieces)  # six prompts in one would give more
         if answer.pieces <= most and (counted is None or counted in (n, n + 1)):
             self.server = shape
         else:
@@ -283,10 +288,10 @@ class _Asker:
         return answer
 
     def send(
-        self, shape: Server, tokens: int = _TOKENS, text: str = _PROMPT_TEXT
+        self, shape: Server, tokens: int | None = None, text: str = _PROMPT_TEXT
     ) -> _Answer | None:
         """The answer, or None when the server refuses this shape of request in any way."""
-        heard = self._heard(shape, tokens, text)
+        heard = self._heard(shape, tokens or self.few, text)
         try:
             if heard is None:
                 return None
@@ -385,7 +390,7 @@ def _read(target: Target, heard: Heard) -> _Answer:
         raise EngineError(
             f"{target.base_url} answered 200 but streamed no token{why} "
             f"({kind or 'no content type'}: {came!r}).",
-            code="bad_response",
+            code="bad_response" if whole or not tokens.done else "no_token",
         )
     counted = columns.total[columns.text.astype(bool)] >= 0
     continuous = len(counted) > 1 and bool(counted[:-1].all()) and tokens.counts is not None

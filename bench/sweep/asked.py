@@ -17,6 +17,7 @@ from bench.store import folder_name, write_file
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 from bench.values.redact import redacted
 from bench.values.spec import RunSpec
 
@@ -107,7 +108,7 @@ def keep(sweep: Sweep) -> Sweep:
 def read(folder: Path) -> Sweep:
     """A sweep as written down, wherever the store is now; StoreError when it cannot be read."""
     try:
-        record = json.loads((folder / NAME).read_text())
+        record = json.loads(regular(folder / NAME).read_text())
         sweep = decode(Sweep, record, str(folder / NAME))
     except (OSError, ValueError, InputError, TypeError) as error:
         raise StoreError(f"{folder / NAME} cannot be read: {error}") from error

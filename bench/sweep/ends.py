@@ -21,6 +21,7 @@ from bench.store import write_file
 from bench.values import ending
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 
 CLAIM = "claim.json"
 END = "end.json"
@@ -48,7 +49,7 @@ def note_end(folder: Path, end: End) -> None:
 def end_of(folder: Path) -> End | None:
     """The end of the last attempt; None while there is none that can be read."""
     try:
-        found = json.loads((folder / END).read_bytes())
+        found = json.loads(regular(folder / END).read_bytes())
         error = found.get("error")
         return End(exit_code=int(found["exit_code"]), error=None if error is None else str(error))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -115,7 +116,7 @@ def _move_away(path: Path, dead: Mapping[str, Any] | None) -> None:
 
 def _owner(path: Path) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(regular(path).read_bytes())
     except OSError:
         return None
     except ValueError:

@@ -13,6 +13,7 @@ from bench.sweep.asked import Element, Sweep
 from bench.sweep.ends import end_of, writes
 from bench.values import ending
 from bench.values.errors import StoreError
+from bench.values.outside import regular
 
 Kind = Literal["waiting", "running", "done", "failed", "cancelled", "missing"]
 
@@ -88,7 +89,7 @@ def _without_end(folder: Path) -> Found:
 def _live_line(sweep: Sweep, number: int) -> str:
     """The last line of a run's log in its sweep's folder; "" without one."""
     try:
-        with (Path(sweep.path) / f"{number}.log").open("rb") as log:
+        with regular(Path(sweep.path) / f"{number}.log").open("rb") as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - 2048))
             lines = log.read().decode("utf-8", "replace").strip().splitlines()

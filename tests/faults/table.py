@@ -379,7 +379,7 @@ def _(place: Place) -> None:
         target.parent.mkdir(exist_ok=True)
         target.unlink(missing_ok=True)
         os.mkfifo(target)
-        rows = {r["run"]: r for r in summaries(str(place.folder), _row)}
+        rows = {r["run"]: r for r in summaries(str(place.folder), derived)}
         assert rows[str(good)]["status"] == "complete"
         harmless = name in ("ending.json", "summary.json")
         assert ("unreadable" in rows[str(bad)]) is not harmless, f"{name}: {rows[str(bad)]}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
-from bench.config.compose import compose
+from bench.config.compose import catalogue, compose
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
 from bench.values.outside import text_file
@@ -107,7 +107,14 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_js
     from bench.tco.prices.tables import changes, read_prices
 
     text = text_file(path, "prices import")
-    found = read_prices(text, path, as_of=as_of, provider=provider, gpu_names=spec.gpu_names)
+    found = read_prices(
+        text,
+        path,
+        as_of=as_of,
+        provider=provider,
+        gpu_names=spec.gpu_names,
+        gpus=[n for n in catalogue().gpus if n not in ("auto", "cpu")],
+    )
     book = Path(spec.book or DEFAULT_BOOK)
     known = spec.rows + spec.more_rows
     if book.exists():
