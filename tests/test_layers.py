@@ -46,21 +46,13 @@ NEIGHBOURS: dict[str, set[str]] = {
     },
     # what people see: prints, and never measures
     "report": {
-<<<<<<< HEAD
-        *("claims", "compare", "fit", "measure", "power", "predict", "quality", "sweep"),
-        *("tco", "trend"),
-    },
-    "cli": {
-        *("claims", "compare", "config", "derive", "engines", "fit", "host", "load", "measure"),
-        *("meters", "models", "power", "predict", "preflight", "report", "run", "store", "sweep"),
-=======
-        *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality", "tco"),
-        "trend",
+        *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality"),
+        *("sweep", "tco", "trend"),
     },
     "cli": {
         *("claims", "compare", "config", "derive", "engines", "fit", "foreign", "host", "load"),
         *("measure", "meters", "models", "power", "predict", "preflight", "report", "run", "store"),
->>>>>>> main
+        "sweep",
         *("tco", "trend", "web"),
     },
 }

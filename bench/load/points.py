@@ -91,13 +91,9 @@ class Driver:
 
     def measure(self, point: LoadPoint, name: str) -> PointData:
         """One load point, with the engine's own counters before and after."""
-<<<<<<< HEAD
         if point.key in self.kept:
             return self.kept[point.key]
-        before = engine_stats.read_all(self.server.metrics_urls)
-=======
         before = engine_stats.read_all(self.server)
->>>>>>> main
         data = self._send(point, name)
         after = engine_stats.read_all(self.server)
         return replace(data, engine_before=before, engine_after=after)
