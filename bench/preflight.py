@@ -242,6 +242,11 @@ def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Ru
                 f"gpus: 0 of {spec.gpu.name} cannot serve anything; set gpus=1 or more, or gpu=cpu."
             )
         return replace(spec, gpus=1)
+    if spec.gpu.kind == "cpu" and spec.gpus and "gpus" in explicit:
+        raise InputError(
+            f"gpus: gpu=cpu is this host without GPUs, so gpus={spec.gpus} of it mean nothing; "
+            "leave gpus out, or name a gpu=."
+        )
     if spec.gpu.kind != "auto":
         return spec
     gpu, count = detect(catalogue)

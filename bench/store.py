@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, overload
 
@@ -487,4 +488,6 @@ def find_run(name: str, results_dir: str) -> Path:
         return matches[0]
     if matches:
         raise InputError(f"{name!r} names {len(matches)} runs; say <model>/<run>.")
-    raise InputError(f"there is no run {name!r} below {results_dir}.{nearest(name, names)}")
+    few = len(names) <= 5 or bool(get_close_matches(name, names))
+    hint = nearest(name, names) if few else f" bench runs lists all {len(names)}."
+    raise InputError(f"there is no run {name!r} below {results_dir}.{hint}")

@@ -15,7 +15,7 @@ EVERYWHERE = {"values", "assets", "__init__"}
 NEIGHBOURS: dict[str, set[str]] = {
     "values": set(),
     "assets": set(),
-    "__init__": set(),
+    "__init__": {"api"},  # on first use
     "web": set(),
     "foreign": {"measure"},  # files of others
     # a room each: what touches the world, or turns what was seen into numbers
@@ -55,6 +55,8 @@ NEIGHBOURS: dict[str, set[str]] = {
         "sweep",
         *("tco", "trend", "web"),
     },
+    # the same for programs
+    "api": {"cli", "config", "derive", "fit", "measure", "report", "store", "tco"},
 }
 
 

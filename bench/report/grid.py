@@ -14,6 +14,8 @@ from bench.report.markup import escape
 
 _GAP, _EDGES = 3, 2
 _WRAPPED = 28
+_MANY = 200
+"""More rows than these are laid out here: rich takes a millisecond for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,9 @@ def print_grid(out: Console, grid: Grid) -> None:
     if grid.title:
         out.print(escape(grid.title), style="bold", highlight=False, soft_wrap=True)
     for block in blocks(grid, out.width):
+        if len(grid.rows) > _MANY and not any(grid.columns[i].wraps for i in block):
+            out.out(_laid_out(grid, block, "-" if out.options.ascii_only else "─"))
+            continue
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for i in block:
             c = grid.columns[i]
@@ -65,6 +70,23 @@ def print_grid(out: Console, grid: Grid) -> None:
         for row in grid.rows:
             table.add_row(*(escape(row[i]) for i in block))
         out.print(table, highlight=False)
+
+
+def _laid_out(grid: Grid, block: Sequence[int], rule: str) -> str:
+    """The same table as one text, its lines without spaces at their ends."""
+    widths = [_width(grid, i) for i in block]
+    right = [grid.columns[i].right for i in block]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = []
+        for text, width, at_right in zip(cells, widths, right, strict=True):
+            space = " " * (width - (len(text) if text.isascii() else cell_len(text)))
+            parts.append(space + text if at_right else text + space)
+        return (" " + (" " * _GAP).join(parts)).rstrip()
+
+    head = line([grid.columns[i].title for i in block])
+    body = [line([row[i] for i in block]) for row in grid.rows]
+    return "\n".join(["", head, " " + rule * (_wide(grid, block) - _EDGES), *body, ""])
 
 
 def blocks(grid: Grid, width: int) -> list[list[int]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.arguments import Arguments
+from bench.cli.composed import own_words
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose
 from bench.values.errors import InputError, StoreError
@@ -34,14 +35,7 @@ def call(arguments: Arguments) -> int:
     from bench.tco.prices.book import PricesSpec
     from bench.values.codec import decode
 
-    own: dict[str, str | None] = {"provider": None, "as_of": None}
-    overrides = []
-    for override in arguments.overrides:
-        key, _, value = override.partition("=")
-        if key in own:
-            own[key] = value
-        else:
-            overrides.append(override)
+    own, overrides = own_words(arguments, ("provider", "as_of"), "prices")
     path = None
     if arguments.words:
         if arguments.words[0] != "import" or len(arguments.words) != 2:
