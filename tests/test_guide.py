@@ -1,4 +1,4 @@
-"""The guide does what it says: its blocks run, its links lead somewhere, its reference is current."""
+"""The guide does what it says: its blocks run, its links lead somewhere, nothing is stale."""
 
 from __future__ import annotations
 
