@@ -18,6 +18,7 @@ from bench.cli.help import of_verb
 from bench.cli.verb import names, summary, verb
 from bench.config.compose import GROUPS, conf_dir, options
 from bench.measure.metrics import METRICS
+from bench.report.page.questions import QUESTIONS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "guide" / "reference"
@@ -148,6 +149,7 @@ def findings_page() -> str:
     parts = []
     for code in sorted(codes):
         lines = [f"## {code}", ""]
+        lines += [f"{QUESTIONS[code]}\n"] if code in QUESTIONS else []
         checked = dict.fromkeys(first for _, first, _ in codes[code] if first)
         lines += [f"{first}." for first in checked]
         severities = sorted({s for s, _, _ in codes[code] if s})
