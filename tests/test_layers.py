@@ -27,7 +27,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "host": set(),
     "evaluators": {"web"},
     "engines": {"models", "web"},
-    "meters": {"models", "web"},
+    "meters": {"foreign", "models", "web"},
     "power": {"measure"},
     "tco": {"measure"},
     "trend": {"tco"},  # what dated values do over time
