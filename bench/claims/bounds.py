@@ -159,7 +159,8 @@ def other_readings(
     if not defined and total != metric and total in CLAIM_METRICS:
         yield (total, c), f"if tokens of the prompts are counted, too ({total})"
     phase: Literal["decode", "prefill"] = "decode" if kind == "output" else "prefill"
-    split = per in ("_per_gpu", "_per_node") or not defined
+    several = c.gpus != 1  # one GPU has no other that takes prompts in for it
+    split = (per in ("_per_gpu", "_per_node") and several) or not defined
     if c.phase is None and split and kind in ("output", "input"):
         words = "while nothing but answers is computed" if kind == "output" else "of prompts alone"
         yield (metric, replace(c, phase=phase)), f"{words} (phase: {phase})"
