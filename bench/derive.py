@@ -105,6 +105,7 @@ def measure_point(
         load=spec.load,
         workload=spec.workload,
         exact_lengths=bool(server.get("ignore_eos")) and spec.engine.kind != "endpoint",
+        goes_on=bool(server.get("ignore_eos")),
         calibration=at_load(run.calibration, repeats[0].point.index),
     )
     drafted = speculation_finding(parts)
@@ -158,10 +159,21 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     if run.spec.model.weights == "dummy":
         text = "random weights: speed, memory and power are real, there is no quality"
         found.append(Finding(code="dummy_weights", severity="info", text=text))
+    if run.spec.load.generator != "bench":
+        text = f"measured by {_measured_by(run)}: how late its client was is not known"
+        found.append(Finding(code="other_client", severity="warn", text=text))
     if run.spec.engine.kind == "truth":
         text = "the truth server is a schedule, not a model: this run says nothing about hardware"
         found.append(Finding(code="truth_server", severity="info", text=text))
     return tuple(found)
+
+
+def _measured_by(run: Run) -> str:
+    """The tool that sent the load, and the file where its result was imported from one."""
+    imported = run.provenance.get("imported") or {}
+    version = imported.get("version")
+    name = f"{run.spec.load.generator} {version}" if version else run.spec.load.generator
+    return f"{name} (imported from {imported['file']})" if "file" in imported else name
 
 
 def _since_stored(run: Run) -> str:

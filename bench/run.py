@@ -61,7 +61,7 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
         with (
             watch(spec, path) as meter,
             _served(spec, path, meter, progress) as server,
-            watch_engine(server.metrics_url, path) as engine,
+            watch_engine(server, path) as engine,
         ):
             recorder.note(
                 server=describe(server),
@@ -210,7 +210,7 @@ def describe(server: Server) -> dict[str, Any]:
     """What may be stored of a server: everything but its headers, which may hold a key."""
     described: dict[str, Any] = encode(replace(server, headers={}))
     del described["headers"]
-    described["process_start_s"] = engine_stats.process_start_s(server.metrics_url)
+    described["process_start_s"] = engine_stats.process_start_s(server)
     return described
 
 

@@ -16,10 +16,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,10 +30,12 @@ from bench.values import ending
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 from bench.values.record import (
     ANSWER_COLUMNS,
     REQUEST_COLUMNS,
     SCHEMA_VERSION,
+    Int64,
     LoadPoint,
     PointData,
     QualityItem,
@@ -139,7 +142,6 @@ def _removed_if_not_whole(part: Path) -> Iterator[None]:
 
 def save_point(path: Path, data: PointData) -> Path:
     """Write one load point into its own folder, which appears whole or not at all."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     target = path / "points" / data.point.key
@@ -155,11 +157,11 @@ def save_point(path: Path, data: PointData) -> Path:
             "use_dictionary": False,
             "column_encoding": "DELTA_BINARY_PACKED",
         }
-        pq.write_table(pa.table(data.requests), part / "requests.parquet", **options)
+        pq.write_table(_table(data.requests), part / "requests.parquet", **options)
         chunks = {"stamp_ns": data.chunk_ns, "tokens": data.chunk_tokens}
         if data.chunk_delay_ns is not None:
             chunks["delay_ns"] = data.chunk_delay_ns
-        pq.write_table(pa.table(chunks), part / "chunks.parquet", **options)
+        pq.write_table(_table(chunks), part / "chunks.parquet", **options)
         meta = {
             "point": encode(data.point),
             "start_ns": data.start_ns,
@@ -192,7 +194,7 @@ def load_run(path: Path) -> Run:
     Its load points are read when they are used, and what is wrong with one is said then.
     """
     try:
-        record = json.loads((path / "run.json").read_text())
+        record = json.loads(regular(path / "run.json").read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not a run: run.json cannot be read ({error}).") from error
     if not isinstance(record, dict):
@@ -256,7 +258,7 @@ def load_telemetry(path: Path) -> Telemetry | None:
     files = (path / "telemetry").glob("*.jsonl")
     with _reading(path / "telemetry"):
         for file in sorted(files, key=lambda p: p.name != "power.jsonl"):
-            text = file.read_text(encoding="utf-8")
+            text = regular(file).read_text(encoding="utf-8")
             lines += text[: text.rfind("\n") + 1].splitlines()
         return parse(lines) if lines else None
 
@@ -270,20 +272,23 @@ def load_point(folder: Path) -> PointData:
 def _point(folder: Path) -> PointData:
     import pyarrow.parquet as pq
 
-    meta = json.loads((folder / "point.json").read_text())
-    table = pq.read_table(folder / "requests.parquet")
-    chunks = pq.read_table(folder / "chunks.parquet")
+    meta = json.loads(regular(folder / "point.json").read_text())
+    # Neither `read_table` nor `to_numpy`, which bring in pandas: most of a second.
+    with pq.ParquetFile(regular(folder / "requests.parquet")) as file:
+        table = file.read()
+    with pq.ParquetFile(regular(folder / "chunks.parquet")) as file:
+        chunks = file.read()
     return PointData(
         point=decode(LoadPoint, meta["point"], str(folder)),
         start_ns=meta["start_ns"],
         requests={
-            name: np.asarray(table.column(name).to_numpy(), dtype=np.int64)
+            name: _numbers(table.column(name))
             for name in (*REQUEST_COLUMNS, *ANSWER_COLUMNS)
             if name in REQUEST_COLUMNS or name in table.column_names
         },
-        chunk_ns=np.asarray(chunks.column("stamp_ns").to_numpy(), dtype=np.int64),
-        chunk_tokens=np.asarray(chunks.column("tokens").to_numpy(), dtype=np.int64),
-        chunk_delay_ns=np.asarray(chunks.column("delay_ns").to_numpy(), dtype=np.int64)
+        chunk_ns=_numbers(chunks.column("stamp_ns")),
+        chunk_tokens=_numbers(chunks.column("tokens")),
+        chunk_delay_ns=_numbers(chunks.column("delay_ns"))
         if "delay_ns" in chunks.column_names
         else None,
         errors={int(k): v for k, v in meta["errors"].items()},
@@ -292,6 +297,32 @@ def _point(folder: Path) -> PointData:
         engine_after=meta["engine_after"],
         discarded=meta.get("discarded"),
     )
+
+
+def _table(columns: Mapping[str, Int64]) -> Any:
+    """Columns of whole numbers as a table, not copied. `pa.table` alone would bring in pandas."""
+    import pyarrow as pa
+
+    def column(values: Int64) -> Any:
+        whole = np.ascontiguousarray(values, dtype=np.int64)
+        return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
+
+    return pa.table({name: column(values) for name, values in columns.items()})
+
+
+def _numbers(column: Any) -> Int64:
+    """A column of whole numbers, as it lies in memory; ValueError where some are missing."""
+    import pyarrow as pa
+
+    if column.null_count:
+        raise ValueError("values are missing")
+    whole = column.cast(pa.int64()) if column.type != pa.int64() else column
+    parts = [
+        np.frombuffer(part.buffers()[1], dtype=np.int64, count=len(part), offset=8 * part.offset)
+        for part in whole.chunks
+        if len(part)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
 
 
 def save_quality_items(path: Path, items: Sequence[QualityItem]) -> None:
@@ -315,31 +346,68 @@ def load_quality_items(path: Path) -> tuple[QualityItem, ...]:
     if not source.exists():
         return ()
     with _reading(source):
-        rows = pq.read_table(source).to_pylist()
+        rows = pq.read_table(regular(source)).to_pylist()
         return tuple(QualityItem(**{**row, "logliks": tuple(row["logliks"])}) for row in rows)
 
 
 def list_runs(results_dir: str) -> list[Path]:
     """Folders of all runs below `results_dir`, oldest first."""
     root = Path(results_dir).expanduser()
-    return sorted(
-        (p.parent for p in root.glob("*/*/run.json")), key=lambda p: (p.name[-15:], p.name)
-    )
+    try:
+        models = [Path(entry.path) for entry in os.scandir(root) if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"results_dir: {root}: {error.strerror}.") from error
+    found = (path for model in models for path in _runs_of(model))
+    return sorted(found, key=lambda p: (p.name[-15:], p.name))
+
+
+def _runs_of(model: Path) -> Iterator[Path]:
+    """The runs in a model's folder; one that may not be looked into is taken for one."""
+    try:
+        for entry in os.scandir(model):
+            if entry.is_dir():
+                path = Path(entry.path)
+                if _is_there(path / "run.json"):
+                    yield path
+    except OSError:
+        yield model
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or something that cannot be looked at: its reader says why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def _written_s(run: Path) -> float:
+    try:
+        return (run / "run.json").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def find_run(name: str, results_dir: str) -> Path:
     """The run that `name` means: a folder, `latest`, or the end of a run's path."""
-    if Path(name, "run.json").is_file():
+    if _is_there(Path(name, "run.json")):
         return Path(name)
     runs = list_runs(results_dir)
     if name == "latest":
         if not runs:
             raise InputError(f"there is no run below {results_dir} yet: type bench to make one.")
-        return max(runs, key=lambda p: (p / "run.json").stat().st_mtime)
+        return max(runs, key=_written_s)
     names = {f"{p.parent.name}/{p.name}": p for p in runs}
     matches = [p for n, p in names.items() if n == name or p.name == name]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise InputError(f"{name!r} names {len(matches)} runs; say <model>/<run>.")
-    raise InputError(f"there is no run {name!r} below {results_dir}.{nearest(name, names)}")
+    few = len(names) <= 5 or bool(get_close_matches(name, names))
+    hint = nearest(name, names) if few else f" bench runs lists all {len(names)}."
+    raise InputError(f"there is no run {name!r} below {results_dir}.{hint}")

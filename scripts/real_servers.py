@@ -31,7 +31,8 @@ HEAD = (
 )
 LOAD = (
     "workload.input_tokens=64 workload.output_tokens=50 load.concurrency=[4] load.requests=32 "
-    "load.repeats=1 load.calibrate=false engine=endpoint"
+    "load.repeats=1 load.calibrate=false engine=endpoint engine.start_timeout_s=300 "
+    "load.request_timeout_s=300"
 ).split()
 
 
@@ -93,9 +94,14 @@ def show(name: str, url: str, folder: str) -> None:
 
 def _words(server: Mapping[str, Any], findings: Sequence[Finding]) -> str:
     """What was left out, and what was withheld for which reason."""
-    failed = sorted({f.code for f in findings if f.severity == "fail"})
+    failed = sorted({_failure(f) for f in findings if f.severity == "fail"})
     left_out = [f"without {str(what).partition(' (')[0]}" for what in server.get("left_out") or ()]
-    return "; ".join([*left_out, *(f"withheld: {code}" for code in failed)])
+    return "; ".join([*left_out, *(f"withheld: {what}" for what in failed)])
+
+
+def _failure(found: Finding) -> str:
+    share = found.value is not None and found.unit == "1"
+    return f"{found.code} ({found.value:+.1%})" if share else found.code
 
 
 FIGURES = ("output_tokens_per_s", "ttft_p50_ms", "itl_p50_ms")

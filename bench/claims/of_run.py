@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.claims.sources import Point
 from bench.claims.spec import Serving
+from bench.measure.checks.server import unlike_prompt
 from bench.measure.metrics import Measurement, PointMeasurement
 from bench.values.engine_flags import flags_of, why_unread
 from bench.values.record import Run
@@ -41,6 +42,9 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
     lengths = {k: getattr(spec.workload, k) for k in ("input_tokens", "output_tokens")}
     w = spec.workload
     plain = w.turns == 1 and w.shared_prefix_tokens == 0
+    served = unlike_prompt(p.findings)
+    if served is not None:
+        lengths["input_tokens"] = round(served)
     return {
         "model": spec.model.name,
         "quant": spec.quant.name,

@@ -16,10 +16,10 @@ from typing import NoReturn
 from bench import __version__
 from bench.cli.arguments import find_verb, parse
 from bench.cli.help import of_verb, overview
+from bench.cli.meant import word_meant
 from bench.cli.streams import give_up_stdout, shown_error, steady_streams
 from bench.cli.verb import call, names, verb
-from bench.config.compose import GROUPS
-from bench.values.errors import BenchError, InputError, nearest
+from bench.values.errors import BenchError, InputError
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -83,7 +83,11 @@ def _dispatch(words: list[str]) -> int:
     arguments = parse(rest, of.switches, of.options)
     if arguments.words and of.words == "none":
         word = arguments.words[0]
-        raise InputError(f"{word!r} is no KEY=VALUE.{nearest(word, (*names(), *GROUPS))}")
+        if word == named:
+            raise InputError(f"the verb {word!r} is typed twice.")
+        if word in names():
+            raise InputError(f"{word!r} and {name!r} are two verbs: type one at a time.")
+        raise InputError(f"bench {name} takes KEY=VALUE, not {word!r}.{word_meant(word)}")
     if arguments.hydra_flags and not of.sweeps:
         flag = arguments.hydra_flags[0]
         raise InputError(f"{flag} belongs to bench run: bench {name} has no sweep.")

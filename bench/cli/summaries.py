@@ -19,6 +19,7 @@ from typing import Any
 from bench.store import list_runs, write_file
 from bench.values.errors import BenchError, StoreError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 
 NAME = "summary.json"
 _DERIVED_BY = ("derive.py", "measure", "power", "fit", "quality", "values", "report/document.py")
@@ -42,7 +43,7 @@ def keep(path: Path, row: Row) -> None:
 
 def _known(path: Path, derived: Callable[[Path], Row]) -> Row:
     try:
-        found = json.loads((path / NAME).read_bytes())
+        found = json.loads(regular(path / NAME).read_bytes())
         if found["of"] == _fingerprint(path):
             return dict(found["row"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

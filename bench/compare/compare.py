@@ -16,7 +16,7 @@ from bench.compare.launches import (
     remedy,
     take_turns,
 )
-from bench.compare.likeness import Difference, differences, refuse
+from bench.compare.likeness import Difference, differences, refuse, served_prompts
 from bench.compare.pareto import Better, front
 from bench.compare.speculation import Drafting, drafting, gain
 from bench.compare.speed import EVERYWHERE, SpeedChange
@@ -142,8 +142,12 @@ def _alike(base: Variant, other: Variant, allow: Sequence[str]) -> tuple[Differe
     with_speed = base.loaded and other.loaded
     result: dict[str, Difference] = {}
     _one_checkpoint(other)
-    for run in (*base.runs[1:], *other.runs) if other is not base else base.runs[1:]:
+    first = base.rounds[0].measurement
+    for one in (*base.rounds[1:], *other.rounds) if other is not base else base.rounds[1:]:
+        run = one.run
         here = differences(base.first, run, allow, speed=with_speed)
+        if with_speed:
+            here = (*served_prompts(first, one.measurement, allow), *here)
         refuse(run.path or other.name, here)
         result |= {d.key: d for d in here}
     return tuple(result.values())

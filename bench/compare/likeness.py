@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.measure.checks.server import PROMPT_TOLERANCE
+from bench.measure.metrics import Measurement
 from bench.values.codec import encode
 from bench.values.drafting import name_of, other_words
 from bench.values.errors import InputError
@@ -97,6 +99,30 @@ def differences(
         found.append(_difference("engine --dtype", *dtypes, "noted", allow))
     order = {"refused": 0, "noted": 1, "variant": 2}
     return tuple(sorted(found, key=lambda d: (order[d.kind], d.key)))
+
+
+def served_prompts(
+    baseline: Measurement, variant: Measurement, allow: Sequence[str] = ()
+) -> tuple[Difference, ...]:
+    """Load points whose prompts were served with unlike lengths, by the servers' own counts."""
+    first, second = _prompts(baseline), _prompts(variant)
+    return tuple(
+        _difference(
+            f"served.input_tokens.{load}", round(first[load], 1), round(n, 1), "refused", allow
+        )
+        for load, n in second.items()
+        if load in first and abs(n - first[load]) > PROMPT_TOLERANCE * first[load]
+    )
+
+
+def _prompts(measurement: Measurement) -> dict[str, float]:
+    """Mean prompt tokens as counted, by load point; without those that nobody counted."""
+    return {
+        p.point.label: f.figure
+        for p in measurement.points
+        for f in p.findings
+        if f.code == "prompt_length" and f.figure is not None
+    }
 
 
 def _scoring(baseline: Run, variant: Run) -> Iterator[tuple[str, Any, Any, Kind]]:

@@ -7,6 +7,7 @@ built of it. One reader for all YAML that is not shipped; Hydra's own is precede
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ def check_text(text: str, name: str) -> None:
         raise InputError(f"{name}: {_said(error)}.") from error
 
 
+def _yaml_below(root: Path) -> list[Path]:
+    def closed(error: OSError) -> None:
+        raise InputError(f"--config-dir: {error.filename}: {error.strerror}.")
+
+    found = [Path(at, name) for at, _, names in os.walk(root, onerror=closed) for name in names]
+    return sorted(path for path in found if path.suffix == ".yaml")
+
+
 def check_folders(folders: Sequence[str]) -> None:
     """Every YAML file of a user's configuration folders, before Hydra reads any."""
     for folder in folders:
@@ -72,7 +81,7 @@ def check_folders(folders: Sequence[str]) -> None:
         if not root.is_dir():
             why = "is no folder" if root.exists() else "does not exist"
             raise InputError(f"--config-dir: {folder} {why}.")
-        for path in sorted(root.glob("**/*.yaml")):
+        for path in _yaml_below(root):
             if not isinstance(load(path), dict):
                 raise InputError(f"{path}: a file of keys and values is expected.")
 

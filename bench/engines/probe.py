@@ -26,6 +26,7 @@ from bench.engines.exchange import (
 )
 from bench.values.errors import BenchError, EngineError, InputError, nearest
 from bench.values.json_text import json_text
+from bench.values.prompt_text import length_of, sample
 from bench.values.server import Server
 from bench.web import sse
 from bench.web.ask import request_body
@@ -41,6 +42,8 @@ _LONG_TOKENS = 64
 _FEW_PIECES = 4
 _PROMPT_IDS = [7, 11, 13, 17, 19, 23]
 _PROMPT_TEXT = "one two three four five six"
+_SAMPLES = (1, 2)
+"""How often all common words stand in the two prompts that show a word's length."""
 _BUSY_TRIES = 5
 _MODELS_HINT = (
     "say which model to ask for or, if it is still loading, raise engine.start_timeout_s."
@@ -82,8 +85,9 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     ask.find_usage()
     ask.find_temperature()
     ask.find_prompt()
+    ask.find_text_length()
     ask.find_ignore_eos()
-    tokens = _TOKENS if ask.server.ignore_eos else _LONG_TOKENS
+    tokens = ask.few if ask.server.ignore_eos else _LONG_TOKENS
     ask.note_end(ask.must(ask.server, tokens), tokens)
     listed = models.get(model, {})
     return replace(
@@ -122,6 +126,7 @@ class _Asker:
         self.want = want
         self.left_out: list[str] = []
         self.refusal: BenchError | None = None
+        self.few = _TOKENS
         self.server = Server(
             engine="endpoint",
             base_url=target.base_url,
@@ -146,6 +151,10 @@ class _Asker:
             for limit in (own,) if own else ("max_tokens", "max_completion_tokens"):
                 shape = replace(self.server, api=api, max_tokens_field=limit)
                 answer = self.send(shape)
+                if answer is None and getattr(self.refusal, "code", "") == "no_token":
+                    # Its first tokens may make no text: thought that is not shown.
+                    answer = self.send(shape, _LONG_TOKENS)
+                    self.few = _TOKENS if answer is None else _LONG_TOKENS
                 if answer is not None:
                     marks = answer.tokens
                     self.server = replace(
@@ -204,11 +213,23 @@ class _Asker:
             self.leave_out("prompts as token ids")
             return
         counted, n = answer.tokens.prompt, len(_PROMPT_IDS)
-        most = max(_TOKENS, self.text_pieces)  # six prompts in one would give more
+        most = max(self.few, self.text_pieces)  # six prompts in one would give more
         if answer.pieces <= most and (counted is None or counted in (n, n + 1)):
             self.server = shape
         else:
             self.left_out.append(f"prompts as token ids (it counts {counted} for {n})")
+
+    def find_text_length(self) -> None:
+        """How many tokens it counts for a word, and round a prompt: by two lengths of text."""
+        if self.server.prompt == "token_ids" and self.server.api != "chat":
+            return
+        counts = []
+        for times in _SAMPLES:
+            answer = self.send(self.server, 1, sample(times))
+            if answer is None or answer.tokens.prompt is None:
+                return
+            counts.append(answer.tokens.prompt)
+        self.server = replace(self.server, text_length=length_of(counts, _SAMPLES))
 
     def find_ignore_eos(self) -> None:
         """Whether it can be told to go on to max_tokens, and does."""
@@ -266,9 +287,11 @@ class _Asker:
             raise self.refusal
         return answer
 
-    def send(self, shape: Server, tokens: int = _TOKENS) -> _Answer | None:
+    def send(
+        self, shape: Server, tokens: int | None = None, text: str = _PROMPT_TEXT
+    ) -> _Answer | None:
         """The answer, or None when the server refuses this shape of request in any way."""
-        heard = self._heard(shape, tokens)
+        heard = self._heard(shape, tokens or self.few, text)
         try:
             if heard is None:
                 return None
@@ -283,9 +306,9 @@ class _Asker:
             self.refusal = error
             return None
 
-    def _heard(self, shape: Server, tokens: int) -> Heard | None:
+    def _heard(self, shape: Server, tokens: int, text: str) -> Heard | None:
         url = f"{self.target.base_url}/{'chat/' if shape.api == 'chat' else ''}completions"
-        raw = request_of(self.target, url, shape, tokens)
+        raw = request_of(self.target, url, shape, tokens, text)
         for attempt in range(_BUSY_TRIES):
             try:
                 heard = hear(
@@ -311,12 +334,14 @@ def _retry_after_s(heard: Heard) -> float:
     return float(given) if given.isdigit() else 1.0
 
 
-def request_of(target: Target, url: str, shape: Server, tokens: int) -> bytes:
+def request_of(
+    target: Target, url: str, shape: Server, tokens: int, text: str = _PROMPT_TEXT
+) -> bytes:
     """The bytes of one request for a few tokens, streamed as the load's are."""
     parts = urlsplit(url)
-    prompt: Any = _PROMPT_TEXT
+    prompt: Any = text
     if shape.api == "chat":
-        prompt = [{"role": "user", "content": _PROMPT_TEXT}]
+        prompt = [{"role": "user", "content": text}]
     elif shape.prompt == "token_ids":
         prompt = _PROMPT_IDS
     payload = json_text(request_body(shape, prompt, tokens)).encode()
@@ -365,7 +390,7 @@ def _read(target: Target, heard: Heard) -> _Answer:
         raise EngineError(
             f"{target.base_url} answered 200 but streamed no token{why} "
             f"({kind or 'no content type'}: {came!r}).",
-            code="bad_response",
+            code="bad_response" if whole or not tokens.done else "no_token",
         )
     counted = columns.total[columns.text.astype(bool)] >= 0
     continuous = len(counted) > 1 and bool(counted[:-1].all()) and tokens.counts is not None

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from bench.engines.guard import forget_shared, shared_by
 from bench.values import ending
+from bench.values.outside import regular
 from bench.values.scratch import OWNER, PREFIX, SHARED
 
 _SHM = Path("/dev/shm")
@@ -96,7 +97,7 @@ def _parts(root: Path) -> Iterator[Residue]:
 
 def _object(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_bytes())
+        found = json.loads(regular(path).read_bytes())
         return found if isinstance(found, dict) else {}
     return {}
 

@@ -38,7 +38,9 @@ def sandboxed(
     check_sandbox()
     words = ["bwrap", "--unshare-all", "--share-net", "--die-with-parent", "--new-session"]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    for place in dict.fromkeys((*_SYSTEM, *_python(), *map(str, readable))):
+    for place in _SYSTEM:
+        words += ["--ro-bind-try", place, place]
+    for place in _outermost((*_python(), *map(str, readable))):
         words += ["--ro-bind-try", place, place]
     cache = where / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -52,6 +54,13 @@ def sandboxed(
         if names_a_secret(name) and name != "OPENAI_API_KEY":
             words += ["--unsetenv", name]
     return [*words, "--", *command]
+
+
+def _outermost(places: Sequence[str]) -> list[str]:
+    """These and what their links lead to, without those that lie in another: a folder that is
+    mounted over one of its own would hide it."""
+    real = {Path(p).absolute() for p in places} | {Path(p).resolve() for p in places}
+    return [str(p) for p in sorted(real) if not real & set(p.parents)]
 
 
 def _python() -> Iterator[str]:

@@ -20,12 +20,14 @@ from bench.measure.client_error import Calibration, Shape, cpu_us_per_token, err
 from bench.values.codec import decode, encode
 from bench.values.errors import BenchError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 from bench.values.record import LoadPoint, PointData
 from bench.values.scratch import scratch
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec
 
-_TARGET_S = 1.5
+_TARGET_S = 2.0
+"""The paced load's length, all its turns together."""
 _REQUEST_TIMEOUT_S = 30.0
 _FAST_STREAMS = 64
 _FAST_TOKENS = 256
@@ -51,7 +53,8 @@ def _measure(shape: Shape) -> Calibration:
         paced = TruthSpec(
             ttft_ms=shape.ttft_ms, itl_ms=shape.itl_ms, tokens_per_chunk=shape.tokens_per_chunk
         )
-        steps = min(400, max(8, round(_TARGET_S * 1e3 / max(shape.itl_ms, 0.5))))
+        turns = -(-_requests(shape) // shape.concurrency)
+        steps = min(400, max(8, round(_TARGET_S * 1e3 / turns / max(shape.itl_ms, 0.5))))
         own = shape.own_cores
         with serve_truth(paced, folder, _silent, own_cores=own) as server:
             data = _sent(server, shape, steps * shape.tokens_per_chunk)
@@ -83,9 +86,12 @@ def _sent(server: Server, shape: Shape, output_tokens: int) -> PointData:
         slo=SloSpec(ttft_ms=1e9, tpot_ms=1e9),
     )
     point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=shape.concurrency)
-    count = max(2 * shape.concurrency, 24)
-    requests = tuple(generate(workload, count, seed=(0,), vocab_size=None))
+    requests = tuple(generate(workload, _requests(shape), seed=(0,), vocab_size=None))
     return send_load(server, point, requests, timeout_s=_REQUEST_TIMEOUT_S, workers=shape.workers)
+
+
+def _requests(shape: Shape) -> int:
+    return max(2 * shape.concurrency, 24)
 
 
 def _tokens_per_s(data: PointData) -> float:
@@ -115,7 +121,7 @@ def _cache_path() -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text())
+        known = json.loads(regular(path).read_text())
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -16,14 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bench.load import wire
+from bench.load.poll import Poll
 from bench.values.clock import AbsoluteTimer, now_ns, realtime_offset_ns
 from bench.web.http import CHUNKED_END, Frame, MalformedError, frame
 
 _CONNECTS_AT_ONCE = 128
 _DONE = (b"[DONE]\n\n\r\n", b"[DONE]\n\n", b"[DONE]\r\n\r\n\r\n", b"[DONE]\r\n\r\n")
+_ORDINARY = b"}\n\n\r\n"
+"""How nearly every read ends: an event, whole in its chunk, and no [DONE]."""
 _DONE_WAIT_S = 0.25
 """How long the end of a response may come after [DONE] before the answer counts as whole."""
-_SWEEP_S = 0.1
+_SWEEP_NS = 100_000_000
 
 
 @dataclass(slots=True)
@@ -53,7 +56,17 @@ class Shot:
 class Stream(asyncio.Protocol):
     """One connection; carries one request at a time. Over TLS it is an asyncio protocol."""
 
-    __slots__ = ("arrived", "client", "head", "reads", "retried", "shot", "stamps", "transport")
+    __slots__ = (
+        "arrived",
+        "chunked",
+        "client",
+        "head",
+        "reads",
+        "retried",
+        "shot",
+        "stamps",
+        "transport",
+    )
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -63,6 +76,7 @@ class Stream(asyncio.Protocol):
         self.arrived: list[bytes] = []
         self.reads: list[bytes] = []
         self.head: Frame | None = None
+        self.chunked = False
         self.retried = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,6 +91,7 @@ class Stream(asyncio.Protocol):
         self.arrived = shot.arrived
         self.reads = shot.reads
         self.head = None
+        self.chunked = False
         if not shot.sent_ns:
             shot.sent_ns = now_ns()
         self.transport.write(shot.body)
@@ -91,6 +106,8 @@ class Stream(asyncio.Protocol):
         self.stamps.append(stamp)
         self.arrived.append(arrived)
         self.reads.append(data)
+        if self.chunked and data.endswith(_ORDINARY) and CHUNKED_END not in data:
+            return
         head = self.head
         if head is None:
             if self.shot is None:
@@ -115,8 +132,8 @@ class Stream(asyncio.Protocol):
         if self.client.ends_at_done:
             self._finish(stamp, keep=False)
         else:
-            loop = asyncio.get_running_loop()
-            loop.call_later(_DONE_WAIT_S, self._end_at_done, self.shot, stamp)
+            shot = self.shot
+            self.client.poll.soon(lambda: self._end_at_done(shot, stamp), _DONE_WAIT_S)
 
     def _end_at_done(self, shot: Shot | None, stamp: int) -> None:
         if shot is not None and self.shot is shot:
@@ -152,6 +169,7 @@ class Stream(asyncio.Protocol):
             self.head = frame(b"".join(self.reads))
         except MalformedError as error:
             self.fail("malformed", str(error))
+        self.chunked = self.head is not None and self.head.head.chunked
         return self.head
 
     def _check_split_end(self, stamp: int) -> None:
@@ -179,6 +197,7 @@ class Stream(asyncio.Protocol):
         shot.end_ns = stamp
         self.shot = None
         head, self.head = self.head, None
+        self.chunked = False
         self.retried = False
         if not keep or (head is not None and not head.head.keep_alive):
             self._drop()
@@ -226,8 +245,12 @@ class Client:
         self._max_in_flight = 0
         # Not `call_later`: it fires up to a millisecond early.
         self._later: list[tuple[int, int, Shot]] = []
-        self._later_timer = AbsoluteTimer(self._loop, self._launch_later)
-        self._breaks = wire.Breaks(self._loop)
+        self.poll = Poll(self._loop, self._may_stay)
+        self._later_timer = AbsoluteTimer(self.poll, self._launch_later)
+        self._arrivals = AbsoluteTimer(self.poll, self._dispatch)
+        self._sweep_timer = AbsoluteTimer(self.poll, self._sweep)
+        self._sweep_due_ns = 0
+        self._draining = False
         self._pending = 0
         self._closed_loop = False
         self._until_ns = 0
@@ -273,12 +296,8 @@ class Client:
         self._max_in_flight = max_in_flight
         self._pending = _count(shots)
         self._queue.extend(shots)
-        timer = AbsoluteTimer(self._loop, lambda: self._dispatch(timer))
-        self._dispatch(timer)
-        try:
-            await self._drain()
-        finally:
-            timer.close()
+        self._dispatch()
+        await self._drain()
 
     def finished(self, stream: Stream, shot: Shot) -> None:
         """A request has ended: keep it, and give its connection and its turn to the next."""
@@ -336,13 +355,13 @@ class Client:
             return
         self._launch(self._queue.popleft(), now)
 
-    def _dispatch(self, timer: AbsoluteTimer) -> None:
+    def _dispatch(self) -> None:
         queue = self._queue
         while queue and queue[0].arrival_ns <= now_ns():
             shot = queue.popleft()
             self._launch(shot, shot.arrival_ns)
         if queue:
-            timer.set(queue[0].arrival_ns)
+            self._arrivals.set(queue[0].arrival_ns)
 
     def _launch(self, shot: Shot, scheduled_ns: int) -> None:
         shot.scheduled_ns = scheduled_ns
@@ -389,7 +408,7 @@ class Client:
         else:
             stream = Stream(self)
             sock = await wire.connect(self._loop, await self._resolved())
-            stream.transport = wire.Wire(self._loop, sock, stream, self._breaks)
+            stream.transport = wire.Wire(self.poll, sock, stream)
         self._streams.add(stream)
         return stream
 
@@ -411,22 +430,32 @@ class Client:
 
     async def _drain(self) -> None:
         """Wait for the last response; meanwhile enforce deadlines and watch the loop's own lag."""
-        while not self._done.done():
-            due = now_ns() + int(_SWEEP_S * 1e9)
-            await asyncio.wait([self._done], timeout=_SWEEP_S)
-            if self._done.done():
-                break
-            self.loop_lag_ns.append(max(0, now_ns() - due))
-            self.offsets_ns.append(realtime_offset_ns())
-            self._expire()
-            if self.on_sweep is not None:
-                self.on_sweep(self)
+        self._draining = True
+        self._sweep_again()
+        await self._done
         self.offsets_ns.append(realtime_offset_ns())
-        self._later_timer.close()
         for stream in list(self._streams):
             if stream.transport is not None:
                 stream.transport.abort()
-        self._breaks.close()
+        for timer in (self._later_timer, self._sweep_timer, self._arrivals):
+            timer.close()
+        self.poll.close()
+
+    def _may_stay(self) -> bool:
+        """Whether the event loop has nothing to do: no connection to be made, no end to be told."""
+        return self._draining and self.tls is None and not self._tasks and not self._done.done()
+
+    def _sweep_again(self) -> None:
+        self._sweep_due_ns = now_ns() + _SWEEP_NS
+        self._sweep_timer.set(self._sweep_due_ns)
+
+    def _sweep(self) -> None:
+        self.loop_lag_ns.append(max(0, now_ns() - self._sweep_due_ns))
+        self.offsets_ns.append(realtime_offset_ns())
+        self._expire()
+        if self.on_sweep is not None:
+            self.on_sweep(self)
+        self._sweep_again()
 
     def _expire(self) -> None:
         deadline = now_ns() - self.timeout_ns

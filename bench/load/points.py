@@ -76,9 +76,9 @@ class Driver:
 
     def measure(self, point: LoadPoint, name: str) -> PointData:
         """One load point, with the engine's own counters before and after."""
-        before = engine_stats.read_all(self.server.metrics_urls)
+        before = engine_stats.read_all(self.server)
         data = self._send(point, name)
-        after = engine_stats.read_all(self.server.metrics_urls)
+        after = engine_stats.read_all(self.server)
         return replace(data, engine_before=before, engine_after=after)
 
     def _send(self, point: LoadPoint, name: str) -> PointData:

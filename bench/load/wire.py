@@ -9,7 +9,6 @@ once has the stamp of the last, so a stamp is never early and never later than t
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 import struct
 from typing import Protocol
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.load.limits import explained
+from bench.load.poll import Poll
 
 Int64 = npt.NDArray[np.int64]
 
@@ -40,85 +40,40 @@ class Reader(Protocol):
         """The other side closed, or the connection broke."""
 
 
-class Breaks:
-    """Tells wires that their connection broke, which an event loop may not.
-
-    A reset that arrives right behind data comes in one wake-up with it, and libuv listens no more
-    after an error: the one read takes the data, and the reset would be seen at the deadline. Here
-    the kernel lists broken sockets alone, edge by edge, so that a token costs nothing more.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._epoll = select.epoll()
-        self._wires: dict[int, Wire] = {}
-        loop.add_reader(self._epoll.fileno(), self._broke)
-
-    def watch(self, fd: int, wire: Wire) -> None:
-        """Tell `wire` when its socket breaks; the kernel always reports errors and hang-ups."""
-        self._wires[fd] = wire
-        self._epoll.register(fd, select.EPOLLET)
-
-    def forget(self, fd: int) -> None:
-        """The socket is about to be closed, with which the kernel forgets it too."""
-        self._wires.pop(fd, None)
-
-    def close(self) -> None:
-        """Listen no more."""
-        if not self._epoll.closed:
-            self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
-
-    def _broke(self) -> None:
-        for fd, _ in self._epoll.poll(0):
-            wire = self._wires.get(fd)
-            if wire is not None:
-                wire.drain()
-
-
 class Wire:
     """One connected socket: the part of an asyncio transport that a load client uses."""
 
-    __slots__ = ("_breaks", "_fd", "_loop", "_reader", "_recvmsg", "_sock", "_unsent")
+    __slots__ = ("_fd", "_poll", "_reader", "_received", "_recvmsg", "_sock", "_unsent")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        reader: Reader,
-        breaks: Breaks,
-    ) -> None:
-        self._loop = loop
+    def __init__(self, poll: Poll, sock: socket.socket, reader: Reader) -> None:
+        self._poll = poll
         self._sock = sock
         self._fd = sock.fileno()
         self._reader = reader
+        self._received = reader.received
         self._recvmsg = sock.recvmsg
-        self._unsent = b""
-        self._breaks = breaks
-        loop.add_reader(self._fd, self._readable)
-        breaks.watch(self._fd, self)
+        self._unsent: memoryview | None = None
+        poll.add_reader(self._fd, self._readable)
 
-    def write(self, data: bytes) -> None:
-        """Send now what the socket takes, the rest as soon as it takes more."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Send now what the socket takes, the rest as soon as it takes more: never a copy."""
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._loop.call_soon(self._lost, error)
+            lost = error
+            self._poll.soon(lambda: self._lost(lost))
             return
         if sent < len(data):
-            self._unsent = data[sent:]
-            self._loop.add_writer(self._fd, self._writable)
+            self._unsent = memoryview(data)[sent:]
+            self._poll.add_writer(self._fd, self._writable)
 
     def abort(self) -> None:
         """Close at once. A reset leaves no port behind that would wait for a minute."""
         if self._fd < 0:
             return
-        self._loop.remove_reader(self._fd)
-        if self._unsent:
-            self._loop.remove_writer(self._fd)
-        self._breaks.forget(self._fd)
+        self._poll.remove_reader(self._fd)
         self._fd = -1
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._sock.close()
@@ -127,30 +82,23 @@ class Wire:
         """Whether it is closed."""
         return self._fd < 0
 
-    def drain(self) -> None:
-        """Read what is left of a broken connection, to the error behind it."""
-        while self._fd >= 0 and self._readable():
-            pass
-
-    def _readable(self) -> bool:
-        """One read; whether there was anything to read."""
+    def _readable(self) -> None:
         try:
             data, ancillary, _, _ = self._recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
         except BlockingIOError:
-            return False
+            return
         except OSError as error:
             self._lost(error)
-            return False
+            return
         if data:
-            self._reader.received(data, ancillary[0][2] if ancillary else b"")
+            self._received(data, ancillary[0][2] if ancillary else b"")
         else:
             self._lost(None)
-        return bool(data)
 
     def _writable(self) -> None:
-        self._loop.remove_writer(self._fd)
-        rest, self._unsent = self._unsent, b""
-        self.write(rest)
+        rest, self._unsent = self._unsent, None
+        if rest is not None:
+            self.write(rest)
 
     def _lost(self, error: Exception | None) -> None:
         if self._fd >= 0:

@@ -231,6 +231,7 @@ def collect(
                 parsed.cached_tokens,
                 parsed.hidden_tokens,
                 finish_code(parsed.finish),
+                request.shared_tokens,
             )
         )
         chunk_ns.extend([shot.stamps[read] for read in parsed.chunk_reads])

@@ -12,16 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from bench.load.workload_file import (
-    CHARS_PER_TOKEN,
-    Conversation,
-    Exchange,
-    Message,
-    TraceRow,
-    conversations,
-    resolved_format,
-    trace_rows,
-)
+from bench.load.prefixes import Prefixes
+from bench.load.trace_file import TraceRow, assumed_tokens, reading, trace_rows
+from bench.load.workload_file import Conversation, Exchange, Message, conversations, is_trace
+from bench.values.prompt_text import ONE_EACH, TextLength, text_of
 from bench.values.record import PlannedRequest
 from bench.values.spec import LengthSpec, WorkloadSpec
 
@@ -29,12 +23,6 @@ DEFAULT_VOCAB = 1000
 """Token ids below this exist in every vocabulary met so far; used when the size is unknown."""
 
 _NS = 1_000_000_000
-_WORDS = (
-    "time year people way day man thing woman life child world school state family student "
-    "group country problem hand part place case week company system program question work "
-    "night point home water room mother area money story fact month lot right study book eye "
-    "job word business issue side kind head house service friend father power hour game line"
-).split()
 
 
 def lengths(spec: int | LengthSpec, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -63,15 +51,19 @@ def generate(
     vocab_size: int | None,
     as_text: bool = False,
     chat: bool = False,
+    text_length: TextLength = ONE_EACH,
 ) -> Iterator[PlannedRequest]:
     """Yield `count` requests of a workload (arrival times are added by the schedule).
+
+    `text_length` makes a prompt of text as long in the server's tokens as one of ids would be.
 
     With `turns` > 1, `count` counts turns: a turn's prompt is the whole conversation so far, whose
     assistant part is drawn in advance, so every byte is known before the run.
     """
     if spec.file is not None:
         yield from itertools.islice(
-            _from_file(spec, seed, vocab_size, as_text=as_text, chat=chat), count
+            _from_file(spec, seed, vocab_size, as_text=as_text, chat=chat, text_length=text_length),
+            count,
         )
         return
     rng = np.random.default_rng(seed)
@@ -92,7 +84,7 @@ def generate(
         tokens = history + rng.integers(first, last, fresh).tolist()
         yield PlannedRequest(
             index=index,
-            prompt=_shape(tokens, as_text=as_text, chat=chat),
+            prompt=_shape(tokens, text_length, as_text=as_text, chat=chat),
             input_tokens=len(tokens),
             output_tokens=int(outputs[index]),
             session=index // spec.turns if spec.turns > 1 else -1,
@@ -103,56 +95,102 @@ def generate(
 
 
 def _shape(
-    tokens: list[int], *, as_text: bool, chat: bool
+    tokens: list[int], length: TextLength, *, as_text: bool, chat: bool
 ) -> list[int] | str | list[dict[str, str]]:
-    """The prompt as the server takes it; in text a token becomes about one common word."""
+    """The prompt as the server takes it: ids, or as much text as it counts for that many."""
     if not as_text and not chat:
         return tokens
-    text = " ".join(_WORDS[t % len(_WORDS)] + ("" if t % 7 else ".") for t in tokens)
+    text = text_of(tokens, length)
     return [{"role": "user", "content": text}] if chat else text
 
 
 def _from_file(
-    spec: WorkloadSpec, seed: tuple[int, ...], vocab_size: int | None, *, as_text: bool, chat: bool
+    spec: WorkloadSpec,
+    seed: tuple[int, ...],
+    vocab_size: int | None,
+    *,
+    as_text: bool,
+    chat: bool,
+    text_length: TextLength,
 ) -> Iterator[PlannedRequest]:
     """Requests from the workload's file, over and over again; every pass has prompts of its own."""
     assert spec.file is not None
     rng = np.random.default_rng(seed)
     index = 0
+    traced = is_trace(spec)
     for number in itertools.count():
-        if resolved_format(spec.file, spec.file_format) == "trace":
-            for row in trace_rows(spec.file):
-                yield from_trace(row, index, rng, vocab_size, as_text=as_text, chat=chat)
+        if traced:
+            prompts = TracePrompts(
+                spec,
+                (*seed, number),
+                vocab_size,
+                as_text=as_text,
+                chat=chat,
+                text_length=text_length,
+            )
+            for row in trace_rows(spec):
+                yield prompts.request(row, index)
                 index += 1
             continue
         # The same conversations in every repeat, told apart by a few characters at the start of
         # the first question: the prefix cache must not know them from the repeat before.
         nonce = ".".join(map(str, (*seed, number)))
-        for conversation in conversations(spec.file, spec.file_format):
+        for conversation in conversations(spec):
             for request in _session(conversation, spec, index, nonce, rng, chat=chat):
                 yield request
                 index += 1
 
 
-def from_trace(
-    row: TraceRow,
-    index: int,
-    rng: np.random.Generator,
-    vocab_size: int | None,
-    *,
-    as_text: bool,
-    chat: bool,
-) -> PlannedRequest:
-    """The request of one row of a trace: random tokens of the recorded lengths."""
-    first, last = _token_range(vocab_size)
-    tokens = rng.integers(first, last, row.input_tokens).tolist()
-    return PlannedRequest(
-        index=index,
-        prompt=_shape(tokens, as_text=as_text, chat=chat),
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        arrival_ns=round(row.arrival_s * _NS),
-    )
+class TracePrompts:
+    """The requests of a trace: random tokens of the recorded lengths, or its own prompts.
+
+    Prompts whose first hash ids are equal begin with equal tokens, and with no others.
+    """
+
+    def __init__(
+        self,
+        spec: WorkloadSpec,
+        seed: tuple[int, ...],
+        vocab_size: int | None,
+        *,
+        as_text: bool,
+        chat: bool,
+        text_length: TextLength = ONE_EACH,
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._range = _token_range(vocab_size)
+        self._prefixes = Prefixes(seed, self._range, reading(spec).block_tokens)
+        self._nonce = ".".join(map(str, seed))
+        self._as_text, self._chat, self._length = as_text, chat, text_length
+
+    def request(self, row: TraceRow, index: int) -> PlannedRequest:
+        """The request of one row, `index` in its load point."""
+        if row.text is not None:
+            return self._of_text(row, row.text, index)
+        tokens, shared = self._prefixes.begin(row)
+        fresh = self._rng.integers(*self._range, row.input_tokens - len(tokens)).tolist()
+        return PlannedRequest(
+            index=index,
+            prompt=self._shaped(tokens + fresh),
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            arrival_ns=round(row.arrival_s * _NS),
+            shared_tokens=shared,
+        )
+
+    def _shaped(self, tokens: list[int]) -> list[int] | str | list[dict[str, str]]:
+        return _shape(tokens, self._length, as_text=self._as_text, chat=self._chat)
+
+    def _of_text(self, row: TraceRow, text: str, index: int) -> PlannedRequest:
+        """A recorded prompt, marked so that no repeat knows it from the one before."""
+        said = f"({self._nonce}) {text}"
+        return PlannedRequest(
+            index=index,
+            prompt=[{"role": "user", "content": said}] if self._chat else said,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            arrival_ns=round(row.arrival_s * _NS),
+        )
 
 
 def _session(
@@ -164,21 +202,30 @@ def _session(
     *,
     chat: bool,
 ) -> Iterator[PlannedRequest]:
-    """The first `turns` exchanges of a conversation, each with the recorded history before it."""
+    """The first `turns` exchanges of a conversation, each with the recorded history before it.
+
+    Where no reply was recorded (MT-bench), drawn words of its length stand for it: the context
+    grows as it would, and is the same for every variant.
+    """
     history: list[Message] = []
     exchanges = conversation.exchanges[: spec.turns]
     for turn, exchange in enumerate(exchanges):
         history += exchange.messages if turn else _marked(exchange.messages, nonce)
         text = "\n\n".join(m["content"] for m in history)
+        output_tokens = _reply_tokens(exchange, spec, rng)
+        gap_s = spec.turn_gap_s if exchange.gap_s is None else exchange.gap_s
         yield PlannedRequest(
             index=index + turn,
             prompt=[dict(m) for m in history] if chat else text,
-            input_tokens=_assumed_tokens(text),
-            output_tokens=_reply_tokens(exchange, spec, rng),
+            input_tokens=assumed_tokens(text),
+            output_tokens=output_tokens,
             session=index if len(exchanges) > 1 else -1,
-            gap_ns=int(spec.turn_gap_s * _NS) if turn else 0,
+            gap_ns=int(gap_s * _NS) if turn else 0,
         )
-        history.append({"role": "assistant", "content": exchange.reply or ""})
+        reply = exchange.reply
+        if reply is None and turn + 1 < len(exchanges):
+            reply = text_of(rng.integers(0, 10**6, output_tokens).tolist())
+        history.append({"role": "assistant", "content": reply or ""})
 
 
 def _marked(messages: tuple[Message, ...], nonce: str) -> list[Message]:
@@ -192,12 +239,8 @@ def _reply_tokens(exchange: Exchange, spec: WorkloadSpec, rng: np.random.Generat
     if exchange.output_tokens is not None:
         return exchange.output_tokens
     if exchange.reply:
-        return _assumed_tokens(exchange.reply)
+        return assumed_tokens(exchange.reply)
     return int(lengths(spec.output_tokens, 1, rng)[0])
-
-
-def _assumed_tokens(text: str) -> int:
-    return max(1, round(len(text) / CHARS_PER_TOKEN))
 
 
 def _token_range(vocab_size: int | None) -> tuple[int, int]:

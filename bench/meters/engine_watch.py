@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bench.meters.page import page
 from bench.meters.watch import FOLDER, Watch
 from bench.values.clock import now_ns
-from bench.values.server import Gauges, Progress, ProgressCallback
+from bench.values.server import Gauges, Progress, ProgressCallback, Server
 from bench.values.telemetry import ENGINE, Reading, reading_line
-from bench.web.fetch import FetchError, fetch
 
 ENGINE_FILE = "engine.jsonl"
 PERIOD_S = 1.0
@@ -55,13 +55,14 @@ class EngineWatch:
 
 @contextmanager
 def watch_engine(
-    metrics_url: str | None, run_dir: Path, period_s: float = PERIOD_S
+    server: Server, run_dir: Path, period_s: float = PERIOD_S
 ) -> Iterator[EngineWatch]:
     """Read the gauges every `period_s` for as long as the context lasts; nothing without a URL.
 
     A reading that fails is left out: the engine may be too busy to answer.
     """
     watch = EngineWatch()
+    metrics_url = server.metrics_url
     if metrics_url is None:
         yield watch
         return
@@ -72,7 +73,7 @@ def watch_engine(
     def follow() -> None:
         with path.open("w", buffering=1) as file:
             while not over.wait(period_s):
-                reading = read(metrics_url)
+                reading = read(metrics_url, server)
                 if reading is not None:
                     watch.before, watch.last = watch.last, reading
                     print(reading_line("engine", ENGINE, reading), file=file)
@@ -102,15 +103,12 @@ def with_gauges(progress: ProgressCallback, meter: Watch, engine: EngineWatch) -
     return show
 
 
-def read(metrics_url: str) -> Reading | None:
+def read(metrics_url: str, server: Server | None = None) -> Reading | None:
     """One reading; None when the engine does not answer or knows none of the gauges."""
     before = now_ns()
-    try:
-        answer = fetch(metrics_url, timeout_s=_TIMEOUT_S)
-    except FetchError:
-        return None
+    text = page(metrics_url, _TIMEOUT_S, server)
     after = now_ns()
-    values = gauges_in(answer.text) if answer.status == 200 else {}
+    values = gauges_in(text) if text is not None else {}
     if not values:
         return None
     return Reading(t_ns=(before + after) // 2, half_ns=(after - before) // 2, values=values)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.foreign.telemetry import telemetry_lines
 from bench.meters.source import Clock, MonotonicClock
 from bench.values.clock import now_ns
 from bench.values.errors import InputError
+from bench.values.outside import regular
 from bench.values.telemetry import (
     Device,
     Header,
@@ -26,12 +28,15 @@ _POLL_S = 0.01
 
 
 def read_telemetry(path: Path) -> Telemetry:
-    """A telemetry file, gzipped or not; InputError when it is none."""
+    """A telemetry file, gzipped or not, or a log of nvidia-smi or DCGM; InputError for others."""
     try:
+        log = telemetry_lines(regular(path))
+        if log is not None:
+            return parse(log)
         if path.suffix == ".gz":
-            with gzip.open(path, "rt") as file:
+            with gzip.open(regular(path), "rt") as file:
                 return parse(file)
-        with path.open() as file:
+        with regular(path).open() as file:
             return parse(file)
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(f"meter.path: {path} is no recorded telemetry ({error}).") from error

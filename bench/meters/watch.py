@@ -141,9 +141,14 @@ def watch(spec: RunSpec, run_dir: Path) -> Iterator[Watch]:
     folder.mkdir(exist_ok=True)
     path = folder / POWER_FILE
     command = [sys.executable, "-m", "bench.meters.sampler", str(path), json_text(_config(spec))]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+    except OSError as error:
+        raise BenchError(
+            f"the power sampler did not start: {sys.executable}: {error.strerror}."
+        ) from error
     try:
         yield Watch(path, _started(process, path), spec.meter.idle_s)
     finally:

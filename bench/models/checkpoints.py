@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from bench.values.outside import regular
 from bench.values.spec import Checkpoint, RunSpec
 
 LOCAL = "local"
@@ -35,7 +36,7 @@ def with_local_checkpoints(spec: RunSpec) -> RunSpec:
     """
     folder = folder_of(spec.checkpoints_dir, spec.model.name, spec.quant.name)
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads(regular(folder / RECORD).read_text())
     except (OSError, ValueError):
         return spec
     checkpoint = Checkpoint(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.values.errors import InputError, nearest
+from bench.values.outside import regular
 
 # Weights in one block and bytes of one block, by the number that files hold (ggml.h; the same as
 # GGML_QUANT_SIZES of the gguf package 0.17).
@@ -125,7 +126,7 @@ def _parts(path: Path) -> Sequence[Path]:
 
 def _read_one(path: Path) -> tuple[Mapping[str, Any], list[Tensor]]:
     try:
-        size = path.stat().st_size
+        size = regular(path).stat().st_size
         with path.open("rb") as file:
             head = _Head(file, path, min(size, MOST_HEAD_BYTES))
             keys, tensors = head.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.measure.checks.server import unlike_prompt
 from bench.measure.metrics import PointMeasurement
 from bench.values.prediction import Prediction, PredictionError
 
@@ -18,8 +19,10 @@ def errors(
         point = by_load.get(one.load)
         for name, band in one.figures.items():
             metric = None if point is None else point.metrics.get(name)
-            if metric is None or not metric.value:
+            if point is None or metric is None or not metric.value:
                 continue
+            if unlike_prompt(point.findings) is not None:
+                continue  # other prompts were served than the prediction is about
             found.append(
                 PredictionError(
                     load=one.load,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bench.measure.metrics import PointMeasurement
+from bench.measure.checks.server import unlike_prompt
+from bench.measure.metrics import Measurement, PointMeasurement
 from bench.values.record import Run
 
 _SCALES = ((1e11, 1e9, " G"), (1e8, 1e6, " M"), (1e5, 1e3, " k"))
@@ -75,3 +76,16 @@ def load_words(point: PointMeasurement) -> str:
         return "as traced"
     to = "" if p.rate_to_per_s is None else f" to {p.rate_to_per_s:g}"
     return f"{p.rate_per_s:g}{to} req/s"
+
+
+def prompt_words(measurement: Measurement, asked: int | str) -> str:
+    """How long prompts are, in words: as served where that is another length than asked for."""
+    counts = {
+        f"{served:.4g}"
+        for p in measurement.points
+        if (served := unlike_prompt(p.findings)) is not None
+    }
+    if not counts:
+        return f"{asked} tokens in"
+    served = " to ".join(sorted(counts, key=float))
+    return f"{served} tokens in by the server's count ({asked} asked for)"

@@ -14,7 +14,14 @@ from bench.report.answer import answer
 from bench.report.console import console
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
-from bench.report.numbers import amount, host_cores, load_words, quantity, with_interval
+from bench.report.numbers import (
+    amount,
+    host_cores,
+    load_words,
+    prompt_words,
+    quantity,
+    with_interval,
+)
 from bench.report.power_table import print_power
 from bench.report.predict_table import error_line
 from bench.report.quality_table import print_quality
@@ -134,16 +141,9 @@ def _conditions(run: Run, measurement: Measurement) -> str:
     host += host_cores(run)
     lengths = [v if isinstance(v, int) else v.dist for v in (w.input_tokens, w.output_tokens)]
     return (
-        f"{w.name}: {lengths[0]} tokens in{_served_length(measurement)}, {lengths[1]} out · "
+        f"{w.name}: {prompt_words(measurement, lengths[0])}, {lengths[1]} out · "
         f"{run.spec.load.repeats} repeats · host {host} · {run.anchor.wall_iso}"
     )
-
-
-def _served_length(measurement: Measurement) -> str:
-    """How long prompts are by the server's count, where that is not what was planned."""
-    found = [f for p in measurement.points for f in p.findings if f.code == "prompt_length"]
-    counts = {f"{f.figure:.4g}" for f in found if f.severity == "warn" and f.figure is not None}
-    return f" ({' to '.join(sorted(counts, key=float))} by the server's count)" if counts else ""
 
 
 def _thinks(point: PointMeasurement) -> bool:

@@ -10,10 +10,7 @@ import ctypes
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+from typing import Protocol
 
 now_ns = time.monotonic_ns
 
@@ -46,10 +43,20 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
 
+class Readers(Protocol):
+    """What calls back when a descriptor has something to read: an event loop, for one."""
+
+    def add_reader(self, fd: int, callback: Callable[[], object], /) -> object:
+        """Call each time there is something."""
+
+    def remove_reader(self, fd: int, /) -> object:
+        """No more."""
+
+
 class AbsoluteTimer:
     """Calls `callback` on `loop` once CLOCK_MONOTONIC reaches the time last given to `set`."""
 
-    def __init__(self, loop: AbstractEventLoop, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: Readers, callback: Callable[[], None]) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK_CLOEXEC)
         if self._fd < 0:

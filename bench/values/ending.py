@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 
 NAME = "ending.json"
 _PAGE_BYTES = 4096
@@ -110,7 +111,7 @@ def reserve(folder: Path) -> None:
 def note_in_place(folder: Path, ended_by: str, failure: str) -> None:
     """Write an ending into the room taken: a disk that is full by then takes it."""
     content = json_text({"ended_by": ended_by, "failure": failure[:1000]}).encode()
-    with suppress(OSError), (folder / NAME).open("r+b") as page:
+    with suppress(OSError), regular(folder / NAME).open("r+b") as page:
         page.write(content[:_PAGE_BYTES].ljust(_PAGE_BYTES))
         page.flush()
         os.fsync(page.fileno())
@@ -119,7 +120,7 @@ def note_in_place(folder: Path, ended_by: str, failure: str) -> None:
 def noted(folder: Path) -> tuple[str, str] | None:
     """(ended_by, failure) as noted in place; None where nothing was."""
     try:
-        found = json.loads((folder / NAME).read_bytes()[:_PAGE_BYTES])
+        found = json.loads(regular(folder / NAME).read_bytes()[:_PAGE_BYTES])
         return str(found["ended_by"]), str(found["failure"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -7,7 +7,9 @@ text in passes it through `plain` once.
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,16 +39,20 @@ def plain(text: str, limit: int = LIMIT) -> str:
     return shown if len(shown) <= limit and len(text) <= 4 * limit else f"{shown[:limit]}…"
 
 
-def text_file(path: str | Path, key: str, most_bytes: int = MOST_FILE_BYTES) -> str:
-    """The text of a user's file; InputError, in one line under `key`, where it is none.
+def regular(path: Path) -> Path:
+    """`path`, if it is a regular file: a FIFO would be waited for, a device may have no end.
 
-    Only regular files: a FIFO would be waited for, a device may have no end.
+    Raises OSError where it is none, or is not there: whoever reads a file expects that one.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return path
+
+
+def text_file(path: str | Path, key: str, most_bytes: int = MOST_FILE_BYTES) -> str:
+    """The text of a user's file; InputError, in one line under `key`, where it is none."""
     try:
-        found = Path(path).expanduser()
-        if found.exists() and not found.is_file():
-            raise InputError(f"{key}: {path}: is no file.")
-        with found.open("rb") as file:
+        with regular(Path(path).expanduser()).open("rb") as file:
             content = file.read(most_bytes + 1)
         if len(content) > most_bytes:
             raise InputError(f"{key}: {path}: larger than {most_bytes:,} bytes.")

@@ -33,7 +33,9 @@ final usage equals the number of chunks; the final usage spread evenly; or not a
 @dataclass(frozen=True, kw_only=True)
 class PlannedRequest:
     """One request before it is sent. `arrival_ns` counts from the start of the load point (None
-    in a closed loop); requests of one `session` follow each other, `gap_ns` apart."""
+    in a closed loop); requests of one `session` follow each other, `gap_ns` apart.
+    `shared_tokens` of its beginning stood in an earlier prompt of the load point on purpose (-1:
+    the workload does not say)."""
 
     index: int
     prompt: list[int] | str | list[dict[str, str]]
@@ -42,6 +44,7 @@ class PlannedRequest:
     arrival_ns: int | None = None
     session: int = -1
     gap_ns: int = 0
+    shared_tokens: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,7 +306,8 @@ REQUEST_COLUMNS = (
 FINISHES = ("other", "length", "stop")
 """Why an answer ended, as the server says; its code in the records is its place here."""
 
-ANSWER_COLUMNS = ("first_answer", "cached_tokens", "hidden_tokens", "finish")
+ANSWER_COLUMNS = ("first_answer", "cached_tokens", "hidden_tokens", "finish", "shared_tokens")
 """Of each answer, -1 where not known: which of its chunks is the first of the answer, not of the
 thought before it; prompt tokens that the server took from its prefix cache; tokens that it counted
-and never streamed (in its first chunk's count); and why it ended (FINISHES)."""
+and never streamed (in its first chunk's count); why it ended (FINISHES); and how many of its
+prompt's tokens were to repeat the beginning of an earlier prompt."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from bench.values.prompt_text import TextLength
 from bench.values.spec import RunSpec
 
 
@@ -22,6 +23,7 @@ class Server:
     are `stream_options` where refused; `left_out` says what was and why. An answer's end is marked
     by [DONE] (`ends_with_done`), by a finish_reason (`ends_with_reason`), or both; some give no
     reason where the model ends it (`ends_unsaid`), some leave the connection open after it.
+    `text_length` is how long it counts a prompt of text to be, where it takes no token ids.
     `models` are the names that it lists. `nonce` goes into every prompt, so that no run finds its
     prompts in the cache of an earlier one; 0 for an engine started for the run. `client_cores` are
     those that the engine leaves to the load client. `listener_pids` are the processes of this host
@@ -52,6 +54,7 @@ class Server:
     min_tokens: bool = False
     stream_options: bool = True
     max_tokens_field: str = "max_tokens"
+    text_length: TextLength | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     ends_with_done: bool = False
     ends_with_reason: bool = False

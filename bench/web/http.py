@@ -99,33 +99,33 @@ def dechunk(data: bytes, at: int) -> tuple[list[tuple[int, int]], int | None]:
     the terminating chunk and its trailers, None while it has not arrived.
     """
     spans: list[tuple[int, int]] = []
-    find = data.find
+    find, add = data.find, spans.append
     total = len(data)
+    known: dict[bytes, int] = {}  # size lines seen, each with the line end before it
+    end = at
     while True:
         eol = find(b"\r\n", at, at + _MAX_SIZE_LINE)
-        if eol < 0:
-            if total - at >= _MAX_SIZE_LINE:
-                raise MalformedError(f"chunk size {data[at : at + 20]!r}")
-            return spans, None
-        line = data[at:eol]
-        if line.isalnum() and len(line) < 13 and line[1:2] not in (b"x", b"X"):
-            try:
-                size = int(line, 16)
-            except ValueError:
-                raise MalformedError(f"chunk size {line!r}") from None
-        else:
-            size = _size(line)
+        line = data[end:eol] if eol >= 0 else b""
+        size = known.get(line, 0)
+        if not size:
+            if end < at and not data.startswith(b"\r\n", end):
+                raise MalformedError(f"a chunk of {end - spans[-1][0]} bytes does not end there")
+            if eol < 0:
+                if total - at >= _MAX_SIZE_LINE:
+                    raise MalformedError(f"chunk size {data[at : at + 20]!r}")
+                return spans, None
+            size = _size(data[at:eol])
+            if size == 0:
+                return spans, _trailers_end(data, eol + 2)
+            if end < at:
+                known[line] = size
         start = eol + 2
-        if size == 0:
-            return spans, _trailers_end(data, start)
         end = start + size
         if end + 2 > total:
             if start < total:
-                spans.append((start, min(end, total)))
+                add((start, min(end, total)))
             return spans, None
-        if data[end : end + 2] != b"\r\n":
-            raise MalformedError(f"a chunk of {size} bytes does not end there")
-        spans.append((start, end))
+        add((start, end))
         at = end + 2
 
 

@@ -1,8 +1,8 @@
 """Server-sent events of OpenAI-style streams: when each came, and which of them bear tokens.
 
 Two readers give the same columns: `_slow` takes any event stream and any JSON; `_fast` recognises
-vLLM's event layout with one regular expression over the whole body, and hands every event that does
-not match it byte for byte to the slow reader. All times are left to the caller: an event is known
+vLLM's event layout, reads what differs from event to event, and hands every event that does not
+match byte for byte to the slow reader. All times are left to the caller: an event is known
 by the offset in the body of the byte that completed it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -346,12 +347,21 @@ _FAST = (
     + rb')(?:,"prompt_tokens_details":null)?'
     rb'(?:,"completion_tokens_details":null)?\})?\}'
 )
-_EVENT = re.compile(rb"(?:" + _FAST + rb"|([^\n]++(?:\n[^\n]++)*+))\n\n")
+_ONE = re.compile(_FAST)
+# Groups of a match: text; role, key and text of a delta; finish reason; prompt, completion tokens.
+_TEXT, _ROLE, _KEY, _DELTA, _FINISH, _PROMPT, _TOTAL = range(1, 8)
 
-
-# Groups of a row: text; role, key and text of a delta; finish reason; prompt, completion tokens;
-# other.
-_TEXT, _ROLE, _KEY, _DELTA, _FINISH, _PROMPT, _TOTAL, _OTHER = range(8)
+# The events of an answer repeat what stands before their text and most of what stands after it.
+# With that put as one byte each (control characters, which JSON text never holds), a third is left.
+_BEFORE, _COUNTED, _AFTER = b"\x01", b"\x02", b"\x03"
+_OTHER = rb"([^\n]++(?:\n[^\n]++)*+)"
+_SHORT = re.compile(
+    rb"(?:\x01(" + _STRING + rb")(?:\x02" + _NUMBER + rb',"completion_tokens":(' + _NUMBER + rb")"
+    rb'(?:,"prompt_tokens_details":null)?(?:,"completion_tokens_details":null)?\}\}|\x03)|'
+    + _OTHER
+    + rb")\n\n"
+)
+_OTHERS = re.compile(_OTHER + rb"\n\n")
 
 
 def _fast(body: bytes) -> Columns | None:
@@ -361,55 +371,93 @@ def _fast(body: bytes) -> Columns | None:
     body = body[: body.rfind(b"\n\n") + 2] if b"\n\n" in body else b""
     if b"\n\n\n" in body or body.startswith(b"\n") or not _is_utf8(body):
         return None
-    rows = _EVENT.findall(body)
     newlines = np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == 10)
     last_byte = newlines[1:][np.diff(newlines) == 1]
-    if len(last_byte) != len(rows):
+    rows, undo, model = _shortened(body)
+    if len(rows) != len(last_byte):
         return None
-    finish = next((row[_FINISH] for row in reversed(rows) if row[_FINISH]), b"").decode()
-    if finish in _FAILED_FINISH:
-        return None
-    text = [bool(row[_TEXT] or row[_DELTA]) for row in rows]
-    table = [
-        last_byte.tolist(),
-        [int(row[_TOTAL] or -1) for row in rows],
-        [1] * len(rows),
-        text,
-        [t and not row[_KEY].startswith(b"r") for t, row in zip(text, rows, strict=True)],
-        [not (t or row[_ROLE] or row[_FINISH]) for t, row in zip(text, rows, strict=True)],
-    ]
-    others = [i for i, row in enumerate(rows) if row[_OTHER]]
-    if not others:
-        prompt = next((int(row[_PROMPT]) for row in reversed(rows) if row[_PROMPT]), -1)
-        return _columns(np.array(table, dtype=np.int64), prompt or -1, finish, [])
-    return _with_others(rows, others, table)
+    others = [i for i, row in enumerate(rows) if row[2]]
+    said = [_said(undo(rows[i][2])) for i in others]
+    if any(one is not None and one.finish in _FAILED_FINISH for one in said):
+        return None  # the slow reader makes an error of it
+    return _table(rows, last_byte, dict(zip(others, said, strict=True)), model)
 
 
-def _with_others(
-    rows: list[tuple[bytes, ...]], others: list[int], table: list[list[Any]]
-) -> Columns:
-    """Put what the slow reader makes of the unrecognised events into the columns."""
-    prompt = [int(row[_PROMPT] or -1) or -1 for row in rows]
-    finish = [row[_FINISH].decode() for row in rows]
-    silent = []  # comments: events without data
-    said = []
-    for i in others:
-        one = _read_block(rows[i][_OTHER])
-        if one is None:
-            silent.append(i)
-            continue
-        said.append(one)
-        prompt[i], finish[i] = one.prompt, one.finish
-        for column, value in zip(
-            table[1:], (one.total, one.choice, one.text, one.answer, one.bare), strict=True
-        ):
-            column[i] = value
-    return _columns(
-        np.delete(np.array(table, dtype=np.int64), silent, axis=1),
-        next((p for p in reversed(prompt) if p >= 0), -1),
-        next((f for f in reversed(finish) if f), ""),
-        said,
+Rows = list[tuple[bytes, bytes, bytes]]
+
+
+def _shortened(body: bytes) -> tuple[Rows, Callable[[bytes], bytes], re.Match[bytes] | None]:
+    """(text, completion tokens, another event) of each event, what gives such another event its
+    repeated parts back, and the event whose parts those are: one in the middle of the body."""
+    at = body.rfind(b"\n\n", 0, len(body) // 2) + 2
+    model = _ONE.match(body, at) if at > 1 else None
+    odd = model is None or model[_FINISH] or model[_ROLE] or model[_PROMPT] == b"0"
+    if model is None or odd or any(sign in body for sign in (_BEFORE, _COUNTED, _AFTER)):
+        return [(b"", b"", event) for event in _OTHERS.findall(body)], bytes, None
+    text = _TEXT if model[_TEXT] is not None else _DELTA
+    counted = model[_TOTAL] is not None
+    sign = _COUNTED if counted else _AFTER
+    end = body.index(b'"total_tokens":', model.end(text)) + 15 if counted else model.end()
+    before, after = body[at : model.start(text)], body[model.end(text) : end]
+    head, tail, mark = len(before), len(after), after[:12]
+    short = []
+    for event in body.split(b"\n\n"):
+        at = event.find(mark, head) if event.startswith(before) else -1
+        if at >= 0 and event.startswith(after, at):
+            event = b"".join((_BEFORE, event[head:at], sign, event[at + tail :]))
+        short.append(event)
+    rows = _SHORT.findall(b"\n\n".join(short))
+    return rows, lambda e: e.replace(sign, after).replace(_BEFORE, before), model
+
+
+def _said(event: bytes) -> Said | None:
+    """What an event says that is not like the others; None for one without data."""
+    found = _ONE.fullmatch(event)
+    if found is None:
+        return _read_block(event)
+    text = bool(found[_TEXT] or found[_DELTA])
+    return Said(
+        total=int(found[_TOTAL] or -1),
+        prompt=int(found[_PROMPT] or -1) or -1,
+        choice=True,
+        text=text,
+        answer=text and not (found[_KEY] or b"").startswith(b"r"),
+        bare=not (text or found[_ROLE] or found[_FINISH]),
+        finish=(found[_FINISH] or b"").decode(),
     )
+
+
+def _table(
+    rows: Rows, last_byte: Int64, others: dict[int, Said | None], model: re.Match[bytes] | None
+) -> Columns:
+    """The columns of events that are like `model`, and of the `others` by their place."""
+    some = np.array([row[0] != b"" for row in rows], dtype=np.int64)
+    total = np.array([int(row[1] or -1) for row in rows], dtype=np.int64)
+    thought = model is not None and (model[_KEY] or b"").startswith(b"r")
+    answer = some * 0 if thought else some
+    table = np.array([last_byte, total, some * 0 + 1, some, answer, 1 - some])
+    for i, one in others.items():
+        if one is not None:
+            table[1:, i] = one.total, one.choice, one.text, one.answer, one.bare
+    table = np.delete(table, [i for i, one in others.items() if one is None], axis=1)
+    said = [one for one in others.values() if one is not None]
+    return _columns(table, _last_prompt(len(rows), others, model), _last_finish(said), said)
+
+
+def _last_prompt(count: int, others: dict[int, Said | None], model: re.Match[bytes] | None) -> int:
+    """The prompt tokens that were given last; -1 where none were."""
+    usual = -1 if model is None or model[_PROMPT] is None else int(model[_PROMPT])
+    last_usual = next((i for i in range(count - 1, -1, -1) if i not in others), -1)
+    for i, one in reversed(others.items()):
+        if usual >= 0 and i < last_usual:
+            break
+        if one is not None and one.prompt >= 0:
+            return one.prompt
+    return usual if last_usual >= 0 else -1
+
+
+def _last_finish(said: list[Said]) -> str:
+    return next((one.finish for one in reversed(said) if one.finish), "")
 
 
 def _is_utf8(body: bytes) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.evaluators.sandbox import check_sandbox, sandboxed
+from bench.evaluators.sandbox import _outermost, check_sandbox, sandboxed
 from bench.values.errors import InputError
 
 TRIES = """
@@ -37,6 +37,18 @@ def test_without_bubblewrap_it_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="apt install bubblewrap"):
         check_sandbox()
+
+
+def test_a_link_is_followed_and_no_folder_hides_another(tmp_path: Path) -> None:
+    """A checkout whose .venv is a link: the checkout, mounted last, hid what was mounted in it."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "checkout").mkdir()
+    link = tmp_path / "checkout" / "venv"
+    link.symlink_to(tmp_path / "elsewhere")
+    assert _outermost([str(link), str(tmp_path / "checkout")]) == [
+        str(tmp_path / "checkout"),
+        str(tmp_path / "elsewhere"),
+    ]
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")

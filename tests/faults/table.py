@@ -369,6 +369,33 @@ def _(place: Place) -> None:
     refused(bench("fit", f"model.path={place.folder}", "gpu=h100-sxm", "gpus=1"), 2)
 
 
+@fault(8, "a FIFO in place of a stored file", "nobody waits for it; listed with why")
+def _(place: Place) -> None:
+    good = stored(place.folder)
+    names = ("run.json", "ending.json", "summary.json", "points/*/point.json")
+    for name in (*names, "points/*/*.parquet", "telemetry/power.jsonl"):
+        bad = stored(place.folder)
+        target = next(bad.glob(name), bad / name)
+        target.parent.mkdir(exist_ok=True)
+        target.unlink(missing_ok=True)
+        os.mkfifo(target)
+        rows = {r["run"]: r for r in summaries(str(place.folder), _row)}
+        assert rows[str(good)]["status"] == "complete"
+        harmless = name in ("ending.json", "summary.json")
+        assert ("unreadable" in rows[str(bad)]) is not harmless, f"{name}: {rows[str(bad)]}"
+        said = bench("show", str(bad), f"results_dir={place.folder}")
+        assert said.code == (0 if harmless else 1), said.err
+
+
+@fault(8, "a FIFO for a case file, an answer or a snapshot", TWO)
+def _(place: Place) -> None:
+    fifo = str(place.folder / "fifo")
+    os.mkfifo(fifo)
+    refused(bench("case", "compare", fifo, fifo), 2, "is no file")
+    refused(bench("tco", f"--since={fifo}"), 2)
+    refused(bench("snapshot", "import", fifo), 2)
+
+
 @fault(8, "a device without an end for a file", TWO)
 def _(place: Place) -> None:
     refused(bench(*TRUTH, "workload.file=/dev/zero"), 2)

@@ -48,6 +48,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
         started[name] = made.start(name, boards, *exact, f"gpus={boards}", *LONG)
     started["eight"] = made.start("eight", 8, *runbook["7"], *SHORT)
     started["sweep"] = made.start("sweep", 1, "-m", MODEL, "quant=none,fp8", "gpus=1", *SHORT)
+    replicas = "engine.args=[--data-parallel-size,2]"
+    started["replicas"] = made.start("replicas", 2, MODEL, "quant=fp8", "gpus=2", replicas, *SHORT)
     turns = ("compare", "--interleave", "2", *runbook["8"][3:])
     started["turns"] = made.start("turns", 1, *turns, *SHORT)
     for name, process in started.items():
@@ -120,7 +122,7 @@ PRINTS = {
     "6": ("J/output token", "KV cache: predicted", "1 x h100-sxm"),
     "7": ("8 x h100-sxm", "KV cache: predicted"),
     "8": ("variants against none", "fp8", "--interleave 3"),
-    "9": ("per M tokens", "buying is", "API"),
+    "9": ("per M tokens", "the API is cheaper"),
     "10": ("page.html",),
 }
 """What the runbook says that a step prints, where this machine's own state does not change it."""
@@ -152,6 +154,25 @@ def test_eight_boards(box: Box) -> None:
     argv = found["engine"]["argv"]
     assert argv[argv.index("--tensor-parallel-size") + 1] == "8"
     assert found["engine_facts"]["weights_gib"] == pytest.approx(8.49 / 8, abs=0.01)
+    assert not {"gpu_set", "gpu_shared", "token_counts", "server_counter"} & failed(point)
+
+
+def test_two_replicas_are_two_whole_engines(box: Box) -> None:
+    """Data parallel: each board holds all weights and a cache of its own, the rate is of both."""
+    found = box.document("replicas", "fp8")
+    (point,) = found["load_points"]
+    argv = found["engine"]["argv"]
+    assert argv[argv.index("--data-parallel-size") + 1] == "2"
+    assert "--tensor-parallel-size" not in argv
+    assert found["engine_facts"]["weights_gib"] == 8.49
+    (one,) = {
+        e["measured"] for e in box.document("one", "fp8")["fit_errors"] if "KV" in e["quantity"]
+    }
+    (here,) = {e["measured"] for e in found["fit_errors"] if "KV" in e["quantity"]}
+    assert here == one  # tokens are those of one replica
+    assert len(found["power"]["devices"]) == 2
+    rate, each = (point[k] for k in ("output_tokens_per_s", "output_tokens_per_s_per_gpu"))
+    assert shown(each) == pytest.approx(shown(rate) / 2)
     assert not {"gpu_set", "gpu_shared", "token_counts", "server_counter"} & failed(point)
 
 

@@ -41,6 +41,7 @@ class Rehearsed(TruthServer):
 
     context = CONTEXT
     blocks = 0
+    replicas = 1
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         if path == "/version":
@@ -51,13 +52,19 @@ class Rehearsed(TruthServer):
         return super().answer(path)
 
     def _metrics(self) -> str:
-        label = f'{{engine="0",model_name="{self.model}"}}'
         rows = (
             ("vllm:kv_cache_usage_perc", "gauge", 0.01 * self.running),
             ("vllm:prefix_cache_queries_total", "counter", self.prompt_tokens),
             ("vllm:prefix_cache_hits_total", "counter", 0),
         )
-        more = "".join(f"# TYPE {n} {kind}\n{n}{label} {float(v)}\n" for n, kind, v in rows)
+        more = "".join(
+            f"# TYPE {name} {kind}\n"
+            + "".join(
+                f'{name}{{engine="{core}",model_name="{self.model}"}} {value / self.replicas}\n'
+                for core in range(self.replicas)
+            )
+            for name, kind, value in rows
+        )
         info = f'{{block_size="16",engine="0",num_gpu_blocks="{self.blocks}"}}'
         more += f"# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{info} 1.0\n"
         return super()._metrics() + more
@@ -74,6 +81,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--max-model-len", type=int, default=CONTEXT)
     parser.add_argument("--tensor-parallel-size", type=int, default=1)
+    parser.add_argument("--data-parallel-size", type=int, default=1)
     parser.add_argument("--gpu-memory-utilization", type=float, default=0.92)
     parser.add_argument("--enforce-eager", action="store_true")
     parser.add_argument("--disable-uvicorn-access-log", action="store_true")
@@ -90,6 +98,7 @@ async def serve(given: argparse.Namespace, start: vllm_starts.Start) -> None:
     server.context = given.max_model_len
     found = vllm_starts.memory(start, given.tensor_parallel_size, given.gpu_memory_utilization)
     server.blocks = found.kv_tokens // 16
+    server.replicas = given.data_parallel_size
     listener = await loop.create_server(lambda: Connection(server), "127.0.0.1", given.port)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
@@ -117,6 +126,7 @@ def main() -> int:
         utilisation=given.gpu_memory_utilization,
         context=given.max_model_len,
         port=given.port,
+        replicas=given.data_parallel_size,
     )
     print("\n".join(lines), flush=True)
     uvloop.run(serve(given, STARTS[key]))

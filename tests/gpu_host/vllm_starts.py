@@ -148,20 +148,38 @@ def said(process: str, place: str, *values: object, level: str = "INFO") -> str:
 
 
 def start_lines(
-    start: Start, *, model: str, boards: int, utilisation: float, context: int, port: int
+    start: Start,
+    *,
+    model: str,
+    boards: int,
+    utilisation: float,
+    context: int,
+    port: int,
+    replicas: int = 1,
 ) -> Iterator[str]:
-    """The log of a start that works."""
+    """The log of a start that works, `boards` being those of one of the data-parallel replicas:
+    each replica has a core of its own, which says what the others say."""
+    for replica in range(replicas):
+        core = f"EngineCore_DP{replica}" if replicas > 1 else "EngineCore"
+        yield from _core_lines(start, core, model, boards, utilisation, context)
+    yield said("APIServer", "entry.py:140", f"http://127.0.0.1:{port}")
+
+
+def _core_lines(
+    start: Start, core: str, model: str, boards: int, utilisation: float, context: int
+) -> Iterator[str]:
+    """What one engine core and its workers print."""
     found = memory(start, boards, utilisation)
-    worker = "Worker_TP0" if boards > 1 else "EngineCore"
+    worker = "Worker_TP0" if boards > 1 else core
     config = (
         f"model='{model}', speculative_config=None, trust_remote_code=False, dtype=torch.bfloat16, "
         f"max_seq_len={context}, load_format=auto, tensor_parallel_size={boards}, "
         f"pipeline_parallel_size=1, quantization={start.quantization}, enforce_eager=False, "
         "kv_cache_dtype=auto, device_config=cuda, seed=0"
     )
-    yield said("EngineCore", "core.py:133", VERSION, config)
+    yield said(core, "core.py:133", VERSION, config)
     for rank in range(boards):
-        name = f"Worker_TP{rank}" if boards > 1 else "EngineCore"
+        name = f"Worker_TP{rank}" if boards > 1 else core
         ranks = (rank, boards, 0, 0, 0, rank, rank, "N/A", "N/A")
         yield said(name, "parallel_state.py:2350", *ranks)
     if boards > 1:
@@ -182,10 +200,9 @@ def start_lines(
     yield said(worker, "gpu_worker.py:760", f"{found.kv_gib:.2f}")
     times = found.kv_tokens / context
     tokens = (f"{found.kv_tokens:,}", f"{context:,}")
-    yield said("EngineCore", "kv_cache_utils.py:2327", "GPU", *tokens, times)
+    yield said(core, "kv_cache_utils.py:2327", "GPU", *tokens, times)
     yield said(worker, "gpu_model_runner.py:6581", 9, start.graphs_gib)
-    yield said("EngineCore", "core.py:395", 41.5, 18.2)
-    yield said("APIServer", "entry.py:140", f"http://127.0.0.1:{port}")
+    yield said(core, "core.py:395", 41.5, 18.2)
 
 
 FAILURES = {

@@ -133,3 +133,19 @@ def test_an_answer_without_a_body_ends_with_its_head() -> None:
     assert found is not None
     assert found.complete
     assert found.end == len(whole)
+
+
+@pytest.mark.parametrize("sizes", [(3, 3, 3), (3, 5, 3), (16, 16, 1)])
+def test_a_size_that_came_before_is_read_the_same(sizes: tuple[int, ...]) -> None:
+    """Offsets by hand: a size line of one digit and its line end before each content, one after."""
+    body = b"".join(b"%x\r\n%s\r\n" % (n, b"x" * n) for n in sizes) + b"0\r\n\r\n"
+    spans, end = dechunk(body, 0)
+    assert [b - a for a, b in spans] == list(sizes)
+    assert {body[a:b] for a, b in spans} == {b"x" * n for n in sizes}
+    assert end == len(body)
+
+
+@pytest.mark.parametrize("tail", [b"3\r\nabc\r\n", b"0\r\n\r\n", b""])
+def test_a_chunk_longer_than_its_size_is_refused_also_after_equal_ones(tail: bytes) -> None:
+    with pytest.raises(MalformedError, match="does not end there"):
+        dechunk(b"3\r\nabc\r\n3\r\nabc\r\n3\r\nabcd\r\n" + tail, 0)

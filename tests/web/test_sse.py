@@ -62,9 +62,9 @@ def stream(*messages: Any, end: str = "\n\n", done: bool = True) -> bytes:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two readers made the same columns."""
-    arrays = ("last_byte", "total", "choice", "text")
+    arrays = ("last_byte", "total", "choice", "text", "answer", "bare")
     return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays) and (
-        (a.prompt, a.done, a.error) == (b.prompt, b.done, b.error)
+        (a.prompt, a.done, a.error, a.finish) == (b.prompt, b.done, b.error, b.finish)
     )
 
 
@@ -90,6 +90,44 @@ def test_the_fast_reader_reads_what_the_slow_one_reads(messages: list[Any], done
     fast = _fast(body)
     assert fast is not None
     assert same(fast, _slow(body))
+
+
+ALIKE = [completion(f" {i}", i) for i in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        completion("\x01"),
+        completion('", "text": "'),
+        completion(" x", 4) | {"id": "cmpl-2"},
+        completion(" x", 4, finish_reason="stop"),
+        completion("", 4),
+        completion(" x") | {"usage": None},
+        completion(" x", 4) | {"usage": {"prompt_tokens": 9, "completion_tokens": 4}},
+        chat({"content": "x"}),
+    ],
+)
+def test_one_event_unlike_the_others_is_read_as_it_stands(odd: Any) -> None:
+    for at in range(len(ALIKE) + 1):
+        body = stream(*ALIKE[:at], odd, *ALIKE[at:])
+        fast = _fast(body)
+        assert fast is not None
+        assert same(fast, _slow(body))
+
+
+def test_raw_control_characters_are_no_abbreviations() -> None:
+    """Lines of the bytes that the fast reader puts for what repeats: no data, nothing is said."""
+    body = stream(*ALIKE, done=False)
+    for event in (b'\x01 x\x0265,"completion_tokens":1}}\n\n', b"\x01 x\x03\n\n"):
+        assert read_body(body + event + body).total.tolist() == [*range(1, 9)] * 2
+
+
+def test_thought_that_all_events_share_is_no_answer() -> None:
+    messages = [chat({"reasoning_content": f"{i}"}) for i in range(9)] + [chat({"content": "x"})]
+    read = read_body(stream(*messages))
+    assert read.text.tolist() == [1] * 10 + [0]
+    assert read.answer.tolist() == [0] * 9 + [1, 0]
 
 
 @given(MESSAGES, st.sampled_from(["\n\n", "\r\n\r\n", "\r\r", "\n\n\n"]))

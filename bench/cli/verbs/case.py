@@ -13,6 +13,7 @@ from bench.cli.verb import Verb
 from bench.config.compose import split_results_dir
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 
 VERB = Verb(
     usage=(
@@ -93,9 +94,9 @@ def compare(names: tuple[str, ...], *, as_json: bool) -> int:
 def read(name: str) -> object:
     """A case file's content; InputError when it cannot be read."""
     try:
-        found: object = json.loads(Path(name).read_text(encoding="utf-8"))
+        found: object = json.loads(regular(Path(name)).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{name} is no JSON: {error}.") from error
     return found

@@ -20,6 +20,7 @@ from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, compose, run_spec, split_results_dir
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 
 if TYPE_CHECKING:
     from bench.claims.sources import CostModel, Point, Sources
@@ -203,6 +204,8 @@ def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim
 
     if not request.names and not request.everything:
         raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
+    if request.names and request.everything:
+        raise InputError(f"--all names every claim: leave {request.names[0]!r} or --all out.")
     files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
     found = [
         replace(claim, file=str(path)) for path in files.values() for claim in read_or(path, bad)
@@ -227,7 +230,7 @@ def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...
     found: list[Point] = []
     for path in list_runs(results_dir):
         try:
-            record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+            record = json.loads(regular(path / "run.json").read_text(encoding="utf-8"))
             if record["spec"]["model"]["name"] not in models or record["status"] != "complete":
                 continue
             found += _points(load_run(path))

@@ -10,6 +10,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
+from bench.values.outside import regular
 
 if TYPE_CHECKING:
     from bench.trend.snapshots import Changed, Rating
@@ -69,7 +70,7 @@ def call(arguments: Arguments) -> int:
 def file_text(name: str) -> str:
     """A text file's content; InputError says what is wrong with it."""
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return regular(Path(name)).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"snapshot: {name}: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""`bench tco`: what a token costs on your own servers, and whether buying is cheaper."""
+"""`bench tco`: what a token costs on your own servers, and whether an API is cheaper."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.cli.verb import Flag, Verb
 from bench.config.compose import split_results_dir
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
-from bench.values.outside import text_file
+from bench.values.outside import regular, text_file
 
 if TYPE_CHECKING:
     from bench.tco.answer import TcoAnswer
@@ -54,7 +54,7 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """Answer the cost question, from stored runs where some are named."""
     results_dir, overrides = split_results_dir(arguments.overrides)
-    request = cost_question(overrides, arguments.config_dirs)
+    request = cost_question(overrides, arguments.config_dirs, measured=bool(arguments.words))
     if (when := arguments.option("--since")) is not None:
         runs = stored(arguments.words, results_dir)
         return since_when(request, runs, when, results_dir, as_json=arguments.as_json)
@@ -120,10 +120,10 @@ def since_when(
 
 def _stored_answer(name: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(regular(Path(name)).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--since: {name}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--since: {name} is no JSON: {error}.") from error
     return found
 

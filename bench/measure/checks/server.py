@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,7 +20,8 @@ _LATE_NS = 2_000_000
 _LATE_SHARE = 0.25
 """A client that looks this long after arrival (median), or this share of the time between chunks,
 may have bundled them itself."""
-_PROMPT_TOLERANCE = 0.02
+PROMPT_TOLERANCE = 0.05
+"""Beyond it the condition of a load point is the prompt that was served, not the one asked for."""
 
 
 def bursts(repeats: Sequence[PointData]) -> Finding:
@@ -84,10 +85,17 @@ def prompt_length(repeats: Sequence[PointData]) -> Finding:
         return finding("prompt_length", "info", "how long prompts were served is not known")
     served, meant = float(used[known].mean()), float(planned[known].mean())
     text = f"prompts have {served:.4g} tokens by the server's count, {meant:.4g} were planned"
-    if abs(served - meant) <= _PROMPT_TOLERANCE * meant:
+    if abs(served - meant) <= PROMPT_TOLERANCE * meant:
         return finding("prompt_length", "pass", text, served, "tokens")
-    text += ": what rests on the prompt's length uses the server's"
+    text += ": the condition is what was served, and whatever rests on it uses that"
     return finding("prompt_length", "warn", text, served, "tokens")
+
+
+def unlike_prompt(findings: Iterable[Finding]) -> float | None:
+    """The mean prompt in tokens as the server counted it, where that is another condition than the
+    one asked for; None where it is as asked for or not known."""
+    found = (f for f in findings if f.code == "prompt_length" and f.severity == "warn")
+    return next((f.figure for f in found), None)
 
 
 def overcounted(repeats: Sequence[PointData]) -> Finding | None:
@@ -98,7 +106,8 @@ def overcounted(repeats: Sequence[PointData]) -> Finding | None:
         good = r["outcome"] == OK
         usage = r["usage_completion_tokens"]
         answers += int(good.sum())
-        wrong += int((good & (usage > r["requested_tokens"]) & (usage != r["chunks"])).sum())
+        asked = r["requested_tokens"]
+        wrong += int((good & (asked > 0) & (usage > asked) & (usage != r["chunks"])).sum())
     if not wrong:
         return None
     text = (

@@ -9,7 +9,7 @@ from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
 from bench.measure.metrics import Metric, PointMeasurement
-from bench.report.numbers import host_cores, load_words, with_interval
+from bench.report.numbers import host_cores, load_words, prompt_words, with_interval
 from bench.tco.answer import TcoAnswer
 from bench.tco.of_run import slo_met
 from bench.values.finding import Finding
@@ -69,7 +69,7 @@ def asked(one: Measured) -> str:
     lengths = [
         v if isinstance(v, int) else f"{v.dist} of" for v in (w.input_tokens, w.output_tokens)
     ]
-    tokens = f"{lengths[0]} tokens in, {lengths[1]} tokens out"
+    tokens = f"{prompt_words(one.measurement, lengths[0])}, {lengths[1]} tokens out"
     points = len(one.measurement.points)
     if not points:
         return f"{w.name} ({tokens}), {load.mode} loop, no load point was finished"
