@@ -86,6 +86,11 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
 
 def check_generator(spec: RunSpec) -> None:
     """InputError where the engine's own benchmark cannot be the load generator."""
+    if spec.load.generator not in ("bench", "vllm"):
+        raise InputError(
+            f"load.generator: {spec.load.generator} is not started from here: run it, then import "
+            "its result: bench audit FILE --import."
+        )
     if spec.load.generator == "vllm" and spec.engine.kind != "vllm":
         raise InputError(
             f"load.generator: vllm needs the model's tokenizer, which engine={spec.engine.kind} "
@@ -237,6 +242,11 @@ def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Ru
                 f"gpus: 0 of {spec.gpu.name} cannot serve anything; set gpus=1 or more, or gpu=cpu."
             )
         return replace(spec, gpus=1)
+    if spec.gpu.kind == "cpu" and spec.gpus and "gpus" in explicit:
+        raise InputError(
+            f"gpus: gpu=cpu is this host without GPUs, so gpus={spec.gpus} of it mean nothing; "
+            "leave gpus out, or name a gpu=."
+        )
     if spec.gpu.kind != "auto":
         return spec
     gpu, count = detect(catalogue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from bench.foreign.columns import spread
 from bench.load.client import Shot
 from bench.values.outside import plain
 from bench.values.record import FINISHES, OK, OUTCOMES
@@ -93,19 +94,6 @@ def token_counts(tokens: sse.Tokens, requested: int = 0) -> tuple[list[int], str
     if tokens.counts is not None:
         return tokens.counts.tolist(), "usage_per_chunk"
     return spread(tokens.completion, chunks)
-
-
-def spread(total: int | None, chunks: int) -> tuple[list[int], str]:
-    """Tokens of each chunk where only their total is known, and how that is then known.
-
-    A server that bundles tokens does not say where: evenly then, the remainder to the last.
-    """
-    if total == chunks:
-        return [1] * chunks, "one_per_chunk"
-    if chunks == 0 or total is None or total < chunks:
-        return [1] * chunks, "unknown"
-    each, extra = divmod(total, chunks)
-    return [each + (i >= chunks - extra) for i in range(chunks)], "allocated"
 
 
 def finish_code(reason: str) -> int:

@@ -352,3 +352,55 @@ def test_llm_prices_hold_from_day_to_day() -> None:
         ("v/m", "output", 8, "2026-01-02"),
         ("v/m", "cached_input", 0.5, "2026-01-02"),
     }
+
+
+def test_litellm_by_mode_with_the_threshold_of_a_long_prompt() -> None:
+    """An image model priced by the token is no chat model; a long prompt's price keeps its 200k."""
+    text = json.dumps(
+        {
+            "a": {
+                "litellm_provider": "x",
+                "mode": "image_generation",
+                "input_cost_per_token": 1e-6,
+            },
+            "b": {"litellm_provider": "x", "mode": "embedding", "input_cost_per_token": 1e-6},
+            "c": {
+                "litellm_provider": "x",
+                "mode": "chat",
+                "input_cost_per_token": 3e-6,
+                "input_cost_per_token_above_200k_tokens": 6e-6,
+            },
+        }
+    )
+    found = read_prices(text, "l.json", as_of="2026-11-01", provider=None)
+    assert {r.model for r in found.rows} == {"c"}
+    assert [(r.kind, r.usd) for r in found.rows] == [("input", 3.0), ("long_input", 6.0)]
+    assert found.rows[1].source.endswith("above 200k tokens")
+    assert sum(found.left_out.values()) == 2
+
+
+def test_offers_have_the_names_of_gpus_or_are_asked_for() -> None:
+    """RunPod's A100-80GB-SXM is one GPU; Lambda's H100 may be several; a T4 is none here."""
+    text = (
+        "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,Region,SpotPrice\n"
+        "2x,A100-80GB-SXM,2.0,32.0,160.0,3.78,CA,\n"
+        "8x,H100,8.0,208.0,1800.0,23.92,us,\n"
+        "1x,L4,1.0,4.0,16.0,0.50,us,0.25\n"
+        "1x,T4,1.0,4.0,16.0,0.35,us,\n"
+    )
+    gpus = ("a100-80gb-sxm", "a100-80gb-pcie", "h100-sxm", "h100-pcie", "l4", "l40s")
+    asked = {"as_of": "2026-11-01", "provider": "x", "gpus": gpus}
+    found = read_prices(text, "s.csv", **asked)
+    rents = {(r.model, r.kind): r.usd for r in found.rows}
+    assert rents == {
+        ("a100-80gb-sxm", "rent_on_demand"): 1.89,
+        ("l4", "rent_on_demand"): 0.5,
+        ("l4", "rent_spot"): 0.25,
+    }
+    assert "its host included" in found.rows[0].source
+    assert set(found.left_out) == {
+        "H100 may be h100-pcie or h100-sxm: say +prices.gpu_names.H100=NAME",
+        "T4 is no GPU of conf/gpu",
+    }
+    said = read_prices(text, "s.csv", gpu_names={"H100": "h100-sxm"}, **asked)
+    assert ("h100-sxm", 2.99) in {(r.model, r.usd) for r in said.rows}

@@ -112,12 +112,12 @@ def test_doubtful_runs_are_refused_or_carry_their_word(word: str) -> None:
         ),
         (
             ["tco.api.compare=[openai/gpt-5-mini]"],
-            "buying is cheaper: self-hosting costs $1.53 per M tokens, more than openai/gpt-5-mini "
-            "($0.6875)",
+            "the API is cheaper: self-hosting costs $1.53 per M tokens, more than "
+            "openai/gpt-5-mini ($0.6875)",
         ),
         (
             ["tco.api.compare=[openai/gpt-5-mini,deepseek/deepseek-r1]"],
-            "buying is cheaper: self-hosting costs $1.53 per M tokens, more than all 2 APIs "
+            "the API is cheaper: self-hosting costs $1.53 per M tokens, more than all 2 APIs "
             "compared, from openai/gpt-5-mini ($0.6875) to deepseek/deepseek-r1 ($0.96)",
         ),
         (

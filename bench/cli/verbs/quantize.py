@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,6 +65,7 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
             "make it again with force=true."
         )
     source = resolve_weights(spec.model, replace(spec.quant, name="none"))
+    check_possible(source, folder)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     result = llm_compressor.quantize(spec, source, part, progress)
@@ -76,6 +78,23 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
         print(f"{folder}: {size / 1e6:.1f} MB in {result['seconds']:.0f} s")
         print(f"use it: bench model={spec.model.name} quant={spec.quant.name}")
     return 0
+
+
+def check_possible(source: Weights, folder: Path) -> None:
+    """InputError where weights cannot be read or the checkpoint not written: known in a second,
+    while llm-compressor's environment takes minutes to install."""
+    from bench.models.model_config import hub_config
+
+    if source.source == "hub":
+        hub_config(str(source.location), revision=source.revision or "main")
+    elif source.location is not None and not Path(source.location).is_dir():
+        raise InputError(f"model.weights: {source.location} is not a folder of weights.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"checkpoints_dir: {folder.parent}: {error.strerror}.") from error
+    if not os.access(folder.parent, os.W_OK):
+        raise InputError(f"checkpoints_dir: {folder.parent} cannot be written.")
 
 
 def record_of(

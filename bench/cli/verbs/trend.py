@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.arguments import Arguments
+from bench.cli.composed import own_words
 from bench.cli.verb import Flag, Verb
 from bench.cli.verbs.snapshot import DEFAULT_FILE, file_text
 from bench.config.compose import compose
@@ -54,25 +55,19 @@ def call(arguments: Arguments) -> int:
             f"bench trend {said}: say one of {', '.join(KINDS)}.{nearest(said, KINDS)}"
         )
     kind = arguments.words[0]
-    own: dict[str, str | None] = {"ratings": None, "provider": None, "model": None}
-    overrides = []
-    for override in arguments.overrides:
-        key, _, value = override.partition("=")
-        if key in own:
-            own[key] = value
-        else:
-            overrides.append(override)
+    mine = ("ratings",) if kind == "rating" else ("provider", "model")
+    own, overrides = own_words(arguments, mine, f"trend {kind}")
     if kind == "rating":
         found = ratings(own["ratings"])
         if (path := arguments.option("--page")) is not None:
-            every = prices("price", tuple(overrides), arguments.config_dirs)
+            every = prices("price", overrides, arguments.config_dirs)
             return write_page(found, every, path)
         if arguments.as_json:
             print(json_text(rating_document(found), indent=2))
         else:
             print_rating(console(), found)
         return 0
-    trend = prices(kind, tuple(overrides), arguments.config_dirs, own["provider"], own["model"])
+    trend = prices(kind, overrides, arguments.config_dirs, own["provider"], own["model"])
     if arguments.as_json:
         print(json_text(price_document(trend), indent=2))
     else:

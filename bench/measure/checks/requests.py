@@ -59,7 +59,7 @@ def output_length(repeats: Sequence[PointData], *, exact: bool, goes_on: bool = 
     got = np.concatenate(
         [d.requests["usage_completion_tokens"][d.requests["outcome"] == OK] for d in repeats]
     )
-    known = got >= 0
+    known = (got >= 0) & (asked > 0)
     off = int((asked != got)[known].sum())
     if not known.any():
         return finding("output_length", "info", "output lengths are not known")

@@ -13,11 +13,12 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bench.tco.prices.book import USD_PER_MTOK, Key, PriceRow, select
+from bench.tco.prices.gpu_names import asked_for, known_as
 from bench.tco.prices.llm_prices import is_llm_prices, llm_prices
 from bench.values.codec import decode
 from bench.values.errors import InputError
@@ -39,16 +40,21 @@ LONG_KINDS = {
     "output_cost_per_token": "long_output",
     "cache_read_input_token_cost": "long_cached_input",
 }
-LONG = re.compile(r"^(?P<base>\w+)_above_\d+k_tokens$")
+LONG = re.compile(r"^(?P<base>\w+)_above_(?P<from>\d+k)_tokens$")
+_TEXT_MODES = ("chat", "completion", "responses")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """Rows read from a file, how many entries had no usable price, and the shape recognised."""
+    """Rows read from a file, how many entries had no usable price, and the shape recognised.
+
+    `left_out` counts what has a price and is not for this book, by reason.
+    """
 
     rows: tuple[PriceRow, ...]
     skipped: int
     shape: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +77,13 @@ def read_prices(
     as_of: str,
     provider: str | None,
     gpu_names: Mapping[str, str] | None = None,
+    gpus: Collection[str] | None = None,
 ) -> Imported:
     """Rows of a price file; `as_of` dates shapes that carry no date, `provider` names the seller
     where the file does not; `gpu_names` turns a seller's GPU names into those of the gpu group
-    (a seller's "H100" does not say which form factor). InputError when the shape is not known or
-    holds no price.
+    (a seller's "H100" does not say which form factor), `gpus` are the names of that group: offers
+    that are clearly none or more than one of them are left out, and say so. InputError when the
+    shape is not known or holds no price.
     """
     try:
         first_day(as_of)
@@ -84,9 +92,11 @@ def read_prices(
     if text.lstrip().startswith("{"):
         found = _of_json(text, path, as_of)
     else:
-        found = _csv(text, path, as_of, provider, gpu_names or {})
+        found = _csv(text, path, as_of, provider, gpu_names or {}, gpus)
     if not found.rows:
-        raise InputError(f"{path}: no usable price in it ({found.skipped} entries skipped).")
+        reasons = "; ".join(found.left_out)
+        why = f"; left out: {reasons}" if reasons else ""
+        raise InputError(f"{path}: no usable price in it ({found.skipped} entries skipped{why}).")
     return found
 
 
@@ -112,8 +122,14 @@ def _of_json(text: str, path: str, as_of: str) -> Imported:
 
 def _litellm(table: Mapping[str, Any], path: str, as_of: str) -> Imported:
     rows, skipped = [], 0
+    left_out: dict[str, int] = {}
     for name, entry in table.items():
         if name == "sample_spec" or not isinstance(entry, Mapping):
+            continue
+        mode = entry.get("mode")
+        if mode is not None and mode not in _TEXT_MODES:
+            reason = f"mode {str(mode)[:40]}, which is not text for text"
+            left_out[reason] = left_out.get(reason, 0) + 1
             continue
         seller = entry.get("litellm_provider")
         seller = str(seller) if seller else name.split("/")[0] if "/" in name else "unknown"
@@ -128,26 +144,28 @@ def _litellm(table: Mapping[str, Any], path: str, as_of: str) -> Imported:
                 kind=kind,
                 usd=usd,
                 as_of=as_of,
-                source=source,
+                source=source + above,
             )
-            for kind, usd in found
+            for kind, usd, above in found
         ]
-    return Imported(rows=tuple(rows), skipped=skipped, shape="LiteLLM price table")
+    return Imported(
+        rows=tuple(rows), skipped=skipped, shape="LiteLLM price table", left_out=left_out
+    )
 
 
-def _token_prices(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Kinds and $/M tokens of one model; the file has $/token."""
+def _token_prices(entry: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    """Kinds, $/M tokens and, for a long prompt's, from where on; the file has $/token."""
     seen: set[str] = set()
-    for field, value in entry.items():
-        long = LONG.match(field)
-        kind = LONG_KINDS.get(long["base"]) if long else TOKEN_PRICE_KINDS.get(field)
+    for name, value in entry.items():
+        long = LONG.match(name)
+        kind = LONG_KINDS.get(long["base"]) if long else TOKEN_PRICE_KINDS.get(name)
         price = _price(value)
         if kind is None or price is None or kind in seen:
             continue
         usd = round(price * TOKENS_PER_MTOK, 9)
         if USD_PER_MTOK[0] <= usd <= USD_PER_MTOK[1]:
             seen.add(kind)
-            yield kind, usd
+            yield kind, usd, f"; above {long['from']} tokens" if long else ""
 
 
 def _price(value: object) -> float | None:
@@ -160,7 +178,12 @@ def _price(value: object) -> float | None:
 
 
 def _csv(
-    text: str, path: str, as_of: str, provider: str | None, gpu_names: Mapping[str, str]
+    text: str,
+    path: str,
+    as_of: str,
+    provider: str | None,
+    gpu_names: Mapping[str, str],
+    gpus: Collection[str] | None,
 ) -> Imported:
     reader = csv.DictReader(io.StringIO(text))
     have = set(reader.fieldnames or ())
@@ -180,22 +203,27 @@ def _csv(
         )
     if provider is None:
         raise InputError(f"{path}: GPU offers do not say whose they are; give provider=NAME.")
-    return Imported(
-        rows=tuple(
+    rows, left_out = [], {}
+    for (gpu, kind), prices in sorted(offers.items()):
+        meant = (gpu_names.get(gpu, gpu),) if gpus is None else known_as(gpu, gpu_names, gpus)
+        if len(meant) != 1:
+            reason = asked_for(gpu, meant)
+            left_out[reason] = left_out.get(reason, 0) + len(prices)
+            continue
+        told = f"lowest of {len(prices)} offers"
+        told += "" if gpus is None else f" of {gpu}, per GPU of a machine, its host included"
+        rows.append(
             _row(
                 path,
                 provider=provider,
-                model=gpu_names.get(gpu, gpu),
+                model=meant[0],
                 kind=kind,
                 as_of=as_of,
                 usd=round(min(prices), 6),
-                source=f"{path}, lowest of {len(prices)} offers",
+                source=f"{path}, {told}",
             )
-            for (gpu, kind), prices in sorted(offers.items())
-        ),
-        skipped=skipped,
-        shape=shape,
-    )
+        )
+    return Imported(rows=tuple(rows), skipped=skipped, shape=shape, left_out=left_out)
 
 
 Offer = tuple[str, str, float | None, float | None]
