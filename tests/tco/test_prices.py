@@ -181,6 +181,45 @@ def test_gpu_offers_are_per_gpu_and_the_lowest_counts() -> None:
     }
 
 
+GCP = """InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Region,\
+AvailabilityZone,Price,SpotPrice
+a3-highgpu-8g,208.0,1872.0,,,,us-central1,us-central1-a,9.46006,2.88933
+a3-highgpu-1g,26.0,234.0,,,,us-central1,us-central1-a,1.18251,0.36117
+,,,H100,8.0,,us-central1,us-central1-a,78.4,18.0
+,,,H100,1.0,,us-central1,us-central1-a,9.8,700.0
+,,,H100,1.0,,us-east4,us-east4-z,2.0,1.0
+,,,T4,1.0,,us-central1,us-central1-a,0.35,0.1
+"""
+"""The shape of catalogs/v8/gcp/vms.csv, github.com/skypilot-org/skypilot-catalog at 006059e0, with
+its machines' prices; the GPUs' are made up."""
+
+
+def test_a_gpu_that_is_listed_apart_from_its_machine_costs_both() -> None:
+    """(78.4 + 9.46006) ÷ 8 on demand, less than 9.8 + 1.18251; (18 + 2.88933) ÷ 8 on the spot
+    market. 700 means no price; a zone without the machine and a GPU that any machine takes are
+    left out, and were 2.0 and 0.35 dollars an hour."""
+    found = read_prices(GCP, "gcp.csv", as_of="2026-11-26", provider="gcp")
+    assert {(r.model, r.kind): r.usd for r in found.rows} == {
+        ("H100", "rent_on_demand"): pytest.approx((78.4 + 9.46006) / 8, abs=1e-6),
+        ("H100", "rent_spot"): pytest.approx((18.0 + 2.88933) / 8, abs=1e-6),
+    }
+    assert found.skipped == 5
+
+
+VENDOR = """{"vendor": "anthropic", "models": [{"id": "claude-3-haiku", "name": "Claude 3 Haiku",
+ "price_history": [{"input": 0.25, "output": 1.25, "from_date": null, "to_date": null,
+ "input_cached": null}]}]}"""
+"""A row of data/anthropic.json, github.com/simonw/llm-prices at 2026-08-05."""
+
+
+def test_a_vendors_file_of_llm_prices() -> None:
+    found = read_prices(VENDOR, "anthropic.json", as_of="2026-08-05", provider=None)
+    assert [(r.provider, r.model, r.kind, r.usd, r.as_of) for r in found.rows] == [
+        ("anthropic", "claude-3-haiku", "input", 0.25, "2026-08-05"),
+        ("anthropic", "claude-3-haiku", "output", 1.25, "2026-08-05"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "provider", "match"),
     [

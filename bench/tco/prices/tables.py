@@ -239,14 +239,50 @@ def _csv(
 Offer = tuple[str, str, float | None, float | None]
 
 
+GCP_MACHINES: Mapping[str, str] = {
+    "A100": "a2-highgpu-{0}g",
+    "A100-80GB": "a2-ultragpu-{0}g",
+    "H100": "a3-highgpu-{0}g",
+    "H100-MEGA": "a3-megagpu-{0}g",
+    "H200": "a3-ultragpu-{0}g",
+    "B200": "a4-highgpu-{0}g",
+}
+"""The machine that Google Cloud sells so many GPUs with (cloud.google.com/compute/docs/gpus). Its
+catalogue lists both apart, the GPUs without InstanceType; a rent is their sum in one zone."""
+SKY_NONE = 700.0
+"""What SkyPilot's catalogue of Google Cloud writes where a zone has no price."""
+
+
 def _skypilot(reader: Iterable[Mapping[str, str]]) -> Iterator[Offer]:
     """GPU, kind, $/h of the whole machine, GPUs in it; one line may hold two prices."""
-    for row in reader:
-        if row["AcceleratorName"]:
-            count = _price(row["AcceleratorCount"])
-            yield row["AcceleratorName"], "rent_on_demand", _price(row["Price"]), count
-            if row.get("SpotPrice"):
-                yield row["AcceleratorName"], "rent_spot", _price(row["SpotPrice"]), count
+    rows = list(reader)
+    machines = {
+        (r["InstanceType"], r.get("AvailabilityZone") or r.get("Region")): r
+        for r in rows
+        if r.get("InstanceType") and not r["AcceleratorName"]
+    }
+    for row in rows:
+        name = row["AcceleratorName"]
+        if not name:
+            continue
+        count = _price(row["AcceleratorCount"])
+        apart = row.get("InstanceType") == ""
+        machine = None
+        if apart and count is not None and name in GCP_MACHINES:
+            wanted = GCP_MACHINES[name].format(f"{count:g}")
+            machine = machines.get((wanted, row.get("AvailabilityZone") or row.get("Region")))
+        for column, kind in (("Price", "rent_on_demand"), ("SpotPrice", "rent_spot")):
+            if column == "Price" or row.get(column):
+                price = _price(row[column])
+                yield name, kind, _whole(price, machine, column) if apart else price, count
+
+
+def _whole(price: float | None, machine: Mapping[str, str] | None, column: str) -> float | None:
+    """A GPU's price with its machine's; None where either is not known."""
+    beside = None if machine is None else _price(machine.get(column))
+    if price is None or beside is None or SKY_NONE in (price, beside):
+        return None
+    return price + beside
 
 
 def _gpuhunt(reader: Iterable[Mapping[str, str]]) -> Iterator[Offer]:
