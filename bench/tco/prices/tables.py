@@ -2,7 +2,8 @@
 
 Five shapes are read: LiteLLM's JSON of prices per token by model, llm-prices' JSON with days
 (`llm_prices`), OpenRouter's list of models, CSV of GPU offers (SkyPilot's catalogue:
-AcceleratorName; gpuhunt's: gpu_name), and the book's own CSV. A price of 0 or a blank is no price: such entries are counted as skipped.
+AcceleratorName; gpuhunt's: gpu_name), and the book's own CSV. A price of 0 or a blank is no price:
+such entries are counted as skipped.
 """
 
 from __future__ import annotations
