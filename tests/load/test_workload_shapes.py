@@ -151,6 +151,9 @@ def test_one_array_is_read_object_by_object(tmp_path: Path) -> None:
     record = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yo"}]}
     file = written(tmp_path, json.dumps([record] * 3, indent=1), "sharegpt.json")
     assert len(list(conversations(spec(file)))) == 3
+    long = {"conversations": [{"from": "human", "value": "word " * 80_000}]}
+    file = written(tmp_path, json.dumps([long] * 4), "sharegpt.json")  # longer than what is read
+    assert len(list(conversations(spec(file)))) == 4
     file = written(tmp_path, json.dumps([record, 7]), "sharegpt.json")
     with pytest.raises(InputError, match="entry 2: an object is expected, 7 found"):
         check(spec(file))
