@@ -246,7 +246,7 @@ def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
     return OmegaConf.to_container(OmegaConf.merge(chosen, typed))
 
 
-OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration")
+OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration", "cluster")
 """Groups that belong to other verbs than run."""
 
 

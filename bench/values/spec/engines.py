@@ -13,7 +13,9 @@ from bench.values.spec.limits import require, require_port, require_wait
 class VllmSpec:
     """vLLM as a subprocess. None leaves the choice to vLLM; `args` are appended verbatim.
 
-    `enforce_eager` None compiles on GPUs and not on a CPU, where that takes minutes.
+    `enforce_eager` None compiles on GPUs and not on a CPU, where that takes minutes. With
+    `container` it runs in `image`, whose interpreter is `python`: `mounts` are further PLACE:TARGET
+    or PLACE:TARGET:ro, `shm_gib` None shares the host's memory, `container_args` come before it.
     """
 
     kind: Literal["vllm"] = "vllm"
@@ -27,8 +29,19 @@ class VllmSpec:
     start_timeout_s: float = 1800.0
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    container: Literal["docker", "podman", "apptainer", "enroot"] | None = None
+    image: str | None = None
+    python: str = "python3"
+    mounts: tuple[str, ...] = ()
+    shm_gib: float | None = None
+    container_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        require(
+            (self.container is None) == (self.image is None),
+            "container and image belong together: give both or neither",
+        )
+        require(self.shm_gib is None or self.shm_gib > 0, "shm_gib must be above 0")
         require(0 < self.gpu_memory_utilization <= 1, "gpu_memory_utilization must be in (0, 1]")
         for key in ("max_model_len", "tensor_parallel_size", "cpu_kv_cache_gib"):
             value = getattr(self, key)
