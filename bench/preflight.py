@@ -60,11 +60,12 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     """
     # What a fit does not need is fetched here: these take longer to import than to run.
     from bench.evaluators.lm_eval import check as check_quality
-    from bench.load.plan import check_workload
+    from bench.load.plan import as_read, check_workload
     from bench.meters.machine import install
 
     check_quality(spec)
     check_workload(spec)
+    spec = replace(spec, workload=as_read(spec.workload))
     check_generator(spec)
     check_streams(spec.load)
     check_formats(spec)
