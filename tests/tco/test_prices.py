@@ -443,3 +443,30 @@ def test_offers_have_the_names_of_gpus_or_are_asked_for() -> None:
     }
     said = read_prices(text, "s.csv", gpu_names={"H100": "h100-sxm"}, **asked)
     assert ("h100-sxm", 2.99) in {(r.model, r.usd) for r in said.rows}
+
+
+def test_openrouters_models() -> None:
+    """Texts per token become $/M tokens; a router's -1 and a free 0 are no prices; an image model
+    is left out, and said."""
+    table = {
+        "data": [
+            {
+                "id": "a/b",
+                "pricing": {"prompt": "0.000003", "completion": "0.000015", "image": "0.01"},
+                "architecture": {"output_modalities": ["text"]},
+            },
+            {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}},
+            {"id": "a/free", "pricing": {"prompt": "0", "completion": "0"}},
+            {
+                "id": "a/draws",
+                "pricing": {"prompt": "0.000001"},
+                "architecture": {"output_modalities": ["image", "text"]},
+            },
+        ]
+    }
+    found = read_prices(json.dumps(table), "o.json", as_of="2026-11-01", provider=None)
+    assert [(r.key, r.kind, r.usd) for r in found.rows] == [
+        ("openrouter/a/b", "input", 3.0),
+        ("openrouter/a/b", "output", 15.0),
+    ]
+    assert (found.skipped, dict(found.left_out)) == (2, {"answers in image, text": 1})

@@ -1,8 +1,9 @@
 """Public price tables as dated rows of the price book, and what they change in it.
 
-Four shapes are read: LiteLLM's JSON of prices per token by model, llm-prices' JSON with days
-(`llm_prices`), CSV of GPU offers (SkyPilot's catalogue: AcceleratorName; gpuhunt's: gpu_name), and
-the book's own CSV. A price of 0 or a blank is no price: such entries are counted as skipped.
+Five shapes are read: LiteLLM's JSON of prices per token by model, llm-prices' JSON with days
+(`llm_prices`), OpenRouter's list of models, CSV of GPU offers (SkyPilot's catalogue:
+AcceleratorName; gpuhunt's: gpu_name), and the book's own CSV. A price of 0 or a blank is no price:
+such entries are counted as skipped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, cast
 from bench.tco.prices.book import USD_PER_MTOK, Key, PriceRow, select
 from bench.tco.prices.gpu_names import asked_for, known_as
 from bench.tco.prices.llm_prices import is_llm_prices, llm_prices
+from bench.tco.prices.openrouter import is_openrouter, openrouter
 from bench.values.codec import decode
 from bench.values.errors import InputError
 from bench.values.figure import first_day
@@ -107,6 +109,15 @@ def _of_json(text: str, path: str, as_of: str) -> Imported:
         raise InputError(f"{path}: not JSON: {error}.") from error
     if not isinstance(table, dict) and not is_llm_prices(table):
         raise InputError(f"{path}: a JSON object of models is expected.")
+    if is_openrouter(table):
+        left_out: dict[str, int] = {}
+        entries = list(openrouter(table, as_of, left_out))
+        return Imported(
+            rows=tuple(_row(path, source=path, **e) for e in entries if e is not None),
+            skipped=entries.count(None),
+            shape="OpenRouter's models",
+            left_out=left_out,
+        )
     if not is_llm_prices(table):
         return _litellm(table, path, as_of)
     try:
