@@ -174,6 +174,7 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     found += search_findings(run.load_search)
     found += quality_findings(run)
     found += served_findings(run)
+    found += trace_findings(run)
     if run.spec.model.weights == "dummy":
         text = "random weights: speed, memory and power are real, there is no quality"
         found.append(Finding(code="dummy_weights", severity="info", text=text))
@@ -206,6 +207,17 @@ def _since_stored(run: Run) -> str:
         "their intervals (none below three repeats); latencies beside failures (a failed request "
         "counts with its deadline now)"
     )
+
+
+def trace_findings(run: Run) -> list[Finding]:
+    """How a trace was read: a wrong unit is a load a thousand times too fast."""
+    w = run.spec.workload
+    if w.file is None or w.time_unit is None:
+        return []
+    text = f"the trace's stamps were read in {w.time_unit}"
+    if w.hash_block_tokens is not None:
+        text += f", its hash ids as {w.hash_block_tokens} shared tokens each"
+    return [Finding(code="trace_read", severity="info", text=text)]
 
 
 def served_findings(run: Run) -> list[Finding]:
