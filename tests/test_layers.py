@@ -20,6 +20,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "foreign": {"measure"},  # files of others
     # a room each: what touches the world, or turns what was seen into numbers
     "store": set(),
+    "sweep": {"store"},
     "measure": set(),
     "quality": set(),
     "models": set(),
@@ -41,16 +42,17 @@ NEIGHBOURS: dict[str, set[str]] = {
     "preflight": {"config", "engines", "evaluators", "fit", "load", "meters", "models"},
     "run": {
         *("config", "derive", "engines", "evaluators", "host"),
-        *("load", "measure", "meters", "models", "predict", "preflight", "store"),
+        *("load", "measure", "meters", "models", "predict", "preflight", "store", "sweep"),
     },
     # what people see: prints, and never measures
     "report": {
-        *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality", "tco"),
-        "trend",
+        *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality"),
+        *("sweep", "tco", "trend"),
     },
     "cli": {
         *("claims", "compare", "config", "derive", "engines", "fit", "foreign", "host", "load"),
         *("measure", "meters", "models", "power", "predict", "preflight", "report", "run", "store"),
+        "sweep",
         *("tco", "trend", "web"),
     },
     # the same for programs

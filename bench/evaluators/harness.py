@@ -56,7 +56,8 @@ class _Recorded:
         own: dict[str, str] = super().header  # type: ignore[misc]
         if not os.environ.get("OPENAI_API_KEY"):
             own = {}  # lm-eval's would be a key that is empty
-        return own | json.loads(os.environ.get("BENCH_EXTRA_HEADERS", "{}"))
+        more: dict[str, str] = json.loads(os.environ.get("BENCH_EXTRA_HEADERS", "{}"))
+        return own | more
 
     async def amodel_call(self, *args: Any, cache_keys: Any = None, **kwargs: Any) -> Any:
         """As the backend it is mixed into, the prompts kept for the answers that come."""

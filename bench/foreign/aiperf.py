@@ -72,11 +72,21 @@ def read(path: str, found: Any) -> list[Result] | None:
             claims=_claims(found),
             again=again,
             data=data,
-            conditions={"concurrency": point.concurrency, "loadgen": phase or None},
+            conditions={
+                "model": _model(asked),
+                "concurrency": point.concurrency,
+                "loadgen": phase or None,
+            },
             unsaid=unsaid,
             notes=tuple(_notes(found)),
         )
     ]
+
+
+def _model(config: Any) -> str | None:
+    items = _under(_under(config, ("models",)), ("items",))
+    name = items[0].get("name") if isinstance(items, list) and items else None
+    return name if isinstance(name, str) else None
 
 
 def _detail(sent: list[Sent]) -> Detail:

@@ -52,6 +52,7 @@ def _result(path: str, one: Mapping[str, Any], version: str | None, index: int) 
         again=_again(one, good, bad),
         data=point_data(point, sent) if sent else None,
         conditions={
+            "model": _model(good),
             "strategy": strategy.get("type_"),
             "streams": strategy.get("streams"),
             "rate": strategy.get("rate"),
@@ -86,6 +87,15 @@ def _sent(r: Mapping[str, Any], *, failed: bool = False) -> Sent:
         error=error,
         ends_only=True,
     )
+
+
+def _model(good: list[Any]) -> str | None:
+    """The model that its first request named."""
+    try:
+        name = json.loads(good[0]["request_args"])["body"].get("model")
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _ns(seconds: float) -> int:

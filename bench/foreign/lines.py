@@ -64,6 +64,25 @@ def _unpacked(raw: IO[bytes], path: str, key: str) -> Iterator[Any]:
         yield raw
 
 
+def opening(file: TextIO, path: str) -> tuple[int, str] | None:
+    """The first line that says something and its number; None in an empty file.
+
+    Of an array, which may be one line of a gigabyte, only its beginning.
+    """
+    for number in itertools.count(1):
+        line = file.readline(_CHUNK)
+        if not line:
+            return None
+        if not line.strip():
+            continue
+        if not line.endswith("\n") and not line.lstrip().startswith("["):
+            line += file.readline(MOST_LINE)
+            if len(line) >= MOST_LINE:
+                raise InputError(f"{path}:{number}: a line longer than {MOST_LINE:,} characters.")
+        return number, line
+    return None
+
+
 def numbered(file: TextIO, path: str) -> Iterator[tuple[int, str]]:
     """(line number, line) of every line that says something; InputError for one without end."""
     for number in itertools.count(1):

@@ -11,6 +11,7 @@ A new shape is one entry in `SHAPES`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,7 +282,7 @@ def records(path: str, wanted: str | None = None) -> Iterator[Record]:
     and the line, and what it would take.
     """
     with lines.opened(path, KEY) as file:
-        opening = next(lines.numbered(file, path), None)
+        opening = lines.opening(file, path)
         if opening is None:
             raise InputError(f"{KEY}: {path} is empty.")
         first, line = opening
@@ -313,11 +314,9 @@ def _looks_json(line: str) -> bool:
 
 
 def _of_text(file: TextIO, path: str, opening: tuple[int, str]) -> Iterator[Record]:
-    for number, line in (opening, *()):
+    rest = ((number + opening[0], line) for number, line in lines.numbered(file, path))
+    for number, line in itertools.chain((opening,), rest):
         yield Record(where=f"{path}:{number}", shape=TEXT, values=_prompt({"text": line.strip()}))
-    for number, line in lines.numbered(file, path):
-        at = number + opening[0]
-        yield Record(where=f"{path}:{at}", shape=TEXT, values=_prompt({"text": line.strip()}))
 
 
 def _of_lines(

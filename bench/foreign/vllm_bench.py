@@ -59,7 +59,10 @@ def _result(path: str, row: Mapping[str, Any], index: int) -> Result:
         claims=_claims(row),
         again=_again(row, raw),
         data=point_data(point, sent) if timed else None,
-        conditions={k: row[k] for k in (*keys, "request_rate", "burstiness") if k in row},
+        conditions={
+            "model": row.get("model_id"),
+            **{k: row[k] for k in (*keys, "request_rate", "burstiness") if k in row},
+        },
         unsaid=unsaid,
         notes=(*ends, *_notes(row)),
     )

@@ -10,14 +10,14 @@ from typing import TypedDict
 import numpy as np
 
 from bench.load.schedule import Arrival, arrivals_ns, ramp_ns
-from bench.load.trace_file import trace_extent, trace_rows
+from bench.load.trace_file import reading, trace_extent, trace_rows
 from bench.load.workload import TracePrompts, generate
 from bench.load.workload_file import check, is_trace
 from bench.values.errors import InputError
 from bench.values.prompt_text import ONE_EACH, TextLength
 from bench.values.record import LoadPoint, PlannedRequest
 from bench.values.server import Server
-from bench.values.spec import MOST_REQUESTS, LoadSpec, RunSpec
+from bench.values.spec import MOST_REQUESTS, LoadSpec, RunSpec, WorkloadSpec
 
 WARM_UP_INDEX = 1_000_000
 """Load points from here on are warm-up: their prompts are their own, their records are dropped."""
@@ -218,6 +218,14 @@ def _traced(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[PlannedReq
         drawn = prompts.request(row, index)
         requests.append(replace(drawn, arrival_ns=round(row.arrival_s * pace * 1e9)))
     return tuple(requests)
+
+
+def as_read(workload: WorkloadSpec) -> WorkloadSpec:
+    """The workload with what was inferred of its trace, so that the run says how it was read."""
+    if workload.file is None or not is_trace(workload):
+        return workload
+    how = reading(workload)
+    return replace(workload, time_unit=how.stamps.unit, hash_block_tokens=how.block_tokens)
 
 
 def check_workload(spec: RunSpec) -> None:

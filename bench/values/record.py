@@ -114,6 +114,7 @@ class PointData:
     `chunk_delay_ns` is how long after its arrival the client looked at each; arrival is the
     kernel's stamp then, and the client's own where the kernel gives none (None). `discarded` says
     what besides the engine disturbed a repeat that was measured again; None for one that counts.
+    `launch` is the start of the engine that served it, 0 but in a run that was resumed.
     """
 
     point: LoadPoint
@@ -127,6 +128,7 @@ class PointData:
     engine_before: dict[str, Any] | None = None
     engine_after: dict[str, Any] | None = None
     discarded: str | None = None
+    launch: int = 0
 
     def column(self, name: str) -> Int64:
         """A column of `requests`; all -1 (not known) in runs from before there was one."""
@@ -229,6 +231,7 @@ class QualityResult:
     `weights_sha256` are the hashes of the checkpoint's files when quality was scored, None where
     they are not on this machine. `parity` says what the BOS check found; `cut_prompts` counts
     prompts that lost their beginning to fit into the context, None where nobody counted.
+    `left_out` says of each task that this server could not be scored on why.
     `not_finite` names what lm-eval scored as NaN or infinity (`task:metric`): left out.
     """
 
@@ -244,8 +247,27 @@ class QualityResult:
     parity: Mapping[str, Any] | None = None
     cut_prompts: int | None = None
     not_finite: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """An earlier start of the engine in a run that was resumed, as the run knew it then.
+
+    `ended_by` and `failure` say how it ended; `set_aside` why its load points do not count (they
+    are kept in `set_aside/`), None where they do.
+    """
+
+    anchor: Anchor
+    writer: Mapping[str, Any] | None = None
+    marks: Mapping[str, int] = field(default_factory=dict)
+    server: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    ended_by: str | None = None
+    failure: str | None = None
+    set_aside: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +282,10 @@ class Run:
     (`points`), or why nothing was (`none`). `marks` are moments by name on CLOCK_MONOTONIC (ns);
     `telemetry` is what the meters read. `points` lie in order of load and repeat; those of a stored
     run are read from disk when one comes to them, so that millions of requests need the memory of
-    one point. `schema_version`: as stored.
+    one point. `schema_version`: as stored. `earlier` are the launches before this one of a run that
+    was interrupted and resumed; server, marks, writer and provenance are the last launch's, the
+    anchor that of the first and `relaunched` that of the last. `joined` are the launches whose
+    telemetry is part of `telemetry`: those on the same clock and the same devices as the last.
     """
 
     spec: RunSpec
@@ -278,10 +303,18 @@ class Run:
     ended_by: str | None = None
     writer: Mapping[str, Any] | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
+    earlier: tuple[Launch, ...] = ()
+    relaunched: Anchor | None = None
     path: str = ""
     schema_version: int = SCHEMA_VERSION
     points: Sequence[PointData] = ()
     telemetry: Telemetry | None = None
+    joined: tuple[int, ...] = ()
+
+    def is_metered(self, data: PointData) -> bool:
+        """Whether the run's telemetry covers a load point: it was metered by the last launch, or
+        by one on the same clock and devices."""
+        return data.launch == len(self.earlier) or data.launch in self.joined
 
 
 REQUEST_COLUMNS = (

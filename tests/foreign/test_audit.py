@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from bench.claims.of_run import points_of
 from bench.cli.main import main
+from bench.derive import derive
 from bench.foreign.audit import audit, foreign_checks
 from bench.foreign.guidellm import read as read_guidellm
 from bench.foreign.read import results
 from bench.foreign.result import statistics
 from bench.foreign.vllm_bench import read as read_vllm
+from bench.store import load_run
 from bench.values.errors import InputError
 from bench.values.record import TOKENS_AROSE
 
@@ -44,6 +47,8 @@ def figure(document: dict[str, Any], name: str) -> dict[str, Any]:
         ("vllm-bundle.json.gz", "bundles", True),
         ("vllm-errors.json.gz", "errors", True),
         ("vllm-drift.json.gz", "drift", True),
+        ("vllm-starved.json.gz", "taken_together", True),  # two busy processes on its core
+        ("vllm-good.json.gz", "taken_together", False),
         ("vllm-half.json.gz", "asked_lengths", False),  # it does not keep what was asked for
         ("guidellm-half.json.gz", "asked_lengths", True),
         ("guidellm-errors.json.gz", "errors", True),
@@ -93,6 +98,18 @@ def test_an_import_is_a_run_under_its_tools_name(
     assert document["stored"] == str(folder)
     stored = json.loads((folder / "run.json").read_text())
     assert stored["spec"]["load"]["generator"] == "guidellm"
+    assert folder.parent.name == "guidellm-tiny"
+    assert (
+        stored["spec"]["workload"]["input_tokens"],
+        stored["spec"]["workload"]["output_tokens"],
+    ) == (
+        13,
+        40,
+    )
+    run = load_run(folder)
+    (point,) = points_of(run, derive(run))
+    assert point.words == ("measured by guidellm",)
+    assert [point.conditions[k] for k in ("model", "quant", "gpu", "gpus")] == [None] * 4
     assert stored["provenance"]["imported"]["file"] == "guidellm-good.json.gz"
     with pytest.raises(SystemExit):
         main(["show", str(folder), "--json"])

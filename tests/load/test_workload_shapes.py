@@ -12,6 +12,7 @@ import pytest
 
 from bench.foreign.shapes import NAMES, shape_of
 from bench.foreign.stamps import date_s, infer
+from bench.load.plan import as_read
 from bench.load.trace_file import trace_rows
 from bench.load.workload import TracePrompts, generate
 from bench.load.workload_file import check, conversations
@@ -151,6 +152,9 @@ def test_one_array_is_read_object_by_object(tmp_path: Path) -> None:
     record = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yo"}]}
     file = written(tmp_path, json.dumps([record] * 3, indent=1), "sharegpt.json")
     assert len(list(conversations(spec(file)))) == 3
+    long = {"conversations": [{"from": "human", "value": "word " * 80_000}]}
+    file = written(tmp_path, json.dumps([long] * 4), "sharegpt.json")  # longer than what is read
+    assert len(list(conversations(spec(file)))) == 4
     file = written(tmp_path, json.dumps([record, 7]), "sharegpt.json")
     with pytest.raises(InputError, match="entry 2: an object is expected, 7 found"):
         check(spec(file))
@@ -226,3 +230,13 @@ def test_percentiles_by_hand(tmp_path: Path) -> None:
     assert found.arrivals.rate_per_s == 1.0
     assert found.arrivals.peak_per_s == 1.0
     assert sum(found.arrivals.by_time) == 100
+
+
+def test_a_run_says_how_its_trace_was_read() -> None:
+    """Inferred or by its format, the unit and the block are those of the run from then on."""
+    read = as_read(spec(DATA / "mooncake.jsonl"))
+    assert (read.time_unit, read.hash_block_tokens) == ("ms", 512)
+    assert list(trace_rows(read)) == list(trace_rows(spec(DATA / "mooncake.jsonl")))
+    azure = as_read(spec(DATA / "azure_code.csv"))
+    assert (azure.time_unit, azure.hash_block_tokens) == ("s", None)
+    assert as_read(spec(DATA / "mt_bench.jsonl")).time_unit is None

@@ -375,6 +375,23 @@ def test_the_sampling_error_of_the_tie_out_by_hand() -> None:
     assert tie_out_sigma(alone) == 0.0
 
 
+def test_equal_answers_that_take_unlike_times_come_apart_too() -> None:
+    """20 tokens each in 198 or 202 ms: 1 % of 20 tokens each, eight times: 0.2·sqrt(8) = 0.566 of
+    160, whatever the slots could be apart by chance."""
+    shots, free = [], [0.0, 0.0]
+    for wave in range(5):
+        for slot in (0, 1):
+            sent, took = free[slot], 198.0 if (wave + slot) % 2 else 202.0
+            chunks = [sent + 100 + 4 * k for k in range(20)]
+            shots.append(Shot(sent=sent, chunks=chunks, end=sent + took))
+            free[slot] += took
+    window = Window(start_ns=210_000_000, end_ns=1_010_000_000, slots=2, waves=4)
+    (part,) = steady_parts([point(shots, concurrency=2)], SLO, 0)
+    apart = replace(part, window=window)
+    assert apart.tokens == pytest.approx(160)
+    assert tie_out_sigma(apart) == pytest.approx(0.2 * 8**0.5 / 160, 1e-3)
+
+
 @pytest.mark.parametrize(("slots", "waves"), [(8, 8), (4, 16)])
 def test_natural_lengths_do_not_fail_the_tie_out(slots: int, waves: int) -> None:
     """64 requests of log-normal lengths, one token each 5 ms from 30 ms on: 2 to 9 % off by chance,

@@ -181,6 +181,45 @@ def test_gpu_offers_are_per_gpu_and_the_lowest_counts() -> None:
     }
 
 
+GCP = """InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Region,\
+AvailabilityZone,Price,SpotPrice
+a3-highgpu-8g,208.0,1872.0,,,,us-central1,us-central1-a,9.46006,2.88933
+a3-highgpu-1g,26.0,234.0,,,,us-central1,us-central1-a,1.18251,0.36117
+,,,H100,8.0,,us-central1,us-central1-a,78.4,18.0
+,,,H100,1.0,,us-central1,us-central1-a,9.8,700.0
+,,,H100,1.0,,us-east4,us-east4-z,2.0,1.0
+,,,T4,1.0,,us-central1,us-central1-a,0.35,0.1
+"""
+"""The shape of catalogs/v8/gcp/vms.csv, github.com/skypilot-org/skypilot-catalog at 006059e0, with
+its machines' prices; the GPUs' are made up."""
+
+
+def test_a_gpu_that_is_listed_apart_from_its_machine_costs_both() -> None:
+    """(78.4 + 9.46006) ÷ 8 on demand, less than 9.8 + 1.18251; (18 + 2.88933) ÷ 8 on the spot
+    market. 700 means no price; a zone without the machine and a GPU that any machine takes are
+    left out, and were 2.0 and 0.35 dollars an hour."""
+    found = read_prices(GCP, "gcp.csv", as_of="2026-11-26", provider="gcp")
+    assert {(r.model, r.kind): r.usd for r in found.rows} == {
+        ("H100", "rent_on_demand"): pytest.approx((78.4 + 9.46006) / 8, abs=1e-6),
+        ("H100", "rent_spot"): pytest.approx((18.0 + 2.88933) / 8, abs=1e-6),
+    }
+    assert found.skipped == 5
+
+
+VENDOR = """{"vendor": "anthropic", "models": [{"id": "claude-3-haiku", "name": "Claude 3 Haiku",
+ "price_history": [{"input": 0.25, "output": 1.25, "from_date": null, "to_date": null,
+ "input_cached": null}]}]}"""
+"""A row of data/anthropic.json, github.com/simonw/llm-prices at 2026-08-05."""
+
+
+def test_a_vendors_file_of_llm_prices() -> None:
+    found = read_prices(VENDOR, "anthropic.json", as_of="2026-08-05", provider=None)
+    assert [(r.provider, r.model, r.kind, r.usd, r.as_of) for r in found.rows] == [
+        ("anthropic", "claude-3-haiku", "input", 0.25, "2026-08-05"),
+        ("anthropic", "claude-3-haiku", "output", 1.25, "2026-08-05"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "provider", "match"),
     [
@@ -404,3 +443,30 @@ def test_offers_have_the_names_of_gpus_or_are_asked_for() -> None:
     }
     said = read_prices(text, "s.csv", gpu_names={"H100": "h100-sxm"}, **asked)
     assert ("h100-sxm", 2.99) in {(r.model, r.usd) for r in said.rows}
+
+
+def test_openrouters_models() -> None:
+    """Texts per token become $/M tokens; a router's -1 and a free 0 are no prices; an image model
+    is left out, and said."""
+    table = {
+        "data": [
+            {
+                "id": "a/b",
+                "pricing": {"prompt": "0.000003", "completion": "0.000015", "image": "0.01"},
+                "architecture": {"output_modalities": ["text"]},
+            },
+            {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}},
+            {"id": "a/free", "pricing": {"prompt": "0", "completion": "0"}},
+            {
+                "id": "a/draws",
+                "pricing": {"prompt": "0.000001"},
+                "architecture": {"output_modalities": ["image", "text"]},
+            },
+        ]
+    }
+    found = read_prices(json.dumps(table), "o.json", as_of="2026-11-01", provider=None)
+    assert [(r.key, r.kind, r.usd) for r in found.rows] == [
+        ("openrouter/a/b", "input", 3.0),
+        ("openrouter/a/b", "output", 15.0),
+    ]
+    assert (found.skipped, dict(found.left_out)) == (2, {"answers in image, text": 1})

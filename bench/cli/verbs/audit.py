@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,11 @@ def _run_of(found: Result, arguments: Arguments) -> Run | None:
         return None
     point = found.point
     words = [*arguments.overrides, "engine=endpoint", f"load.generator={found.tool}"]
-    if not any(w.startswith("workload") for w in arguments.overrides):
-        words.append("workload=chat-short")
+    words += _workload(found, arguments)
+    typed = {o.partition("=")[0].partition(".")[0] for o in arguments.overrides}
+    model = re.sub(r"[^\w./-]+", "-", str(found.conditions.get("model") or "unnamed"))
+    if "model" not in typed:
+        words.append(f"model.name='{found.tool}-{model}'")
     if point.mode == "closed":
         words += ["load.mode=closed", f"load.concurrency=[{point.concurrency}]"]
     elif point.rate_per_s is not None:
@@ -81,13 +85,40 @@ def _run_of(found: Result, arguments: Arguments) -> Run | None:
         words.append("gpus=0")
     spec = run_spec(compose((*words, "load.repeats=1"), arguments.config_dirs))
     told = {"tool": found.tool, "version": found.version, "file": Path(found.file).name}
+    said = sorted(typed & {"model", "quant", "gpu", "gpus"})
     return Run(
         spec=spec,
         anchor=anchor(),
-        provenance={"imported": {**told, "conditions": dict(found.conditions)}},
+        provenance={"imported": {**told, "said": said, "conditions": dict(found.conditions)}},
+        server={
+            "served_model": str(found.conditions.get("model") or "a model that is not named"),
+            "base_url": f"a server measured by {found.tool} {found.version or ''}".rstrip(),
+        },
         status="complete",
         points=(found.data,),
     )
+
+
+def _workload(found: Result, arguments: Arguments) -> list[str]:
+    """The lengths that the file shows, as the run's workload; the SLO is that of a short chat."""
+    import numpy as np
+
+    if found.data is None or any(w.startswith("workload") for w in arguments.overrides):
+        return []
+    r = found.data.requests
+    asked = r["requested_tokens"][r["requested_tokens"] > 0]
+    came = r["usage_completion_tokens"][r["usage_completion_tokens"] > 0]
+    prompts = r["input_tokens"][r["input_tokens"] > 0]
+    answers = asked if len(asked) else came
+    middle = [int(np.median(n)) if len(n) else 1 for n in (prompts, answers)]
+    said = "medians of the file" if len(asked) else "medians of what came: the file says no more"
+    return [
+        "workload=chat-short",
+        f"workload.name=imported-{found.tool}",
+        f"workload.input_tokens={middle[0]}",
+        f"workload.output_tokens={middle[1]}",
+        f"workload.source='{said}'",
+    ]
 
 
 def _stored(found: Result, run: Run | None) -> str | None:

@@ -59,18 +59,21 @@ def tie_out_sigma(part: Steady) -> float:
     difference of two such sums. At a completion S - 1 slots are in the middle of an answer. An
     answer of L tokens that come over d of its e seconds has u·L of them at a share u of d, so that
     a slot seen by chance has sum(L·d) ÷ 2·sum(e) on average, and sum(L²·d) ÷ 3·sum(e) squared. Nor
-    can the slots be further apart at the end than their answers' lengths made them since: the
-    variance is at most S·waves·var(L), so that equal answers have none.
+    can the slots be further apart at the end than unlike answers made them since, by their tokens
+    or by their times: the variance is at most S·waves·var(L) or, if that is more, of e in tokens.
+    Equal answers have none.
     """
     window, requests, ok = part.window, part.requests, part.ok
     r = part.data.requests
     tokens = requests.output_tokens[ok].astype(np.float64)
-    took_ns = float((r["end_ns"] - r["sent_ns"])[ok].sum())
+    each_ns = (r["end_ns"] - r["sent_ns"])[ok].astype(np.float64)
+    took_ns = float(each_ns.sum())
     came_ns = (r["end_ns"] - requests.first_token_ns)[ok].astype(np.float64)
     mean = float((tokens * came_ns).sum()) / (2 * took_ns)
     square = float((tokens**2 * came_ns).sum()) / (3 * took_ns)
     by_chance = 2 * (window.slots - 1) * max(0.0, square - mean**2)
-    since = window.slots * (window.waves or 1) * float(tokens.var())
+    in_time = float(each_ns.var()) * float(tokens.mean() / each_ns.mean()) ** 2
+    since = window.slots * (window.waves or 1) * max(float(tokens.var()), in_time)
     arrived = part.tokens
     if window.openings:  # the windows of whole waves are shorter than all of it
         span_ns = (sum(window.closings) - sum(window.openings)) / len(window.openings)

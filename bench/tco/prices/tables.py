@@ -1,8 +1,9 @@
 """Public price tables as dated rows of the price book, and what they change in it.
 
-Four shapes are read: LiteLLM's JSON of prices per token by model, llm-prices' JSON with days
-(`llm_prices`), CSV of GPU offers (SkyPilot's catalogue: AcceleratorName; gpuhunt's: gpu_name), and
-the book's own CSV. A price of 0 or a blank is no price: such entries are counted as skipped.
+Five shapes are read: LiteLLM's JSON of prices per token by model, llm-prices' JSON with days
+(`llm_prices`), OpenRouter's list of models, CSV of GPU offers (SkyPilot's catalogue:
+AcceleratorName; gpuhunt's: gpu_name), and the book's own CSV. A price of 0 or a blank is no price:
+such entries are counted as skipped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, cast
 from bench.tco.prices.book import USD_PER_MTOK, Key, PriceRow, select
 from bench.tco.prices.gpu_names import asked_for, known_as
 from bench.tco.prices.llm_prices import is_llm_prices, llm_prices
+from bench.tco.prices.openrouter import is_openrouter, openrouter
 from bench.values.codec import decode
 from bench.values.errors import InputError
 from bench.values.figure import first_day
@@ -107,6 +109,15 @@ def _of_json(text: str, path: str, as_of: str) -> Imported:
         raise InputError(f"{path}: not JSON: {error}.") from error
     if not isinstance(table, dict) and not is_llm_prices(table):
         raise InputError(f"{path}: a JSON object of models is expected.")
+    if is_openrouter(table):
+        left_out: dict[str, int] = {}
+        entries = list(openrouter(table, as_of, left_out))
+        return Imported(
+            rows=tuple(_row(path, source=path, **e) for e in entries if e is not None),
+            skipped=entries.count(None),
+            shape="OpenRouter's models",
+            left_out=left_out,
+        )
     if not is_llm_prices(table):
         return _litellm(table, path, as_of)
     try:
@@ -229,14 +240,50 @@ def _csv(
 Offer = tuple[str, str, float | None, float | None]
 
 
+GCP_MACHINES: Mapping[str, str] = {
+    "A100": "a2-highgpu-{0}g",
+    "A100-80GB": "a2-ultragpu-{0}g",
+    "H100": "a3-highgpu-{0}g",
+    "H100-MEGA": "a3-megagpu-{0}g",
+    "H200": "a3-ultragpu-{0}g",
+    "B200": "a4-highgpu-{0}g",
+}
+"""The machine that Google Cloud sells so many GPUs with (cloud.google.com/compute/docs/gpus). Its
+catalogue lists both apart, the GPUs without InstanceType; a rent is their sum in one zone."""
+SKY_NONE = 700.0
+"""What SkyPilot's catalogue of Google Cloud writes where a zone has no price."""
+
+
 def _skypilot(reader: Iterable[Mapping[str, str]]) -> Iterator[Offer]:
     """GPU, kind, $/h of the whole machine, GPUs in it; one line may hold two prices."""
-    for row in reader:
-        if row["AcceleratorName"]:
-            count = _price(row["AcceleratorCount"])
-            yield row["AcceleratorName"], "rent_on_demand", _price(row["Price"]), count
-            if row.get("SpotPrice"):
-                yield row["AcceleratorName"], "rent_spot", _price(row["SpotPrice"]), count
+    rows = list(reader)
+    machines = {
+        (r["InstanceType"], r.get("AvailabilityZone") or r.get("Region")): r
+        for r in rows
+        if r.get("InstanceType") and not r["AcceleratorName"]
+    }
+    for row in rows:
+        name = row["AcceleratorName"]
+        if not name:
+            continue
+        count = _price(row["AcceleratorCount"])
+        apart = row.get("InstanceType") == ""
+        machine = None
+        if apart and count is not None and name in GCP_MACHINES:
+            wanted = GCP_MACHINES[name].format(f"{count:g}")
+            machine = machines.get((wanted, row.get("AvailabilityZone") or row.get("Region")))
+        for column, kind in (("Price", "rent_on_demand"), ("SpotPrice", "rent_spot")):
+            if column == "Price" or row.get(column):
+                price = _price(row[column])
+                yield name, kind, _whole(price, machine, column) if apart else price, count
+
+
+def _whole(price: float | None, machine: Mapping[str, str] | None, column: str) -> float | None:
+    """A GPU's price with its machine's; None where either is not known."""
+    beside = None if machine is None else _price(machine.get(column))
+    if price is None or beside is None or SKY_NONE in (price, beside):
+        return None
+    return price + beside
 
 
 def _gpuhunt(reader: Iterable[Mapping[str, str]]) -> Iterator[Offer]:

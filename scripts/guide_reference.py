@@ -1,7 +1,7 @@
 """Write docs/guide/reference/ from the code: verbs, keys, metrics, findings.
 
-python scripts/reference.py           # write the pages again
-python scripts/reference.py --check   # exit 1 when they are not what the code says
+python scripts/guide_reference.py           # write the pages again
+python scripts/guide_reference.py --check   # exit 1 when they are not what the code says
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from bench.cli.help import of_verb
 from bench.cli.verb import names, summary, verb
 from bench.config.compose import GROUPS, conf_dir, options
 from bench.measure.metrics import METRICS
+from bench.report.page.questions import QUESTIONS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "guide" / "reference"
-MADE = "<!-- made by scripts/reference.py; change the code, not this page -->\n\n"
+MADE = "<!-- made by scripts/guide_reference.py; change the code, not this page -->\n\n"
 
 
 def verbs_page() -> str:
@@ -148,6 +149,7 @@ def findings_page() -> str:
     parts = []
     for code in sorted(codes):
         lines = [f"## {code}", ""]
+        lines += [f"{QUESTIONS[code]}\n"] if code in QUESTIONS else []
         checked = dict.fromkeys(first for _, first, _ in codes[code] if first)
         lines += [f"{first}." for first in checked]
         severities = sorted({s for s, _, _ in codes[code] if s})
@@ -212,7 +214,9 @@ def main() -> int:
     """Write the pages, or with --check say which are stale."""
     if "--check" in sys.argv[1:]:
         for name in stale():
-            print(f"{FOLDER / name} is stale: run python scripts/reference.py", file=sys.stderr)
+            print(
+                f"{FOLDER / name} is stale: run python scripts/guide_reference.py", file=sys.stderr
+            )
         return 1 if stale() else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
