@@ -56,14 +56,14 @@ def verdict(answer: TcoAnswer) -> str:
     if not dearer:
         least = cheaper[-1]
         many = f"every API compared, the cheapest being {_named(least)}"
-        return f"self-hosting costs {cost}, less than {many}"
+        return f"self-hosting is cheaper: it costs {cost}, less than {many}"
     if not cheaper:
         many = f"all {len(dearer)} APIs compared, from {_named(dearer[-1])} to {_named(dearer[0])}"
         many = _named(dearer[0]) if len(dearer) == 1 else many
         return f"the API is cheaper: self-hosting costs {cost}, more than {many}"
     return (
-        f"self-hosting costs {cost}: less than {_named(cheaper[-1])}{_more(cheaper)}, more "
-        f"than {_named(dearer[0])}{_more(dearer)}"
+        f"{len(dearer)} of {len(answer.apis)} APIs are cheaper: self-hosting costs {cost}, less "
+        f"than {_named(cheaper[-1])}{_more(cheaper)}, more than {_named(dearer[0])}{_more(dearer)}"
     )
 
 
