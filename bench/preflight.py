@@ -22,7 +22,16 @@ from bench.models.weights import resolve_weights
 from bench.values.cores import available
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError, nearest
-from bench.values.spec import EndpointSpec, GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
+from bench.values.serving import ON_HOST
+from bench.values.spec import (
+    EndpointSpec,
+    GpuSpec,
+    LoadSpec,
+    ModelSpec,
+    OtherSpec,
+    RunSpec,
+    VllmSpec,
+)
 
 if TYPE_CHECKING:
     from bench.meters.gpus import GpuList
@@ -61,6 +70,8 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     check_streams(spec.load)
     check_formats(spec)
     spec = with_cores(spec)
+    if isinstance(spec.engine, OtherSpec):
+        return on_hardware(spec, catalogue), None
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
@@ -83,6 +94,18 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def on_hardware(spec: RunSpec, catalogue: Catalogue) -> RunSpec:
+    """The run of an engine whose memory nobody counts beforehand, on the GPUs that are here."""
+    missing = _missing_gpus(spec)
+    if missing:
+        raise InputError(f"engine={spec.engine.kind} cannot run here: {missing}")
+    if spec.gpu.kind == "auto":
+        spec = resolve(spec, frozenset({"gpus"}), catalogue)
+    if spec.gpus == 0 and spec.gpu.kind != "cpu":
+        spec = replace(spec, gpu=catalogue.gpus["cpu"])
+    return spec
 
 
 def check_generator(spec: RunSpec) -> None:
@@ -130,7 +153,7 @@ def with_cores(spec: RunSpec) -> RunSpec:
     """
     load, have = spec.load, len(available())
     if load.own_cores is None:
-        here = spec.engine.kind == "truth" or (spec.engine.kind == "vllm" and spec.gpus == 0)
+        here = spec.engine.kind == "truth" or (spec.engine.kind in ON_HOST and spec.gpus == 0)
         workers = workers_for(max(load.concurrency, default=1), load.workers)
         own = min(workers, have // 2) if here else 0
         return replace(spec, load=replace(load, own_cores=own))

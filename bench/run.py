@@ -10,8 +10,7 @@ from typing import Any
 
 from bench.config.catalogue import Catalogue
 from bench.derive import derive
-from bench.engines import load_engine
-from bench.engines.log import parse_engine_log
+from bench.engines import load_engine, log_facts
 from bench.evaluators import lm_eval
 from bench.host import provenance
 from bench.load.calibrate import calibrate
@@ -39,6 +38,7 @@ from bench.values.errors import BenchError, EngineError, StoreError
 from bench.values.outside import plain
 from bench.values.record import QualityResult, Run
 from bench.values.server import ProgressCallback, Server
+from bench.values.serving import ON_HOST
 from bench.values.spec import EndpointSpec, RunSpec
 
 
@@ -87,7 +87,7 @@ def execute(
                     save_point(path, replace(data, launch=len(run.earlier)))
                 if not server.is_alive():
                     break  # nothing more to measure; leaving the engine says why it died
-            on_host = spec.gpus == 0 and spec.engine.kind == "vllm" and server.is_alive()
+            on_host = spec.gpus == 0 and spec.engine.kind in ON_HOST and server.is_alive()
             if on_host and server.pid is not None:
                 used_gib = process_memory.private_gib(server.pid)
                 facts = {**(recorder.run.engine_facts or {}), "private_memory_gib": used_gib}
@@ -226,10 +226,10 @@ def describe(server: Server) -> dict[str, Any]:
 
 
 def _engine_facts(server: Server) -> dict[str, Any] | None:
-    if server.log_path is None or server.engine != "vllm":
+    if server.log_path is None:
         return None
-    facts: dict[str, Any] = encode(parse_engine_log(server.log_path.read_text(errors="replace")))
-    return facts
+    found = log_facts(server.engine, server.log_path.read_text(errors="replace"))
+    return None if found is None else encode(found)
 
 
 def _calibration(path: Path, progress: ProgressCallback) -> dict[str, Any] | None:

@@ -160,9 +160,22 @@ def _compare(folders: Sequence[Path]) -> None:
     from bench.store import load_run
 
     done = [f for f in folders if load_run(f).status == "complete"]
+    if len({load_run(f).spec.engine.kind for f in done}) > 1:
+        _show_engines(done)
     if len({load_run(f).spec.quant.name for f in done}) < 2:
         return
     try:
         compare.show(compare.compared(done, compare.Request()), as_json=False)
     except InputError as error:
         print(f"no comparison of the sweep: {error}", file=sys.stderr)
+
+
+def _show_engines(folders: Sequence[Path]) -> None:
+    """After a sweep over engines: what was equalised between them, and what was not."""
+    from bench.derive import derive
+    from bench.report.console import console
+    from bench.report.fairness_table import print_fairness
+    from bench.store import load_run
+
+    runs = [load_run(folder) for folder in folders]
+    print_fairness(console(), [(run, derive(run)) for run in runs])

@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.config.yaml_file import check_folders
 from bench.values.errors import InputError, nearest
+from bench.values.serving import ON_HOST
 
 GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "quality")
 """The groups that a run is composed of."""
@@ -194,7 +195,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         data["engine"] = {**engine, "args": _as_words(engine["args"])}
     if data.get("gpus") is None:
         local = detect_gpus and isinstance(data.get("engine"), dict)
-        wants_gpu = local and data["engine"].get("kind") == "vllm"
+        wants_gpu = local and data["engine"].get("kind") in (*ON_HOST, "sglang", "trtllm")
         data["gpus"] = _gpus_here() if wants_gpu else 0
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)

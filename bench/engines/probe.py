@@ -56,13 +56,16 @@ class LoadingError(EngineError):
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the user left open (None) or settled; see `bench.values.spec.EndpointSpec`."""
+    """What the user left open (None) or settled; see `bench.values.spec.EndpointSpec`.
+
+    `endless`: what goes into every request should make answers go on; no field is tried for it."""
 
     served_model: str | None = None
     api: Literal["auto", "completions", "chat"] = "auto"
     prompt: Literal["token_ids", "text"] | None = None
     temperature: float | None = 0.0
     ignore_eos: bool | None = None
+    endless: bool = False
     max_tokens_field: str | None = None
     metrics: bool = True
     extra_body: Mapping[str, Any] | None = None
@@ -234,6 +237,11 @@ class _Asker:
     def find_ignore_eos(self) -> None:
         """Whether it can be told to go on to max_tokens, and does."""
         if self.want.ignore_eos is False:
+            return
+        if self.want.endless:
+            shape = replace(self.server, ignore_eos=True, endless=True)
+            if self.goes_on(shape, "answers that go on to their length"):
+                self.server = shape
             return
         for name, by_minimum in (("ignore_eos", False), ("min_tokens", True)):
             shape = replace(self.server, ignore_eos=True, min_tokens=by_minimum)

@@ -121,7 +121,7 @@ def judged(found: list[ParsedShot], asked: list[int], server: Server) -> list[Pa
     # Some give a reason only where they ended an answer themselves (`length`), not the model.
     reasons = gives_reasons and (server.ignore_eos or not server.ends_unsaid)
     reasons = reasons or _most(bool(p.finish) for p, n in pairs if _ends_early(p, n))
-    counts = server.usage != "none" and server.engine == "endpoint"
+    counts = server.usage != "none" and server.engine not in ("vllm", "truth")
     result = []
     for parsed, requested in zip(found, asked, strict=True):
         why = ""

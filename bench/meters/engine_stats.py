@@ -18,6 +18,8 @@ _OTHER_NAMES = {
     "llamacpp:prompt_tokens_total": "prompt_tokens_total",
     "sglang:generation_tokens_total": "generation_tokens_total",
     "sglang:prompt_tokens_total": "prompt_tokens_total",
+    "sglang:cached_tokens_total": "prefix_cache_hits_total",
+    "llamacpp:prompt_tokens_cached_total": "prefix_cache_hits_total",
 }
 """Counters of other engines that mean what vLLM's do, under its names; the rest keep their own."""
 
@@ -83,7 +85,17 @@ def parse(text: str) -> dict[str, Any] | None:
                 values[name] = dict(sample.labels)
             elif math.isfinite(sample.value):
                 values[name] = values.get(name, 0.0) + sample.value
-    return values
+    return _with_lookups(text, values)
+
+
+def _with_lookups(text: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Prompt tokens that were looked up in the cache, under vLLM's name, for engines that count
+    hits alone: SGLang's prompt tokens include them, llama.cpp's are those it computed."""
+    hits, prompt = values.get("prefix_cache_hits_total"), values.get("prompt_tokens_total")
+    if hits is None or prompt is None or "prefix_cache_queries_total" in values:
+        return values
+    computed = hits if "llamacpp:" in text else 0.0
+    return {**values, "prefix_cache_queries_total": prompt + computed}
 
 
 def delta(before: dict[str, Any] | None, after: dict[str, Any] | None, name: str) -> float | None:

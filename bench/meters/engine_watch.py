@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Iterator
@@ -23,8 +24,20 @@ _SUMMED = {
     "vllm:num_requests_running": "running",
     "vllm:num_requests_waiting": "waiting",
     "vllm:generation_tokens_total": "generation_tokens",
+    "sglang:num_running_reqs": "running",
+    "sglang:num_queue_reqs": "waiting",
+    "sglang:generation_tokens_total": "generation_tokens",
+    "llamacpp:requests_processing": "running",
+    "llamacpp:requests_deferred": "waiting",
+    "llamacpp:tokens_predicted_total": "generation_tokens",
 }
-_LARGEST = {"vllm:kv_cache_usage_perc": "kv_use", "vllm:gpu_cache_usage_perc": "kv_use"}
+_LARGEST = {
+    "vllm:kv_cache_usage_perc": "kv_use",
+    "vllm:gpu_cache_usage_perc": "kv_use",
+    "sglang:token_usage": "kv_use",
+}
+"""What each engine calls them; llama.cpp tells nothing of its cache. TensorRT-LLM's come as JSON
+(`iteration_gauges`)."""
 
 
 class EngineWatch:
@@ -62,7 +75,7 @@ def watch_engine(
     A reading that fails is left out: the engine may be too busy to answer.
     """
     watch = EngineWatch()
-    metrics_url = server.metrics_url
+    metrics_url = server.gauges_url or server.metrics_url
     if metrics_url is None:
         yield watch
         return
@@ -119,6 +132,8 @@ def gauges_in(text: str) -> dict[str, float | int | None]:
 
     Requests and tokens are summed over engines, the use of the KV cache is the fullest engine's.
     """
+    if text.lstrip().startswith("["):
+        return iteration_gauges(text)
     values: dict[str, float | int | None] = {}
     for line in text.splitlines():
         name = line.partition("{")[0].partition(" ")[0]
@@ -134,6 +149,25 @@ def gauges_in(text: str) -> dict[str, float | int | None]:
         else:
             values[key] = known + value if name in _SUMMED else max(known, value)
     return values
+
+
+def iteration_gauges(text: str) -> dict[str, float | int | None]:
+    """The gauges of TensorRT-LLM's last iteration; reading its statistics empties their queue, so
+    nobody else may ask for them."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}
+    last = told[-1] if isinstance(told, list) and told and isinstance(told[-1], dict) else {}
+    cache = last.get("kvCacheStats")
+    cache = cache if isinstance(cache, dict) else {}
+    used, most = cache.get("usedNumBlocks"), cache.get("maxNumBlocks")
+    values: dict[str, float | int | None] = {
+        "running": last.get("numActiveRequests"),
+        "waiting": last.get("numQueuedRequests"),
+        "kv_use": used / most if isinstance(used, int) and isinstance(most, int) and most else None,
+    }
+    return {k: v for k, v in values.items() if isinstance(v, (int, float))}
 
 
 def _number(text: str) -> float | None:

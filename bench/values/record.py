@@ -231,6 +231,7 @@ class QualityResult:
     `weights_sha256` are the hashes of the checkpoint's files when quality was scored, None where
     they are not on this machine. `parity` says what the BOS check found; `cut_prompts` counts
     prompts that lost their beginning to fit into the context, None where nobody counted.
+    `left_out` says of each task that this server could not be scored on why.
     `not_finite` names what lm-eval scored as NaN or infinity (`task:metric`): left out.
     """
 
@@ -246,6 +247,7 @@ class QualityResult:
     parity: Mapping[str, Any] | None = None
     cut_prompts: int | None = None
     not_finite: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] | None = None
 

@@ -26,7 +26,7 @@ from bench.sweep.asked import Sweep, find
 
 WORDS = (
     *("engine=truth", "gpus=0", "meter=none", "load.concurrency=[1,2]", "load.repeats=1"),
-    *("load.requests=100", "load.duration_s=1.5", "load.warmup_requests=1", "load.calibrate=false"),
+    *("load.duration_s=1.5", "load.warmup_requests=1", "load.calibrate=false"),
     *("workload.input_tokens=16", "workload.output_tokens=8", "engine.ttft_ms=5"),
 )
 PATIENCE_S = 120.0
