@@ -71,6 +71,7 @@ TRUTHS = {
     "ignore_eos400": STOPS,
     "harmony": STOPS,
 }
+_BUSY = {"client_bound", "client_cpu"}
 _FAILS = "failed requests"
 _REFUSED = "refused"
 _PARTLY = "partly withheld"
@@ -140,7 +141,7 @@ def tried(path: Path, mode: str, api: str, folder: str, calibrate: bool) -> tupl
     for attempt in (1, 2):
         with running(path, mode) as url:
             row, kind = outcome(mode, measured(url, api, folder, calibrate))
-        if kind not in ("WRONG", "FALSE ALARM"):
+        if kind not in ("WRONG", "FALSE ALARM", "machine too busy"):
             break
         print(f"(try {attempt}: {mode}, {api}: {row})", file=sys.stderr)
     return row, kind
@@ -180,10 +181,10 @@ def outcome(mode: str, found: Result | BenchError) -> tuple[str, str]:
         kind = _FAILS if MAY.get(mode) in (_FAILS, _REFUSED) else "FALSE ALARM"
     elif not hidden:
         kind = "right"
-    elif codes and codes <= {"client_bound", "client_cpu"}:
-        kind = "machine too busy"
     else:
         kind = _PARTLY if mode in MAY else "FALSE ALARM"
+    if kind in ("WRONG", "FALSE ALARM") and codes & _BUSY:
+        kind = "machine too busy"  # a server that shares it was late as well
     why = "; ".join(f"{f.code}: {f.text[:90]}" for f in failures)
     cells = " | ".join(_cell(figures.get(n), n in off) for n in SHOWN)
     return f"{cells} | {kind} | {why}", kind
