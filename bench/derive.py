@@ -95,7 +95,7 @@ def measure_point(
     server = run.server or {}
     shares, below_bound = against_hardware(spec, parts, metrics)
     metrics |= shares
-    how = how or power.metered_run(run)
+    how = power.covering(run, how or power.metered_run(run), repeats)
     drawn = power.point_power(run, how, parts)
     metrics |= drawn.metrics
     checks = certificate(
@@ -105,10 +105,11 @@ def measure_point(
         load=spec.load,
         workload=spec.workload,
         exact_lengths=bool(server.get("ignore_eos")) and spec.engine.kind != "endpoint",
+        goes_on=bool(server.get("ignore_eos")),
         calibration=at_load(run.calibration, repeats[0].point.index),
     )
     drafted = speculation_finding(parts)
-    said = (*drawn.findings, *measured_again(every))
+    said = (*drawn.findings, *measured_again(every), *relaunched(run, repeats))
     findings = (*checks, below_bound, *((drafted,) if drafted else ()), *said)
     shown = withhold(metrics, findings)
     shown = shown | power.point_memory(run, how, repeats)
@@ -138,6 +139,17 @@ def measured_again(repeats: Sequence[PointData]) -> Iterator[Finding]:
         yield finding("measured_again", "info", text, float(len(causes)), "tries")
 
 
+def relaunched(run: Run, repeats: Sequence[PointData]) -> Iterator[Finding]:
+    """How many starts of the engine the repeats of a load point are from, where it was several."""
+    count = len({d.launch for d in repeats})
+    if count > 1:
+        text = (
+            f"the run was interrupted and resumed: these repeats are from {count} starts of the "
+            "engine, and ± holds what differs between starts only as far as they show it"
+        )
+        yield finding("relaunched", "warn", text, float(count), "launches")
+
+
 def run_findings(run: Run) -> tuple[Finding, ...]:
     """What is to be said of the run as a whole."""
     found: list[Finding] = []
@@ -150,18 +162,37 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     if stand_in is not None:
         text = f"{stand_in}. In a rehearsal nothing is measured: quote none of its numbers"
         found.append(Finding(code="rehearsal", severity="warn", text=text))
+    found += [
+        Finding(
+            code="set_aside", severity="info", text=f"load points of launch {n} do not count: {why}"
+        )
+        for n, launch in enumerate(run.earlier)
+        if (why := launch.set_aside) is not None
+    ]
     if run.schema_version < SCHEMA_VERSION:
         found.append(Finding(code="older_run", severity="info", text=_since_stored(run)))
     found += search_findings(run.load_search)
     found += quality_findings(run)
     found += served_findings(run)
+    found += trace_findings(run)
     if run.spec.model.weights == "dummy":
         text = "random weights: speed, memory and power are real, there is no quality"
         found.append(Finding(code="dummy_weights", severity="info", text=text))
+    if run.spec.load.generator != "bench":
+        text = f"measured by {_measured_by(run)}: how late its client was is not known"
+        found.append(Finding(code="other_client", severity="warn", text=text))
     if run.spec.engine.kind == "truth":
         text = "the truth server is a schedule, not a model: this run says nothing about hardware"
         found.append(Finding(code="truth_server", severity="info", text=text))
     return tuple(found)
+
+
+def _measured_by(run: Run) -> str:
+    """The tool that sent the load, and the file where its result was imported from one."""
+    imported = run.provenance.get("imported") or {}
+    version = imported.get("version")
+    name = f"{run.spec.load.generator} {version}" if version else run.spec.load.generator
+    return f"{name} (imported from {imported['file']})" if "file" in imported else name
 
 
 def _since_stored(run: Run) -> str:
@@ -176,6 +207,17 @@ def _since_stored(run: Run) -> str:
         "their intervals (none below three repeats); latencies beside failures (a failed request "
         "counts with its deadline now)"
     )
+
+
+def trace_findings(run: Run) -> list[Finding]:
+    """How a trace was read: a wrong unit is a load a thousand times too fast."""
+    w = run.spec.workload
+    if w.file is None or w.time_unit is None:
+        return []
+    text = f"the trace's stamps were read in {w.time_unit}"
+    if w.hash_block_tokens is not None:
+        text += f", its hash ids as {w.hash_block_tokens} shared tokens each"
+    return [Finding(code="trace_read", severity="info", text=text)]
 
 
 def served_findings(run: Run) -> list[Finding]:

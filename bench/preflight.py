@@ -22,7 +22,16 @@ from bench.models.weights import resolve_weights
 from bench.values.cores import available
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError, nearest
-from bench.values.spec import EndpointSpec, GpuSpec, LoadSpec, ModelSpec, RunSpec, VllmSpec
+from bench.values.serving import ON_HOST
+from bench.values.spec import (
+    EndpointSpec,
+    GpuSpec,
+    LoadSpec,
+    ModelSpec,
+    OtherSpec,
+    RunSpec,
+    VllmSpec,
+)
 
 if TYPE_CHECKING:
     from bench.meters.gpus import GpuList
@@ -51,15 +60,18 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     """
     # What a fit does not need is fetched here: these take longer to import than to run.
     from bench.evaluators.lm_eval import check as check_quality
-    from bench.load.plan import check_workload
+    from bench.load.plan import as_read, check_workload
     from bench.meters.machine import install
 
     check_quality(spec)
     check_workload(spec)
+    spec = replace(spec, workload=as_read(spec.workload))
     check_generator(spec)
     check_streams(spec.load)
     check_formats(spec)
     spec = with_cores(spec)
+    if isinstance(spec.engine, OtherSpec):
+        return on_hardware(spec, catalogue), None
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
@@ -84,8 +96,25 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     return _as_planned(spec, report), report.to_json()
 
 
+def on_hardware(spec: RunSpec, catalogue: Catalogue) -> RunSpec:
+    """The run of an engine whose memory nobody counts beforehand, on the GPUs that are here."""
+    missing = _missing_gpus(spec)
+    if missing:
+        raise InputError(f"engine={spec.engine.kind} cannot run here: {missing}")
+    if spec.gpu.kind == "auto":
+        spec = resolve(spec, frozenset({"gpus"}), catalogue)
+    if spec.gpus == 0 and spec.gpu.kind != "cpu":
+        spec = replace(spec, gpu=catalogue.gpus["cpu"])
+    return spec
+
+
 def check_generator(spec: RunSpec) -> None:
     """InputError where the engine's own benchmark cannot be the load generator."""
+    if spec.load.generator not in ("bench", "vllm"):
+        raise InputError(
+            f"load.generator: {spec.load.generator} is not started from here: run it, then import "
+            "its result: bench audit FILE --import."
+        )
     if spec.load.generator == "vllm" and spec.engine.kind != "vllm":
         raise InputError(
             f"load.generator: vllm needs the model's tokenizer, which engine={spec.engine.kind} "
@@ -124,7 +153,7 @@ def with_cores(spec: RunSpec) -> RunSpec:
     """
     load, have = spec.load, len(available())
     if load.own_cores is None:
-        here = spec.engine.kind == "truth" or (spec.engine.kind == "vllm" and spec.gpus == 0)
+        here = spec.engine.kind == "truth" or (spec.engine.kind in ON_HOST and spec.gpus == 0)
         workers = workers_for(max(load.concurrency, default=1), load.workers)
         own = min(workers, have // 2) if here else 0
         return replace(spec, load=replace(load, own_cores=own))
@@ -237,6 +266,11 @@ def resolve(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Ru
                 f"gpus: 0 of {spec.gpu.name} cannot serve anything; set gpus=1 or more, or gpu=cpu."
             )
         return replace(spec, gpus=1)
+    if spec.gpu.kind == "cpu" and spec.gpus and "gpus" in explicit:
+        raise InputError(
+            f"gpus: gpu=cpu is this host without GPUs, so gpus={spec.gpus} of it mean nothing; "
+            "leave gpus out, or name a gpu=."
+        )
     if spec.gpu.kind != "auto":
         return spec
     gpu, count = detect(catalogue)

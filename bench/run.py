@@ -10,8 +10,7 @@ from typing import Any
 
 from bench.config.catalogue import Catalogue
 from bench.derive import derive
-from bench.engines import load_engine
-from bench.engines.log import parse_engine_log
+from bench.engines import load_engine, log_facts
 from bench.evaluators import lm_eval
 from bench.host import provenance
 from bench.load.calibrate import calibrate
@@ -32,36 +31,44 @@ from bench.store import (
     save_quality_items,
     save_run,
 )
+from bench.sweep import resume
 from bench.values import ending
 from bench.values.codec import encode
 from bench.values.errors import BenchError, EngineError, StoreError
 from bench.values.outside import plain
 from bench.values.record import QualityResult, Run
 from bench.values.server import ProgressCallback, Server
+from bench.values.serving import ON_HOST
 from bench.values.spec import EndpointSpec, RunSpec
 
 
-def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> Run:
-    """Run `spec` and return the stored Run.
+def execute(
+    spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback, run_id: str | None = None
+) -> Run:
+    """Run `spec` and return the stored Run; one that `run_id` names and was interrupted goes on.
 
     Raises InputError before anything is started, BenchError when the run fails; whatever was
     collected until then is in the run's folder, which the message names.
     """
     spec, fit = preflight(spec, catalogue)
-    path = create_run_dir(spec)
-    run = Run(
-        spec=storable(spec),
-        anchor=provenance.anchor(),
-        path=str(path),
-        fit=fit,
-        prediction=foretold(spec),
-        writer=ending.writer(),
-    )
+    path = create_run_dir(spec, run_id)
+    before = None if run_id is None else resume.begun(path, storable(spec))
+    if before is not None:
+        run = resume.next_launch(before, provenance.anchor())
+    else:
+        run = Run(
+            spec=storable(spec),
+            anchor=provenance.anchor(),
+            path=str(path),
+            fit=fit,
+            prediction=foretold(spec),
+            writer=ending.writer(),
+        )
     with _recorded(run, path) as recorder:
         with (
             watch(spec, path) as meter,
             _served(spec, path, meter, progress) as server,
-            watch_engine(server.metrics_url, path) as engine,
+            watch_engine(server, path) as engine,
         ):
             recorder.note(
                 server=describe(server),
@@ -69,15 +76,18 @@ def execute(spec: RunSpec, catalogue: Catalogue, progress: ProgressCallback) -> 
                 engine_facts=_engine_facts(server),
                 marks=meter.marks,
             )
+            recorder.note(earlier=resume.settle(recorder.run, path).earlier)
+            kept = resume.Kept(path)
             if spec.quality.tasks:
                 lm_eval.check_server(spec, server)
             for data in measure_load(
-                spec, server, with_gauges(progress, meter, engine), recorder.note
+                spec, server, with_gauges(progress, meter, engine), recorder.note, kept
             ):
-                save_point(path, data)
+                if data.point.key not in kept:
+                    save_point(path, replace(data, launch=len(run.earlier)))
                 if not server.is_alive():
                     break  # nothing more to measure; leaving the engine says why it died
-            on_host = spec.gpus == 0 and spec.engine.kind == "vllm" and server.is_alive()
+            on_host = spec.gpus == 0 and spec.engine.kind in ON_HOST and server.is_alive()
             if on_host and server.pid is not None:
                 used_gib = process_memory.private_gib(server.pid)
                 facts = {**(recorder.run.engine_facts or {}), "private_memory_gib": used_gib}
@@ -132,7 +142,8 @@ def _recorded(run: Run, path: Path) -> Iterator[_Recorder]:
     try:
         recorder = _Recorder(run, path)
     except StoreError:
-        discard_run(path)
+        if not run.earlier:
+            discard_run(path)
         raise
     try:
         yield recorder
@@ -141,7 +152,7 @@ def _recorded(run: Run, path: Path) -> Iterator[_Recorder]:
         with ending.undisturbed():
             _record_failure(recorder, error)
             if isinstance(error, (BenchError, KeyboardInterrupt)):
-                _say_what_is_kept(error, path)
+                _say_what_is_kept(error, path, resumed=bool(run.earlier))
         raise
     ending.release(path)
 
@@ -167,10 +178,10 @@ def _ended_by(error: BaseException, *, served: bool) -> str:
     return "disk_full" if isinstance(error, StoreError) and error.full else "error"
 
 
-def _say_what_is_kept(error: BenchError | KeyboardInterrupt, path: Path) -> None:
+def _say_what_is_kept(error: BenchError | KeyboardInterrupt, path: Path, *, resumed: bool) -> None:
     """Name the folder in the message; a run that left nothing but its own name goes."""
     kept = sum(p.parent.suffix != ".part" for p in (path / "points").glob("*/point.json"))
-    if not kept and not (path / "engine.log").exists():
+    if not kept and not resumed and not (path / "engine.log").exists():
         discard_run(path)
         return
     what = f"{kept} load points are" if kept != 1 else "1 load point is"
@@ -210,15 +221,15 @@ def describe(server: Server) -> dict[str, Any]:
     """What may be stored of a server: everything but its headers, which may hold a key."""
     described: dict[str, Any] = encode(replace(server, headers={}))
     del described["headers"]
-    described["process_start_s"] = engine_stats.process_start_s(server.metrics_url)
+    described["process_start_s"] = engine_stats.process_start_s(server)
     return described
 
 
 def _engine_facts(server: Server) -> dict[str, Any] | None:
-    if server.log_path is None or server.engine != "vllm":
+    if server.log_path is None:
         return None
-    facts: dict[str, Any] = encode(parse_engine_log(server.log_path.read_text(errors="replace")))
-    return facts
+    found = log_facts(server.engine, server.log_path.read_text(errors="replace"))
+    return None if found is None else encode(found)
 
 
 def _calibration(path: Path, progress: ProgressCallback) -> dict[str, Any] | None:

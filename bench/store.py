@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, overload
 
@@ -66,11 +67,28 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def create_run_dir(spec: RunSpec) -> Path:
-    """A new folder for a run, never an existing one, always right below `results_dir`.
+def asked_run_dir(run_id: str, results_dir: str) -> Path:
+    """The folder of a run that was given its id, `<model>/<run>`; InputError when it is none."""
+    parts = run_id.split("/")
+    if len(parts) != 2 or any(p != folder_name(p, "--run-id") for p in parts):
+        raise InputError(
+            f"--run-id: {run_id!r} is no <model>/<run>, as tiny/none-x0-20260101-120000-0."
+        )
+    return Path(results_dir).expanduser().absolute() / run_id
+
+
+def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
+    """A new folder for a run, never a stored run's, always right below `results_dir`.
 
     Its owner alone may read it: a log or an answer can hold what nobody meant to share.
     """
+    if run_id is not None:
+        path = asked_run_dir(run_id, spec.results_dir)
+        with _writing(path):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (path / "points").mkdir(exist_ok=True)
+            ending.reserve(path)
+        return path
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     root = Path(spec.results_dir).expanduser().absolute()
     parent = root / folder_name(spec.model.name, "model.name")
@@ -111,9 +129,15 @@ def save_run(path: Path, run: Run) -> None:
     """Write run.json; readers see the old or the new one, never half of one."""
     record = encode(replace(run, points=(), telemetry=None))
     record = {"schema_version": record.pop("schema_version"), **record}
-    del record["points"], record["path"], record["telemetry"]
+    for key in ("points", "path", "telemetry", "joined", *_of_resumed(run)):
+        del record[key]
     content = json_text(redacted(record), indent=1)
     write_file(path / "run.json", f"{content}\n".encode())
+
+
+def _of_resumed(run: Run) -> tuple[str, ...]:
+    """The keys that only a run which was resumed has a word for."""
+    return () if run.earlier else ("earlier", "relaunched")
 
 
 def write_file(target: Path, content: bytes) -> None:
@@ -169,6 +193,7 @@ def save_point(path: Path, data: PointData) -> Path:
             "engine_before": data.engine_before,
             "engine_after": data.engine_after,
             "discarded": data.discarded,
+            **({"launch": data.launch} if data.launch else {}),
         }
         (part / "point.json").write_text(json_text(redacted(meta)))
         part.rename(target)
@@ -204,7 +229,33 @@ def load_run(path: Path) -> Run:
         raise StoreError(f"{path}: schema version {version}; this bench reads {known}.")
     with _reading(path / "run.json"):
         run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
-    return replace(_ended(run, path), points=StoredPoints(path), telemetry=load_telemetry(path))
+    joined = _joined(run, path)
+    return replace(
+        _ended(run, path),
+        points=StoredPoints(path),
+        telemetry=load_telemetry(path, joined),
+        joined=joined,
+    )
+
+
+def _joined(run: Run, path: Path) -> tuple[int, ...]:
+    """Earlier launches whose telemetry continues in the last one's: one clock, the same devices."""
+    boot = (run.writer or {}).get("boot")
+    same_clock = [n for n, x in enumerate(run.earlier) if (x.writer or {}).get("boot") == boot]
+    if not boot or not same_clock:
+        return ()
+    mine = _devices(path / "telemetry")
+    return tuple(n for n in same_clock if _devices(path / "telemetry" / f"launch-{n}") == mine)
+
+
+def _devices(folder: Path) -> tuple[Any, ...] | None:
+    """Source and uuids of the devices that telemetry is of; None without any."""
+    try:
+        with regular(folder / "power.jsonl").open(encoding="utf-8") as file:
+            header = json.loads(file.readline())
+        return header["source"], *(d["uuid"] for d in header["devices"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _ended(run: Run, path: Path) -> Run:
@@ -224,10 +275,10 @@ class StoredPoints(Sequence[PointData]):
 
     def __init__(self, path: Path) -> None:
         found = (p for p in (path / "points").glob("*/point.json") if p.parent.suffix != ".part")
-        self._folders = sorted((p.parent for p in found), key=_place)
+        self.folders = sorted((p.parent for p in found), key=_place)
 
     def __len__(self) -> int:
-        return len(self._folders)
+        return len(self.folders)
 
     @overload
     def __getitem__(self, at: int) -> PointData: ...
@@ -235,11 +286,11 @@ class StoredPoints(Sequence[PointData]):
     def __getitem__(self, at: slice) -> Sequence[PointData]: ...
     def __getitem__(self, at: int | slice) -> PointData | Sequence[PointData]:
         if isinstance(at, slice):
-            return [load_point(folder) for folder in self._folders[at]]
-        return load_point(self._folders[at])
+            return [load_point(folder) for folder in self.folders[at]]
+        return load_point(self.folders[at])
 
     def __iter__(self) -> Iterator[PointData]:
-        return map(load_point, self._folders)
+        return map(load_point, self.folders)
 
 
 def _place(folder: Path) -> tuple[str, int, str]:
@@ -248,15 +299,21 @@ def _place(folder: Path) -> tuple[str, int, str]:
     return load, int(repeat) if repeat.isdigit() else 0, folder.name
 
 
-def load_telemetry(path: Path) -> Telemetry | None:
+def load_telemetry(path: Path, joined: Sequence[int] = ()) -> Telemetry | None:
     """What the meters of a run read; None for a run from before there were any.
 
-    A last line cut short by a crash is left out. StoreError when the rest is none.
+    `joined` are the launches before the last that are read with it. A last line cut short by a
+    crash is left out. StoreError when the rest is none.
     """
     lines: list[str] = []
-    files = (path / "telemetry").glob("*.jsonl")
-    with _reading(path / "telemetry"):
-        for file in sorted(files, key=lambda p: p.name != "power.jsonl"):
+    folder = path / "telemetry"
+    files = [
+        file
+        for part in (*(folder / f"launch-{n}" for n in joined), folder)
+        for file in sorted(part.glob("*.jsonl"), key=lambda p: p.name != "power.jsonl")
+    ]
+    with _reading(folder):
+        for file in files:
             text = regular(file).read_text(encoding="utf-8")
             lines += text[: text.rfind("\n") + 1].splitlines()
         return parse(lines) if lines else None
@@ -295,6 +352,7 @@ def _point(folder: Path) -> PointData:
         engine_before=meta["engine_before"],
         engine_after=meta["engine_after"],
         discarded=meta.get("discarded"),
+        launch=meta.get("launch", 0),
     )
 
 
@@ -353,13 +411,13 @@ def list_runs(results_dir: str) -> list[Path]:
     """Folders of all runs below `results_dir`, oldest first."""
     root = Path(results_dir).expanduser()
     try:
-        models = [Path(entry.path) for entry in os.scandir(root) if entry.is_dir()]
+        models = [Path(entry.path) for entry in os.scandir(root) if _may_hold_runs(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise InputError(f"results_dir: {root}: {error.strerror}.") from error
     found = (path for model in models for path in _runs_of(model))
-    return sorted(found, key=lambda p: (p.name[-15:], p.name))
+    return sorted(found, key=_when)
 
 
 def _runs_of(model: Path) -> Iterator[Path]:
@@ -392,10 +450,33 @@ def _written_s(run: Path) -> float:
         return 0.0
 
 
+def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
+    """No model's folder begins with a dot: that of sweeps does."""
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def _when(folder: Path) -> tuple[str, int, str]:
+    """The stamp in a run's name, and its number among those of that second."""
+    found = list(re.finditer(r"(\d{8}-\d{6})((?:-\d+)*)$", folder.name))
+    stamp, number = found[-1].groups() if found else (folder.name[-15:], "")
+    return stamp, int(number.rpartition("-")[2] or 0), folder.name
+
+
+def _named(name: str, root: Path) -> Path | None:
+    """The one run of that very name, without a look at all the others; None for any other name."""
+    if name == "latest" or not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)?", name):
+        return None
+    found = list(root.glob(f"{name if '/' in name else f'*/{name}'}/run.json"))
+    return found[0].parent if len(found) == 1 else None
+
+
 def find_run(name: str, results_dir: str) -> Path:
     """The run that `name` means: a folder, `latest`, or the end of a run's path."""
     if _is_there(Path(name, "run.json")):
         return Path(name)
+    direct = _named(name, Path(results_dir).expanduser())
+    if direct is not None:
+        return direct
     runs = list_runs(results_dir)
     if name == "latest":
         if not runs:
@@ -407,4 +488,6 @@ def find_run(name: str, results_dir: str) -> Path:
         return matches[0]
     if matches:
         raise InputError(f"{name!r} names {len(matches)} runs; say <model>/<run>.")
-    raise InputError(f"there is no run {name!r} below {results_dir}.{nearest(name, names)}")
+    few = len(names) <= 5 or bool(get_close_matches(name, names))
+    hint = nearest(name, names) if few else f" bench runs lists all {len(names)}."
+    raise InputError(f"there is no run {name!r} below {results_dir}.{hint}")

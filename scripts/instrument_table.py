@@ -168,17 +168,20 @@ def compare_rust(rust: Path, row: Row) -> dict[str, float]:
         _, start_s = with_rust(rust, server, row, 1)
     with truth(row) as server, busy(row.starved):
         data, cpu_s = with_rust(rust, server, row, row.requests)
-        log = what_it_did(server)
+        log = what_it_did(server)[-row.requests :]
     cpu_us = (cpu_s - start_s) / float(data.chunk_tokens.sum()) * 1e6
     show(row, "vllm-rs", data, log, cpu_us)
     return errors(data, log) | {"cpu_us_per_token": cpu_us}
 
 
 def compare(row: Row, rust: Path | None) -> list[str]:
-    """Print the row's lines; the promises that bench's client did not keep."""
+    """Print the row's lines; the promises that bench's client did not keep.
+
+    Requests before the load's own are left out: trials whether the server is there.
+    """
     with truth(row) as server, busy(row.starved):
         ours = with_bench(server, row)
-        log = what_it_did(server)
+        log = what_it_did(server)[-row.requests :]
     show(row, "bench", ours, log, cpu_us_per_token(ours))
     broken = kept(row, ours, log)
     if rust is not None and not row.starved:
@@ -189,7 +192,6 @@ def compare(row: Row, rust: Path | None) -> list[str]:
         theirs = vllm_generator.run_benchmark(
             asked, point, WORKLOAD, row.requests, seed=0, timeout_s=300
         )
-        # Its first request is a trial of its own that its result leaves out.
         log = what_it_did(server)[-row.requests :]
     show(row, "vllm benchmark", theirs, log, None)
     return broken

@@ -149,7 +149,7 @@ def counter(server: Server) -> Iterator[list[tuple[int, float]]]:
 
     def poll() -> None:
         while not over.wait(_POLL_S):
-            found = engine_stats.read_all(server.metrics_urls)
+            found = engine_stats.read_all(server)
             if found is not None and _COUNTER in found:
                 read.append((int(found["read_ns"]), float(found[_COUNTER])))
 

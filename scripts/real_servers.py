@@ -1,6 +1,6 @@
 """Real servers through `engine=endpoint`, on completions and chat, beside their own counters.
 
-    python scripts/real_servers.py                      # vLLM with the bundled model, started here
+    python scripts/real_servers.py                      # each of OWN with the bundled model
     python scripts/real_servers.py NAME=URL[#MODEL] …   # servers that run already
 
 Prints a Markdown table: tokens that the client saw, that the answers' usage says and that the
@@ -26,12 +26,16 @@ from bench.values.errors import BenchError
 from bench.values.finding import Finding
 from bench.values.record import OK
 
+OWN = ("vllm", "llamacpp", "transformers")
+"""Engines that start on a processor."""
+
 HEAD = (
     "| server | api | requests | client, tokens | usage | /metrics | tok/s | TTFT p50 | ITL p50 | |"
 )
 LOAD = (
     "workload.input_tokens=64 workload.output_tokens=50 load.concurrency=[4] load.requests=32 "
-    "load.repeats=1 load.calibrate=false engine=endpoint"
+    "load.repeats=1 load.calibrate=false engine=endpoint engine.start_timeout_s=300 "
+    "load.request_timeout_s=300"
 ).split()
 
 
@@ -44,17 +48,23 @@ def main() -> int:
                 name, _, url = word.partition("=")
                 show(name, url, folder)
         else:
-            with own_vllm(Path(folder)) as url:
-                show("vLLM", url, folder)
+            for kind in OWN:
+                try:
+                    with own(kind, Path(folder)) as url:
+                        show(kind, url, folder)
+                except BenchError as error:
+                    print(f"| {kind} | – | {error} |", flush=True)
     return 0
 
 
 @contextmanager
-def own_vllm(folder: Path) -> Iterator[str]:
-    """vLLM with the bundled model."""
-    arguments = parse(["run", "engine=vllm", "model=tiny"])
+def own(kind: str, folder: Path) -> Iterator[str]:
+    """An engine with the bundled model, on a log of its own."""
+    arguments = parse(["run", f"engine={kind}", "model=tiny", f"checkpoints_dir={folder}"])
     spec = run_asked(compose(arguments.overrides), arguments)
-    with load_engine("vllm").serve(spec, folder, lambda _: None) as server:
+    logs = folder / kind
+    logs.mkdir()
+    with load_engine(kind).serve(spec, logs, lambda _: None) as server:
         yield server.base_url
 
 
@@ -93,9 +103,14 @@ def show(name: str, url: str, folder: str) -> None:
 
 def _words(server: Mapping[str, Any], findings: Sequence[Finding]) -> str:
     """What was left out, and what was withheld for which reason."""
-    failed = sorted({f.code for f in findings if f.severity == "fail"})
+    failed = sorted({_failure(f) for f in findings if f.severity == "fail"})
     left_out = [f"without {str(what).partition(' (')[0]}" for what in server.get("left_out") or ()]
-    return "; ".join([*left_out, *(f"withheld: {code}" for code in failed)])
+    return "; ".join([*left_out, *(f"withheld: {what}" for what in failed)])
+
+
+def _failure(found: Finding) -> str:
+    share = found.figure is not None and found.unit == "1"
+    return f"{found.code} ({found.figure:+.1%})" if share else found.code
 
 
 FIGURES = ("output_tokens_per_s", "ttft_p50_ms", "itl_p50_ms")

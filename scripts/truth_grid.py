@@ -42,8 +42,6 @@ SHOWN = {
 }
 TAIL = "ttft_p99_ms", "e2e_p99_ms"
 REPEATS = (1, 3, 6)
-ENOUGH_FOR_P99 = 100
-"""Requests: below, the certificate says that a p99 is near their maximum."""
 BIAS_LIMIT, COVERAGE_LIMIT = 0.005, 0.93
 
 HEAD = (
@@ -54,9 +52,9 @@ HEAD = (
     "stands in the script. Targets: bias within 0.5 % where the truth is stationary, and 93 % of",
     "the intervals hold the truth wherever a ± is printed. Biases are means over draws ± two",
     "standard errors; `; 95% of 40`: of 40 printed intervals, 95 % hold the truth. Withheld: the",
-    "certificate took the figure away. A p99 of fewer than 100 requests (the certificate warns)",
-    "and loops of three waves (it warns, too: they are start-up for the most part) stand in the",
-    "table and are not held to the bias.",
+    "certificate took the figure away, or there is none (a p99 of fewer than 100 requests). Loops",
+    "of three waves (the certificate warns: they are start-up for the most part) stand in it and",
+    "are not held to the bias.",
     "",
 )
 _REST = "\n## "
@@ -104,8 +102,6 @@ class Score:
     errors: list[float] = field(default_factory=list)
     covered: list[bool] = field(default_factory=list)
     withheld: int = 0
-    n: int = sys.maxsize
-    """Fewest observations behind a figure."""
 
     @property
     def bias(self) -> tuple[float, float]:
@@ -155,17 +151,20 @@ def _score(score: Score, said: Metric, right: float) -> None:
         score.withheld += 1
         return
     score.errors.append(said.value / right - 1)
-    score.n = min(score.n, said.n)
     if said.ci_low is not None and said.ci_high is not None:
         # A printed figure has so many digits; a billionth is the records' nanosecond.
         slack = 1e-6 * right
         score.covered.append(said.ci_low - slack <= right <= said.ci_high + slack)
 
 
+_LEAST = 12
+"""Draws of the largest cells, which take minutes each."""
+
+
 def _timed(job: tuple[Cell, int]) -> tuple[Cell, Scores, int]:
     cell, draws = job
     size = (cell.count or max(1, cell.slots) * (cell.waves + 0.5)) * cell.output
-    draws = max(12, min(draws, round(draws * 60_000 / size)))
+    draws = max(_LEAST, min(draws, round(draws * 60_000 / size)))
     began = time.monotonic()
     found = scores(cell, draws)
     print(f"{cell.name}: {draws} draws, {time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -203,9 +202,7 @@ def summary(results: Sequence[tuple[Cell, Scores, int]]) -> Iterator[str]:
             found = [
                 s
                 for cell, scored, _ in results
-                if cell.settled
-                and len((s := scored[n, name]).errors) > 2
-                and (name not in TAIL or s.n >= ENOUGH_FOR_P99)
+                if cell.settled and len((s := scored[n, name]).errors) > 2
             ]
             most = max(found, key=lambda s: abs(s.bias[0]) - 3 * s.bias[1], default=None)
             worst.append("–" if most is None else "{:+.1%} ± {:.1%}".format(*most.bias))
@@ -223,8 +220,7 @@ def misses(results: Sequence[tuple[Cell, Scores, int]]) -> Iterator[str]:
             if not s.errors:
                 continue
             tail = 0.005 if name in TAIL else 0.001
-            known = name not in TAIL or s.n >= ENOUGH_FOR_P99
-            if cell.settled and known and s.beyond(tail):
+            if cell.settled and s.beyond(tail):
                 yield f"bias: {cell.name}, {n} repeats, {name}: {_words(s, 0)}"
             if s.uncovered:
                 yield f"coverage: {cell.name}, {n} repeats, {name}: {_words(s, 0)}"

@@ -1,6 +1,7 @@
 """How often a verdict is wrong: simulated variants whose true difference is known, judged by bench.
 
     python scripts/verdict_grid.py [--draws 400] [--out docs/verdict-grid.md]
+    python scripts/verdict_grid.py --families 5000      # the verdicts alone, many times
 
 Each launch of a variant has a level of its own (0, 1 or 2 % between launches), each repeat scatters
 by 1 % around it, at three load points whose levels move together by half. Latencies move against
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ import numpy as np
 from bench.compare.compare import compare
 from bench.compare.condition import parse
 from bench.compare.gate import judge
-from bench.compare.speed import COMPARED, EVERYWHERE
+from bench.compare.launches import ENOUGH_LAUNCHES
+from bench.compare.speed import (
+    COMPARED,
+    EVERYWHERE,
+    Observed,
+    SpeedChange,
+    Values,
+    changes,
+    corrected,
+)
 from bench.compare.variant import Measured, Variant
 from bench.config.compose import compose, run_spec
 from bench.measure.metrics import METRICS, Measurement, Metric, PointMeasurement
@@ -42,7 +52,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How often a verdict is wrong.")
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--families", type=int)
     asked = parser.parse_args()
+    if asked.families is not None:
+        for line in families(asked.families):
+            print(line, flush=True)
+        return
     lines = list(table(asked.draws))
     if asked.out is None:
         print("\n".join(lines))
@@ -90,19 +105,71 @@ def cell(spec: object, noise: float, change: float, rounds: int, draws: int) -> 
     for _ in range(draws):
         variants = [variant(spec, name, c, noise, rounds, rng) for name, c in sides(change)]
         comparison = compare(variants)
-        said = {"direction": False, "direction_at": False}
-        said |= {"equivalent": False, "equivalent_at": False}
-        for c in comparison.rows[1].speed:
-            at = "" if c.load == EVERYWHERE else "_at"
-            wrong = ("faster",) if change else ("faster", "slower")
-            said["direction" + at] |= c.verdict in wrong
-            said["equivalent" + at] |= c.verdict == "equivalent" and change >= 0.01
-            if c.metric == COMPARED[0] and not at and change:
+        speed = comparison.rows[1].speed
+        counts.update(wrong_verdicts(speed, change))
+        for c in speed:
+            if c.metric == COMPARED[0] and c.load == EVERYWHERE and change:
                 counts["found"] += c.verdict == "slower"
-        counts.update(key for key, true in said.items() if true)
         limit = f"output_tokens_per_s@all < {-100 * change:.10g}%"
         counts[judge(variants, comparison, [parse(limit)]).outcome] += 1
     return counts
+
+
+def families(draws: int) -> Iterator[str]:
+    """Wrong verdicts alone, without gate and report: so many comparisons that 5 % can be told from
+    6 (± two standard errors of a share of 5 %)."""
+    yield f"{draws} comparisons a row, ± {2 * (0.05 * 0.95 / draws) ** 0.5:.1%}"
+    yield ""
+    heads = ("noise between launches", "true change", "rounds", *(_WORDS[k] for k in _KEYS[:4]))
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + " ---: |" * len(heads)
+    for noise in LAUNCH_NOISE:
+        for change in (0.0, 0.01):
+            for rounds in (r for r in ROUNDS if r >= ENOUGH_LAUNCHES):
+                rng = np.random.default_rng((1, round(1000 * noise), round(1000 * change), rounds))
+                counts: Counter[str] = Counter()
+                for _ in range(draws):
+                    a, b = (figures(c, noise, rounds, rng) for _, c in sides(change))
+                    counts.update(wrong_verdicts(corrected([changes(a, b)])[0], change))
+                shares = " | ".join(f"{counts[key] / draws:.1%}" for key in _KEYS[:4])
+                yield f"| {noise:.0%} | {change:.0%} | {rounds} | {shares} |"
+
+
+_WORDS = {
+    "direction": "false direction, all loads",
+    "direction_at": "at single loads",
+    "equivalent": "false equivalent, all loads",
+    "equivalent_at": "at single loads",
+}
+
+
+def figures(slower: float, noise: float, rounds: int, rng: np.random.Generator) -> Values:
+    """What `observed` makes of a variant: the figure of each launch at each load."""
+    part = noise * 0.5**0.5
+    launch = rng.normal(0, part, (rounds, 1)) + rng.normal(0, part, (rounds, len(LOADS)))
+    found = {}
+    for name in COMPARED:
+        way = FASTER.get(name, -1)
+        scatter = rng.normal(0, SCATTER, (rounds, len(LOADS), REPEATS))
+        logs = way * (np.log1p(-slower) + launch[:, :, None] + scatter)
+        means = 100 * np.exp(logs).mean(axis=2)
+        for place, load in enumerate(LOADS):
+            of_launch = {n: float(v) for n, v in enumerate(means[:, place])}
+            found[name, f"c{load}"] = Observed(launches=of_launch)
+    return found
+
+
+def wrong_verdicts(found: Sequence[SpeedChange], change: float) -> set[str]:
+    """Which kinds of wrong verdict are among those of one comparison."""
+    wrong = ("faster",) if change else ("faster", "slower")
+    said = set()
+    for c in found:
+        at = "" if c.load == EVERYWHERE else "_at"
+        if c.verdict in wrong:
+            said.add("direction" + at)
+        if c.verdict == "equivalent" and change >= 0.01:
+            said.add("equivalent" + at)
+    return said
 
 
 def sides(change: float) -> tuple[tuple[str, float], tuple[str, float]]:

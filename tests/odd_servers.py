@@ -106,6 +106,8 @@ class Odd:
     packs: Callable[[bytes], list[bytes]] = lambda data: [data]
     page: Callable[[int], str] | None = None
     """/metrics after so many tokens."""
+    key: str | None = None
+    """What every request has to bring."""
 
 
 @dataclass
@@ -139,6 +141,9 @@ class Host:
         name, _, rest = head.split(" ", 2)[1].strip("/").partition("/")
         self.headers.setdefault(name, []).append(head)
         mode = self.modes[name]
+        if mode.key is not None and f"Authorization: Bearer {mode.key}\r\n" not in head:
+            writer.write(reply(401, "", b"{}"))
+            return True
         if not rest.endswith("completions"):
             status, body = self.beside(name, mode, rest)
             writer.write(reply(status, "", body))

@@ -15,21 +15,23 @@ EVERYWHERE = {"values", "assets", "__init__"}
 NEIGHBOURS: dict[str, set[str]] = {
     "values": set(),
     "assets": set(),
-    "__init__": set(),
+    "__init__": {"api"},  # on first use
     "web": set(),
+    "foreign": {"measure"},  # files of others
     # a room each: what touches the world, or turns what was seen into numbers
     "store": set(),
+    "sweep": {"store"},
     "measure": set(),
     "quality": set(),
     "models": set(),
     "host": set(),
     "evaluators": {"web"},
     "engines": {"models", "web"},
-    "meters": {"models", "web"},
+    "meters": {"foreign", "models", "web"},
     "power": {"measure"},
     "tco": {"measure"},
     "trend": {"tco"},  # what dated values do over time
-    "load": {"engines", "host", "measure", "meters", "web"},
+    "load": {"engines", "foreign", "host", "measure", "meters", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
     "predict": {"fit", "measure", "tco"},
@@ -40,17 +42,21 @@ NEIGHBOURS: dict[str, set[str]] = {
     "preflight": {"config", "engines", "evaluators", "fit", "load", "meters", "models"},
     "run": {
         *("config", "derive", "engines", "evaluators", "host"),
-        *("load", "measure", "meters", "models", "predict", "preflight", "store"),
+        *("load", "measure", "meters", "models", "predict", "preflight", "store", "sweep"),
     },
     # what people see: prints, and never measures
     "report": {
-        *("claims", "compare", "fit", "measure", "power", "predict", "quality", "tco", "trend"),
+        *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality"),
+        *("sweep", "tco", "trend"),
     },
     "cli": {
-        *("claims", "compare", "config", "derive", "engines", "fit", "host", "load", "measure"),
-        *("meters", "models", "power", "predict", "preflight", "report", "run", "store", "tco"),
-        *("trend", "web"),
+        *("claims", "compare", "config", "derive", "engines", "fit", "foreign", "host", "load"),
+        *("measure", "meters", "models", "power", "predict", "preflight", "report", "run", "store"),
+        "sweep",
+        *("tco", "trend", "web"),
     },
+    # the same for programs
+    "api": {"cli", "config", "derive", "fit", "measure", "report", "store", "tco"},
 }
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from bench.claims.limits import Limit, limits, work_of
-from bench.claims.metrics import in_metric_unit, known_metric, metric_unit
+from bench.claims.limits import Limit, limits, named_precision, work_of
+from bench.claims.metrics import CLAIM_METRICS, in_metric_unit, known_metric, metric_unit
 from bench.claims.scenarios import implied
 from bench.claims.spec import Conditions, CurvePoint, Serving, Stated
-from bench.claims.variants import model_of
+from bench.claims.variants import gpu_names, model_of
 from bench.claims.verdict import Check, CheckVerdict, number, say
 from bench.config.catalogue import Catalogue
 from bench.fit.architecture import from_config
+from bench.fit.precision import PRECISIONS
+from bench.values.errors import nearest
 from bench.values.units import UnitError
 
 # No CPU core yet shipped does more per cycle (AMX, 8 bits: 16 × 16 × 64 multiply-adds in 16
@@ -79,7 +82,10 @@ def check_bound(says: Serving, catalogue: Catalogue) -> Check | None:
     found: list[Held] = []
     claimed = stated_in_metric_unit(says)
     if claimed is not None and says.stated is not None:
-        found.append(hold(says.metric, claimed, says.stated, says.conditions, catalogue))
+        defined = says.definition is not None
+        found.append(
+            hold(says.metric, claimed, says.stated, says.conditions, catalogue, defined=defined)
+        )
     found += [_point(says, point, catalogue) for point in says.curve]
     for one in says.also:
         value = _mildest(one.metric, one.stated)
@@ -100,11 +106,21 @@ def _point(says: Serving, point: CurvePoint, catalogue: Catalogue) -> Held:
     unit = says.stated.unit if says.stated is not None else metric_unit(says.metric)
     value = in_metric_unit(point.value, unit, says.metric)
     stated = Stated(value=point.value, unit=unit)
-    return hold(says.metric, value, stated, point.of(says.conditions), catalogue)
+    defined = says.definition is not None
+    return hold(says.metric, value, stated, point.of(says.conditions), catalogue, defined=defined)
 
 
-def hold(metric: str, claimed: float, stated: Stated, c: Conditions, catalogue: Catalogue) -> Held:
-    """A number in the metric's unit against the most permissive of the limits."""
+def hold(
+    metric: str,
+    claimed: float,
+    stated: Stated,
+    c: Conditions,
+    catalogue: Catalogue,
+    *,
+    defined: bool = True,
+) -> Held:
+    """A number in the metric's unit against the most permissive of the limits; `defined` where the
+    source says what it counts."""
     every = _cpu(metric, c, catalogue) if c.gpu == "cpu" else limits(metric, c, catalogue)
     known = [x for x in every if x.tightest is not None]
     if not known:
@@ -124,7 +140,30 @@ def hold(metric: str, claimed: float, stated: Stated, c: Conditions, catalogue: 
         return Held(verdict="possible", lines=tuple(lines), figures=figures)
     lines.append(f"stated {say(stated)}: {number(ratio)} times what the bound allows")
     verdict, more = _reading(metric, claimed, c, best, ratio, floor=floor)
+    if verdict == "impossible":
+        for other, what in other_readings(metric, c, defined=defined):
+            ends = [x.tightest for x in limits(*other, catalogue)]
+            if any(e is None or _over(claimed, e, floor=floor) <= 1 for e in ends):
+                verdict, more = "not comparable", (f"possible {what}",)
+                break
     return Held(verdict=verdict, lines=(*lines, *more), figures=figures)
+
+
+def other_readings(
+    metric: str, c: Conditions, *, defined: bool
+) -> Iterator[tuple[tuple[str, Conditions], str]]:
+    """What an unsaid definition or phase may also mean: prompts counted in, or the rate of the
+    nodes that only decode, or only take prompts in."""
+    kind, _, per = metric.partition("_tokens_per_s")
+    total = metric.replace("output", "total", 1)
+    if not defined and total != metric and total in CLAIM_METRICS:
+        yield (total, c), f"if tokens of the prompts are counted, too ({total})"
+    phase: Literal["decode", "prefill"] = "decode" if kind == "output" else "prefill"
+    several = c.gpus != 1  # one GPU has no other that takes prompts in for it
+    split = (per in ("_per_gpu", "_per_node") and several) or not defined
+    if c.phase is None and split and kind in ("output", "input"):
+        words = "while nothing but answers is computed" if kind == "output" else "of prompts alone"
+        yield (metric, replace(c, phase=phase)), f"{words} (phase: {phase})"
 
 
 def _over(claimed: float, limit: float, *, floor: bool) -> float:
@@ -156,6 +195,12 @@ def _why_unknown(metric: str, c: Conditions, catalogue: Catalogue) -> str:
         return "a cost has a bound only with the rent behind it (usd_per_gpu_h)"
     if model_of(c, catalogue) is None:
         return f"no bound: {c.model or 'the model'} is not in the catalogue"
+    if c.gpu is not None and not gpu_names(c, catalogue.gpus):
+        word = "-".join(w for w in (c.gpu, c.form_factor) if w)
+        return f"no bound: gpu {word} is not in the catalogue.{nearest(word, catalogue.gpus)}"
+    if named_precision(c, catalogue) is None:
+        known_words = (*PRECISIONS, *catalogue.quants)
+        return f"no bound: precision {c.quant} is not known.{nearest(c.quant or '', known_words)}"
     return "no bound is known for this precision, hardware or number of GPUs"
 
 

@@ -76,7 +76,7 @@ def work_of(said: Conditions) -> Work:
         concurrency=c.concurrency,
         fresh_prompt=0.0 if reused else 1.0,
         tokens_per_pass=c.tokens_per_pass or 1.0,
-        phase=c.phase,
+        phase=c.phase or "both",
         kept_tokens_per_s=c.interactivity_tokens_per_s,
     )
 

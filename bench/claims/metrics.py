@@ -78,6 +78,8 @@ _DERIVED: tuple[tuple[str, str, Bounded, bool], ...] = (
     ("energy_per_request_j", "J/request", "energy", True),
     ("output_tokens_per_s_per_w", "tokens/s/W", "energy", False),
     ("output_tokens_per_s_per_mw", "tokens/s/MW", "energy", False),
+    ("total_tokens_per_s_per_w", "tokens/s/W", "energy", False),
+    ("total_tokens_per_s_per_mw", "tokens/s/MW", "energy", False),
     ("power_mean_w", "W", "power", False),
     ("usd_per_mtok_output", "USD/Mtok", "cost", True),
     ("usd_per_mtok_total", "USD/Mtok", "cost", True),
@@ -104,14 +106,22 @@ def metric_unit(name: str) -> str:
 def in_metric_unit(value: float, unit: str, name: str) -> float:
     """A stated value in the metric's own unit; UnitError where it is of another kind.
 
-    Tokens/s of one user are often written without the user, times and energies always agree.
+    Tokens/s of one user are often written without the user, the time between two tokens as one per
+    token, and tokens/s per watt as tokens per watt.
     """
     want, have = parse_unit(metric_unit(name)), quantity(value, unit)
-    return _with_user(have, want).to(want)
+    return _as_written(have, want, known_metric(name).bounded).to(want)
 
 
-def _with_user(have: Quantity, want: Unit) -> Quantity:
-    per_user = ("user", -1)
+TOKENS_PER_WATT = (("W", -1), ("token", 1))
+
+
+def _as_written(have: Quantity, want: Unit, bounded: Bounded | None) -> Quantity:
+    per_user, per_token = ("user", -1), ("token", -1)
     if per_user in want.dims and per_user not in have.dims:
         return Quantity(have.base, tuple(sorted((*have.dims, per_user))))
+    if bounded == "itl" and per_token in have.dims:
+        return Quantity(have.base, tuple(d for d in have.dims if d != per_token))
+    if have.dims == TOKENS_PER_WATT and want.dims == tuple(sorted((*TOKENS_PER_WATT, ("s", -1)))):
+        return Quantity(have.base, want.dims)  # everybody means tokens/s
     return have

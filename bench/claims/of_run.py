@@ -16,6 +16,8 @@ from bench.values.record import Run
 def points_of(run: Run, measurement: Measurement) -> list[Point]:
     """A run's load points as evidence."""
     words = ("random weights",) if run.spec.model.weights == "dummy" else ()
+    if run.spec.load.generator != "bench":
+        words += (f"measured by {run.spec.load.generator}",)
     whole = not any(f.severity == "fail" for f in measurement.findings)
     return [
         Point(
@@ -46,10 +48,7 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
     if served is not None:
         lengths["input_tokens"] = round(served)
     return {
-        "model": spec.model.name,
-        "quant": spec.quant.name,
-        "gpu": spec.gpu.name,
-        "gpus": spec.gpus,
+        **_what_was_served(run),
         "engine": served_by(run),
         "engine_version": server.get("engine_version"),
         **{k: v if plain and isinstance(v, int) else None for k, v in lengths.items()},
@@ -88,3 +87,17 @@ def as_told(point: Point, says: Serving) -> Point:
     have |= {k: told[k] for k in unsaid}
     said = " ".join(str(told[k]) for k in unsaid)
     return replace(point, conditions=have, words=(*point.words, f"served by {said}, as you said"))
+
+
+def _what_was_served(run: Run) -> dict[str, Any]:
+    """Model, quantisation and GPUs; of a result that was imported only what was said of it."""
+    spec, imported = run.spec, run.provenance.get("imported")
+    known = {
+        "model": spec.model.name,
+        "quant": spec.quant.name,
+        "gpu": spec.gpu.name,
+        "gpus": spec.gpus,
+    }
+    if imported is None:
+        return known
+    return {k: v if k in imported.get("said", ()) else None for k, v in known.items()}

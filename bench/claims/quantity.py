@@ -7,6 +7,7 @@ different dimensions raises UnitError; scales (k, M, hours in a month) are appli
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ _UNITS: dict[str, tuple[float, Dims]] = {
     "tok": (1.0, (("token", 1),)),
     "ktok": (1e3, (("token", 1),)),
     "Mtok": (1e6, (("token", 1),)),
+    "t": (1.0, (("token", 1),)),
     "ms": (1e-3, (("s", 1),)),
     "s": (1.0, (("s", 1),)),
     "min": (60.0, (("s", 1),)),
@@ -39,6 +41,7 @@ _UNITS: dict[str, tuple[float, Dims]] = {
     "kW": (1e3, (("W", 1),)),
     "MW": (1e6, (("W", 1),)),
     "J": (1.0, (("W", 1), ("s", 1))),
+    "mJ": (1e-3, (("W", 1), ("s", 1))),
     "kJ": (1e3, (("W", 1), ("s", 1))),
     "MJ": (1e6, (("W", 1), ("s", 1))),
     "Wh": (SECONDS_PER_HOUR, (("W", 1), ("s", 1))),
@@ -53,11 +56,10 @@ _UNITS: dict[str, tuple[float, Dims]] = {
     "user": (1.0, (("user", 1),)),
     "node": (1.0, (("node", 1),)),
     "rack": (1.0, (("rack", 1),)),
-    "tps": (1.0, (("s", -1), ("token", 1))),
+    "cent": (0.01, (("USD", 1),)),
     "TPS": (1.0, (("s", -1), ("token", 1))),
     "rps": (1.0, (("request", 1), ("s", -1))),
     "qps": (1.0, (("request", 1), ("s", -1))),
-    "QPS": (1.0, (("request", 1), ("s", -1))),
     "sec": (1.0, (("s", 1),)),
     "second": (1.0, (("s", 1),)),
     "hour": (SECONDS_PER_HOUR, (("s", 1),)),
@@ -71,6 +73,24 @@ _UNITS: dict[str, tuple[float, Dims]] = {
     "Bparam": (1e9, (("param", 1),)),
     "GB": (1e9, (("byte", 1),)),
     "GiB": (1024.0**3, (("byte", 1),)),
+}
+
+_WORDS: Mapping[str, str] = {
+    **{name.casefold(): name for name in _UNITS if name not in ("MJ", "mJ", "MW")},
+    **{"toks": "tok", "tk": "tok", "tkn": "tok", "gpus": "GPU", "users": "user", "nodes": "node"},
+    **{"racks": "rack", "reqs": "req", "seconds": "s", "secs": "s", "minutes": "min"},
+    **{"minute": "min", "hours": "h", "hr": "h", "hrs": "h", "days": "day", "joule": "J"},
+    **{"joules": "J", "watt": "W", "watts": "W", "kilowatt": "kW", "kilowatts": "kW"},
+    **{"megawatt": "MW", "megawatts": "MW", "cents": "cent", "dollar": "USD", "dollars": "USD"},
+    **{"percent": "%", "pct": "%", "times": "x", "×": "x", "µs": "us", "mtoks": "Mtok"},
+}
+"""Other spellings in lower case. Of M and m only those that nobody means otherwise: `mw` may be a
+milliwatt or a megawatt, and stays unknown."""
+_TOKENS = r"(?:tokens?|toks?)\b"
+_MANY: Mapping[str, str] = {
+    rf"\b(?:1\s?)?(?:k|thousand)\s?{_TOKENS}": "ktok",
+    rf"\b(?:1\s?)?(?:m|mn|million)\s?{_TOKENS}": "Mtok",
+    rf"\b(?:1\s?)?(?:b|bn|billion)\s?{_TOKENS}": "Btok",
 }
 
 
@@ -98,15 +118,20 @@ class Quantity:
 
 
 def parse_unit(text: str) -> Unit:
-    """Read `USD/Mtok`; ValueError names the part that is no unit."""
+    """Read `USD/Mtok`, as people write it (`$ per 1M tokens`, `tok/s/gpu`); ValueError names the
+    part that is no unit."""
     scale, dims = 1.0, dict[str, int]()
     sign = 1
-    for token in text.replace("*", " * ").replace("/", " / ").split():
-        if token in "*/":
-            sign = -1 if token == "/" else 1
+    plain = re.sub(r"\bper\b", "/", text)
+    for pattern, unit in _MANY.items():
+        plain = re.sub(pattern, unit, plain, flags=re.IGNORECASE)
+    for word in plain.replace("*", " * ").replace("/", " / ").split():
+        if word in "*/":
+            sign = -1 if word == "/" else 1
             continue
+        token = word if word in _UNITS else _WORDS.get(word.casefold(), word)
         if token not in _UNITS:
-            raise ValueError(f"unit: {token!r} of {text!r} is unknown.{nearest(token, _UNITS)}")
+            raise ValueError(f"unit: {word!r} of {text!r} is unknown.{nearest(word, _UNITS)}")
         factor, parts = _UNITS[token]
         scale *= factor**sign
         for name, power in parts:

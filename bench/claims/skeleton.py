@@ -41,7 +41,7 @@ says:
     offload: null           # false where weights and cache lie on the GPUs alone
     prefix_reuse: null      # true where parts of prompts came from a cache
     tokens_per_pass: null   # acceptance length of speculation
-    phase: both             # prefill or decode: the nodes that the number is about
+    phase: null             # both, prefill or decode: the nodes that the number is about
     interactivity_tokens_per_s: null  # the rate that every user still gets
     scenario: null          # MLPerf's offline, server or interactive: lengths and limits follow
     power_scope: null       # gpu, node or facility: what a power or energy covers

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from bench.claims.gpu_words import read_gpu
 from bench.values.figure import first_day
 from bench.values.spec import SloSpec
 
@@ -18,10 +19,6 @@ from bench.values.spec import SloSpec
 def _require(condition: bool, text: str) -> None:
     if not condition:
         raise ValueError(text)
-
-
-RACK, RACK_GPUS = "nvl72", 72
-"""A rack of 36 boards with two GPUs each (GB200 and GB300 NVL72)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +78,9 @@ class Conditions:
     For bounds: `kv_bits` per cache element; `offload` whether weights or cache may lie in host
     memory or on disk; `prefix_reuse` whether parts of prompts were taken from a cache;
     `tokens_per_pass` the mean tokens of a speculative step (acceptance length); `phase` the nodes
-    of a disaggregated deployment that the number is about; `interactivity_tokens_per_s` the rate
-    that every user still gets; `scenario` one of MLPerf's; `power_scope` what a power or energy
-    covers; `usd_per_gpu_h` the rent behind a cost per token.
+    of a disaggregated deployment that the number is about (`both`: no such split);
+    `interactivity_tokens_per_s` the rate that every user still gets; `scenario` one of MLPerf's;
+    `power_scope` what a power or energy covers; `usd_per_gpu_h` the rent behind a cost per token.
 
     `gpus` is all of them. A rack is `form_factor: nvl72` (72 GPUs where `gpus` is unsaid, times
     `racks`); several nodes are `nodes` of `gpus_per_node`.
@@ -113,7 +110,7 @@ class Conditions:
     offload: bool | None = None
     prefix_reuse: bool | None = None
     tokens_per_pass: float | None = None
-    phase: Literal["both", "prefill", "decode"] = "both"
+    phase: Literal["both", "prefill", "decode"] | None = None
     interactivity_tokens_per_s: float | None = None
     nodes: int | None = None
     scenario: Literal["offline", "server", "interactive", "single_stream"] | None = None
@@ -145,20 +142,25 @@ class Conditions:
 
     @property
     def deployed(self) -> Conditions:
-        """The same with racks and nodes as a number of GPUs; ValueError where they disagree."""
-        gpu, form = self.gpu, self.form_factor
+        """The same with the GPU in the catalogue's words, and racks and nodes as a number of GPUs;
+        ValueError where they disagree."""
+        gpu, form, memory = self.gpu, self.form_factor, self.gpu_memory_gb
         gpus = self.nodes * self.gpus_per_node if self.nodes and self.gpus_per_node else None
-        if gpu is not None and gpu.endswith(f"-{RACK}"):
-            gpu, form = gpu.removesuffix(f"-{RACK}"), RACK
-        if form == RACK:
-            form = None
-            gpus = gpus or (self.gpus or RACK_GPUS * (self.racks or 1))
+        if gpu is not None:
+            words = read_gpu(gpu, form)
+            gpu, form, memory = words.gpu, words.form_factor, memory or words.memory_gb
+            if words.together is not None:
+                gpus = gpus or self.gpus or words.together * (self.racks or 1)
         _require(
             None in (gpus, self.gpus) or gpus == self.gpus,
             f"gpus is {self.gpus}, but nodes or racks come to {gpus}",
         )
         return replace(
-            self, gpu=gpu, form_factor=form, gpus=gpus if self.gpus is None else self.gpus
+            self,
+            gpu=gpu,
+            form_factor=form,
+            gpu_memory_gb=memory,
+            gpus=gpus if self.gpus is None else self.gpus,
         )
 
     @property
@@ -237,11 +239,15 @@ class Serving:
             point.of(self.conditions)  # raises where a point contradicts itself
 
 
+RATIOS = {"x": "x", "×": "x", "times": "x", "fold": "x", "%": "%", "percent": "%", "pct": "%"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Speedup:
     """A ratio or percentage over a baseline: the same metric under two sets of conditions.
 
-    `unit` of `stated` is x (2.7 times) or % (170 % more; of a time, 63 % less). `baseline_value`
+    `unit` of `stated` is x (2.7 times) or % (170 % more; of a time or energy, 63 % less, with or
+    without a minus). `baseline_value`
     and `value` are the two numbers where the source gives them, in the metric's unit.
     """
 
@@ -257,7 +263,9 @@ class Speedup:
     def __post_init__(self) -> None:
         object.__setattr__(self, "conditions", self.conditions.deployed)
         object.__setattr__(self, "baseline", self.baseline.deployed)
-        _require(self.stated.unit in ("x", "%"), "stated.unit of a speed-up must be x or %")
+        unit = RATIOS.get(self.stated.unit.strip().casefold())
+        _require(unit is not None, "stated.unit of a speed-up must be x or %")
+        object.__setattr__(self, "stated", replace(self.stated, unit=unit or "x"))
 
 
 @dataclass(frozen=True, kw_only=True)

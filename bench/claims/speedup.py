@@ -9,7 +9,7 @@ from bench.claims.bounds import hold
 from bench.claims.fits import check_fit
 from bench.claims.metrics import known_metric
 from bench.claims.spec import Conditions, Speedup, Stated
-from bench.claims.verdict import Check, agrees, number, say
+from bench.claims.verdict import Check, CheckVerdict, agrees, number, say
 from bench.config.catalogue import Catalogue
 
 NEEDED = ("model", "quant", "gpu", "gpus", "engine", "input_tokens", "output_tokens", "concurrency")
@@ -27,7 +27,14 @@ def check_speedup(says: Speedup, catalogue: Catalogue) -> Iterator[Check]:
             yield fit
         if value is not None:
             stated = Stated(value=value, unit=known_metric(says.metric).unit)
-            found = hold(says.metric, value, stated, conditions, catalogue)
+            found = hold(
+                says.metric,
+                value,
+                stated,
+                conditions,
+                catalogue,
+                defined=says.definition is not None,
+            )
             lines = tuple(f"{side}: {line}" for line in found.lines)
             yield Check(kind="bound", verdict=found.verdict, evidence=lines, figures=found.figures)
     yield _conditions(says)
@@ -44,7 +51,7 @@ def times(says: Speedup) -> Stated:
 
 
 def _factor(percent: float, *, less: bool) -> float:
-    return 1 / max(1 - percent / 100, 1e-9) if less else 1 + percent / 100
+    return 1 / max(1 - abs(percent) / 100, 1e-9) if less else 1 + percent / 100
 
 
 def _sides(says: Speedup) -> list[tuple[str, Conditions, float | None]]:
@@ -68,11 +75,17 @@ def _ratio(says: Speedup) -> Check:
     stated = times(says)
     same = agrees(stated, found)
     text = f"{number(over)} ÷ {number(under)} = {number(found)}, stated {say(says.stated)}"
+    verdict: CheckVerdict = "possible" if same else "untested" if same is None else "refuted"
+    if same is False and says.stated.unit == "%" and agrees(says.stated, 100 * found):
+        verdict, text = (
+            "not comparable",
+            f"{text}: right if it is {say(says.stated)} of it, not more",
+        )
     if same:  # that a source divides rightly does not say that it measured rightly
         text += ": the division is right, which confirms no measurement"
     return Check(
         kind="arithmetic",
-        verdict="possible" if same else "untested" if same is None else "refuted",
+        verdict=verdict,
         evidence=(text,),
         figures={"computed": found, "stated": stated.value},
     )

@@ -60,10 +60,12 @@ def gpu_names(conditions: Conditions, gpus: Mapping[str, GpuSpec]) -> tuple[str,
         return (exact,)
     if conditions.gpu in gpus:  # a GPU sold in one form only
         return (conditions.gpu,)
-    if conditions.form_factor is not None:
-        return ()
-    start = f"{conditions.gpu}-"
-    return tuple(n for n, g in planning.items() if n.startswith(start) and fits_size(g))
+    start, end = f"{conditions.gpu}-", f"-{conditions.form_factor or ''}"
+    return tuple(
+        n
+        for n, g in planning.items()
+        if n.startswith(start) and fits_size(g) and (end == "-" or n.endswith(end))
+    )
 
 
 def model_of(conditions: Conditions, catalogue: Catalogue) -> ModelSpec | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.cli.meant import check_once, check_shown, flag_meant, word_meant
 from bench.values.errors import InputError, nearest
 
 HYDRA_SWITCHES = ("-m", "--multirun")
@@ -67,7 +68,7 @@ def find_verb(words: Sequence[str], verbs: Sequence[str]) -> tuple[str | None, l
             if word in verbs:
                 return word, [*words[:i], *words[i + 1 :]]
             if not a_value:
-                raise InputError(f"{word!r} is no verb of bench.{nearest(word, verbs)}")
+                raise InputError(f"{word!r} is no verb of bench.{word_meant(word, verbs)}")
         before = word
     return None, list(words)
 
@@ -93,7 +94,9 @@ def parse(
         elif name in CONFIG_DIR:
             dirs.append(_folder(_value(name, value, queue)))
         elif name in HYDRA_OPTIONS:
-            hydra += [name, value or (queue.pop(0) if queue else "job")]
+            shown = value or (queue.pop(0) if queue else "job")
+            check_shown(name, shown)
+            hydra += [name, shown]
         elif word in HYDRA_SWITCHES:
             hydra.append(word)
         elif word == "--":
@@ -101,9 +104,11 @@ def parse(
             break
         elif word.startswith("-"):
             flags = (*COMMON, *own_switches, *own_options)
-            raise InputError(f"{word!r} is no flag of bench.{nearest(word, flags)}")
+            hint = flag_meant(word, queue) or nearest(word, flags)
+            raise InputError(f"{word!r} is no flag of bench.{hint}")
         else:
             (overrides if "=" in word or word.startswith("~") else plain).append(word)
+    check_once(overrides)
     return Arguments(
         overrides=tuple(overrides),
         words=tuple(plain),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import Arguments
+from bench.cli.conflicts import refuse_half_a_server, refuse_without_effect
 from bench.config.compose import compose, conf_dir, options, run_spec, split_results_dir
-from bench.values.errors import InputError
+from bench.values.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from bench.tco.spec import TcoRequest
@@ -21,6 +22,7 @@ def run_asked(data: dict[str, Any], arguments: Arguments) -> RunSpec:
     from bench.preflight import resolve_model
 
     spec: RunSpec = run_spec(data)
+    refuse_without_effect(spec, arguments.typed_keys)
     spec = replace(spec, model=resolve_model(spec.model, arguments.typed_keys))
     return expecting(spec, arguments.typed_keys)
 
@@ -56,13 +58,54 @@ def allowed(arguments: Arguments) -> tuple[str, ...]:
     return tuple(k for value in arguments.options.get("--allow", ()) for k in value.split(","))
 
 
-def cost_question(overrides: Sequence[str], config_dirs: Sequence[str]) -> TcoRequest:
-    """The cost question that the overrides ask."""
+def cost_question(
+    overrides: Sequence[str], config_dirs: Sequence[str], *, measured: bool = False
+) -> TcoRequest:
+    """The cost question that the overrides ask; `measured` where a run says speed and power."""
+    from bench.tco.plausible import check_plausible
     from bench.tco.spec import TcoRequest
     from bench.values.codec import decode
 
     data = compose(overrides, config_dirs, "cost")
-    return decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
+    for key in data:
+        if key not in COST_GROUPS:
+            raise InputError(_no_cost_key(key))
+    request = decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
+    check_plausible(request)
+    others = [o for o in overrides if not o.startswith("tco.server.")]
+    if len(others) < len(overrides):
+        of = compose(others, config_dirs, "cost")["tco"]["server"]
+        typed = frozenset(o.partition("=")[0] for o in others)
+        refuse_half_a_server(request, of, typed, measured=measured)
+    return request
+
+
+COST_GROUPS = ("model", "power", "prices", "tco")
+"""What a cost question is composed of."""
+
+
+def _no_cost_key(key: str) -> str:
+    if key in ("gpu", "gpus"):
+        return f"{key}: a cost question says it as tco.server.{key}=… (and what that server costs)."
+    return f"unknown key {key!r} of a cost question.{nearest(key, COST_GROUPS)}"
+
+
+def own_words(
+    arguments: Arguments, own: Sequence[str], verb: str
+) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """A verb's own KEY=VALUE apart from those of the price book; InputError for any other."""
+    said: dict[str, str | None] = dict.fromkeys(own)
+    book: list[str] = []
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key in said:
+            said[key] = value
+        elif key.lstrip("+~").partition(".")[0] == "prices":
+            book.append(override)
+        else:
+            names = (*own, "prices.book", "prices.as_of")
+            raise InputError(f"{key!r} is no key of bench {verb}.{nearest(key, names)}")
+    return said, tuple(book)
 
 
 def claim_folders(config_dirs: Sequence[str]) -> tuple[Path, ...]:

@@ -1,7 +1,7 @@
 """The command line: `bench [VERB] …`, its help and its exit codes.
 
 `--help` answers without importing Hydra. Exit codes: 0 done, 1 failed at run time, 2 bad input,
-130 interrupted; `bench compare` has its own for its gate.
+130 interrupted, 75 by SIGUSR1; `bench compare` has its own for its gate.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import NoReturn
 from bench import __version__
 from bench.cli.arguments import find_verb, parse
 from bench.cli.help import of_verb, overview
-from bench.cli.streams import give_up_stdout, shown_error, steady_streams
+from bench.cli.meant import word_meant
+from bench.cli.streams import give_up_stdout, interrupted_code, shown_error, steady_streams
 from bench.cli.verb import call, names, verb
-from bench.config.compose import GROUPS
-from bench.values.errors import BenchError, InputError, nearest
+from bench.values.errors import BenchError, InputError
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `bench`."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, _terminated)
     steady_streams()
     try:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt as error:
         print(f"bench: {_interrupted(error)}", file=sys.stderr)
-        code = 130
+        code = interrupted_code(error)
     except BrokenPipeError:
         give_up_stdout()
         code = 1
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _terminated(number: int, _: object) -> None:
-    """SIGTERM and SIGHUP unwind like Ctrl-C, so that engines are taken down."""
+    """SIGTERM, SIGHUP and SIGUSR1 unwind like Ctrl-C, so that engines are taken down."""
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
@@ -83,7 +83,11 @@ def _dispatch(words: list[str]) -> int:
     arguments = parse(rest, of.switches, of.options)
     if arguments.words and of.words == "none":
         word = arguments.words[0]
-        raise InputError(f"{word!r} is no KEY=VALUE.{nearest(word, (*names(), *GROUPS))}")
+        if word == named:
+            raise InputError(f"the verb {word!r} is typed twice.")
+        if word in names():
+            raise InputError(f"{word!r} and {name!r} are two verbs: type one at a time.")
+        raise InputError(f"bench {name} takes KEY=VALUE, not {word!r}.{word_meant(word)}")
     if arguments.hydra_flags and not of.sweeps:
         flag = arguments.hydra_flags[0]
         raise InputError(f"{flag} belongs to bench run: bench {name} has no sweep.")

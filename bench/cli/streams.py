@@ -53,6 +53,15 @@ def steady_streams() -> None:
     sys.stderr = cast(TextIO, Unfailing(sys.stderr))
 
 
+STOPPED_IN_TIME = 75
+"""Exit code after SIGUSR1, EX_TEMPFAIL of sysexits.h: the same command goes on where it stopped."""
+
+
+def interrupted_code(error: KeyboardInterrupt) -> int:
+    """130, as for Ctrl-C in a shell; 75 where a scheduler asked to make way."""
+    return STOPPED_IN_TIME if error.args[:1] == ("SIGUSR1",) else 130
+
+
 def shown_error(error: BaseException) -> str:
     """An error's text as it may be printed: without control sequences and keys, of finite length,
     and in one line whatever it quotes."""

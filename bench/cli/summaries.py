@@ -1,8 +1,10 @@
 """One line per stored run, derived once: listing thousands of runs must not read their requests.
 
 `summary.json` in a run's folder holds its line, under a fingerprint of what it was derived from:
-the run's files and the code that derives. It may be deleted at any time. A run that cannot be read
-gets a line that says why, and hides no other.
+the run's files and the code that derives. `.index.json` below results_dir holds the lines of all
+complete runs under the times of three of their files, so that a list of thousands opens one file.
+Both may be deleted at any time: what is missing is made anew, whoever else writes at the same
+moment. A run that cannot be read gets a line that says why, and hides no other.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import functools
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +25,9 @@ from bench.values.json_text import json_text
 from bench.values.outside import regular
 
 NAME = "summary.json"
+INDEX = ".index.json"
 _DERIVED_BY = ("derive.py", "measure", "power", "fit", "quality", "values", "report/document.py")
+_NO_SOURCE = ("engine.log", NAME, f"{NAME}.part", "claim.json", "end.json", "end.json.part")
 Row = dict[str, Any]
 
 
@@ -31,7 +36,51 @@ def summaries(results_dir: str, derived: Callable[[Path], Row]) -> list[Row]:
 
     `{"run": …, "unreadable": why}` stands for a run that is damaged.
     """
-    return [{**_known(path, derived), "run": str(path)} for path in list_runs(results_dir)]
+    root = Path(results_dir).expanduser()
+    known = _index(root)
+    index: dict[str, Any] = {}
+    rows = []
+    for path in list_runs(results_dir):
+        key, times = f"{path.parent.name}/{path.name}", _times(path)
+        found = known.get(key)
+        if isinstance(found, list) and found[:1] == [times] and isinstance(found[-1], dict):
+            row = found[-1]
+        else:
+            row = row_of(path, derived)
+        if row.get("status") == "complete":
+            index[key] = [times, row]
+        rows.append({**row, "run": str(path)})
+    if index != known:
+        _keep_index(root, index)
+    return rows
+
+
+def _index(root: Path) -> Row:
+    """The lines kept for all runs; {} where there are none, or they are of other code."""
+    try:
+        found = json.loads(regular(root / INDEX).read_bytes())
+        return dict(found["rows"]) if found["of"] == _code().hex() else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def _keep_index(root: Path, rows: Row) -> None:
+    """Store them whole or not at all: of two writers the later one's stay, and both are right."""
+    with suppress(StoreError, OSError):
+        part = root / f"{INDEX}.{os.getpid()}-{threading.get_ident()}.part"
+        part.write_text(json_text({"of": _code().hex(), "rows": rows}))
+        part.replace(root / INDEX)
+
+
+def _times(path: Path) -> list[int]:
+    """When run.json and the lists of its load points and telemetry last changed (ns); 0: none."""
+    times = []
+    for place in (path / "run.json", path / "points", path / "telemetry"):
+        try:
+            times.append(place.stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return times
 
 
 def keep(path: Path, row: Row) -> None:
@@ -41,7 +90,8 @@ def keep(path: Path, row: Row) -> None:
         write_file(path / NAME, json_text(content).encode())
 
 
-def _known(path: Path, derived: Callable[[Path], Row]) -> Row:
+def row_of(path: Path, derived: Callable[[Path], Row]) -> Row:
+    """The line of one run: as stored where that is still right, else made anew and stored."""
     try:
         found = json.loads(regular(path / NAME).read_bytes())
         if found["of"] == _fingerprint(path):
@@ -64,7 +114,7 @@ def _fingerprint(path: Path) -> str:
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
                 # Hidden from the fingerprint: what is no source of figures, and this summary.
-                if entry.name not in ("engine.log", NAME, f"{NAME}.part"):
+                if entry.name not in _NO_SOURCE:
                     stat = entry.stat()
                     seen.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return seen.hexdigest()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.compare import speed
+from bench.compare.fairness import unlike
 from bench.compare.kernels import Kernel, kernel_of
 from bench.compare.launches import (
     ENOUGH_LAUNCHES,
@@ -147,7 +148,8 @@ def _alike(base: Variant, other: Variant, allow: Sequence[str]) -> tuple[Differe
         run = one.run
         here = differences(base.first, run, allow, speed=with_speed)
         if with_speed:
-            here = (*served_prompts(first, one.measurement, allow), *here)
+            engines = unlike((base.first, first), (run, one.measurement), allow)
+            here = (*served_prompts(first, one.measurement, allow), *engines, *here)
         refuse(run.path or other.name, here)
         result |= {d.key: d for d in here}
     return tuple(result.values())

@@ -156,11 +156,26 @@ def _unit_of(metric: str, text: str) -> str:
 def closest(name: str, names: Iterable[str]) -> str:
     """The nearest name; where none is near, a few to choose from."""
     known = sorted(names)
+    if name.lower() in _CALLED and (meant := _CALLED[name.lower()]) in known:
+        return f" Did you mean {meant!r}?"
     hint = nearest(name, known)
     if "Did you mean" in hint or len(known) <= 6:
         return hint
     return f" For example: {', '.join(n for n in EXAMPLES if n in known)}, quality.TASK."
 
+
+_CALLED = {
+    **dict.fromkeys(
+        ("tok/s", "toks/s", "tokens/s", "tps", "throughput", "output_tps", "speed"),
+        "output_tokens_per_s",
+    ),
+    **dict.fromkeys(("req/s", "rps", "qps"), "requests_per_s"),
+    **dict.fromkeys(("ttft", "ttft_ms", "latency"), "ttft_p50_ms"),
+    **dict.fromkeys(("tpot", "tpot_ms"), "tpot_p50_ms"),
+    **dict.fromkeys(("itl", "itl_ms"), "itl_p50_ms"),
+    **dict.fromkeys(("e2e", "e2e_ms"), "e2e_p50_ms"),
+}
+"""What others call a metric."""
 
 EXAMPLES = (
     "output_tokens_per_s",

@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.measure.stats import effective
 from bench.values.confidence import t_quantile
-
-ENOUGH_TO_CORRELATE = 8
-"""Below this many observations the correlation of neighbours is noise itself, and none is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,31 +59,16 @@ class Estimate:
 
 
 def of_values(values: Sequence[float]) -> Estimate | None:
-    """The mean of observations in time order; None below two.
-
-    n(1 - r) ÷ (1 + r) observations count, for a correlation r > 0 of neighbours (Bayley and
-    Hammersley 1946), corrected for its bias (Marriott and Pope 1954).
-    """
+    """The mean of observations in time order; None below two. As many count as they are worth, for
+    neighbours may be alike."""
     n = len(values)
     if n < 2:
         return None
-    r = _correlation(values)
-    effective = max(2.0, n * (1 - r) / (1 + r))
-    spread = float(np.std(values, ddof=1)) / math.sqrt(effective)
+    worth = effective(values)
+    spread = float(np.std(values, ddof=1)) / math.sqrt(worth)
     centre = float(np.mean(values))
-    half = t_quantile(effective - 1) * spread
-    return Estimate(value=centre, low=centre - half, high=centre + half, n=n, degrees=effective - 1)
-
-
-def _correlation(values: Sequence[float]) -> float:
-    """Lag-1 autocorrelation, 0 where it is negative or cannot be told."""
-    n = len(values)
-    off = np.asarray(values) - np.mean(values)
-    total = float(off @ off)
-    if n < ENOUGH_TO_CORRELATE or total == 0:
-        return 0.0
-    seen = float(off[1:] @ off[:-1]) / total
-    return min(0.95, max(0.0, (n * seen + 1) / (n - 3)))
+    half = t_quantile(worth - 1) * spread
+    return Estimate(value=centre, low=centre - half, high=centre + half, n=n, degrees=worth - 1)
 
 
 def at_least_as_wide(estimate: Estimate, half: float) -> Estimate:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from bench.config.yaml_file import check_folders
 from bench.values.errors import InputError, nearest
+from bench.values.serving import ON_HOST
 
 GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "quality")
 """The groups that a run is composed of."""
@@ -41,6 +43,8 @@ def prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
     for override in overrides:
         key, _, value = override.partition("=")
         bare = key.lstrip("+~").partition("@")[0]
+        if not bare:
+            raise InputError(f"{override!r} has no key before its '=': write KEY=VALUE.")
         if bare in groups:
             _check_choice(bare, value, config_dirs)
             result.append(override)
@@ -59,7 +63,39 @@ def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
     for name in value.split(","):
         plain = name.strip().strip("'\"")
         if plain not in valid and not any(c in plain for c in "(*[{"):
-            raise InputError(f"{group}={plain}: there is no such {group}.{nearest(plain, valid)}")
+            hint = _elsewhere(group, plain) or nearest(plain, valid)
+            raise InputError(f"{group}={plain}: there is no such {group}.{hint}")
+
+
+_OTHER_NAMES = {
+    ("quant", "int4 uint4 nf4 fp4 4bit 4-bit w4a16 q4 bnb bitsandbytes"): (
+        " 4-bit weights are quant=awq or quant=gptq."
+    ),
+    ("quant", "bf16 bfloat16 fp16 float16 half fp32 float32"): (
+        " quant=none is the model as published; engine.dtype says in what it computes."
+    ),
+    ("quant", "8bit 8-bit w8a8 q8"): " 8-bit weights are quant=int8 or quant=fp8.",
+    (
+        "engine",
+        "trtllm tensorrt-llm tensorrt sglang tgi llamacpp llama.cpp ollama lmdeploy "
+        "openai exllama triton dynamo",
+    ): (
+        " bench launches vLLM only: start the other yourself and measure it by its address, "
+        "engine=endpoint engine.base_url=http://HOST:PORT/v1."
+    ),
+}
+"""What others call a choice that has another name here, or none."""
+
+
+def _elsewhere(group: str, name: str) -> str:
+    """A clause for a name that is known elsewhere, or that is a path; else empty."""
+    for (of, names), hint in _OTHER_NAMES.items():
+        if group == of and name.lower() in names.split():
+            return hint
+    if group == "model" and "/" in name:
+        kind = "path" if name.startswith(("/", ".", "~")) or Path(name).exists() else "repo"
+        return f" A folder is model.path=…, a hub repository model.repo=…: model.{kind}={name}."
+    return ""
 
 
 def _check_syntax(overrides: Sequence[str]) -> None:
@@ -125,10 +161,24 @@ def compose(
         raise InputError("a value is nested too deeply to be read.") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         _check_syntax(overrides)
-        said = " ".join(str(error).split()).replace("++", "")
-        raise InputError(f"{said[:300]}") from error
+        raise InputError(_in_our_words(str(error), config)) from error
     assert isinstance(data, dict)
     return {str(k): v for k, v in data.items()}
+
+
+def _in_our_words(text: str, config: str) -> str:
+    """What Hydra says of a word, in one line, without its advice for other programs."""
+    said = " ".join(text.split()).replace("++", "")
+    if found := re.match(r"Could not override '([^']+)'\. No match", said):
+        own = re.findall(r"(?m)^  - (\w+):", (conf_dir() / f"{config}.yaml").read_text())
+        return f"{found[1]}: this verb has no such group.{nearest(found[1], own)}"
+    if found := re.match(r"Ambiguous value for argument '([^=]+)=([^']*)'", said):
+        key, values = found[1], found[2]
+        return (
+            f"{key}={values} offers a choice: a sweep over it begins with bench -m, "
+            f"a list is typed {key}=[{values}]."
+        )
+    return said[:300]
 
 
 def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
@@ -145,7 +195,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         data["engine"] = {**engine, "args": _as_words(engine["args"])}
     if data.get("gpus") is None:
         local = detect_gpus and isinstance(data.get("engine"), dict)
-        wants_gpu = local and data["engine"].get("kind") == "vllm"
+        wants_gpu = local and data["engine"].get("kind") in (*ON_HOST, "sglang", "trtllm")
         data["gpus"] = _gpus_here() if wants_gpu else 0
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)
@@ -197,7 +247,7 @@ def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
     return OmegaConf.to_container(OmegaConf.merge(chosen, typed))
 
 
-OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration")
+OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration", "cluster")
 """Groups that belong to other verbs than run."""
 
 

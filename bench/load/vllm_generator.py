@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench.load.answers import spread
+from bench.foreign.columns import point_data
+from bench.foreign.vllm_bench import requests
 from bench.values.errors import BenchError, InputError
-from bench.values.record import OK, OUTCOMES, REQUEST_COLUMNS, TOKENS_AROSE, LoadPoint, PointData
+from bench.values.record import LoadPoint, PointData
 from bench.values.scratch import scratch
 from bench.values.server import Server
 from bench.values.spec import WorkloadSpec
@@ -90,53 +90,6 @@ def run_benchmark(
 
 def observed(result: dict[str, Any], point: LoadPoint, seed: int) -> PointData:
     """The benchmark's detailed result as raw observations. Its clock is CLOCK_MONOTONIC too."""
-    rows: list[tuple[int, ...]] = []
-    stamps: list[int] = []
-    tokens: list[int] = []
-    errors: dict[int, str] = {}
-    order = np.argsort(np.array(result["start_times"]), kind="stable").tolist()
-    for index, at in enumerate(order):
-        sent_ns = round(result["start_times"][at] * 1e9)
-        error = result["errors"][at]
-        arrived = _arrived_ns(result, at, sent_ns) if not error else []
-        counts, arose = spread(result["output_lens"][at], len(arrived))
-        if error:
-            errors[index] = error[-300:]
-        outcome = OK if not error else OUTCOMES.index("server_error")
-        end_ns = max([sent_ns + round(result["latencies"][at] * 1e9), *arrived])
-        rows.append(
-            (
-                index,
-                -1,
-                0,
-                sent_ns,
-                sent_ns,
-                arrived[0] if arrived else 0,
-                end_ns,
-                0 if error else 200,
-                outcome,
-                result["input_lens"][at],
-                result["output_lens"][at],
-                -1,
-                -1 if error else result["output_lens"][at],
-                len(stamps),
-                len(arrived),
-                TOKENS_AROSE.index(arose),
-            )
-        )
-        stamps += arrived
-        tokens += counts
-    table = np.array(rows, dtype=np.int64).reshape(len(rows), len(REQUEST_COLUMNS))
-    return PointData(
-        point=point,
-        start_ns=int(table[:, 3].min()) - 1 if rows else 0,
-        requests={name: table[:, i].copy() for i, name in enumerate(REQUEST_COLUMNS)},
-        chunk_ns=np.array(stamps, dtype=np.int64),
-        chunk_tokens=np.array(tokens, dtype=np.int64),
-        errors=errors,
-    )
-
-
-def _arrived_ns(result: dict[str, Any], at: int, sent_ns: int) -> list[int]:
-    gaps_s = [result["ttfts"][at], *result["itls"][at]]
-    return [sent_ns + round(s * 1e9) for s in np.cumsum(gaps_s).tolist()]
+    # It was told to ignore the end of a text: what came is what was asked for.
+    sent = [replace(s, requested_tokens=s.output_tokens or 0) for s in requests(result)]
+    return point_data(point, sent)

@@ -82,7 +82,8 @@ class WorkerResult:
 def serve_pipe(pipe: Connection, plan: WorkerPlan, counters: Any) -> None:
     """Entry point of the child process; never lives longer than its parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides what they mean
     take_descriptors()
     if plan.server.client_cores:
         os.sched_setaffinity(0, plan.server.client_cores)
@@ -231,6 +232,7 @@ def collect(
                 parsed.cached_tokens,
                 parsed.hidden_tokens,
                 finish_code(parsed.finish),
+                request.shared_tokens,
             )
         )
         chunk_ns.extend([shot.stamps[read] for read in parsed.chunk_reads])

@@ -12,16 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from bench.load.workload_file import (
-    CHARS_PER_TOKEN,
-    Conversation,
-    Exchange,
-    Message,
-    TraceRow,
-    conversations,
-    resolved_format,
-    trace_rows,
-)
+from bench.load.prefixes import Prefixes
+from bench.load.trace_file import TraceRow, assumed_tokens, reading, trace_rows
+from bench.load.workload_file import Conversation, Exchange, Message, conversations, is_trace
 from bench.values.prompt_text import ONE_EACH, TextLength, text_of
 from bench.values.record import PlannedRequest
 from bench.values.spec import LengthSpec, WorkloadSpec
@@ -124,43 +117,80 @@ def _from_file(
     assert spec.file is not None
     rng = np.random.default_rng(seed)
     index = 0
+    traced = is_trace(spec)
     for number in itertools.count():
-        if resolved_format(spec.file, spec.file_format) == "trace":
-            for row in trace_rows(spec.file):
-                yield from_trace(
-                    row, index, rng, vocab_size, as_text=as_text, chat=chat, text_length=text_length
-                )
+        if traced:
+            prompts = TracePrompts(
+                spec,
+                (*seed, number),
+                vocab_size,
+                as_text=as_text,
+                chat=chat,
+                text_length=text_length,
+            )
+            for row in trace_rows(spec):
+                yield prompts.request(row, index)
                 index += 1
             continue
         # The same conversations in every repeat, told apart by a few characters at the start of
         # the first question: the prefix cache must not know them from the repeat before.
         nonce = ".".join(map(str, (*seed, number)))
-        for conversation in conversations(spec.file, spec.file_format):
+        for conversation in conversations(spec):
             for request in _session(conversation, spec, index, nonce, rng, chat=chat):
                 yield request
                 index += 1
 
 
-def from_trace(
-    row: TraceRow,
-    index: int,
-    rng: np.random.Generator,
-    vocab_size: int | None,
-    *,
-    as_text: bool,
-    chat: bool,
-    text_length: TextLength = ONE_EACH,
-) -> PlannedRequest:
-    """The request of one row of a trace: random tokens of the recorded lengths."""
-    first, last = _token_range(vocab_size)
-    tokens = rng.integers(first, last, row.input_tokens).tolist()
-    return PlannedRequest(
-        index=index,
-        prompt=_shape(tokens, text_length, as_text=as_text, chat=chat),
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        arrival_ns=round(row.arrival_s * _NS),
-    )
+class TracePrompts:
+    """The requests of a trace: random tokens of the recorded lengths, or its own prompts.
+
+    Prompts whose first hash ids are equal begin with equal tokens, and with no others.
+    """
+
+    def __init__(
+        self,
+        spec: WorkloadSpec,
+        seed: tuple[int, ...],
+        vocab_size: int | None,
+        *,
+        as_text: bool,
+        chat: bool,
+        text_length: TextLength = ONE_EACH,
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._range = _token_range(vocab_size)
+        self._prefixes = Prefixes(seed, self._range, reading(spec).block_tokens)
+        self._nonce = ".".join(map(str, seed))
+        self._as_text, self._chat, self._length = as_text, chat, text_length
+
+    def request(self, row: TraceRow, index: int) -> PlannedRequest:
+        """The request of one row, `index` in its load point."""
+        if row.text is not None:
+            return self._of_text(row, row.text, index)
+        tokens, shared = self._prefixes.begin(row)
+        fresh = self._rng.integers(*self._range, row.input_tokens - len(tokens)).tolist()
+        return PlannedRequest(
+            index=index,
+            prompt=self._shaped(tokens + fresh),
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            arrival_ns=round(row.arrival_s * _NS),
+            shared_tokens=shared,
+        )
+
+    def _shaped(self, tokens: list[int]) -> list[int] | str | list[dict[str, str]]:
+        return _shape(tokens, self._length, as_text=self._as_text, chat=self._chat)
+
+    def _of_text(self, row: TraceRow, text: str, index: int) -> PlannedRequest:
+        """A recorded prompt, marked so that no repeat knows it from the one before."""
+        said = f"({self._nonce}) {text}"
+        return PlannedRequest(
+            index=index,
+            prompt=[{"role": "user", "content": said}] if self._chat else said,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            arrival_ns=round(row.arrival_s * _NS),
+        )
 
 
 def _session(
@@ -172,21 +202,30 @@ def _session(
     *,
     chat: bool,
 ) -> Iterator[PlannedRequest]:
-    """The first `turns` exchanges of a conversation, each with the recorded history before it."""
+    """The first `turns` exchanges of a conversation, each with the recorded history before it.
+
+    Where no reply was recorded (MT-bench), drawn words of its length stand for it: the context
+    grows as it would, and is the same for every variant.
+    """
     history: list[Message] = []
     exchanges = conversation.exchanges[: spec.turns]
     for turn, exchange in enumerate(exchanges):
         history += exchange.messages if turn else _marked(exchange.messages, nonce)
         text = "\n\n".join(m["content"] for m in history)
+        output_tokens = _reply_tokens(exchange, spec, rng)
+        gap_s = spec.turn_gap_s if exchange.gap_s is None else exchange.gap_s
         yield PlannedRequest(
             index=index + turn,
             prompt=[dict(m) for m in history] if chat else text,
-            input_tokens=_assumed_tokens(text),
-            output_tokens=_reply_tokens(exchange, spec, rng),
+            input_tokens=assumed_tokens(text),
+            output_tokens=output_tokens,
             session=index if len(exchanges) > 1 else -1,
-            gap_ns=int(spec.turn_gap_s * _NS) if turn else 0,
+            gap_ns=int(gap_s * _NS) if turn else 0,
         )
-        history.append({"role": "assistant", "content": exchange.reply or ""})
+        reply = exchange.reply
+        if reply is None and turn + 1 < len(exchanges):
+            reply = text_of(rng.integers(0, 10**6, output_tokens).tolist())
+        history.append({"role": "assistant", "content": reply or ""})
 
 
 def _marked(messages: tuple[Message, ...], nonce: str) -> list[Message]:
@@ -200,12 +239,8 @@ def _reply_tokens(exchange: Exchange, spec: WorkloadSpec, rng: np.random.Generat
     if exchange.output_tokens is not None:
         return exchange.output_tokens
     if exchange.reply:
-        return _assumed_tokens(exchange.reply)
+        return assumed_tokens(exchange.reply)
     return int(lengths(spec.output_tokens, 1, rng)[0])
-
-
-def _assumed_tokens(text: str) -> int:
-    return max(1, round(len(text) / CHARS_PER_TOKEN))
 
 
 def _token_range(vocab_size: int | None) -> tuple[int, int]:

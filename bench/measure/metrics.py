@@ -6,6 +6,7 @@ repeats together. Intervals come from `bench.measure.stats`: from three repeats 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -450,11 +451,27 @@ def _of_values(definition: MetricDef, values: Values) -> Metric:
         known = [(p, float(np.mean(s))) for p, s in groups]
         means = [mean for _, mean in known]
         value, interval = (float(np.mean(means)) if means else None), mean_interval(means)
+    elif (n := len(values.pooled.together)) and n < (least := fewest_for(definition.q)):
+        return Metric(
+            value=None,
+            unit=definition.unit,
+            n=n,
+            repeats=len(groups),
+            reason=f"a p{definition.q:g} needs {least} values, there are {n}: it would be near "
+            "the largest of them, whatever that is",
+        )
     else:
         own = percentile(definition.q)
         known = [(p, own(s)) for p, s in groups]
         value, interval = values.pooled.quantile(definition.q)
     return _metric(definition, known, value, interval, len(values.pooled.together))
+
+
+def fewest_for(q: float) -> int:
+    """How many values a percentile above the median needs at least: as many as one of them lies
+    beyond it on average. Of fewer it reads low (docs/truth-grid.md: a p99 of 28 to 63 by 5 to 10 %)
+    and more repeats of as few would not show it."""
+    return math.ceil(1 / (1 - q / 100) - 1e-9) if q > 50 else 1
 
 
 def _metric(

@@ -20,6 +20,9 @@ Judgement = Literal["yes", "no", "unclear"]
 ENOUGH_REPEATS = 3
 """Fewer repeats carry no interval: two of them may agree by chance, and one cannot differ."""
 
+ENOUGH_TO_CORRELATE = 8
+"""Below this many observations the correlation of neighbours is noise itself, and none is used."""
+
 _RESAMPLES = 400
 _LONG_SERIES = 5_000
 _BATCHES = 30
@@ -33,6 +36,25 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     mean = float(np.mean(values))
     half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / n**0.5
     return mean - half, mean + half
+
+
+def correlation(values: Sequence[float]) -> float:
+    """Correlation of neighbours in time order, 0 where it is negative or cannot be told: corrected
+    for its bias (Marriott and Pope 1954)."""
+    n = len(values)
+    off = np.asarray(values) - np.mean(values)
+    total = float(off @ off)
+    if n < ENOUGH_TO_CORRELATE or total == 0:
+        return 0.0
+    seen = float(off[1:] @ off[:-1]) / total
+    return min(0.95, max(0.0, (n * seen + 1) / (n - 3)))
+
+
+def effective(values: Sequence[float]) -> float:
+    """How many independent observations these are worth: n(1 - r) ÷ (1 + r) for a correlation r of
+    neighbours (Bayley and Hammersley 1946), two at least."""
+    r = correlation(values)
+    return max(2.0, len(values) * (1 - r) / (1 + r))
 
 
 def within(interval: tuple[float, float] | None, low: float, high: float) -> Judgement:
@@ -103,13 +125,14 @@ def _too_few(repeats: int) -> Interval | None:
 
 
 def mean_interval(values: Sequence[float], *, systematic: float = 0.0) -> Interval:
-    """Interval of the mean of repeats: Student's t, wider by a `systematic` error on both sides."""
+    """Interval of the mean of repeats in time order: Student's t over as many as they are worth,
+    wider by a `systematic` error on both sides."""
     few = _too_few(len(values))
     if few is not None:
         return few
-    found = t_interval(values)
-    assert found is not None
-    return Interval(ends=(found[0] - systematic, found[1] + systematic))
+    n, centre = effective(values), float(np.mean(values))
+    half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / n**0.5 + systematic
+    return Interval(ends=(centre - half, centre + half))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +177,9 @@ class Pooled:
         if len(known) < len(bounds):
             what = "too few, for they differ" if known else "too few"
             return value, Interval(why_not=f"{n:,} values in {k} repeats are {what}: no bound")
-        spread = float(np.std([own(g) for g in self.groups], ddof=1))
-        half = t_quantile(k - 1) * spread / k**0.5
+        of_groups = [own(g) for g in self.groups]
+        worth = effective(of_groups)
+        half = t_quantile(worth - 1) * float(np.std(of_groups, ddof=1)) / worth**0.5
         low, high = min(b[0] for b in known), max(b[1] for b in known)
         return value, Interval(ends=(min(low, value - half), max(high, value + half)))
 

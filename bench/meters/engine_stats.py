@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from typing import Any
 
+from bench.meters.page import page
 from bench.values.clock import now_ns
-from bench.web.fetch import FetchError, fetch
+from bench.values.server import Server
 
 _TIMEOUT_S = 5.0
 PREFIX = "vllm:"
@@ -18,44 +18,39 @@ _OTHER_NAMES = {
     "llamacpp:prompt_tokens_total": "prompt_tokens_total",
     "sglang:generation_tokens_total": "generation_tokens_total",
     "sglang:prompt_tokens_total": "prompt_tokens_total",
+    "sglang:cached_tokens_total": "prefix_cache_hits_total",
+    "llamacpp:prompt_tokens_cached_total": "prefix_cache_hits_total",
 }
 """Counters of other engines that mean what vLLM's do, under its names; the rest keep their own."""
 
 
-def read(metrics_url: str | None) -> dict[str, Any] | None:
+def read(metrics_url: str, server: Server | None = None) -> dict[str, Any] | None:
     """All counters and gauges of vLLM, llama.cpp or SGLang, summed over engines, plus `read_ns`.
 
     None when there is no such endpoint or it does not answer: not measured. Configuration that
     vLLM publishes as labels comes under `cache_config_info`.
     """
-    text = _fetched(metrics_url)
+    text = page(metrics_url, _TIMEOUT_S, server)
     values = None if text is None else parse(text)
     return None if values is None else {**values, "read_ns": now_ns()}
 
 
-def process_start_s(metrics_url: str | None) -> float | None:
+def process_start_s(server: Server) -> float | None:
     """When the server's process began, in Unix seconds, as Prometheus clients publish it
     (`process_start_time_seconds`): tells launches apart. None where it does not say."""
-    found = re.search(r"^process_start_time_seconds\s+(\S+)", _fetched(metrics_url) or "", re.M)
+    if server.metrics_url is None:
+        return None
+    text = page(server.metrics_url, _TIMEOUT_S, server) or ""
+    found = re.search(r"^process_start_time_seconds\s+(\S+)", text, re.M)
     try:
         return None if found is None else float(found[1])
     except ValueError:
         return None
 
 
-def _fetched(metrics_url: str | None) -> str | None:
-    if metrics_url is None:
-        return None
-    try:
-        answer = fetch(metrics_url, timeout_s=_TIMEOUT_S)
-    except FetchError:
-        return None
-    return answer.text if answer.status == 200 else None
-
-
-def read_all(metrics_urls: Sequence[str]) -> dict[str, Any] | None:
+def read_all(server: Server) -> dict[str, Any] | None:
     """The counters of all replicas, summed; None unless every one of them answers."""
-    found = [read(url) for url in metrics_urls]
+    found = [read(url, server) for url in server.metrics_urls]
     if not found or any(values is None for values in found):
         return None
     total: dict[str, Any] = {}
@@ -90,7 +85,17 @@ def parse(text: str) -> dict[str, Any] | None:
                 values[name] = dict(sample.labels)
             elif math.isfinite(sample.value):
                 values[name] = values.get(name, 0.0) + sample.value
-    return values
+    return _with_lookups(text, values)
+
+
+def _with_lookups(text: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Prompt tokens that were looked up in the cache, under vLLM's name, for engines that count
+    hits alone: SGLang's prompt tokens include them, llama.cpp's are those it computed."""
+    hits, prompt = values.get("prefix_cache_hits_total"), values.get("prompt_tokens_total")
+    if hits is None or prompt is None or "prefix_cache_queries_total" in values:
+        return values
+    computed = hits if "llamacpp:" in text else 0.0
+    return {**values, "prefix_cache_queries_total": prompt + computed}
 
 
 def delta(before: dict[str, Any] | None, after: dict[str, Any] | None, name: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Iterator
@@ -9,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bench.meters.page import page
 from bench.meters.watch import FOLDER, Watch
 from bench.values.clock import now_ns
-from bench.values.server import Gauges, Progress, ProgressCallback
+from bench.values.server import Gauges, Progress, ProgressCallback, Server
 from bench.values.telemetry import ENGINE, Reading, reading_line
-from bench.web.fetch import FetchError, fetch
 
 ENGINE_FILE = "engine.jsonl"
 PERIOD_S = 1.0
@@ -23,8 +24,20 @@ _SUMMED = {
     "vllm:num_requests_running": "running",
     "vllm:num_requests_waiting": "waiting",
     "vllm:generation_tokens_total": "generation_tokens",
+    "sglang:num_running_reqs": "running",
+    "sglang:num_queue_reqs": "waiting",
+    "sglang:generation_tokens_total": "generation_tokens",
+    "llamacpp:requests_processing": "running",
+    "llamacpp:requests_deferred": "waiting",
+    "llamacpp:tokens_predicted_total": "generation_tokens",
 }
-_LARGEST = {"vllm:kv_cache_usage_perc": "kv_use", "vllm:gpu_cache_usage_perc": "kv_use"}
+_LARGEST = {
+    "vllm:kv_cache_usage_perc": "kv_use",
+    "vllm:gpu_cache_usage_perc": "kv_use",
+    "sglang:token_usage": "kv_use",
+}
+"""What each engine calls them; llama.cpp tells nothing of its cache. TensorRT-LLM's come as JSON
+(`iteration_gauges`)."""
 
 
 class EngineWatch:
@@ -55,13 +68,14 @@ class EngineWatch:
 
 @contextmanager
 def watch_engine(
-    metrics_url: str | None, run_dir: Path, period_s: float = PERIOD_S
+    server: Server, run_dir: Path, period_s: float = PERIOD_S
 ) -> Iterator[EngineWatch]:
     """Read the gauges every `period_s` for as long as the context lasts; nothing without a URL.
 
     A reading that fails is left out: the engine may be too busy to answer.
     """
     watch = EngineWatch()
+    metrics_url = server.gauges_url or server.metrics_url
     if metrics_url is None:
         yield watch
         return
@@ -72,7 +86,7 @@ def watch_engine(
     def follow() -> None:
         with path.open("w", buffering=1) as file:
             while not over.wait(period_s):
-                reading = read(metrics_url)
+                reading = read(metrics_url, server)
                 if reading is not None:
                     watch.before, watch.last = watch.last, reading
                     print(reading_line("engine", ENGINE, reading), file=file)
@@ -102,15 +116,12 @@ def with_gauges(progress: ProgressCallback, meter: Watch, engine: EngineWatch) -
     return show
 
 
-def read(metrics_url: str) -> Reading | None:
+def read(metrics_url: str, server: Server | None = None) -> Reading | None:
     """One reading; None when the engine does not answer or knows none of the gauges."""
     before = now_ns()
-    try:
-        answer = fetch(metrics_url, timeout_s=_TIMEOUT_S)
-    except FetchError:
-        return None
+    text = page(metrics_url, _TIMEOUT_S, server)
     after = now_ns()
-    values = gauges_in(answer.text) if answer.status == 200 else {}
+    values = gauges_in(text) if text is not None else {}
     if not values:
         return None
     return Reading(t_ns=(before + after) // 2, half_ns=(after - before) // 2, values=values)
@@ -121,6 +132,8 @@ def gauges_in(text: str) -> dict[str, float | int | None]:
 
     Requests and tokens are summed over engines, the use of the KV cache is the fullest engine's.
     """
+    if text.lstrip().startswith("["):
+        return iteration_gauges(text)
     values: dict[str, float | int | None] = {}
     for line in text.splitlines():
         name = line.partition("{")[0].partition(" ")[0]
@@ -136,6 +149,25 @@ def gauges_in(text: str) -> dict[str, float | int | None]:
         else:
             values[key] = known + value if name in _SUMMED else max(known, value)
     return values
+
+
+def iteration_gauges(text: str) -> dict[str, float | int | None]:
+    """The gauges of TensorRT-LLM's last iteration; reading its statistics empties their queue, so
+    nobody else may ask for them."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}
+    last = told[-1] if isinstance(told, list) and told and isinstance(told[-1], dict) else {}
+    cache = last.get("kvCacheStats")
+    cache = cache if isinstance(cache, dict) else {}
+    used, most = cache.get("usedNumBlocks"), cache.get("maxNumBlocks")
+    values: dict[str, float | int | None] = {
+        "running": last.get("numActiveRequests"),
+        "waiting": last.get("numQueuedRequests"),
+        "kv_use": used / most if isinstance(used, int) and isinstance(most, int) and most else None,
+    }
+    return {k: v for k, v in values.items() if isinstance(v, (int, float))}
 
 
 def _number(text: str) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.foreign.telemetry import telemetry_lines
 from bench.meters.source import Clock, MonotonicClock
 from bench.values.clock import now_ns
 from bench.values.errors import InputError
@@ -27,8 +28,11 @@ _POLL_S = 0.01
 
 
 def read_telemetry(path: Path) -> Telemetry:
-    """A telemetry file, gzipped or not; InputError when it is none."""
+    """A telemetry file, gzipped or not, or a log of nvidia-smi or DCGM; InputError for others."""
     try:
+        log = telemetry_lines(regular(path))
+        if log is not None:
+            return parse(log)
         if path.suffix == ".gz":
             with gzip.open(regular(path), "rt") as file:
                 return parse(file)

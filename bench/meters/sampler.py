@@ -203,7 +203,8 @@ class _PipeClock:
 
 def main() -> int:
     """Write the header, say `ready` (or why not), sample until stdin closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides when to stop
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # the owner decides when to stop
     path, config = Path(sys.argv[1]), json.loads(sys.argv[2])
     try:
         sources, header = open_sources(config)

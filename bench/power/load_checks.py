@@ -31,6 +31,8 @@ class LoadWindow:
     """What the load did in one window: tokens of successful requests, however failed ones cost.
 
     `half_tokens` are output tokens per half, `half_energy_j` the deployment's energy per half.
+    `spans` are the windows of whole waves that the tokens are a mean over: the energy is of them,
+    too, so that joules and tokens are of the same time. Empty: the window itself.
     """
 
     repeat: int
@@ -43,6 +45,7 @@ class LoadWindow:
     p95_latency_s: float | None
     half_tokens: tuple[float, float] = (0.0, 0.0)
     half_energy_j: tuple[float | None, float | None] = (None, None)
+    spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def seconds(self) -> float:

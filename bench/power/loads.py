@@ -29,6 +29,7 @@ def load_window(part: Steady, telemetry: Telemetry, devices: Sequence[Device]) -
         repeat=part.data.point.repeat,
         start_ns=window.start_ns,
         end_ns=window.end_ns,
+        spans=tuple(zip(window.openings, window.closings, strict=True)),
         output_tokens=part.tokens,
         input_tokens=part.per_window(part.requests.prompt_tokens, part.ok),
         requests=part.per_window(part.ok, part.ok),

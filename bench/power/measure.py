@@ -115,7 +115,10 @@ def measure(run: Metered, parts: Sequence[Steady], *, max_error_rate: float) -> 
     return PointPower(
         metrics=metrics,
         findings=findings,
-        details={"windows": _details(windows), "loads": encode(loads)},
+        details={
+            "windows": _details(windows),
+            "loads": [encode(replace(w, spans=())) for w in loads],
+        },
     )
 
 
@@ -144,6 +147,7 @@ def _windows(
             repeat=load.repeat,
             idle_w=idle.get(d.index),
             own_pids=run.own_pids,
+            spans=load.spans,
         )
         for d in devices
     ]
@@ -253,7 +257,12 @@ def _host(run: Metered, telemetry: Telemetry, loads: Sequence[LoadWindow]) -> di
             continue
         values = [
             _ratio(
-                _sum([device_window(telemetry, d, w.start_ns, w.end_ns).energy_j for d in devices]),
+                _sum(
+                    [
+                        device_window(telemetry, d, w.start_ns, w.end_ns, spans=w.spans).energy_j
+                        for d in devices
+                    ]
+                ),
                 w.seconds,
             )
             for w in loads

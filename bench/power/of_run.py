@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.measure.metrics import Metric, Steady
+from bench.power.devices import Deployment
 from bench.power.measure import Metered, PointPower, measure, metered
 from bench.power.memory import memory_metrics
 from bench.power.table import VERIFIED_ON_HARDWARE
@@ -15,7 +16,8 @@ from bench.values.record import PointData, Run
 
 def metered_run(run: Run) -> Metered:
     """The run's devices and idle baselines."""
-    start, end = (0, 0) if run.telemetry is None else _load_span(run.points)
+    covered = (p for p in run.points if run.is_metered(p))
+    start, end = (0, 0) if run.telemetry is None else _load_span(covered)
     return metered(
         run.telemetry,
         gpus=run.spec.gpus,
@@ -36,6 +38,19 @@ def _on_cpu(run: Run) -> bool:
     return (run.engine_facts or {}).get("device") in (None, "cpu")
 
 
+UNCOVERED = (
+    "a repeat of this load point was metered on another machine, boot or board, before the run was "
+    "resumed"
+)
+
+
+def covering(run: Run, how: Metered, repeats: Sequence[PointData]) -> Metered:
+    """How a load point was metered: not at all where a repeat lies outside of the telemetry."""
+    if run.telemetry is None or all(map(run.is_metered, repeats)):
+        return how
+    return Metered(telemetry=None, deployment=Deployment(reason=UNCOVERED))
+
+
 def point_power(run: Run, how: Metered, parts: Sequence[Steady]) -> PointPower:
     """Power and energy of one load point."""
     return measure(how, parts, max_error_rate=run.spec.load.max_error_rate)
@@ -45,7 +60,7 @@ def point_memory(run: Run, how: Metered, repeats: Sequence[PointData]) -> dict[s
     """Memory of the deployment, with the KV cache's peak at one load point."""
     start, end = _load_span(repeats)
     return memory_metrics(
-        run.telemetry,
+        how.telemetry,
         how.deployment.devices,
         run.marks,
         run.engine_facts,
@@ -74,7 +89,7 @@ def run_document(run: Run, how: Metered) -> Mapping[str, Any]:
     }
 
 
-def _load_span(points: Sequence[PointData]) -> tuple[int, int]:
+def _load_span(points: Iterable[PointData]) -> tuple[int, int]:
     spans = [(p.start_ns, int(p.requests["end_ns"].max())) for p in points if p.count]
     return (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (0, 0)
 
@@ -86,4 +101,7 @@ def _own_pids(run: Run) -> tuple[int, ...] | None:
         return tuple((run.server or {}).get("listener_pids") or ()) or None
     owner = None if run.telemetry is None else run.telemetry.header.owner_pid
     server = (run.server or {}).get("pid")
-    return tuple(p for p in (owner, server) if isinstance(p, int))
+    before = [(x.writer or {}).get("pid") for x in run.earlier]
+    served = [(x.server or {}).get("pid") for x in run.earlier]
+    last = (run.writer or {}).get("pid") if run.earlier else None
+    return tuple(p for p in (owner, server, last, *before, *served) if isinstance(p, int))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,8 @@ from bench.values.telemetry import Device, Telemetry
 POWER_BRAKE = 0x80
 THERMAL = 0x20 | 0x40
 USER_CLOCKS = 0x02
+Spans = tuple[tuple[int, int], ...]
+"""Pairs of moments (ns)."""
 _VIOLATIONS = {
     "power cap": "violation_power_ns",
     "thermal": "violation_thermal_ns",
@@ -105,13 +107,16 @@ def device_window(
     repeat: int = 0,
     idle_w: float | None = None,
     own_pids: tuple[int, ...] | None = (),
+    spans: Spans = (),
 ) -> DeviceWindow:
-    """All facts of a device between two moments."""
+    """All facts of a device between two moments; its energy is the mean power over `spans`, where
+    there are some, times the seconds between the two."""
     power = telemetry.of(device.index, "power").read("instant_mw")
     counter = telemetry.of(device.index, "energy").read("energy_mj")
     has_power = len(power[0]) > 0
     state = telemetry.of(device.index, "state")
     seconds = (end_ns - start_ns) / 1e9
+    spans = spans or ((start_ns, end_ns),)
 
     def column(name: str) -> Sampled:
         return state.read(name)
@@ -124,10 +129,12 @@ def device_window(
         device=device,
         repeat=repeat,
         seconds=seconds,
-        counter_j=counted_j(counter, start_ns, end_ns, power if has_power else None),
+        counter_j=_over(
+            spans, seconds, lambda a, b: counted_j(counter, a, b, power if has_power else None)
+        ),
         counter_why=_why(telemetry, device, "energy", "energy_mj"),
         counter_fell=falls(counter, start_ns, end_ns),
-        integral_j=held_j(power, start_ns, end_ns),
+        integral_j=_over(spans, seconds, lambda a, b: held_j(power, a, b)),
         integral_why=_why(telemetry, device, "power", "instant_mw"),
         counter_bracketed=not len(counter[0]) or brackets(counter[0], start_ns, end_ns),
         power_bracketed=not has_power or brackets(power[0], start_ns, end_ns),
@@ -146,6 +153,16 @@ def device_window(
         limit_w=_reduced(limits, np.min, 1e3) or device.power_limit_w,
         sharing=sharing(telemetry, device, start_ns, end_ns, own_pids),
     )
+
+
+def _over(
+    spans: Spans, seconds: float, energy_j: Callable[[int, int], float | None]
+) -> float | None:
+    """Mean power over all the spans together, times `seconds`; None where one has no energy."""
+    found = [energy_j(a, b) for a, b in spans]
+    span_s = sum(b - a for a, b in spans) / 1e9
+    known = [j for j in found if j is not None]
+    return sum(known) / span_s * seconds if len(known) == len(found) and span_s else None
 
 
 def _why(telemetry: Telemetry, device: Device, kind: str, name: str) -> str | None:

@@ -115,6 +115,13 @@ def widening(inside: Callable[[float], Array]) -> float:
     return next((f for f in tries if inside(f).mean() >= LEVEL), 6.0)
 
 
+def widening_of_each(parts: Sequence[Callable[[float], Array]]) -> float:
+    """The least factor, in steps of 5 %, at which every part covers 75 %: a mean over periods hides
+    the one that was missed."""
+    tries = (1 + 0.05 * i for i in range(100))
+    return next((f for f in tries if min(p(f).mean() for p in parts) >= LEAST_COVERED), 6.0)
+
+
 Forward = list[tuple[str, LeftOut, dict[Novelty, Deciles]]]
 
 

@@ -14,6 +14,8 @@ from bench.report.markup import escape
 
 _GAP, _EDGES = 3, 2
 _WRAPPED = 28
+_MANY = 200
+"""More rows than these are laid out here: rich takes a millisecond for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,9 @@ def print_grid(out: Console, grid: Grid) -> None:
     if grid.title:
         out.print(escape(grid.title), style="bold", highlight=False, soft_wrap=True)
     for block in blocks(grid, out.width):
+        if len(grid.rows) > _MANY and not any(grid.columns[i].wraps for i in block):
+            out.file.write(_laid_out(grid, block, "-" if out.options.ascii_only else "─"))
+            continue
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for i in block:
             c = grid.columns[i]
@@ -67,25 +72,47 @@ def print_grid(out: Console, grid: Grid) -> None:
         out.print(table, highlight=False)
 
 
+def _laid_out(grid: Grid, block: Sequence[int], rule: str) -> str:
+    """The same table as one text, its lines without spaces at their ends."""
+    widths = [_width(grid, i) for i in block]
+    right = [grid.columns[i].right for i in block]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = []
+        for text, width, at_right in zip(cells, widths, right, strict=True):
+            space = " " * (width - _cells(text))
+            parts.append(space + text if at_right else text + space)
+        return (" " + (" " * _GAP).join(parts)).rstrip()
+
+    head = line([grid.columns[i].title for i in block])
+    body = [line([row[i] for i in block]) for row in grid.rows]
+    return "\n".join(["", head, " " + rule * (_wide(widths) - _EDGES), *body, "", ""])
+
+
 def blocks(grid: Grid, width: int) -> list[list[int]]:
     """The columns by number, as many beside each other as `width` holds, keys in each block."""
     keys = list(range(min(grid.keys, len(grid.columns))))
     found = [list(keys)]
+    widths = [_width(grid, i) for i in range(len(grid.columns))]
     for i in range(len(keys), len(grid.columns)):
-        if _wide(grid, [*found[-1], i]) > width and len(found[-1]) > len(keys):
+        if _wide([widths[c] for c in (*found[-1], i)]) > width and len(found[-1]) > len(keys):
             found.append(list(keys))
         found[-1].append(i)
     return found
 
 
-def _wide(grid: Grid, chosen: Sequence[int]) -> int:
-    return _EDGES + sum(_width(grid, i) for i in chosen) + _GAP * (len(chosen) - 1)
+def _wide(widths: Sequence[int]) -> int:
+    return _EDGES + sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _width(grid: Grid, i: int) -> int:
     c = grid.columns[i]
-    natural = max(cell_len(text) for text in (c.title, *(row[i] for row in grid.rows)))
+    natural = max(_cells(text) for text in (c.title, *(row[i] for row in grid.rows)))
     return min(natural, max(_WRAPPED, cell_len(c.title))) if c.wraps else natural
+
+
+def _cells(text: str) -> int:
+    return len(text) if text.isascii() and text.isprintable() else cell_len(text)
 
 
 def markdown(grid: Grid) -> str:

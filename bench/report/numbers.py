@@ -87,5 +87,5 @@ def prompt_words(measurement: Measurement, asked: int | str) -> str:
     }
     if not counts:
         return f"{asked} tokens in"
-    served = " to ".join(sorted(counts, key=float))
-    return f"{served} tokens in by the server's count ({asked} asked for)"
+    lengths = " to ".join(sorted(counts, key=float))
+    return f"{lengths} tokens in by the server's count ({asked} asked for)"

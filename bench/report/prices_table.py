@@ -101,6 +101,7 @@ def import_document(
         "shape": found.shape,
         "read": len(found.rows),
         "skipped": found.skipped,
+        "left_out": dict(found.left_out),
         "book": book,
         "appended": [
             {
@@ -142,6 +143,8 @@ def print_import(
         print_grid(out, Grid(columns=columns, rows=tuple(rows), keys=2))
     if len(moved) > SHOWN:
         out.print(f"{len(moved) - SHOWN} more changes are in the book", highlight=False)
+    for reason, n in sorted(found.left_out.items(), key=lambda r: -r[1])[:SHOWN]:
+        out.print(f"left out {n}: {reason}", markup=False, highlight=False)
     out.print(
         f"{path} ({found.shape}): {len(found.rows)} prices read, {found.skipped} entries without "
         f"a price skipped, {len(new)} rows appended to {book}.",

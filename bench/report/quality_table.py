@@ -19,6 +19,8 @@ def print_quality(out: Console, quality: QualityResult) -> None:
         chance = "–" if s.chance is None else f"{s.chance:.2f}"
         shots = "–" if s.num_fewshot is None else str(s.num_fewshot)
         rows.append((s.task, s.metric, s.filter, *shown, f"{s.n:,}", shots, chance))
+    for task, why in quality.left_out.items():
+        rows.append((task, "not scored", why, *("–",) * 5))
     columns = (
         *map(column, ("task", "metric", "filter")),
         *numbers("score", "std. error", "n", "shots", "chance"),

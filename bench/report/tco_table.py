@@ -13,6 +13,10 @@ from bench.tco.apis import ApiAnswer
 from bench.tco.caveats import Assumed
 from bench.values import units as u
 
+SAME = 0.01
+PARTS = 0.1
+"""From which share on a headline and the median of its draws are told apart."""
+
 Money = u.Rate[u.Usd, u.Mtok] | None
 
 SURE = 0.95
@@ -23,7 +27,8 @@ def print_answer(answer: TcoAnswer, console: Console) -> None:
     """Print the answer; the words of doubtful Runs stand in every title."""
     words = "".join(f" [{word.upper()}]" for word in answer.words)
     console.print(f"{answer.name}{words}: {verdict(answer)}", markup=False, style="bold")
-    console.print(fleet(answer), markup=False, highlight=False)
+    for line in filter(None, (own_or_rent(answer), fleet(answer), against_draws(answer))):
+        console.print(line, markup=False, highlight=False)
     if answer.note:
         console.print(answer.note, markup=False, highlight=False)
     for line in answer.licence:
@@ -51,14 +56,46 @@ def verdict(answer: TcoAnswer) -> str:
     if not dearer:
         least = cheaper[-1]
         many = f"every API compared, the cheapest being {_named(least)}"
-        return f"self-hosting costs {cost}, less than {many}"
+        return f"self-hosting is cheaper: it costs {cost}, less than {many}"
     if not cheaper:
         many = f"all {len(dearer)} APIs compared, from {_named(dearer[-1])} to {_named(dearer[0])}"
         many = _named(dearer[0]) if len(dearer) == 1 else many
-        return f"buying is cheaper: self-hosting costs {cost}, more than {many}"
+        return f"the API is cheaper: self-hosting costs {cost}, more than {many}"
     return (
-        f"self-hosting costs {cost}: less than {_named(cheaper[-1])}{_more(cheaper)}, more "
-        f"than {_named(dearer[0])}{_more(dearer)}"
+        f"{len(dearer)} of {len(answer.apis)} APIs are cheaper: self-hosting costs {cost}, less "
+        f"than {_named(cheaper[-1])}{_more(cheaper)}, more than {_named(dearer[0])}{_more(dearer)}"
+    )
+
+
+def own_or_rent(answer: TcoAnswer) -> str:
+    """Owning against the cheapest rent of the same fleet, in one sentence; empty without both."""
+    ways = {o.basis: float(o.levels.loaded.blended) for o in answer.options if o.levels}
+    own = ways.pop("own", None)
+    if own is None or not ways:
+        missing = "; ".join(f"{o.basis}: {o.why_not}" for o in answer.options if o.why_not)
+        return f"Own or rent cannot be told: {missing}" if missing else ""
+    tier, rent = min(ways.items(), key=lambda item: item[1])
+    said = f"owning costs ${_usd(own)}, renting ({tier.replace('_', ' ')}) ${_usd(rent)}"
+    apis = [float(a.price) for a in answer.apis]
+    if apis and min(apis) < min(own, rent):
+        said += f", the cheapest API ${_usd(min(apis))}"
+    choice = "own rather than rent" if own < rent else "rent rather than own"
+    if abs(own / rent - 1) < SAME:
+        choice = "owning and renting cost the same within 1 %"
+    return f"For servers of your own, {choice}: {said} per M tokens, every cost counted."
+
+
+def against_draws(answer: TcoAnswer) -> str:
+    """Why the headline and the draws part, where they do by more than a tenth; else empty."""
+    known = answer.uncertain.get("usd_per_mtok_blended")
+    ours = float(answer.levels.loaded.blended)
+    if known is None or abs(known["p50"] / ours - 1) <= PARTS:
+        return ""
+    way = "above" if known["p50"] > ours else "below"
+    return (
+        f"The median of the draws is ${_usd(known['p50'])}, {way} the headline's ${_usd(ours)}: "
+        "that takes every input at its central value, while their ranges move the cost further "
+        f"{'up than down' if way == 'above' else 'down than up'}."
     )
 
 

@@ -72,8 +72,7 @@ def print_run(run: Run, measurement: Measurement) -> None:
         print_grid(out, _points_grid(measurement.points))
         print_grid(out, _latency_grid(measurement.points))
         out.print(
-            f"{_about_intervals(measurement)} TTFT, ITL, E2E in ms. What is withheld has its "
-            "failure below.",
+            f"{_about_intervals(measurement)} {WORDS} What is withheld has its failure below.",
             style="dim",
             highlight=False,
         )
@@ -99,6 +98,12 @@ def print_run(run: Run, measurement: Measurement) -> None:
         verdict = "QUALITY ALONE: no engine ran, no speed was measured"
     out.print(f"[bold]{verdict}[/] · {escape(run.path)}", highlight=False, soft_wrap=True)
 
+
+WORDS = (
+    "In ms: TTFT from sending to the first token, ITL from token to token, E2E to the last byte; "
+    "p50: half of the requests were as fast, p99: 99 of 100. In flight: requests at the same time."
+)
+"""What a newcomer cannot read in the tables."""
 
 _MOODS = {"good": "green", "doubt": "yellow", "bad": "bold red"}
 

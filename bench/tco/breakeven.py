@@ -51,7 +51,7 @@ class Breakeven:
 def breakeven(costs: Costs, work: Work, api: u.Rate[u.Usd, u.Mtok]) -> Breakeven:
     """Scan the intervals of N for F(V) = api*V, exactly; takes single values, not vectors."""
     per_server_kw = u.kwh_per_server_month(costs.idle_kw)
-    fixed = float(costs.server + costs.site + costs.energy * per_server_kw)
+    fixed = float(costs.server + costs.site + costs.care + costs.energy * per_server_kw)
     extra = u.kwh_per_server_month(np.asarray(costs.load_kw - costs.idle_kw))
     busy_months = float(work.seconds) / u.SECONDS_PER_MONTH  # server-months per M tokens
     slope = float(costs.energy * extra) * busy_months

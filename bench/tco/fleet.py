@@ -7,7 +7,7 @@ residual value and net present value as in any corporate-finance text (e.g. Brea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -76,6 +76,10 @@ class Costs:
     idle_kw: u.FloatArray
     energy: u.Rate[u.Usd, u.Kwh]
     staff: u.Rate[u.Usd, u.Month]
+    care: u.Rate[u.Usd, u.ServerMonth] = field(
+        default_factory=lambda: u.Rate(0.0, u.Usd, u.ServerMonth)
+    )
+    """What people cost per server, beside `staff`, which does not grow with the fleet."""
     capital: Capital | None = None
 
 
@@ -148,7 +152,7 @@ def monthly_bill(costs: Costs, work: Work) -> Bill:
         hardware=costs.server * fleet,
         site=costs.site * fleet,
         energy=costs.energy * u.kwh_per_server_month(np.asarray(mean_kw)) * fleet,
-        staff=costs.staff,
+        staff=costs.staff + costs.care * fleet,
     )
 
 

@@ -24,6 +24,7 @@ from bench.values.figure import Figure, Input, figure
 THROUGHPUT = "throughput.factor"
 LOAD_POWER = "power.load_w"
 SAME_MIX = 0.05
+MONTHS_PER_YEAR = 12
 SAME_HIT_RATE = 0.05
 Values = Mapping[str, u.FloatArray]
 
@@ -90,12 +91,22 @@ def build_work(spec: TcoSpec, split: Split, values: Values) -> Work:
 def build_staff(spec: TcoSpec, values: Values) -> u.Rate[u.Usd, u.Month]:
     """FTE*salary*loading/12 plus licences."""
     get, p = lookup(values), spec.people
-    yearly = get("tco.people.fte", p.fte) * get(
-        "tco.people.salary_usd_per_year", p.salary_usd_per_year
-    )
-    paid = u.per_month(u.Rate(yearly * get("tco.people.loading", p.loading), u.Usd, u.Year))
+    yearly = get("tco.people.fte", p.fte) * _salary(spec, values)
     licences = get("tco.people.licences_usd_per_month", p.licences_usd_per_month)
-    return paid + u.usd_per_month(licences)
+    return u.per_month(u.Rate(yearly, u.Usd, u.Year)) + u.usd_per_month(licences)
+
+
+def build_care(spec: TcoSpec, values: Values) -> u.Rate[u.Usd, u.ServerMonth]:
+    """FTE per server*salary*loading/12."""
+    people = lookup(values)("tco.people.fte_per_server", spec.people.fte_per_server)
+    return u.Rate(people * _salary(spec, values) / MONTHS_PER_YEAR, u.Usd, u.ServerMonth)
+
+
+def _salary(spec: TcoSpec, values: Values) -> u.FloatArray:
+    """What one person costs in $/year, loading included."""
+    get, p = lookup(values), spec.people
+    salary = get("tco.people.salary_usd_per_year", p.salary_usd_per_year)
+    return np.asarray(salary * get("tco.people.loading", p.loading))
 
 
 def own_costs(spec: TcoSpec, power: PowerSpec, values: Values) -> Costs:
@@ -127,6 +138,7 @@ def own_costs(spec: TcoSpec, power: PowerSpec, values: Values) -> Costs:
         idle_kw=np.asarray(get("power.idle_w", power.idle_w or 0.0) / 1000),
         energy=u.Rate(price, u.Usd, u.Kwh),
         staff=build_staff(spec, values),
+        care=build_care(spec, values),
         capital=capital,
     )
 
@@ -172,5 +184,6 @@ def rent_costs(
         idle_kw=none,
         energy=u.Rate(0.0, u.Usd, u.Kwh),
         staff=build_staff(spec, values),
+        care=build_care(spec, values),
     )
     return costs, tuple(rows)

@@ -127,8 +127,9 @@ def _given(spec: TcoSpec) -> Measured:
     given = spec.throughput
     if given is None:
         raise InputError(
-            "tco.throughput is null and no Run was given: name a Run, or give "
-            "throughput points with their source."
+            "tco.throughput is null and no Run was given: name a Run, or type "
+            "tco.throughput={points:[{input_tokens_per_s:X,output_tokens_per_s:Y}],source:WHENCE,"
+            "as_of:YEAR} of one server; bench plan predicts it."
         )
     points = [
         ThroughputPoint(

@@ -100,15 +100,19 @@ class PowerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleSpec:
-    """Staff and licences: full-time equivalents, yearly salary, loading factor (1.3 = +30 %)."""
+    """Staff and licences: full-time equivalents, yearly salary, loading factor (1.3 = +30 %).
+
+    `fte` is what the service takes however large it is, `fte_per_server` what each server adds.
+    """
 
     fte: Input
+    fte_per_server: Input = 0.0
     salary_usd_per_year: Input
     loading: Input
     licences_usd_per_month: Input = 0.0
 
     def __post_init__(self) -> None:
-        limit(self, "fte salary_usd_per_year licences_usd_per_month")
+        limit(self, "fte fte_per_server salary_usd_per_year licences_usd_per_month")
         limit(self, "loading", low=1)
 
 
@@ -255,7 +259,7 @@ class TcoSpec:
     api: ApiSpec = field(default_factory=ApiSpec)
     quality: QualitySpec = field(default_factory=QualitySpec)
     uncertainty: UncertaintySpec = field(default_factory=UncertaintySpec)
-    allow: tuple[Literal["invalid", "dummy", "replay", "synthetic"], ...] = ()
+    allow: tuple[Literal["invalid", "dummy", "replay", "synthetic", "implausible"], ...] = ()
 
     def __post_init__(self) -> None:
         if self.basis == "own" and self.own is None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import optimize
 
 from bench.values import units as u
 from bench.values.confidence import t_quantile
@@ -182,6 +181,8 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
     x = np.array([[p.input_tokens_per_s, p.output_tokens_per_s] for p in points]) / 1e6
     if float(shares.max() - shares.min()) < DISTINCT_MIX:
         return _blend(x, float(shares.mean()), ci)
+    from scipy import optimize  # a second of imports, for several mixes alone
+
     (a, b), norm = optimize.nnls(x, np.ones(len(x)))
     if a == 0 or b == 0:
         return _blend(x, float(shares.mean()), ci, "the mixes fit no positive cost for both parts")

@@ -46,9 +46,11 @@ def quantile(figure: Figure, p: FloatArray) -> FloatArray:
     if figure.dist == "triangular":
         mode = (figure.value - figure.low) / span
         return np.asarray(stats.triang.ppf(p, mode, loc=figure.low, scale=span))
-    # low and high of a lognormal are P5 and P95
-    sigma = math.log(figure.high / figure.low) / (2 * normal_quantile(0.9))
-    return np.asarray(figure.value * np.exp(sigma * stats.norm.ppf(p)))
+    # low, value and high of a lognormal are P5, P50 and P95: each half has a spread of its own, so
+    # that a range off its centre is drawn as it was given
+    z = stats.norm.ppf(p) / normal_quantile(0.9)
+    below, above = math.log(figure.value / figure.low), math.log(figure.high / figure.value)
+    return np.asarray(figure.value * np.exp(z * np.where(z < 0, below, above)))
 
 
 def uncertain(figures: Mapping[str, Figure]) -> dict[str, Figure]:

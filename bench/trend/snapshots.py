@@ -1,8 +1,9 @@
 """Snapshots of leaderboards: dated ratings with their sources, one a row, only ever added to.
 
 A correction is a later row of the same day, board and model. Read are the tidy CSV of this project,
-the CSV of a leaderboard (Model, Arena Score, 95% CI, …) and Arena's JSON (category → model → rating
-with its quantiles).
+the CSV of a leaderboard (Model, Arena Score, 95% CI, …; with a date a row, a history) and Arena's
+JSON (category → model → rating with its quantiles), as github.com/lmarena/arena-catalog,
+fboulnois/llm-leaderboard-csv and kevinschaul/lmarena-leaderboard-history publish them.
 """
 
 from __future__ import annotations
@@ -61,11 +62,14 @@ def shipped() -> tuple[Rating, ...]:
     return read_ratings(text, "ratings.csv", as_of="1970", source="shipped")
 
 
-def read_ratings(text: str, path: str, *, as_of: str, source: str) -> tuple[Rating, ...]:
-    """The ratings of a file; `as_of` and `source` are for shapes that lack them. InputError names
-    the columns where the shape is not known."""
+def read_ratings(
+    text: str, path: str, *, as_of: str, source: str, board: str = BOARD
+) -> tuple[Rating, ...]:
+    """The ratings of a file; `as_of`, `source` and `board` are for shapes that lack them (of
+    Arena's JSON the board names the category). InputError names the columns where the shape is not
+    known."""
     if text.lstrip().startswith("{"):
-        return _arena_json(text, path, as_of, source)
+        return _arena_json(text, path, as_of, source, board)
     reader = csv.DictReader(io.StringIO(text))
     have = {_word(c): c for c in reader.fieldnames or ()}
     if set(COLUMNS) <= set(reader.fieldnames or ()):
@@ -83,11 +87,11 @@ def read_ratings(text: str, path: str, *, as_of: str, source: str) -> tuple[Rati
             path,
             reader.line_num,
             {
-                "as_of": as_of,
-                "board": BOARD,
+                "as_of": row.get(have.get("date", ""), "") or as_of,
+                "board": board,
                 "model": row[model],
                 "rating": row[rating],
-                **_interval(row.get(have.get("95pctci", have.get("95ci", "")), ""), row[rating]),
+                **_interval(path, _first(row, have, "95pctci", "95ci", "ci95"), row[rating]),
                 "votes": row.get(have.get("votes", ""), "").replace(",", ""),
                 "organization": row.get(have.get("organization", ""), ""),
                 "licence": row.get(have.get("license", have.get("licence", "")), ""),
@@ -102,12 +106,23 @@ def _word(column: str) -> str:
     return plain(column.replace("%", ""))
 
 
-def _interval(text: str, rating: str) -> dict[str, str]:
-    """`+5/-4` beside a rating as its two ends."""
-    found = re.fullmatch(r"\+?(\d+(?:\.\d+)?)\s*/\s*-(\d+(?:\.\d+)?)", text.strip())
-    if found is None:
+def _first(row: Mapping[str, str], have: Mapping[str, str], *words: str) -> str:
+    """The cell of the first of these columns that the file has; empty where it has none."""
+    return next((row[have[w]] or "" for w in words if w in have), "")
+
+
+def _interval(path: str, text: str, rating: str) -> dict[str, str]:
+    """`+5/-4` or `±4` beside a rating as its two ends; InputError for what is neither, so that no
+    interval is lost unseen."""
+    plus = text.strip().replace(" ", "")
+    if not plus or plus in ("-", "–", "N/A"):
         return {}
-    up, down = (float(x) for x in found.groups())
+    number = r"(\d+(?:\.\d+)?)"
+    found = re.fullmatch(rf"\+?{number}/-{number}", plus)
+    found = found or re.fullmatch(rf"(?:±|\+/-|\+-){number}()", plus)
+    if found is None:
+        raise InputError(f"{path}: {text!r} is no interval: +5/-4 or ±4 is expected.")
+    up, down = float(found.group(1)), float(found.group(2) or found.group(1))
     return {"low_95": str(float(rating) - down), "high_95": str(float(rating) + up)}
 
 
@@ -135,16 +150,17 @@ def _row(path: str, line: int, row: Mapping[str, str | None]) -> Rating:
         raise InputError(f"{path}, line {line}: {error}.") from error
 
 
-def _arena_json(text: str, path: str, as_of: str, source: str) -> tuple[Rating, ...]:
+def _arena_json(text: str, path: str, as_of: str, source: str, board: str) -> tuple[Rating, ...]:
     try:
         data: Any = json.loads(text)
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}.") from error
-    models = data.get("full") or data.get("overall")
+    names = ("full", "overall") if board == BOARD else (board.removeprefix("arena-"),)
+    models = next((data[n] for n in names if n in data), None)
     if not isinstance(models, Mapping):
         raise InputError(
-            f"{path}: no leaderboard: it has {', '.join(map(str, list(data)[:5]))}, and neither "
-            "'full' nor 'overall'."
+            f"{path}: no leaderboard {' or '.join(names)} for board={board}: it has "
+            f"{', '.join(map(str, list(data)[:40]))}."
         )
     found = []
     for name, entry in models.items():
@@ -153,7 +169,7 @@ def _arena_json(text: str, path: str, as_of: str, source: str) -> tuple[Rating, 
         found.append(
             Rating(
                 as_of=as_of,
-                board=BOARD,
+                board=board,
                 model=str(name),
                 rating=float(cast(float, entry["rating"])),
                 low_95=entry.get("rating_q025"),

@@ -89,7 +89,9 @@ def _decode_union(members: Sequence[Any], data: object, path: str) -> Any:
     members = [m for m in members if m is not type(None)]
     values = [m for m in members if dataclasses.is_dataclass(m)]
     if isinstance(data, Mapping) and values:
-        return _decode(_by_kind(values, data, path), data, path)
+        member = _by_kind(values, data, path)
+        _refuse_other_kinds(member, values, data, path)
+        return _decode(member, data, path)
     rest = [m for m in members if m not in values] or values
     errors: list[InputError] = []
     for member in rest:
@@ -110,6 +112,18 @@ def _by_kind(values: Sequence[Any], data: Mapping[Any, Any], path: str) -> Any:
         hint = nearest(str(name), by_name)
         raise InputError(f"{_at(path, 'kind')}: {name!r} is unknown.{hint}")
     return by_name[name]
+
+
+def _refuse_other_kinds(
+    member: Any, values: Sequence[Any], data: Mapping[Any, Any], path: str
+) -> None:
+    """InputError for a key that another kind of the union has: it says which."""
+    own = {f.name for f in dataclasses.fields(member)}
+    for key in data:
+        others = [v for v in values if key not in own and key in _hints(v)]
+        if others:
+            kinds = " or ".join(f"{path}={typing.get_args(_hints(v)['kind'])[0]}" for v in others)
+            raise InputError(f"{_at(path, str(key))} belongs to {kinds}, not to {data['kind']!r}.")
 
 
 def _decode_tuple(args: tuple[Any, ...], data: object, path: str) -> tuple[Any, ...]:

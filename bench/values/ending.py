@@ -22,11 +22,12 @@ from bench.values.outside import regular
 
 NAME = "ending.json"
 _PAGE_BYTES = 4096
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 WORDS = {
     "SIGINT": "interrupted by Ctrl-C (SIGINT)",
     "SIGTERM": "interrupted by SIGTERM",
+    "SIGUSR1": "stopped by SIGUSR1, as a scheduler does before the time is up",
     "SIGHUP": "interrupted by SIGHUP, its terminal was closed",
     "killed": "killed (SIGKILL, want of memory, or the machine went down)",
     "engine_start": "the engine did not start",

@@ -33,7 +33,9 @@ final usage equals the number of chunks; the final usage spread evenly; or not a
 @dataclass(frozen=True, kw_only=True)
 class PlannedRequest:
     """One request before it is sent. `arrival_ns` counts from the start of the load point (None
-    in a closed loop); requests of one `session` follow each other, `gap_ns` apart."""
+    in a closed loop); requests of one `session` follow each other, `gap_ns` apart.
+    `shared_tokens` of its beginning stood in an earlier prompt of the load point on purpose (-1:
+    the workload does not say)."""
 
     index: int
     prompt: list[int] | str | list[dict[str, str]]
@@ -42,6 +44,7 @@ class PlannedRequest:
     arrival_ns: int | None = None
     session: int = -1
     gap_ns: int = 0
+    shared_tokens: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,7 @@ class PointData:
     `chunk_delay_ns` is how long after its arrival the client looked at each; arrival is the
     kernel's stamp then, and the client's own where the kernel gives none (None). `discarded` says
     what besides the engine disturbed a repeat that was measured again; None for one that counts.
+    `launch` is the start of the engine that served it, 0 but in a run that was resumed.
     """
 
     point: LoadPoint
@@ -124,6 +128,7 @@ class PointData:
     engine_before: dict[str, Any] | None = None
     engine_after: dict[str, Any] | None = None
     discarded: str | None = None
+    launch: int = 0
 
     def column(self, name: str) -> Int64:
         """A column of `requests`; all -1 (not known) in runs from before there was one."""
@@ -226,6 +231,7 @@ class QualityResult:
     `weights_sha256` are the hashes of the checkpoint's files when quality was scored, None where
     they are not on this machine. `parity` says what the BOS check found; `cut_prompts` counts
     prompts that lost their beginning to fit into the context, None where nobody counted.
+    `left_out` says of each task that this server could not be scored on why.
     `not_finite` names what lm-eval scored as NaN or infinity (`task:metric`): left out.
     """
 
@@ -241,8 +247,27 @@ class QualityResult:
     parity: Mapping[str, Any] | None = None
     cut_prompts: int | None = None
     not_finite: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """An earlier start of the engine in a run that was resumed, as the run knew it then.
+
+    `ended_by` and `failure` say how it ended; `set_aside` why its load points do not count (they
+    are kept in `set_aside/`), None where they do.
+    """
+
+    anchor: Anchor
+    writer: Mapping[str, Any] | None = None
+    marks: Mapping[str, int] = field(default_factory=dict)
+    server: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    ended_by: str | None = None
+    failure: str | None = None
+    set_aside: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +282,10 @@ class Run:
     (`points`), or why nothing was (`none`). `marks` are moments by name on CLOCK_MONOTONIC (ns);
     `telemetry` is what the meters read. `points` lie in order of load and repeat; those of a stored
     run are read from disk when one comes to them, so that millions of requests need the memory of
-    one point. `schema_version`: as stored.
+    one point. `schema_version`: as stored. `earlier` are the launches before this one of a run that
+    was interrupted and resumed; server, marks, writer and provenance are the last launch's, the
+    anchor that of the first and `relaunched` that of the last. `joined` are the launches whose
+    telemetry is part of `telemetry`: those on the same clock and the same devices as the last.
     """
 
     spec: RunSpec
@@ -275,10 +303,18 @@ class Run:
     ended_by: str | None = None
     writer: Mapping[str, Any] | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
+    earlier: tuple[Launch, ...] = ()
+    relaunched: Anchor | None = None
     path: str = ""
     schema_version: int = SCHEMA_VERSION
     points: Sequence[PointData] = ()
     telemetry: Telemetry | None = None
+    joined: tuple[int, ...] = ()
+
+    def is_metered(self, data: PointData) -> bool:
+        """Whether the run's telemetry covers a load point: it was metered by the last launch, or
+        by one on the same clock and devices."""
+        return data.launch == len(self.earlier) or data.launch in self.joined
 
 
 REQUEST_COLUMNS = (
@@ -303,7 +339,8 @@ REQUEST_COLUMNS = (
 FINISHES = ("other", "length", "stop")
 """Why an answer ended, as the server says; its code in the records is its place here."""
 
-ANSWER_COLUMNS = ("first_answer", "cached_tokens", "hidden_tokens", "finish")
+ANSWER_COLUMNS = ("first_answer", "cached_tokens", "hidden_tokens", "finish", "shared_tokens")
 """Of each answer, -1 where not known: which of its chunks is the first of the answer, not of the
 thought before it; prompt tokens that the server took from its prefix cache; tokens that it counted
-and never streamed (in its first chunk's count); and why it ended (FINISHES)."""
+and never streamed (in its first chunk's count); why it ended (FINISHES); and how many of its
+prompt's tokens were to repeat the beginning of an earlier prompt."""

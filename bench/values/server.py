@@ -19,10 +19,14 @@ class Server:
     `base_url` ends in /v1. `headers` may hold a secret: it is never stored or printed. `api` and
     `prompt` say which shape of request it takes; `usage` how it counts tokens: `continuous` (per
     chunk), `final` (once per response) or `none`. `ignore_eos` says whether it can be told to
-    generate exactly max_tokens, `min_tokens` stands in for it. `temperature` None is not sent, nor
+    generate exactly max_tokens, `min_tokens` stands in for it; `endless` answers need no field but
+    those of `extra_body`. `temperature` None is not sent, nor
     are `stream_options` where refused; `left_out` says what was and why. An answer's end is marked
     by [DONE] (`ends_with_done`), by a finish_reason (`ends_with_reason`), or both; some give no
     reason where the model ends it (`ends_unsaid`), some leave the connection open after it.
+    `gauges_url` is where the gauges are that are watched during a load, if not at `metrics_url`:
+    what empties when it is read has that one reader. `conditions` are what the engine serves
+    under, in the words of `bench.values.serving`.
     `text_length` is how long it counts a prompt of text to be, where it takes no token ids.
     `models` are the names that it lists. `nonce` goes into every prompt, so that no run finds its
     prompts in the cache of an earlier one; 0 for an engine started for the run. `client_cores` are
@@ -47,11 +51,14 @@ class Server:
     listener_pids: tuple[int, ...] = ()
     log_path: Path | None = None
     metrics_url: str | None = None
+    gauges_url: str | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     model_path: str | None = None
     startup_s: float | None = None
     client_cores: tuple[int, ...] = ()
     temperature: float | None = 0.0
     min_tokens: bool = False
+    endless: bool = False
     stream_options: bool = True
     max_tokens_field: str = "max_tokens"
     text_length: TextLength | None = None

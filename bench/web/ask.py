@@ -19,7 +19,7 @@ def request_body(
     }
     if server.temperature is not None:
         body["temperature"] = server.temperature
-    if server.ignore_eos:
+    if server.ignore_eos and not server.endless:
         body["min_tokens" if server.min_tokens else "ignore_eos"] = (
             output_tokens if server.min_tokens else True
         )

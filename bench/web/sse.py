@@ -399,8 +399,13 @@ def _shortened(body: bytes) -> tuple[Rows, Callable[[bytes], bytes], re.Match[by
     sign = _COUNTED if counted else _AFTER
     end = body.index(b'"total_tokens":', model.end(text)) + 15 if counted else model.end()
     before, after = body[at : model.start(text)], body[model.end(text) : end]
-    # Event by event: in a long text every search for a long word begins with studying the word.
-    short = [e.replace(before, _BEFORE, 1).replace(after, sign, 1) for e in body.split(b"\n\n")]
+    head, tail, mark = len(before), len(after), after[:12]
+    short = []
+    for event in body.split(b"\n\n"):
+        at = event.find(mark, head) if event.startswith(before) else -1
+        if at >= 0 and event.startswith(after, at):
+            event = b"".join((_BEFORE, event[head:at], sign, event[at + tail :]))
+        short.append(event)
     rows = _SHORT.findall(b"\n\n".join(short))
     return rows, lambda e: e.replace(sign, after).replace(_BEFORE, before), model
 

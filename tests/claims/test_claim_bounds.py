@@ -117,7 +117,7 @@ def test_every_point_of_a_curve_is_held_against_its_own_bound() -> None:
             "kind": "serving",
             "conditions": {**H100, "engine_version": None},
             "metric": "output_tokens_per_s",
-            "definition": None,
+            "definition": "output tokens",
             "stated": None,
             "curve": [{"concurrency": c, "value": v} for c, v in points],
         }
@@ -135,7 +135,7 @@ def speedup(**more: Any) -> str:
         "conditions": conditions,
         "baseline": {**conditions, "quant": "none"},
         "metric": "output_tokens_per_s",
-        "definition": None,
+        "definition": "output tokens",
         **more,
     }
     return assess(claims_of("t", {**HEAD, "says": says}, "t.yaml")[0], conf_sources()).verdict

@@ -108,7 +108,7 @@ def test_what_a_calculation_lacks_names_the_claim() -> None:
     for claim, message in (
         (one({"a": {"unit": "USD/Mtok", "price": "nobody/nothing input"}}), "price book has no"),
         (one({"a": {"unit": "USD", "value": 1}}, "b"), "bad: formula: 'b' is no term"),
-        (one({"a": {"unit": "dollar", "value": 1}}), "bad: unit: 'dollar'"),
+        (one({"a": {"unit": "florin", "value": 1}}), "bad: unit: 'florin'"),
         (
             one({"a": {"unit": "USD", "tco": "source-document", "figure": ["nothing"]}}),
             "nothing is not in the answer",

@@ -41,6 +41,7 @@ EVERYTHING: dict[str, Any] = {
     "gpus": 16,
     "nodes": 2,
     "offload": False,
+    "phase": "both",
 }
 
 

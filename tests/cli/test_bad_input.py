@@ -9,7 +9,7 @@ from bench.values.errors import InputError
 
 REFUSED = {
     "model=": "model=: there is no such model",
-    "quant=nf4": "Valid: awq, fp8, gptq, int8, none",
+    "quant=nf4": "4-bit weights are quant=awq or quant=gptq",
     "gpu=h1000": "Did you mean 'h100-sxm'?",
     "workload=chatt": "Did you mean 'chat-short'?",
     "gpus=-1": "gpus must be at least 0",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ from typing import Any
 import pytest
 from point_support import even, point
 
-from bench.cli.summaries import NAME, summaries
+from bench.cli.summaries import INDEX, NAME, summaries
 from bench.cli.verbs import runs
 from bench.config.compose import compose, run_spec
 from bench.report.rows import known_format, write_rows
 from bench.store import (
     create_run_dir,
+    find_run,
     folder_name,
     list_runs,
     load_run,
@@ -52,7 +55,59 @@ def test_a_row_is_derived_once_and_again_when_the_run_changes(tmp_path: Path) ->
     assert summaries(str(tmp_path), row)[0]["n"] == 3
 
 
-def test_another_code_makes_another_row(tmp_path: Path) -> None:
+def test_the_index_is_read_while_nothing_changed_and_rebuilt_when_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    path = stored(tmp_path)
+    first = summaries(str(tmp_path), runs.derived)
+    (path / NAME).unlink()  # the index alone has the row now
+
+    def never(of: Path) -> dict[str, Any]:
+        raise AssertionError(of)
+
+    assert summaries(str(tmp_path), never) == first
+    save_point(path, point(even(12), repeat=11))
+    changed = summaries(str(tmp_path), lambda _: {"status": "complete", "n": 2})
+    assert changed == [{"status": "complete", "n": 2, "run": str(path)}]
+    for damage in ("", "[]", "{", '{"of": 1, "rows": {}}'):
+        (tmp_path / INDEX).write_text(damage)
+        (path / NAME).unlink(missing_ok=True)
+        again = summaries(str(tmp_path), lambda _: {"status": "complete", "n": 3})
+        assert again == [{"status": "complete", "n": 3, "run": str(path)}]
+
+
+def test_two_that_list_at_once_leave_a_whole_index(tmp_path: Path) -> None:
+    for _ in range(3):
+        stored(tmp_path)
+    with ThreadPoolExecutor(4) as several:
+        found = list(several.map(lambda _: summaries(str(tmp_path), runs.derived), range(8)))
+    assert all(rows == found[0] for rows in found)
+    assert len(json.loads((tmp_path / INDEX).read_text())["rows"]) == 3
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_run_is_found_by_its_name_without_a_look_at_the_others(tmp_path: Path) -> None:
+    path, other = stored(tmp_path), stored(tmp_path)
+    (other / "run.json").write_text("damaged")
+    for name in (path.name, f"tiny/{path.name}", str(path)):
+        assert find_run(name, str(tmp_path)) == path
+    (tmp_path / "m").mkdir()
+    shutil.copytree(path, tmp_path / "m" / path.name)
+    with pytest.raises(InputError, match="names 2 runs"):
+        find_run(path.name, str(tmp_path))
+    with pytest.raises(InputError, match="there is no run"):
+        find_run("../*", str(tmp_path))
+
+
+def test_runs_of_one_second_are_listed_in_their_order(tmp_path: Path) -> None:
+    names = ("a-x0-20260101-000000-2", "b-x0-20260101-000000-10", "a-x0-20260101-000001")
+    for name in names:
+        (tmp_path / "m" / name).mkdir(parents=True)
+        (tmp_path / "m" / name / "run.json").touch()
+    assert [p.name for p in list_runs(str(tmp_path))] == list(names)
+
+
+def test_another_code_makes_anotherderived(tmp_path: Path) -> None:
     path = stored(tmp_path)
     summaries(str(tmp_path), lambda _: {"n": 1})
     known = json.loads((path / NAME).read_text())
@@ -77,7 +132,7 @@ def test_a_damaged_run_is_listed_with_why_and_hides_no_other(tmp_path: Path, con
     good = stored(tmp_path)
     bad = stored(tmp_path)
     (bad / "run.json").write_text(content)
-    rows = {row["run"]: row for row in summaries(str(tmp_path), runs._row)}
+    rows = {row["run"]: row for row in summaries(str(tmp_path), runs.derived)}
     assert rows[str(good)]["status"] == "complete"
     assert "run.json" in rows[str(bad)]["unreadable"] or "schema" in rows[str(bad)]["unreadable"]
     with pytest.raises(StoreError):

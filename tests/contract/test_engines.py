@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ KINDS = [
     if kind != "none"
 ]
 _TOKENS = 12
+STAND_INS = ("transformers", "llamacpp", "sglang", "trtllm")
+"""Their adapters start a stand-in here, which says what the engine's log says and then serves;
+scripts/real_servers.py starts the real ones."""
+STAND_IN = Path(__file__).parents[1] / "stand_in.py"
 
 
 @contextlib.contextmanager
@@ -38,6 +43,13 @@ def served(
     kind: str, run_spec: Spec, run_dir: Path, progress: ProgressCallback
 ) -> Iterator[Server]:
     """A server of that kind; an endpoint is the truth engine's, reached as a stranger would."""
+    if kind in STAND_INS:
+        keys: dict[str, Any] = {"command": [sys.executable, str(STAND_IN), kind]}
+        model = {"model": {"weights": str(run_dir / "m.gguf")}} if kind == "llamacpp" else {}
+        spec = run_spec(engine=kind, engine_keys=keys, **model)
+        with load_engine(kind).serve(spec, run_dir, progress) as server:
+            yield server
+        return
     if kind != "endpoint":
         dummy = {"quant": "int8", "model": {"weights": "dummy"}} if kind == "vllm" else {}
         with load_engine(kind).serve(run_spec(engine=kind, **dummy), run_dir, progress) as server:

@@ -93,6 +93,55 @@ def test_a_file_of_authorities_that_is_none_is_the_users_error(
     assert context_of(True, None) is not None
 
 
+# --- its page of metrics
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_metrics_are_read_with_the_certificates_and_the_key_of_the_load(
+    certificate: tuple[Path, Path],
+    run_spec: Spec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    with_key: bool,
+) -> None:
+    import ssl
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with serving({"truth": Odd(page=counters(1.0), key=KEY)}, ssl=context) as host:
+        url = host.url("truth", "https")
+        server = served(run_spec, tmp_path, url, ca_file=str(certificate[0]))
+        if not with_key:
+            assert engine_stats.read_all(replace(server, headers={})) is None
+            return
+        before = engine_stats.read_all(server)
+        send_load(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
+        after = engine_stats.read_all(server)
+    # 8 requests of 16 tokens
+    assert engine_stats.delta(before, after, "generation_tokens_total") == 128
+
+
+def test_a_key_is_not_sent_in_the_clear_where_the_load_is_encrypted(
+    run_spec: Spec, tmp_path: Path
+) -> None:
+    with serving({"page": Odd(page=counters(1.0))}) as host:
+        server = served(run_spec, tmp_path, host.url("page"))
+        server = replace(server, headers={"Authorization": f"Bearer {KEY}"})
+        for base_url in (server.base_url, "https://127.0.0.1/v1"):
+            assert engine_stats.read_all(replace(server, base_url=base_url)) is not None
+    assert [KEY in head for head in host.headers["page"][-2:]] == [True, False]
+
+
+def test_first_tokens_without_text_are_waited_for(run_spec: Spec, tmp_path: Path) -> None:
+    """Ten tokens of thought that is not shown: an answer of eight has no text at all."""
+    silent = Odd(answers=lambda ask: [*plain(ask)[10:], (due_s(ask.tokens - 1), end(ask))])
+    with serving({"silent": silent}) as host:
+        server = served(run_spec, tmp_path, host.url("silent"), api="completions")
+    assert (server.temperature, server.ignore_eos, server.prompt) == (0.0, True, "token_ids")
+    assert server.left_out == ()
+
+
 def loads(run_spec: Spec, **more: Any) -> RunSpec:
     load = {"concurrency": [4], "repeats": 1, "requests": 8, "calibrate": False, **more}
     return run_spec(engine="endpoint", load=load)
@@ -142,10 +191,10 @@ def test_the_replicas_of_a_list_are_summed(run_spec: Spec, tmp_path: Path) -> No
     with serving(modes) as host:
         pages = [f"http://127.0.0.1:{host.port}/{name}/metrics" for name in modes]
         server = served(run_spec, tmp_path, host.url("one"), metrics_url=pages)
-        before = engine_stats.read_all(server.metrics_urls)
+        before = engine_stats.read_all(server)
         send_load(server, POINT, plan(loads(run_spec), server, POINT).requests, timeout_s=10)
         host.tokens["other"] = host.tokens["one"]
-        after = engine_stats.read_all(server.metrics_urls)
+        after = engine_stats.read_all(server)
     assert server.metrics_urls == tuple(pages)
     assert before is not None
     assert after is not None

@@ -15,17 +15,9 @@ import pytest
 
 from bench.engines import load_engine
 from bench.engines.guard import GuardedProcess
+from bench.engines.launch import Launched, claim_port, last_line, listens
 from bench.engines.log import parse_engine_log
-from bench.engines.vllm import (
-    Launched,
-    argv,
-    check_device,
-    claim_port,
-    default_dtype,
-    environment,
-    last_line,
-    listens,
-)
+from bench.engines.vllm import argv, check_device, default_dtype, environment
 from bench.models.weights import Weights
 from bench.preflight import check_build, check_kernels
 from bench.values.errors import EngineError, InputError

@@ -57,6 +57,38 @@ def test_a_key_goes_by_way_of_the_environment(tmp_path: Path) -> None:
     assert process.environment(tmp_path, secret, spec().quality)["OPENAI_API_KEY"] == "s3cret"
 
 
+def test_the_users_own_headers_reach_lm_eval_and_its_file_does_not_hold_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.evaluators.harness import Chat, Completions
+
+    given = server(headers={"Authorization": "Bearer s3cret", "X-Tenant": "t3nant"})
+    made = lm_eval.call_config(spec(), given, "endpoint", ["t"], None, 0, tmp_path)
+    assert "t3nant" not in json.dumps(made)
+    environment = process.environment(tmp_path, given, spec().quality)
+    for name in ("OPENAI_API_KEY", "BENCH_EXTRA_HEADERS"):
+        monkeypatch.setenv(name, environment[name])
+    whole = {"Authorization": "Bearer s3cret", "X-Tenant": "t3nant"}
+    for kind in (Chat, Completions):
+        model = kind.__new__(kind)
+        model._header = None
+        assert model.header == whole
+
+
+def test_a_header_of_ones_own_takes_the_place_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.evaluators.harness import Completions
+
+    given = server(headers={"Authorization": "Basic abc"})
+    environment = process.environment(tmp_path, given, spec().quality)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("BENCH_EXTRA_HEADERS", environment["BENCH_EXTRA_HEADERS"])
+    model = Completions.__new__(Completions)
+    model._header = None
+    assert model.header == {"Authorization": "Basic abc"}
+
+
 def test_in_process_reads_the_served_checkpoint(tmp_path: Path) -> None:
     made = lm_eval.call_config(spec(), server(model_path="/m"), "hf", ["t"], 5, 0, tmp_path)
     assert made["model_args"] == {"pretrained": "/m", "dtype": "float32"}

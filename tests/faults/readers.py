@@ -35,7 +35,7 @@ from bench.values.errors import BenchError
 from bench.values.outside import plain, text_file
 from bench.values.record import Anchor, Run
 from bench.values.redact import redacted_text
-from bench.values.spec import ModelSpec
+from bench.values.spec import ModelSpec, SloSpec, WorkloadSpec
 from bench.web import http, sse
 
 Read = Callable[[bytes, Path], object]
@@ -97,7 +97,9 @@ def model_yaml(data: bytes, folder: Path) -> object:
 
 def workload(data: bytes, folder: Path) -> object:
     """A workload or trace, format guessed."""
-    check(str(_file(data, folder, "workload.jsonl")), None)
+    file = str(_file(data, folder, "workload.jsonl"))
+    slo = SloSpec(ttft_ms=1000, tpot_ms=100)
+    check(WorkloadSpec(name="w", input_tokens=8, output_tokens=8, slo=slo, file=file))
     return None
 
 

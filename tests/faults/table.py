@@ -24,7 +24,7 @@ from point_support import even, point
 from said import bench, refused
 
 from bench.cli.summaries import summaries
-from bench.cli.verbs.runs import _row
+from bench.cli.verbs.runs import derived
 from bench.config.compose import compose, run_spec
 from bench.meters import engine_stats
 from bench.store import create_run_dir, load_run, save_point, save_run
@@ -166,7 +166,7 @@ def damaged_run(name: str, content: bytes) -> Callable[[Place], None]:
         target = next(bad.glob(name), bad / name)
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(content)
-        rows = {r["run"]: r for r in summaries(str(place.folder), _row)}
+        rows = {r["run"]: r for r in summaries(str(place.folder), derived)}
         assert rows[str(good)]["status"] == "complete"
         assert "unreadable" in rows[str(bad)], "the damage is not told"
         listed = bench("runs", f"results_dir={place.folder}")
@@ -209,7 +209,7 @@ def _(place: Place) -> None:
     path = stored(place.folder)
     for content in ("", "[]", '{"of": 1}', "[" * 100_000):
         (path / "summary.json").write_text(content)
-        assert summaries(str(place.folder), _row)[0]["status"] == "complete"
+        assert summaries(str(place.folder), derived)[0]["status"] == "complete"
 
 
 @fault(3, "a run's folder lost its points", "said, not raised")
@@ -289,7 +289,7 @@ def named(key: str, name: str) -> Callable[[Place], None]:
         save_run(path, Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026")))
         assert path.parents[1] == root, path
         assert [p.name for p in place.folder.iterdir()] == ["results"], "written elsewhere"
-        rows = summaries(str(root), _row)
+        rows = summaries(str(root), derived)
         assert [r["run"] for r in rows] == [str(path)]
         assert not any(c < " " for c in str(path))
 
@@ -379,7 +379,7 @@ def _(place: Place) -> None:
         target.parent.mkdir(exist_ok=True)
         target.unlink(missing_ok=True)
         os.mkfifo(target)
-        rows = {r["run"]: r for r in summaries(str(place.folder), _row)}
+        rows = {r["run"]: r for r in summaries(str(place.folder), derived)}
         assert rows[str(good)]["status"] == "complete"
         harmless = name in ("ending.json", "summary.json")
         assert ("unreadable" in rows[str(bad)]) is not harmless, f"{name}: {rows[str(bad)]}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.summaries import summaries
-from bench.cli.verbs.runs import _row
+from bench.cli.verbs.runs import derived
 from bench.config.compose import compose, run_spec
 from bench.derive import derive
 from bench.report.terminal import _run_cells
@@ -38,7 +38,7 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL")
 
 def trust(path: Path) -> str:
     """What `bench runs` says of it."""
-    return _run_cells(summaries(str(path.parents[1]), _row)[-1])[-1]
+    return _run_cells(summaries(str(path.parents[1]), derived)[-1])[-1]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from said import bench, refused
 
 from bench.config.compose import compose, run_spec
-from bench.engines.vllm import last_line, redact_log
+from bench.engines.launch import last_line, redact_log
 from bench.run import storable
 from bench.store import create_run_dir, save_point, save_run
 from bench.values import redact

@@ -122,7 +122,7 @@ PRINTS = {
     "6": ("J/output token", "KV cache: predicted", "1 x h100-sxm"),
     "7": ("8 x h100-sxm", "KV cache: predicted"),
     "8": ("variants against none", "fp8", "--interleave 3"),
-    "9": ("per M tokens", "buying is", "API"),
+    "9": ("per M tokens", "the API is cheaper"),
     "10": ("page.html",),
 }
 """What the runbook says that a step prints, where this machine's own state does not change it."""

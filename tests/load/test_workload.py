@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.load.trace_file import trace_extent, trace_rows
 from bench.load.workload import generate, lengths
-from bench.load.workload_file import check, conversations, read, trace_extent, trace_rows
+from bench.load.workload_file import check, conversations
 from bench.measure.checks.engine import shared_prompt_tokens
 from bench.values.errors import InputError
 from bench.values.record import PlannedRequest
@@ -167,11 +168,12 @@ def test_a_trace_counts_from_its_first_arrival(tmp_path: Path) -> None:
         {"timestamp": 5_250, "input_length": 4, "output_length": 3},
     ]
     file = jsonl(tmp_path / "t.jsonl", rows)
-    assert [(r.arrival_s, r.input_tokens, r.output_tokens) for r in trace_rows(file)] == [
+    rows_read = trace_rows(spec(file=file))
+    assert [(r.arrival_s, r.input_tokens, r.output_tokens) for r in rows_read] == [
         (0.0, 9, 2),
         (0.25, 4, 3),
     ]
-    assert trace_extent(file).rate_per_s == pytest.approx(4.0)
+    assert trace_extent(spec(file=file)).rate_per_s == pytest.approx(4.0)
     requests = drawn(spec(file=file, file_format="trace"), 2)
     assert [len(r.prompt) for r in requests] == [9, 4]
 
@@ -179,10 +181,10 @@ def test_a_trace_counts_from_its_first_arrival(tmp_path: Path) -> None:
 def test_a_file_is_streamed(tmp_path: Path) -> None:
     """The first rows come out although a later line is no JSON: nobody has read it yet."""
     good = '{"arrival_s": 1, "input_tokens": 1, "output_tokens": 1}\n'
-    (tmp_path / "t.jsonl").write_text(good * 3 + "{broken\n")
-    rows = trace_rows(str(tmp_path / "t.jsonl"))
-    assert [next(rows).arrival_s for _ in range(3)] == [0.0] * 3
-    with pytest.raises(InputError, match=r"t\.jsonl:4: not JSON"):
+    (tmp_path / "t.jsonl").write_text(good * 1003 + "{broken\n")
+    rows = trace_rows(spec(file=str(tmp_path / "t.jsonl")))
+    assert [next(rows).arrival_s for _ in range(1003)] == [0.0] * 1003
+    with pytest.raises(InputError, match=r"t\.jsonl:1004: not JSON"):
         next(rows)
 
 
@@ -196,13 +198,13 @@ def test_a_file_is_streamed(tmp_path: Path) -> None:
         ({"arrival_s": -1, "input_tokens": 1, "output_tokens": 1}, "arrival_s: a time from 0 to"),
         ({"arrival_s": 1, "input_tokens": 1}, "output_tokens: missing"),
         ({"arrival_s": 1, "input_tokens": 0, "output_tokens": 1}, "above 0 is expected, 0 found"),
-        ({"prompt": "x"}, "neither conversations"),
+        ({"question": "x"}, "neither conversations"),
         (7, "an object is expected, 7 found"),
     ],
 )
 def test_a_bad_line_names_file_line_and_field(record: Any, text: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=text):
-        check(jsonl(tmp_path / "a.jsonl", [record]), None)
+        check(spec(file=jsonl(tmp_path / "a.jsonl", [record])))
 
 
 TEXT = st.text(max_size=20)
@@ -218,16 +220,18 @@ def test_no_message_is_lost_or_made_up(
     file = tmp_path_factory.mktemp("w") / "a.jsonl"
     records = [{"messages": [{"role": r, "content": t} for r, t in one]} for one in said]
     asked = [one for one in said if any(role == "user" for role, _ in one)]
-    found = list(read(jsonl(file, records), None))
-    assert len(found) == len(asked)
+    workload = spec(file=jsonl(file, records))
     if not asked:
         with pytest.raises(InputError, match="no conversation with a user's turn"):
-            list(conversations(str(file), None))
+            list(conversations(workload))
+        return
+    found = list(conversations(workload))
+    assert len(found) == len(asked)
     for conversation, one in zip(found, asked, strict=True):
         users = [t for role, t in one if role == "user"]
         kept = [
             m["content"]
-            for exchange in conversation.exchanges  # type: ignore[union-attr]
+            for exchange in conversation.exchanges
             for m in exchange.messages
             if m["role"] == "user"
         ]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from power_support import MARKS, at, board_telemetry, code, header, load_part, measured
 
@@ -505,6 +506,28 @@ def test_what_was_not_measured_says_so(source: str) -> None:
     found = code(power, "power_source")
     assert found.severity == "warn"
     assert "not to be published as measured" in found.text
+
+
+def test_joules_and_tokens_are_of_the_same_time() -> None:
+    """300 W and 10 tokens/s in the first wave, until 20 s; then 100 W and 20 tokens/s. The rate is
+    a mean over (20, 70] and (30, 80], and so is the power: 5 J/token. That of all 70 s was 128.6 W,
+    which gave 6.4."""
+    early = steps([(5.0, 300.0), (20.0, 100.0)], before_w=50.0)
+    telemetry = header(board_telemetry(early, 100.0, edit=sound_line), source="nvml", note=None)
+    part = load_part()
+    sizes = np.where(part.data.chunk_ns > at(20), 20, 10)
+    window = replace(
+        part.window, openings=(at(20), at(30)), closings=(at(70), at(80)), slots=2, waves=2
+    )
+    data = replace(part.data, chunk_tokens=sizes)
+    parts = [replace(part, data=data, window=window)]
+    power = measured(telemetry, parts)
+    figure = power.metrics["energy_per_output_token_j"]
+    found = figure.value if figure.withheld_value is None else figure.withheld_value
+    assert found == pytest.approx(5.0, rel=2e-3)
+    watts = power.metrics["power_mean_w"]
+    found = watts.value if watts.withheld_value is None else watts.withheld_value
+    assert found == pytest.approx(100.0, rel=2e-3)
 
 
 def test_a_wall_clock_that_jumps_changes_nothing() -> None:

@@ -78,3 +78,20 @@ def _read_to_end(terminal: int) -> str:
             parts.append(part)
     os.close(terminal)
     return b"".join(parts).decode()
+
+
+def test_many_rows_are_laid_out_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich's own table is the truth; wide characters take two cells, and nothing is markup."""
+    columns = (column("run"), *numbers("tok/s", "ms"), column("trust"))
+    rows = tuple((f"r{i}" * (i % 4), f"{i:,} ± 1", "東京" * (i % 2), "[b]ok") for i in range(300))
+    grid = Grid(columns=columns, rows=rows)
+    printed = []
+    for many in (200, 1000):
+        monkeypatch.setattr("bench.report.grid._MANY", many)
+        for width in (200, 24):
+            out = StringIO()
+            print_grid(Console(file=out, width=width), grid)
+            printed.append([line.rstrip() for line in out.getvalue().splitlines()])
+    assert printed[0] == printed[2]
+    assert printed[1] == printed[3]
+    assert len(printed[0]) > 300

@@ -181,6 +181,45 @@ def test_gpu_offers_are_per_gpu_and_the_lowest_counts() -> None:
     }
 
 
+GCP = """InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Region,\
+AvailabilityZone,Price,SpotPrice
+a3-highgpu-8g,208.0,1872.0,,,,us-central1,us-central1-a,9.46006,2.88933
+a3-highgpu-1g,26.0,234.0,,,,us-central1,us-central1-a,1.18251,0.36117
+,,,H100,8.0,,us-central1,us-central1-a,78.4,18.0
+,,,H100,1.0,,us-central1,us-central1-a,9.8,700.0
+,,,H100,1.0,,us-east4,us-east4-z,2.0,1.0
+,,,T4,1.0,,us-central1,us-central1-a,0.35,0.1
+"""
+"""The shape of catalogs/v8/gcp/vms.csv, github.com/skypilot-org/skypilot-catalog at 006059e0, with
+its machines' prices; the GPUs' are made up."""
+
+
+def test_a_gpu_that_is_listed_apart_from_its_machine_costs_both() -> None:
+    """(78.4 + 9.46006) ÷ 8 on demand, less than 9.8 + 1.18251; (18 + 2.88933) ÷ 8 on the spot
+    market. 700 means no price; a zone without the machine and a GPU that any machine takes are
+    left out, and were 2.0 and 0.35 dollars an hour."""
+    found = read_prices(GCP, "gcp.csv", as_of="2026-11-26", provider="gcp")
+    assert {(r.model, r.kind): r.usd for r in found.rows} == {
+        ("H100", "rent_on_demand"): pytest.approx((78.4 + 9.46006) / 8, abs=1e-6),
+        ("H100", "rent_spot"): pytest.approx((18.0 + 2.88933) / 8, abs=1e-6),
+    }
+    assert found.skipped == 5
+
+
+VENDOR = """{"vendor": "anthropic", "models": [{"id": "claude-3-haiku", "name": "Claude 3 Haiku",
+ "price_history": [{"input": 0.25, "output": 1.25, "from_date": null, "to_date": null,
+ "input_cached": null}]}]}"""
+"""A row of data/anthropic.json, github.com/simonw/llm-prices at 2026-08-05."""
+
+
+def test_a_vendors_file_of_llm_prices() -> None:
+    found = read_prices(VENDOR, "anthropic.json", as_of="2026-08-05", provider=None)
+    assert [(r.provider, r.model, r.kind, r.usd, r.as_of) for r in found.rows] == [
+        ("anthropic", "claude-3-haiku", "input", 0.25, "2026-08-05"),
+        ("anthropic", "claude-3-haiku", "output", 1.25, "2026-08-05"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "provider", "match"),
     [
@@ -352,3 +391,82 @@ def test_llm_prices_hold_from_day_to_day() -> None:
         ("v/m", "output", 8, "2026-01-02"),
         ("v/m", "cached_input", 0.5, "2026-01-02"),
     }
+
+
+def test_litellm_by_mode_with_the_threshold_of_a_long_prompt() -> None:
+    """An image model priced by the token is no chat model; a long prompt's price keeps its 200k."""
+    text = json.dumps(
+        {
+            "a": {
+                "litellm_provider": "x",
+                "mode": "image_generation",
+                "input_cost_per_token": 1e-6,
+            },
+            "b": {"litellm_provider": "x", "mode": "embedding", "input_cost_per_token": 1e-6},
+            "c": {
+                "litellm_provider": "x",
+                "mode": "chat",
+                "input_cost_per_token": 3e-6,
+                "input_cost_per_token_above_200k_tokens": 6e-6,
+            },
+        }
+    )
+    found = read_prices(text, "l.json", as_of="2026-11-01", provider=None)
+    assert {r.model for r in found.rows} == {"c"}
+    assert [(r.kind, r.usd) for r in found.rows] == [("input", 3.0), ("long_input", 6.0)]
+    assert found.rows[1].source.endswith("above 200k tokens")
+    assert sum(found.left_out.values()) == 2
+
+
+def test_offers_have_the_names_of_gpus_or_are_asked_for() -> None:
+    """RunPod's A100-80GB-SXM is one GPU; Lambda's H100 may be several; a T4 is none here."""
+    text = (
+        "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,Region,SpotPrice\n"
+        "2x,A100-80GB-SXM,2.0,32.0,160.0,3.78,CA,\n"
+        "8x,H100,8.0,208.0,1800.0,23.92,us,\n"
+        "1x,L4,1.0,4.0,16.0,0.50,us,0.25\n"
+        "1x,T4,1.0,4.0,16.0,0.35,us,\n"
+    )
+    gpus = ("a100-80gb-sxm", "a100-80gb-pcie", "h100-sxm", "h100-pcie", "l4", "l40s")
+    asked = {"as_of": "2026-11-01", "provider": "x", "gpus": gpus}
+    found = read_prices(text, "s.csv", **asked)
+    rents = {(r.model, r.kind): r.usd for r in found.rows}
+    assert rents == {
+        ("a100-80gb-sxm", "rent_on_demand"): 1.89,
+        ("l4", "rent_on_demand"): 0.5,
+        ("l4", "rent_spot"): 0.25,
+    }
+    assert "its host included" in found.rows[0].source
+    assert set(found.left_out) == {
+        "H100 may be h100-pcie or h100-sxm: say +prices.gpu_names.H100=NAME",
+        "T4 is no GPU of conf/gpu",
+    }
+    said = read_prices(text, "s.csv", gpu_names={"H100": "h100-sxm"}, **asked)
+    assert ("h100-sxm", 2.99) in {(r.model, r.usd) for r in said.rows}
+
+
+def test_openrouters_models() -> None:
+    """Texts per token become $/M tokens; a router's -1 and a free 0 are no prices; an image model
+    is left out, and said."""
+    table = {
+        "data": [
+            {
+                "id": "a/b",
+                "pricing": {"prompt": "0.000003", "completion": "0.000015", "image": "0.01"},
+                "architecture": {"output_modalities": ["text"]},
+            },
+            {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}},
+            {"id": "a/free", "pricing": {"prompt": "0", "completion": "0"}},
+            {
+                "id": "a/draws",
+                "pricing": {"prompt": "0.000001"},
+                "architecture": {"output_modalities": ["image", "text"]},
+            },
+        ]
+    }
+    found = read_prices(json.dumps(table), "o.json", as_of="2026-11-01", provider=None)
+    assert [(r.key, r.kind, r.usd) for r in found.rows] == [
+        ("openrouter/a/b", "input", 3.0),
+        ("openrouter/a/b", "output", 15.0),
+    ]
+    assert (found.skipped, dict(found.left_out)) == (2, {"answers in image, text": 1})

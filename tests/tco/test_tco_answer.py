@@ -107,17 +107,18 @@ def test_doubtful_runs_are_refused_or_carry_their_word(word: str) -> None:
     [
         (
             [],
-            "self-hosting costs $1.53 per M tokens: less than google/gemini-3-pro ($4.50) and 1 "
-            "more, more than deepseek/deepseek-r1 ($0.96) and 2 more",
+            "3 of 5 APIs are cheaper: self-hosting costs $1.53 per M tokens, less than "
+            "google/gemini-3-pro ($4.50) and 1 more, more than deepseek/deepseek-r1 ($0.96) and 2 "
+            "more",
         ),
         (
             ["tco.api.compare=[openai/gpt-5-mini]"],
-            "buying is cheaper: self-hosting costs $1.53 per M tokens, more than openai/gpt-5-mini "
-            "($0.6875)",
+            "the API is cheaper: self-hosting costs $1.53 per M tokens, more than "
+            "openai/gpt-5-mini ($0.6875)",
         ),
         (
             ["tco.api.compare=[openai/gpt-5-mini,deepseek/deepseek-r1]"],
-            "buying is cheaper: self-hosting costs $1.53 per M tokens, more than all 2 APIs "
+            "the API is cheaper: self-hosting costs $1.53 per M tokens, more than all 2 APIs "
             "compared, from openai/gpt-5-mini ($0.6875) to deepseek/deepseek-r1 ($0.96)",
         ),
         (
@@ -125,8 +126,8 @@ def test_doubtful_runs_are_refused_or_carry_their_word(word: str) -> None:
                 "tco.api.compare=[google/gemini-3-pro,anthropic/claude-sonnet-4.5]",
                 "tco.api.discount=0.6",
             ],
-            "self-hosting costs $1.53 per M tokens, less than every API compared, the cheapest "
-            "being google/gemini-3-pro ($1.80, self-hosting cheaper in 28% of draws)",
+            "self-hosting is cheaper: it costs $1.53 per M tokens, less than every API compared, "
+            "the cheapest being google/gemini-3-pro ($1.80, self-hosting cheaper in 28% of draws)",
         ),
     ],
 )

@@ -66,6 +66,8 @@ def test_quantiles_by_hand() -> None:
     assert triangle.tolist() == pytest.approx([0, 0.1**0.5, 1, 2 - 0.1**0.5, 2])
     log = quantile(_figure(0.5, 1, 2, "lognormal"), p[1:4])
     assert log.tolist() == pytest.approx([0.5, 1.0, 2.0])
+    uneven = quantile(_figure(0.5, 1, 8, "lognormal"), p[1:4])  # off its centre: as it was given
+    assert uneven.tolist() == pytest.approx([0.5, 1.0, 8.0])
     assert quantile(Figure(value=3.0, source="t"), p).tolist() == [3.0] * 5
 
 

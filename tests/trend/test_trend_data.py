@@ -96,10 +96,56 @@ def test_a_snapshot_goes_in_and_out(tmp_path: Path) -> None:
     assert (found.before, found.moved) == ("2026-01-01", (("A", 10.5),))
     with pytest.raises(InputError, match="no leaderboard: it needs model and arena_score"):
         read_ratings("a,b\n1,2\n", "x.csv", as_of="2026", source="y")
-    with pytest.raises(InputError, match="neither 'full' nor 'overall'"):
+    with pytest.raises(InputError, match="full or overall for board=arena-text: it has coding"):
         read_ratings('{"coding": {}}', "x.json", as_of="2026", source="y")
     with pytest.raises(InputError, match=r"line 2: could not convert"):
         read_ratings("model,rating\nA,high\n", "x.csv", as_of="2026", source="y")
+
+
+ARENA = """{"chinese": {"x": {"rating": 1, "rating_q975": 2, "rating_q025": 0}},
+ "coding": {"claude-opus-4-1-20250805-thinking-16k": {"rating": 1473.208609908666,
+   "rating_q975": 1484.8595067017543, "rating_q025": 1461.5577131155776}},
+ "full": {"gemini-2.5-pro": {"rating": 1466.2, "rating_q975": 1470.0, "rating_q025": 1462.4}}}"""
+"""The shape of data/leaderboard-text.json, github.com/lmarena/arena-catalog at 236f9a429."""
+HISTORY = """date,rank,model,score,ci95,votes,organization,license
+2025-11-09,1,gemini-2.5-pro,1452,±4,"62,764",Google,Proprietary
+2025-11-10,1,gemini-2.5-pro,1453,±4,"62,800",Google,Proprietary
+"""
+"""The shape of history.csv, github.com/kevinschaul/lmarena-leaderboard-history at 1ec0bb48."""
+
+
+def test_a_category_of_arenas_json_is_a_board_of_its_own() -> None:
+    (code,) = read_ratings(ARENA, "a", as_of="2025-11-05", source="s", board="arena-coding")
+    assert (code.board, code.model) == ("arena-coding", "claude-opus-4-1-20250805-thinking-16k")
+    assert (code.rating, code.low_95, code.high_95) == pytest.approx(
+        (1473.2, 1461.6, 1484.9), abs=0.1
+    )
+    (text,) = read_ratings(ARENA, "a", as_of="2025-11-05", source="s")
+    assert (text.board, text.model) == ("arena-text", "gemini-2.5-pro")
+    with pytest.raises(InputError, match=r"no leaderboard maths for board=arena-maths.*coding"):
+        read_ratings(ARENA, "a", as_of="2025-11-05", source="s", board="arena-maths")
+
+
+def test_a_history_keeps_its_dates_and_its_intervals() -> None:
+    """All rows once were of the day of the import, the last of a model won, and ± was dropped."""
+    found = read_ratings(HISTORY, "h.csv", as_of="2026-11-26", source="s")
+    assert [(r.as_of, r.rating, r.low_95, r.high_95, r.votes) for r in found] == [
+        ("2025-11-09", 1452, 1448, 1456, 62764),
+        ("2025-11-10", 1453, 1449, 1457, 62800),
+    ]
+    with pytest.raises(InputError, match="'about 4' is no interval"):
+        read_ratings(HISTORY.replace("±4", "about 4"), "h.csv", as_of="2026", source="s")
+
+
+def test_coding_has_its_own_five_snapshots() -> None:
+    """By hand, of arena-catalog's data/leaderboard-text.json at the commits of those days."""
+    days = by_day(shipped(), "arena-coding")
+    assert list(days) == ["2025-03-07", "2025-04-04", "2025-05-06", "2025-11-05", "2025-12-11"]
+    assert [len(d) for d in days.values()] == [204, 214, 226, 241, 278]
+    found = rating_trend(shipped(), "arena-coding")
+    assert [b.rating for b in found.best_open] == [1370.1, 1386.9, 1393.1, 1456.9, 1468.0]
+    assert found.best_open[-1].model == "longcat-flash-chat"
+    assert found.best_open[-1].rank == 8
 
 
 def test_corrections_are_later_rows() -> None:
@@ -169,6 +215,8 @@ def test_the_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "they meet (if the gap goes on as a line): 35% by the end of 2026" in (
         capsys.readouterr().out
     )
+    assert code("trend", "rating", "board=arena-coding", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["board"] == "arena-coding"
     assert code("trend", "spot") == 0
     assert "too little for a rate" in capsys.readouterr().out
     assert code("trend", "price", "provider=deepseek", "model=deepseek-chat", "--json") == 0
@@ -176,6 +224,7 @@ def test_the_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (price["first_usd"], price["last_usd"]) == (0.14, 0.27)
     for words, message in (
         (["trend", "ratng"], "Did you mean 'rating'"),
+        (["trend", "rating", "board=arena-codin"], "Did you mean 'arena-coding'"),
         (["trend", "price", "provider=nobody"], "no price is known of nobody"),
         (["snapshot", "import"], "bench snapshot takes: import FILE"),
         (["snapshot", "import", "nowhere.csv"], "nowhere.csv: No such file"),

@@ -327,7 +327,7 @@ CASES: Mapping[str, Case] = {
     "stop_made_up_by_a_proxy": Case(
         odd=odd(now_and_then(lambda ask: [*plain(ask, n=4), (due_s(4), end(ask, 4, "stop"))])),
         tokens=None,
-        says="another length than asked for",
+        says="their streams were cut and a proxy made the reason up",
     ),
     "usage_lost": Case(
         odd=odd(
@@ -461,7 +461,8 @@ def measured(host: Host, name: str, spec: RunSpec) -> tuple[Server, PointData, P
     case = CASES[name]
     target = Target(base_url=host.url(name), key_env="MY_KEY", timeout_s=5)
     server = probe(target, served_model="m", api=case.api)
-    run = Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026-11-26T00:00:00"))
+    anchor = Anchor(monotonic_ns=0, wall_iso="2026-11-26T00:00:00")
+    run = Run(spec=spec, anchor=anchor, server={"ignore_eos": server.ignore_eos})
     for _ in range(6):
         data = loaded(server)
         if case.fails or not _late(data, case):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
 from bench.config.compose import compose, run_spec
+from bench.values.errors import InputError
 from bench.values.json_text import json_text
 from bench.values.spec import RunSpec, TruthSpec
 
@@ -21,6 +22,12 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Calibrate against the server of known timing."""
+    engines = [o for o in arguments.overrides if o.startswith("engine=") and o != "engine=truth"]
+    if engines:
+        raise InputError(
+            f"{engines[0]}: bench calibrate measures the client against the server of known "
+            "timing, engine=truth: leave engine= out."
+        )
     typed = ["engine=truth", *arguments.overrides]
     spec = run_spec(compose(typed, arguments.config_dirs), detect_gpus=False)
     return run(spec, as_json=arguments.as_json)

@@ -204,6 +204,8 @@ def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim
 
     if not request.names and not request.everything:
         raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
+    if request.names and request.everything:
+        raise InputError(f"--all names every claim: leave {request.names[0]!r} or --all out.")
     files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
     found = [
         replace(claim, file=str(path)) for path in files.values() for claim in read_or(path, bad)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
+from bench.cli.meant import check_once
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose, run_spec
 from bench.values.json_text import json_text
@@ -51,30 +52,18 @@ def run(
     host without GPUs) ask for one combination, each one missing becomes an axis of the table.
     That a run does not fit is an answer, not a failure: see `fits` in the JSON.
     """
-    from bench.fit.headroom import is_cpu
-    from bench.preflight import checked, for_planning, resolve
     from bench.report.console import console
 
-    planned = for_planning(spec, explicit, catalogue)
-    if planned is not spec:
-        text = f"no GPU here: planned for {planned.gpu.name}; name another with gpu=NAME"
-        print(text, file=sys.stderr)
-    spec = resolve(planned, explicit, catalogue)
-    if is_cpu(spec) or {"quant", "gpus"} <= explicit:
-        report = checked(spec, catalogue)
+    spec = planned(spec, explicit, catalogue)
+    rows = answers(spec, explicit, catalogue)
+    if one_asked(spec, explicit):
         if as_json:
-            print(json_text(report.to_json(), indent=2))
+            print(json_text(rows[0].to_json(), indent=2))
         else:
             from bench.report.fit_table import print_report
 
-            print_report(report, console())
+            print_report(rows[0], console())
         return 0
-    rows = tuple(table(spec, explicit, catalogue))
-    if not any(r.fits for r in rows):
-        last = dataclasses.replace(
-            spec, quant=catalogue.quants.get(rows[-1].quant, spec.quant), gpus=rows[-1].gpus
-        )
-        rows = (*rows[:-1], checked(last, catalogue))
     if as_json:
         data = {
             "model": spec.model.name,
@@ -87,6 +76,49 @@ def run(
 
         print_table(rows, console())
     return 0
+
+
+def planned(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> RunSpec:
+    """The run with its GPU and model as they are; says on stderr where a GPU had to be assumed."""
+    from bench.preflight import for_planning, resolve
+
+    found = for_planning(spec, explicit, catalogue)
+    if found is not spec:
+        text = f"no GPU here: planned for {found.gpu.name}; name another with gpu=NAME"
+        print(text, file=sys.stderr)
+    return resolve(found, explicit, catalogue)
+
+
+def one_asked(spec: RunSpec, explicit: frozenset[str]) -> bool:
+    """Whether one combination was asked for, no table."""
+    from bench.fit.headroom import is_cpu
+
+    return is_cpu(spec) or {"quant", "gpus"} <= explicit
+
+
+def answers(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> tuple[FitReport, ...]:
+    """The one report, or those of the table; where none fits the last one has alternatives."""
+    from bench.preflight import checked
+
+    if one_asked(spec, explicit):
+        return (checked(spec, catalogue),)
+    rows = tuple(table(spec, explicit, catalogue))
+    if any(r.fits for r in rows):
+        return rows
+    last = dataclasses.replace(
+        spec, quant=catalogue.quants.get(rows[-1].quant, spec.quant), gpus=rows[-1].gpus
+    )
+    return (*rows[:-1], checked(last, catalogue))
+
+
+def reports(
+    words: Sequence[str], catalogue: Catalogue, config_dirs: Sequence[str] = ()
+) -> tuple[FitReport, ...]:
+    """The reports of what would be typed as these words."""
+    check_once(words)
+    explicit = Arguments(overrides=tuple(words)).typed_keys
+    spec = run_spec(compose(words, config_dirs), detect_gpus=False)
+    return answers(planned(spec, explicit, catalogue), explicit, catalogue)
 
 
 def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iterator[FitReport]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.arguments import Arguments
+from bench.cli.composed import own_words
 from bench.cli.verb import Verb
-from bench.config.compose import compose
+from bench.config.compose import catalogue, compose
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
 from bench.values.outside import text_file
@@ -34,14 +35,7 @@ def call(arguments: Arguments) -> int:
     from bench.tco.prices.book import PricesSpec
     from bench.values.codec import decode
 
-    own: dict[str, str | None] = {"provider": None, "as_of": None}
-    overrides = []
-    for override in arguments.overrides:
-        key, _, value = override.partition("=")
-        if key in own:
-            own[key] = value
-        else:
-            overrides.append(override)
+    own, overrides = own_words(arguments, ("provider", "as_of"), "prices")
     path = None
     if arguments.words:
         if arguments.words[0] != "import" or len(arguments.words) != 2:
@@ -107,7 +101,14 @@ def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_js
     from bench.tco.prices.tables import changes, read_prices
 
     text = text_file(path, "prices import")
-    found = read_prices(text, path, as_of=as_of, provider=provider, gpu_names=spec.gpu_names)
+    found = read_prices(
+        text,
+        path,
+        as_of=as_of,
+        provider=provider,
+        gpu_names=spec.gpu_names,
+        gpus=[n for n in catalogue().gpus if n not in ("auto", "cpu")],
+    )
     book = Path(spec.book or DEFAULT_BOOK)
     known = spec.rows + spec.more_rows
     if book.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,11 +27,13 @@ VERB = Verb(
     usage=(
         "bench quantize model=NAME quant=awq|gptq|int8|fp8 [calibration=NAME] [seed=N] "
         "[force=true] [--json]",
+        "bench quantize model=NAME gguf=q8_0|q4_k_m|f16 [force=true] [--json]",
     ),
     keys=(
         ("model=NAME", "what is quantised"),
         ("quant=NAME", "the scheme, with its recipe"),
         ("calibration=NAME", "the texts that a scheme with calibration looks at"),
+        ("gguf=FORMAT", "a GGUF file for llama.cpp, of the model's own weights: f16, q8_0, q4_k_m"),
         ("seed=N", "which of them, and in which order"),
         ("force=true|false", "make it again where it is there already"),
         ("checkpoints_dir=FOLDER", "where checkpoints of your own are"),
@@ -55,6 +58,8 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
     from bench.models.quantize import llm_compressor
     from bench.models.weights import resolve_weights
 
+    if spec.gguf is not None:
+        return gguf(spec, progress, as_json=as_json)
     if spec.quant.name == "none":
         raise InputError("quant=none is the model itself: choose what to make, as quant=gptq.")
     folder = folder_of(spec.checkpoints_dir, spec.model.name, spec.quant.name)
@@ -64,6 +69,7 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
             "make it again with force=true."
         )
     source = resolve_weights(spec.model, replace(spec.quant, name="none"))
+    check_possible(source, folder)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     result = llm_compressor.quantize(spec, source, part, progress)
@@ -76,6 +82,46 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
         print(f"{folder}: {size / 1e6:.1f} MB in {result['seconds']:.0f} s")
         print(f"use it: bench model={spec.model.name} quant={spec.quant.name}")
     return 0
+
+
+def gguf(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int:
+    """Write the model's own weights as a GGUF file for llama.cpp, and print where it is."""
+    from bench.models.checkpoints import folder_of
+    from bench.models.gguf_file import checkpoint_folder, made
+    from bench.models.llama_tools import ready
+
+    kind = str(spec.gguf).casefold()
+    file = folder_of(spec.checkpoints_dir, spec.model.name, "gguf") / f"{kind}.gguf"
+    if file.exists() and not spec.force:
+        raise InputError(
+            f"{file} is there already: use it with model.weights={file}, or make it again with "
+            "force=true."
+        )
+    source = checkpoint_folder(spec.model, replace(spec.quant, name="none"))
+    made(source, file, kind, ready(progress))
+    if as_json:
+        print(json_text({"checkpoint": str(file), "gguf": kind, "bytes": file.stat().st_size}))
+        return 0
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    print(f"use it: bench engine=llamacpp model={spec.model.name} model.weights={file}")
+    return 0
+
+
+def check_possible(source: Weights, folder: Path) -> None:
+    """InputError where weights cannot be read or the checkpoint not written: known in a second,
+    while llm-compressor's environment takes minutes to install."""
+    from bench.models.model_config import hub_config
+
+    if source.source == "hub":
+        hub_config(str(source.location), revision=source.revision or "main")
+    elif source.location is not None and not Path(source.location).is_dir():
+        raise InputError(f"model.weights: {source.location} is not a folder of weights.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"checkpoints_dir: {folder.parent}: {error.strerror}.") from error
+    if not os.access(folder.parent, os.W_OK):
+        raise InputError(f"checkpoints_dir: {folder.parent} cannot be written.")
 
 
 def record_of(

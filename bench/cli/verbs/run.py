@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
@@ -14,6 +14,7 @@ from bench.cli.composed import (
     run_asked,
 )
 from bench.cli.streams import shown_error
+from bench.cli.sweeps import asked_sweep, by_id, ended
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import (
     catalogue,
@@ -25,13 +26,21 @@ from bench.config.compose import (
 from bench.values.errors import BenchError, InputError
 from bench.values.json_text import json_text
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from bench.measure.metrics import Measurement
+    from bench.values.record import Run
+    from bench.values.spec import RunSpec
+
 VERB = Verb(
     usage=(
         "bench [run] [KEY=VALUE ...] [--json]",
         "bench -m KEY=A,B ...      a sweep, as in Hydra",
     ),
     more="Any key of conf/ may be typed; --cfg job prints the composed run. Exit codes: 0 done,\n"
-    "1 failed at run time, 2 bad input, 5 with --strict: done, and NOT VALID.",
+    "1 failed at run time, 2 bad input, 5 with --strict: done, and NOT VALID, 75 stopped by\n"
+    "SIGUSR1: the same --run-id goes on where it stopped.",
     keys=(
         *keys.WHAT_IS_SERVED,
         ("engine=NAME", "vllm, an endpoint that runs already, or truth, a server of known timing"),
@@ -46,17 +55,35 @@ VERB = Verb(
         ("seed=N", "prompts and arrivals are drawn from it"),
         keys.RESULTS_DIR,
     ),
-    flags=(Flag(name="--strict", what="exit 5 when the run is NOT VALID (else 0)"),),
+    flags=(
+        Flag(name="--strict", what="exit 5 when the run is NOT VALID (else 0)"),
+        Flag(name="--resume", what="of the same sweep begun before, do what is missing"),
+        Flag(
+            name="--run-id",
+            value="MODEL/NAME",
+            what="its folder below results_dir; a run that was interrupted there goes on",
+        ),
+    ),
     sweeps=True,
 )
 
 
 def call(arguments: Arguments) -> int:
     """One run or, with Hydra's flags, a sweep."""
+    run_id = arguments.option("--run-id")
     if arguments.hydra_flags:
+        if run_id is not None:
+            raise InputError("--run-id names one run: a sweep (-m) names its own.")
         return _hydra(arguments)
+    if "--resume" in arguments.flags:
+        raise InputError("--resume belongs to a sweep (-m); one run goes on by its --run-id.")
     data = compose(arguments.overrides, arguments.config_dirs)
-    document, code = _one_run(data, arguments)
+    if run_id is None:
+        document, code = _one_run(data, arguments)
+    else:
+        document, code = by_id(
+            run_id, str(data["results_dir"]), lambda: _one_run(data, arguments, run_id=run_id)
+        )
     if arguments.as_json and document is not None:
         print(json_text(document))
     return code
@@ -65,17 +92,21 @@ def call(arguments: Arguments) -> int:
 NOT_VALID = 5
 """Exit code of a run that was measured and cannot be trusted, where --strict asks for one."""
 
+Shown = tuple[dict[str, Any] | None, int]
+"""A run's JSON document and its exit code."""
+
 
 def _one_run(
-    data: dict[str, Any], arguments: Arguments, title: str = ""
-) -> tuple[dict[str, Any] | None, int]:
+    data: dict[str, Any], arguments: Arguments, title: str = "", run_id: str | None = None
+) -> Shown:
     """Execute one composed run and show it; its JSON document and exit code."""
     from bench.derive import derive
     from bench.report.live import shown
     from bench.run import execute
 
     with shown(title=title) as progress:
-        run = execute(run_asked(data, arguments), catalogue(arguments.config_dirs), progress)
+        asked = run_asked(data, arguments)
+        run = execute(asked, catalogue(arguments.config_dirs), progress, run_id)
     measurement = derive(run)
     if not arguments.as_json:
         from bench.report.terminal import print_run
@@ -85,64 +116,110 @@ def _one_run(
     from bench.report.document import run_document, summary
 
     keep(Path(run.path), summary(run, measurement))
+    code, why = judged(run, measurement, strict="--strict" in arguments.flags)
+    if why:
+        print(f"bench: {why}", file=sys.stderr)
+    return run_document(run, measurement), code
+
+
+def judged(run: Run, measurement: Measurement, *, strict: bool) -> tuple[int, str | None]:
+    """The exit code of a run that came to its end, and what is to be said of it."""
     errors = [point.metrics["error_rate"].value for point in measurement.points]
     if errors and all(share == 1 for share in errors):
-        print(f"bench: every request failed: nothing was measured. See {run.path}", file=sys.stderr)
-        return run_document(run, measurement), 1
+        return 1, f"every request failed: nothing was measured. See {run.path}"
     if run.quality is not None and run.quality.status == "failed":
-        print(f"bench: quality was not scored: {run.quality.failure}", file=sys.stderr)
-        return run_document(run, measurement), 1
-    strict = "--strict" in arguments.flags and not measurement.valid
-    return run_document(run, measurement), NOT_VALID if strict else 0
+        return 1, f"quality was not scored: {run.quality.failure}"
+    return NOT_VALID if strict and not measurement.valid else 0, None
 
 
 def _hydra(arguments: Arguments) -> int:
-    """Sweeps and Hydra's own flags, through Hydra's main; one failed job does not stop the rest."""
-    import hydra
-    from omegaconf import DictConfig, OmegaConf
+    """Hydra's own flags and sweeps, through Hydra's main; one failed job stops no other.
 
+    What became of a sweep is read from the store: a launcher may have run its jobs elsewhere.
+    """
     combinations = check_sweep(arguments.overrides, arguments.config_dirs)
-    several = len(combinations) > 1 and any(f in _MULTIRUN for f in arguments.hydra_flags)
-    if several:
-        look_before(combinations, arguments)
-    documents: list[dict[str, Any]] = []
-    codes: list[int] = []
+    if len(combinations) < 2 or not any(f in _MULTIRUN for f in arguments.hydra_flags):
+        return _one_job(arguments)
+    specs = look_before(combinations, arguments)
+    sweep = asked_sweep(
+        specs, combinations, specs[0].results_dir, resume="--resume" in arguments.flags
+    )
+    hidden = "hydra.sweep.dir="
+    ours = [] if any(hidden in o for o in arguments.overrides) else [f"{hidden}{sweep.path}"]
+    printed: set[str] = set()  # of those that ran in this process; other launchers leave it empty
 
     def job(config: DictConfig) -> None:
-        data = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(data, dict)
-        plain = {str(k): v for k, v in data.items()}
+        from hydra.core.hydra_config import HydraConfig
+
+        number = int(HydraConfig.get().job.num)
+        element = sweep.elements[number]
+        title = f"run {number + 1} of {len(sweep.elements)}"
+        data = _plain(config)
         try:
-            title = f"run {len(codes) + 1} of {len(combinations)}" if several else ""
-            document, code = _one_run(plain, arguments, title)
+            document, _ = by_id(
+                element.run,
+                sweep.results_dir,
+                lambda: _one_run(data, arguments, title, element.run),
+            )
+            if document is not None and document["status"] == "complete":
+                printed.add(element.run)
         except BenchError as error:
             print(f"bench: {shown_error(error)}", file=sys.stderr)
-            document, code = {"valid": False, "error": str(error)}, error.exit_code
         finally:
             _redact_sweep()
-        documents.append(document or {})
-        codes.append(code)
+
+    try:
+        _through_hydra(job, arguments, ours)
+    except KeyboardInterrupt:
+        print("bench: the same words with --resume do what is missing.", file=sys.stderr)
+        raise
+    except (SystemExit, Exception) as error:  # noqa: BLE001 -- the store says what became of each
+        print(f"bench: the launcher gave up: {shown_error(error)}", file=sys.stderr)
+    return ended(sweep, arguments, printed)
+
+
+def _one_job(arguments: Arguments) -> int:
+    """What Hydra's flags ask of a single run: --cfg, --info, or a sweep of one."""
+    found: list[Shown] = []
+
+    def job(config: DictConfig) -> None:
+        data = _plain(config)
+        try:
+            found.append(_one_run(data, arguments))
+        finally:
+            _redact_sweep()
+
+    _through_hydra(job, arguments)
+    if arguments.as_json and found:
+        print(json_text([document for document, _ in found]))
+    return max((code for _, code in found), default=0)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    data = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(data, dict)
+    return {str(k): v for k, v in data.items()}
+
+
+def _through_hydra(
+    job: Callable[[DictConfig], None], arguments: Arguments, more: Sequence[str] = ()
+) -> None:
+    import hydra
 
     ready = prepared(arguments.overrides, arguments.config_dirs)
-    sys.argv = [sys.argv[0], *arguments.hydra_flags, *ready]
+    sys.argv = [sys.argv[0], *arguments.hydra_flags, *ready, *more]
     hydra.main(config_path=str(conf_dir().absolute()), config_name="config", version_base="1.3")(
         job
     )()
-    if arguments.as_json and documents:
-        print(json_text(documents))
-    elif len(documents) > 1:
-        _compare_sweep(documents)
-    failed = sum(code != 0 for code in codes)
-    if failed:
-        print(f"bench: {failed} of {len(codes)} runs of the sweep failed.", file=sys.stderr)
-    return 1 if failed else 0
 
 
 _MULTIRUN = ("-m", "--multirun")
 
 
-def look_before(combinations: Sequence[Sequence[str]], arguments: Arguments) -> None:
-    """Say which combinations of a sweep cannot run here, before the first one does.
+def look_before(combinations: Sequence[Sequence[str]], arguments: Arguments) -> list[RunSpec]:
+    """Say which combinations of a sweep cannot run here, before the first one does; all of them.
 
     InputError when none can; else the sweep goes on, for a job that fails stops no other.
     """
@@ -150,15 +227,25 @@ def look_before(combinations: Sequence[Sequence[str]], arguments: Arguments) -> 
 
     known = catalogue(arguments.config_dirs)
     refused: list[str] = []
-    for words in combinations:
+    specs = [run_asked(compose(words, arguments.config_dirs), arguments) for words in combinations]
+    if any(_remote(words) for words in combinations):
+        return specs  # they run elsewhere: what this machine lacks is no reason
+    for words, spec in zip(combinations, specs, strict=True):
         try:
-            preflight(run_asked(compose(words, arguments.config_dirs), arguments), known)
+            preflight(spec, known)
         except InputError as error:
             refused.append(shown_error(InputError(f"{' '.join(words)}: {error}")))
     for line in refused:
         print(f"bench: will not run: {line}", file=sys.stderr)
     if len(refused) == len(combinations):
         raise InputError("no combination of this sweep can run here.")
+    return specs
+
+
+def _remote(words: Sequence[str]) -> bool:
+    """Whether a launcher is named that may take the jobs to other machines."""
+    named = [w.partition("=")[2] for w in words if w.startswith("hydra/launcher=")]
+    return bool(named) and named[-1] not in ("basic", "joblib")
 
 
 def _redact_sweep() -> None:
@@ -172,18 +259,3 @@ def _redact_sweep() -> None:
         record.chmod(0o600)
         text = record.read_text()
         record.write_text(redacted_text(text))
-
-
-def _compare_sweep(documents: Sequence[Mapping[str, Any]]) -> None:
-    """After a sweep over quant: its runs beside each other, unless they differ in more."""
-    from bench.cli.verbs import compare
-
-    done = [d for d in documents if d.get("status") == "complete"]
-    if len({d["spec"]["quant"]["name"] for d in done}) < 2:
-        return
-    try:
-        compare.show(
-            compare.compared([Path(d["run"]) for d in done], compare.Request()), as_json=False
-        )
-    except InputError as error:
-        print(f"no comparison of the sweep: {error}", file=sys.stderr)

@@ -33,7 +33,7 @@ def list_all(results_dir: str, *, as_json: bool, form: str | None = None) -> int
     from bench.report.rows import flat, write_rows
     from bench.report.terminal import print_runs
 
-    rows = summaries(results_dir, _row)
+    rows = summaries(results_dir, derived)
     if form is not None:
         write_rows([flat(row) for row in rows], form)
     elif as_json:
@@ -43,7 +43,8 @@ def list_all(results_dir: str, *, as_json: bool, form: str | None = None) -> int
     return 0
 
 
-def _row(path: Path) -> dict[str, Any]:
+def derived(path: Path) -> dict[str, Any]:
+    """The line of a stored run, derived from its records."""
     from bench.derive import derive
     from bench.report.document import summary
     from bench.store import load_run

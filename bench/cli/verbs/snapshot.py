@@ -19,12 +19,13 @@ DEFAULT_FILE = "ratings.csv"
 SHOWN = 8
 
 VERB = Verb(
-    usage=("bench snapshot import FILE [as_of=DATE] [source=TEXT] [ratings=FILE] [--json]",),
+    usage=("bench snapshot import FILE [as_of=DATE] [source=TEXT] [board=NAME] [ratings=FILE]",),
     more="Reads Arena's CSV and JSON and the tidy CSV of this project. Price tables (LiteLLM, GPU\n"
     "offers) go to the price book: bench prices import FILE. Nothing is fetched by itself.",
     keys=(
         ("as_of=DATE", "the day of a file that has no dates (today)"),
         ("source=TEXT", "where it is from (the file's name)"),
+        ("board=NAME", "arena-text; arena-coding, arena-math, … are categories of Arena's JSON"),
         ("ratings=FILE", f"the CSV that it is appended to ({DEFAULT_FILE})"),
     ),
     flags=(Flag(name="--from", what="fetch this address first", value="URL"),),
@@ -34,9 +35,10 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Import one file."""
-    from bench.trend.snapshots import changed, read_ratings, shipped
+    from bench.trend.snapshots import BOARD, changed, read_ratings, shipped
 
-    own = {"as_of": datetime.now(tz=UTC).date().isoformat(), "source": "", "ratings": DEFAULT_FILE}
+    today = datetime.now(tz=UTC).date().isoformat()
+    own = {"as_of": today, "source": "", "board": BOARD, "ratings": DEFAULT_FILE}
     for override in arguments.overrides:
         key, _, value = override.partition("=")
         if key not in own:
@@ -47,14 +49,15 @@ def call(arguments: Arguments) -> int:
         raise InputError("bench snapshot takes: import FILE (or import --from URL).")
     name = address or arguments.words[1]
     text = fetched(name) if address else file_text(name)
-    new = read_ratings(text, name, as_of=own["as_of"], source=own["source"] or name)
+    board = own["board"]
+    new = read_ratings(text, name, as_of=own["as_of"], source=own["source"] or name, board=board)
     book = Path(own["ratings"])
     known = shipped()
     if book.exists():
         known += read_ratings(file_text(str(book)), str(book), as_of="1970", source=str(book))
     have = {(r.as_of, r.board, r.model): r.rating for r in known}
     added = tuple(r for r in new if have.get((r.as_of, r.board, r.model)) != r.rating)
-    found = changed(known, new)
+    found = changed(known, new, new[0].board if new else board)
     if added:
         _append(book, added)
     if arguments.as_json:

@@ -1,4 +1,4 @@
-"""`bench tco`: what a token costs on your own servers, and whether buying is cheaper."""
+"""`bench tco`: what a token costs on your own servers, and whether an API is cheaper."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """Answer the cost question, from stored runs where some are named."""
     results_dir, overrides = split_results_dir(arguments.overrides)
-    request = cost_question(overrides, arguments.config_dirs)
+    request = cost_question(overrides, arguments.config_dirs, measured=bool(arguments.words))
     if (when := arguments.option("--since")) is not None:
         runs = stored(arguments.words, results_dir)
         return since_when(request, runs, when, results_dir, as_json=arguments.as_json)

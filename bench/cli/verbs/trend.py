@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.arguments import Arguments
+from bench.cli.composed import own_words
 from bench.cli.verb import Flag, Verb
 from bench.cli.verbs.snapshot import DEFAULT_FILE, file_text
 from bench.config.compose import compose
@@ -27,6 +28,7 @@ VERB = Verb(
     "Too little data says so; scales that were moved are never joined silently.",
     keys=(
         ("ratings=FILE", f"snapshots of your own, as bench snapshot writes them ({DEFAULT_FILE})"),
+        ("board=NAME", "arena-text (the default), arena-coding, or one of your file's"),
         ("provider=NAME", "prices of one provider"),
         ("model=NAME", "prices of one model or GPU"),
         ("prices.book=FILE", "a CSV of your own beside the price book"),
@@ -54,25 +56,19 @@ def call(arguments: Arguments) -> int:
             f"bench trend {said}: say one of {', '.join(KINDS)}.{nearest(said, KINDS)}"
         )
     kind = arguments.words[0]
-    own: dict[str, str | None] = {"ratings": None, "provider": None, "model": None}
-    overrides = []
-    for override in arguments.overrides:
-        key, _, value = override.partition("=")
-        if key in own:
-            own[key] = value
-        else:
-            overrides.append(override)
+    mine = ("ratings", "board") if kind == "rating" else ("provider", "model")
+    own, overrides = own_words(arguments, mine, f"trend {kind}")
     if kind == "rating":
-        found = ratings(own["ratings"])
+        found = ratings(own["ratings"], own["board"])
         if (path := arguments.option("--page")) is not None:
-            every = prices("price", tuple(overrides), arguments.config_dirs)
+            every = prices("price", overrides, arguments.config_dirs)
             return write_page(found, every, path)
         if arguments.as_json:
             print(json_text(rating_document(found), indent=2))
         else:
             print_rating(console(), found)
         return 0
-    trend = prices(kind, tuple(overrides), arguments.config_dirs, own["provider"], own["model"])
+    trend = prices(kind, overrides, arguments.config_dirs, own["provider"], own["model"])
     if arguments.as_json:
         print(json_text(price_document(trend), indent=2))
     else:
@@ -96,16 +92,19 @@ def write_page(found: RatingTrend, every: PriceTrend, path: str) -> int:
     return 0
 
 
-def ratings(name: str | None) -> RatingTrend:
+def ratings(name: str | None, board: str | None = None) -> RatingTrend:
     """The trend of the shipped snapshots and those of a file; the default one where it exists."""
     from bench.trend.rating import rating_trend
-    from bench.trend.snapshots import read_ratings, shipped
+    from bench.trend.snapshots import BOARD, read_ratings, shipped
 
     known = shipped()
     path = name or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
     if path is not None:
         known += read_ratings(file_text(path), path, as_of="1970", source=path)
-    return rating_trend(known)
+    boards = {r.board for r in known}
+    if board is not None and board not in boards:
+        raise InputError(f"board={board}: no snapshot of it.{nearest(board, boards)}")
+    return rating_trend(known, board or BOARD)
 
 
 def prices(

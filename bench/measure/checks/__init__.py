@@ -31,6 +31,7 @@ def certificate(
     load: LoadSpec,
     workload: WorkloadSpec,
     exact_lengths: bool,
+    goes_on: bool = False,
     calibration: Mapping[str, Any] | None,
 ) -> tuple[Finding, ...]:
     """All checks of one load point over its repeats."""
@@ -49,7 +50,7 @@ def certificate(
             buffered=buffered,
         ),
         *token_counts(repeats),
-        output_length(repeats, exact=exact_lengths),
+        output_length(repeats, exact=exact_lengths, goes_on=goes_on),
         prompt_length(repeats),
         buffered,
         *(f for f in (overcounted(repeats), hidden_tokens(repeats)) if f is not None),

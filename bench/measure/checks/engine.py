@@ -109,7 +109,7 @@ def prefix_cache(repeats: Sequence[PointData], workload: WorkloadSpec) -> Findin
     if share is None:
         return finding("prefix_cache", "info", "the engine does not publish prefix-cache hits")
     text = f"{share:.1%} of prompt tokens came from the prefix cache"
-    if workload.file is not None and workload.file_format != "trace":
+    if workload.file is not None and not _shares_are_known(repeats):
         return finding("prefix_cache", "info", f"{text}; your file declares no share", share, "1")
     declared = _declared_share(repeats, workload)
     if declared == 0.0:
@@ -128,6 +128,10 @@ def _declared_share(repeats: Sequence[PointData], workload: WorkloadSpec) -> flo
     return shared / max(1, sum(int(d.requests["input_tokens"].sum()) for d in repeats))
 
 
+def _shares_are_known(repeats: Sequence[PointData]) -> bool:
+    return all(bool((d.column("shared_tokens") >= 0).all()) for d in repeats)
+
+
 def shared_prompt_tokens(spec: WorkloadSpec, requests: Mapping[str, Int64]) -> int:
     """Prompt tokens of one repeat that repeat an earlier prompt of it, by the workload's design.
 
@@ -135,7 +139,8 @@ def shared_prompt_tokens(spec: WorkloadSpec, requests: Mapping[str, Int64]) -> i
     turn before, not its reply: what the server answered is not what the conversation goes on with.
     """
     if spec.file is not None:
-        return 0
+        told = requests.get("shared_tokens", np.empty(0, dtype=np.int64))
+        return int(told[told > 0].sum())
     order = np.argsort(requests["index"], kind="stable")
     inputs, session = requests["input_tokens"][order], requests["session"][order]
     later = np.zeros(len(order), dtype=bool)

@@ -47,15 +47,19 @@ def error_rate(repeats: Sequence[PointData], limit: float) -> Finding:
     return finding("errors", "fail" if share > limit else "warn", text, share, "1")
 
 
-def output_length(repeats: Sequence[PointData], *, exact: bool) -> Finding:
-    """Responses are as long as asked for, where the server can be told to."""
+def output_length(repeats: Sequence[PointData], *, exact: bool, goes_on: bool = False) -> Finding:
+    """Responses are as long as asked for, where the server can be told to.
+
+    `goes_on`: it was asked to ignore the end of an answer and did so when it was probed. A `stop`
+    is then no proof of anything: a proxy that closes a cut stream with one looks the same.
+    """
     asked = np.concatenate(
         [d.requests["requested_tokens"][d.requests["outcome"] == OK] for d in repeats]
     )
     got = np.concatenate(
         [d.requests["usage_completion_tokens"][d.requests["outcome"] == OK] for d in repeats]
     )
-    known = got >= 0
+    known = (got >= 0) & (asked > 0)
     off = int((asked != got)[known].sum())
     if not known.any():
         return finding("output_length", "info", "output lengths are not known")
@@ -67,6 +71,12 @@ def output_length(repeats: Sequence[PointData], *, exact: bool) -> Finding:
         f"(mean {mean:.1f} tokens instead of {float(asked[known].mean()):.1f})"
     )
     stopped = ended_by_itself(repeats)
-    if stopped:
+    if stopped and goes_on:
+        text += (
+            f": {stopped} say that the model ended by itself (stop), although it was asked to go "
+            "on and did so for the probe. Either it does so only for a while, or their streams "
+            "were cut and a proxy made the reason up: which, its own log must tell"
+        )
+    elif stopped:
         text += f": in {stopped} the model ended by itself"
     return finding("output_length", "fail" if exact else "warn", text, float(off))

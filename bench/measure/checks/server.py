@@ -106,7 +106,8 @@ def overcounted(repeats: Sequence[PointData]) -> Finding | None:
         good = r["outcome"] == OK
         usage = r["usage_completion_tokens"]
         answers += int(good.sum())
-        wrong += int((good & (usage > r["requested_tokens"]) & (usage != r["chunks"])).sum())
+        asked = r["requested_tokens"]
+        wrong += int((good & (asked > 0) & (usage > asked) & (usage != r["chunks"])).sum())
     if not wrong:
         return None
     text = (

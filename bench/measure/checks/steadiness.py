@@ -147,9 +147,9 @@ def enough_repeats(parts: Sequence[Steady]) -> Finding:
 
 
 def enough_samples(metrics: Mapping[str, Metric]) -> Finding:
-    """A 99th percentile of fewer than 100 observations is their maximum in disguise."""
+    """A 99th percentile of fewer than 100 observations would be their maximum: none is given."""
     ttft = metrics["ttft_p99_ms"]
     if ttft.n < _P99_SAMPLES:
-        text = f"fewer than {_P99_SAMPLES} requests in all repeats: p99 is near their maximum"
+        text = f"fewer than {_P99_SAMPLES} requests in all repeats: there is no p99 of them"
         return finding("samples", "warn", text, ttft.n)
     return finding("samples", "pass", f"{ttft.n:,} requests behind each percentile", ttft.n)

@@ -36,7 +36,8 @@ class CalibrationSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeSpec:
-    """One checkpoint to be made; `force` replaces one that is there."""
+    """One checkpoint to be made; `force` replaces one that is there. `gguf` makes a file of that
+    format for llama.cpp instead of what `quant` says."""
 
     model: ModelSpec
     quant: QuantSpec
@@ -44,3 +45,4 @@ class QuantizeSpec:
     seed: int = 0
     checkpoints_dir: str = "checkpoints"
     force: bool = False
+    gguf: str | None = None

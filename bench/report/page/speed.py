@@ -310,7 +310,7 @@ def _over_time(
     one: Measured, run: str, point: PointMeasurement, data: PointData, suffix: str
 ) -> Picture | None:
     devices = [d["index"] for d in (one.measurement.power or {}).get("devices", ())]
-    seen = timeline(data, one.run.telemetry, devices)
+    seen = timeline(data, one.run.telemetry if one.run.is_metered(data) else None, devices)
     if seen is None:
         return None
     doubt = "" if point.valid else " · FAILED its certificate: a diagnosis, not a result"

@@ -13,7 +13,9 @@ from bench.values.spec.limits import require, require_port, require_wait
 class VllmSpec:
     """vLLM as a subprocess. None leaves the choice to vLLM; `args` are appended verbatim.
 
-    `enforce_eager` None compiles on GPUs and not on a CPU, where that takes minutes.
+    `enforce_eager` None compiles on GPUs and not on a CPU, where that takes minutes. With
+    `container` it runs in `image`, whose interpreter is `python`: `mounts` are further PLACE:TARGET
+    or PLACE:TARGET:ro, `shm_gib` None shares the host's memory, `container_args` come before it.
     """
 
     kind: Literal["vllm"] = "vllm"
@@ -27,8 +29,19 @@ class VllmSpec:
     start_timeout_s: float = 1800.0
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    container: Literal["docker", "podman", "apptainer", "enroot"] | None = None
+    image: str | None = None
+    python: str = "python3"
+    mounts: tuple[str, ...] = ()
+    shm_gib: float | None = None
+    container_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        require(
+            (self.container is None) == (self.image is None),
+            "container and image belong together: give both or neither",
+        )
+        require(self.shm_gib is None or self.shm_gib > 0, "shm_gib must be above 0")
         require(0 < self.gpu_memory_utilization <= 1, "gpu_memory_utilization must be in (0, 1]")
         for key in ("max_model_len", "tensor_parallel_size", "cpu_kv_cache_gib"):
             value = getattr(self, key)
@@ -98,10 +111,142 @@ class TruthSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransformersSpec:
+    """`transformers serve` as a subprocess. None leaves the choice to it; `args` go to the end of
+    its command. `command` are the words that start it instead of the `transformers` of this
+    environment, in a container, say. `dtype` None is float32 on a CPU and auto on GPUs."""
+
+    kind: Literal["transformers"] = "transformers"
+    command: tuple[str, ...] = ()
+    port: int | None = None
+    dtype: str | None = None
+    continuous_batching: bool = True
+    max_batch_tokens: int | None = None
+    kv_blocks: int | None = None
+    attention: str | None = None
+    start_timeout_s: float = 900.0
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "max_batch_tokens", "kv_blocks")
+        require_port(self.port)
+        require_wait(self.start_timeout_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamacppSpec:
+    """llama.cpp's server as a subprocess, of a GGUF file. Every slot holds one request of at most
+    `context` tokens (the command's -c is their product). `command` are the words that start it
+    instead of a `llama-server` on the PATH or, where there is none, the Python wheel.
+
+    `prompt_cache` False computes every prompt anew, as engines do whose prompts are all different.
+    `kv_type` is both caches' format. `threads` None: as many as the engine has cores here.
+    """
+
+    kind: Literal["llamacpp"] = "llamacpp"
+    command: tuple[str, ...] = ()
+    port: int | None = None
+    slots: int | None = None
+    context: int | None = None
+    prompt_cache: bool = False
+    kv_type: str | None = None
+    threads: int | None = None
+    batch_tokens: int | None = None
+    gpu_layers: int | None = None
+    start_timeout_s: float = 900.0
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "slots", "context", "threads", "batch_tokens")
+        require(
+            self.kv_type is None or self.kv_type in LLAMACPP_KV_TYPES,
+            f"kv_type must be one of {', '.join(LLAMACPP_KV_TYPES)}",
+        )
+        require_port(self.port)
+        require_wait(self.start_timeout_s)
+
+
+LLAMACPP_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SglangSpec:
+    """SGLang as a subprocess. None leaves the choice to it; `args` go to the end of its command.
+    `command` are the words that start it instead of the `sglang serve` on the PATH.
+
+    `mem_fraction` is of the whole GPU: weights and cache; `prefix_cache` False is its
+    --disable-radix-cache.
+    """
+
+    kind: Literal["sglang"] = "sglang"
+    command: tuple[str, ...] = ()
+    port: int | None = None
+    dtype: str | None = None
+    kv_cache_dtype: str | None = None
+    mem_fraction: float | None = None
+    max_running_requests: int | None = None
+    chunked_prefill_tokens: int | None = None
+    context: int | None = None
+    prefix_cache: bool = True
+    start_timeout_s: float = 1800.0
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "max_running_requests", "chunked_prefill_tokens", "context")
+        share = self.mem_fraction
+        require(share is None or 0 < share <= 1, "mem_fraction must be in (0, 1]")
+        require_port(self.port)
+        require_wait(self.start_timeout_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrtllmSpec:
+    """TensorRT-LLM's `trtllm-serve`, PyTorch backend, as a subprocess; its YAML is written for it.
+    `command` are the words that start it instead of the `trtllm-serve` on the PATH.
+
+    `free_fraction` is of what is free once the weights are loaded (vLLM's is of the whole GPU).
+    """
+
+    kind: Literal["trtllm"] = "trtllm"
+    command: tuple[str, ...] = ()
+    port: int | None = None
+    free_fraction: float | None = None
+    kv_cache_dtype: str | None = None
+    max_batch_size: int | None = None
+    max_num_tokens: int | None = None
+    max_seq_len: int | None = None
+    prefix_cache: bool = True
+    chunked_prefill: bool = True
+    cuda_graphs: bool = True
+    start_timeout_s: float = 1800.0
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "max_batch_size", "max_num_tokens", "max_seq_len")
+        share = self.free_fraction
+        require(share is None or 0 < share <= 1, "free_fraction must be in (0, 1]")
+        require_port(self.port)
+        require_wait(self.start_timeout_s)
+
+
+def _check_counts(spec: object, *keys: str) -> None:
+    for key in keys:
+        value = getattr(spec, key)
+        require(value is None or value >= 1, f"{key} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoneSpec:
     """No engine: quality alone is scored in-process, no speed is measured."""
 
     kind: Literal["none"] = "none"
 
 
-EngineSpec = VllmSpec | EndpointSpec | TruthSpec | NoneSpec
+OtherSpec = TransformersSpec | LlamacppSpec | SglangSpec | TrtllmSpec
+"""Engines besides vLLM that are started here."""
+
+EngineSpec = VllmSpec | OtherSpec | EndpointSpec | TruthSpec | NoneSpec

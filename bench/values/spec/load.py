@@ -81,12 +81,32 @@ class SloSpec:
         require(self.tpot_ms > 0, "tpot_ms must be above 0")
 
 
+FileFormat = Literal[
+    "sharegpt",
+    "openai-batch",
+    "sessions",
+    "messages",
+    "bailian",
+    "mooncake",
+    "trace",
+    "turns",
+    "prompts",
+    "azure",
+    "burstgpt",
+    "csv",
+    "text",
+]
+"""The shapes of `bench.foreign.shapes`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkloadSpec:
     """What the requests look like. Lengths are token counts or distributions of them.
 
-    `file` takes the requests from a JSONL file instead (`bench.load.workload_file`); the lengths
-    given here then stand in for those that the file leaves open, and for what is typical.
+    `file` takes the requests from a file instead (`bench.foreign.shapes`); the lengths given here
+    then stand in for those that the file leaves open, and for what is typical. `file_format` is the
+    shape's name (None: found), `time_unit` that of a trace's stamps, `hash_block_tokens` how many
+    tokens a hash id of a trace stands for (None: inferred, or asked for).
     """
 
     name: str
@@ -98,7 +118,9 @@ class WorkloadSpec:
     turns: int = 1
     turn_gap_s: float = 0.0
     file: str | None = None
-    file_format: Literal["sharegpt", "messages", "trace"] | None = None
+    file_format: FileFormat | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    hash_block_tokens: int | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -114,6 +136,15 @@ class WorkloadSpec:
         require(self.turns >= 1, "turns must be at least 1")
         require(self.turn_gap_s >= 0, "turn_gap_s must be at least 0")
         require(self.shared_prefix_count >= 1, "shared_prefix_count must be at least 1")
+        block = self.hash_block_tokens
+        require(block is None or block >= 1, "hash_block_tokens must be at least 1")
+        require(
+            block is None or block <= MOST_TOKENS, f"hash_block_tokens: at most {MOST_TOKENS:,}"
+        )
+
+
+Generator = Literal["bench", "vllm", "sglang", "guidellm", "aiperf"]
+"""What sent the load: this client, vLLM's benchmark, or a tool whose result was imported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +186,7 @@ class LoadSpec:
     request_timeout_s: float = 600.0
     workers: int | None = None
     own_cores: int | None = None
-    generator: Literal["bench", "vllm"] = "bench"
+    generator: Generator = "bench"
     calibrate: bool = True
     max_error_rate: float = 0.01
 

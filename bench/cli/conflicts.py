@@ -1,0 +1,91 @@
+"""What was typed and would have no effect: refused, for who types a key means it.
+
+Composed defaults are not asked: `load=gpu` has keys that a search over concurrency leaves alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.values.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.tco.spec import TcoRequest
+    from bench.values.spec import RunSpec
+
+_SEARCH = "belongs to a search: choose load=slo or load=saturate"
+
+
+def refuse_without_effect(spec: RunSpec, typed: frozenset[str]) -> None:
+    """InputError that names the first typed key which this run would never look at."""
+    for key, why in (*_of_load(spec), *_of_others(spec)):
+        group, _, name = key.partition(".")
+        if key in typed and getattr(getattr(spec, group), name) not in (None, (), ""):
+            raise InputError(f"{key} would have no effect: it {why}, or leave it out.")
+
+
+def refuse_half_a_server(
+    request: TcoRequest, of: Mapping[str, Any], typed: frozenset[str], *, measured: bool
+) -> None:
+    """InputError where another server was typed, its price, speed or power left as they were.
+
+    `of` is the server that the chosen group describes. Nothing is scaled: a server of half the
+    GPUs costs more than half, and does not serve half.
+    """
+    tco, server = request.tco, request.tco.server
+    if (server.gpu, server.gpus) == (of["gpu"], of["gpus"]):
+        return
+    needed = []
+    if tco.throughput is not None and not measured:
+        needed.append("tco.throughput.points")
+    if tco.basis == "own":
+        needed += ["tco.own.capex_usd", "tco.own.provisioned_kw"]
+        needed += [] if measured or "power" in typed else ["power.load_w", "power.idle_w"]
+    missing = [k for k in needed if not any(t == k or t.startswith(f"{k}.") for t in typed)]
+    if missing:
+        raise InputError(
+            f"tco.server is {server.gpus}×{server.gpu}, but tco={tco.name} gives its figures for "
+            f"{of['gpus']}×{of['gpu']}: type {', '.join(missing)} of this server, too."
+        )
+
+
+def _of_load(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    load = spec.load
+    searching = load.mode in ("slo", "saturate")
+    if load.mode == "closed":
+        yield "load.rate_per_s", "belongs to arrivals at a rate: choose load=open"
+        for name in ("arrival", "burstiness", "max_in_flight"):
+            yield f"load.{name}", "belongs to arrivals at a rate: choose load=open"
+        if load.requests is not None:
+            yield "load.duration_s", "ends by load.requests: choose one of the two"
+    if load.mode in ("open", "ramp") or (searching and load.over == "rate"):
+        yield "load.concurrency", f"is not what load.mode={load.mode} sets: choose load=closed"
+        yield "load.requests_per_slot", "belongs to a closed loop: choose load=closed"
+    if searching and load.over == "concurrency":
+        yield "load.rate_per_s", "is not what this search moves: choose load.over=rate"
+    if not searching:
+        yield "load.over", _SEARCH
+        yield "load.resolution", _SEARCH
+    if load.arrival != "gamma":
+        yield "load.burstiness", "shapes gamma arrivals: choose load.arrival=gamma"
+    if load.precision is None:
+        for name in ("max_repeats", "budget_s"):
+            yield f"load.{name}", "bounds a wished precision: add load.precision=3%"
+
+
+def _of_others(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    if spec.workload.turns == 1 and spec.workload.file is None:
+        yield "workload.turn_gap_s", "is the pause between turns: add workload.turns=2"
+    if spec.workload.shared_prefix_tokens == 0:
+        text = "counts shared prefixes: add workload.shared_prefix_tokens=N"
+        yield "workload.shared_prefix_count", text
+    if spec.workload.file is None:
+        yield "workload.file_format", "says how a file is read: add workload.file=FILE.jsonl"
+    if spec.meter.kind != "replay":
+        yield "meter.path", "is a recording to be played: choose meter=replay"
+    if spec.meter.kind != "synthetic":
+        yield "meter.watts", "is what made-up boards draw: choose meter=synthetic"
+    if spec.quality.name == "none" and not spec.quality.tasks:
+        for name in ("limit", "num_fewshot", "system_instruction", "think_end"):
+            yield f"quality.{name}", "says how tasks are scored: choose quality=NAME"

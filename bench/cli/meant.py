@@ -1,0 +1,58 @@
+"""What a word was probably meant to be: the KEY=VALUE that a plain word or a flag stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.config.compose import GROUPS, options
+from bench.values.errors import InputError, nearest
+
+_KEYS = (*GROUPS, "gpus", "seed", "results_dir", "checkpoints_dir", "tco", "prices", "power")
+"""Keys that people type as words or as flags; any with a dot counts, too."""
+
+_SPEEDS = ("tok/s", "tokens/s", "tps", "ttft", "tpot", "itl", "throughput", "latency")
+
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+_SHOWN = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all")}
+
+
+def word_meant(word: str, others: Sequence[str] = ()) -> str:
+    """A clause for a plain word that is none of `others`: the key, or the choice, it names."""
+    if word in _KEYS:
+        return f" Keys are typed with their value: {word}={_example(word)}."
+    if word.lower() in _SPEEDS:
+        return " What is measured is always printed: bench measures, bench runs lists stored runs."
+    for group in GROUPS:
+        if word not in ("auto", "none") and word in options(group):
+            return f" Did you mean {group}={word}?"
+    return nearest(word, others or GROUPS)
+
+
+def flag_meant(flag: str, following: Sequence[str]) -> str:
+    """A clause for a flag that is a key with dashes before it; empty when it is none."""
+    key, _, value = flag.lstrip("-").replace("-", "_").partition("=")
+    if key not in _KEYS and "." not in key:
+        return ""
+    value = value or next((w for w in following if not w.startswith("-")), "") or _example(key)
+    return f" Keys have no dashes: {key}={value}."
+
+
+def check_once(overrides: Sequence[str]) -> None:
+    """InputError for a key that is typed twice: the first would be dropped without a word."""
+    seen: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in seen:
+            raise InputError(f"{key} is typed twice, as {seen[key]!r} and {override!r}: keep one.")
+        seen[key] = override
+
+
+def check_shown(flag: str, what: str) -> None:
+    """InputError for a word after Hydra's --cfg or --info that it does not know."""
+    valid = _SHOWN.get(flag, _INFO)
+    if what not in valid:
+        raise InputError(f"{flag} {what}: it shows one of {', '.join(valid)}.")
+
+
+def _example(key: str) -> str:
+    return options(key)[-1] if key in GROUPS else "…"

@@ -1,0 +1,130 @@
+"""`bench submit`: hand a sweep to Slurm as one job array, or print it for Kubernetes or Ray."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli import keys
+from bench.cli.arguments import Arguments
+from bench.cli.composed import run_asked
+from bench.cli.sweeps import asked_sweep
+from bench.cli.verb import Flag, Verb
+from bench.config.compose import check_sweep, compose, options
+from bench.values.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from bench.sweep.cluster import ClusterSpec, Job
+
+SCHEDULERS = ("slurm", "k8s", "ray")
+
+VERB = Verb(
+    usage=(
+        "bench submit slurm -m KEY=A,B ... [cluster=NAME] [--dry-run]",
+        "bench submit k8s -m ... > job.yaml        an Indexed Job for kubectl apply -f",
+        "bench submit ray -m ... | sh              a line of ray job submit per run",
+    ),
+    more="Each run is a plain bench command with its --run-id: one that is preempted, requeued or\n"
+    "near the end of its time goes on where it stopped. bench jobs shows what became of them.\n"
+    "conf/cluster/NAME.yaml describes a site; any key of it may be typed: cluster.partition=gpu.",
+    keys=(
+        *keys.WHAT_IS_SERVED,
+        ("cluster=NAME", "the site: partition, account, gres, time, modules, container, image"),
+        keys.RESULTS_DIR,
+    ),
+    flags=(
+        Flag(name="--dry-run", what="print what would be submitted; nothing is kept"),
+        Flag(name="--resume", what="of the same sweep begun before, do what is missing"),
+        Flag(name="--strict", what="runs that are NOT VALID exit 5"),
+    ),
+    words="any",
+    sweeps=True,
+)
+
+
+def call(arguments: Arguments) -> int:
+    """Write the sweep down and submit it, or print it."""
+    import yaml
+
+    from bench.sweep import slurm
+    from bench.sweep.asked import keep
+    from bench.sweep.cluster import kubernetes_job, ray_commands, slurm_script
+
+    scheduler = _scheduler(arguments)
+    job, cluster = _job(arguments)
+    if scheduler == "k8s":
+        text = yaml.safe_dump(kubernetes_job(job, cluster), sort_keys=False, width=1000)
+    elif scheduler == "ray":
+        text = "\n".join(ray_commands(job, cluster)) + "\n"
+    else:
+        text = slurm_script(job, cluster)
+    if "--dry-run" in arguments.flags:
+        print(text, end="")
+        return 0
+    sweep = keep(replace(job.sweep, scheduler=scheduler, writer={}))
+    if scheduler != "slurm":
+        print(text, end="")
+        return 0
+    script = Path(sweep.path) / "job.sh"
+    script.touch(mode=0o700)
+    script.write_text(text)
+    sweep = keep(replace(sweep, job=slurm.submit(str(script))))
+    print(f"bench: {len(sweep.elements)} runs wait as Slurm job {sweep.job}.", file=sys.stderr)
+    print(f"bench: bench jobs {sweep.name} results_dir={sweep.results_dir}", file=sys.stderr)
+    return 0
+
+
+def _scheduler(arguments: Arguments) -> str:
+    if len(arguments.words) != 1 or arguments.words[0] not in SCHEDULERS:
+        word = " ".join(arguments.words)
+        raise InputError(f"bench submit {word}: to which scheduler?{nearest(word, SCHEDULERS)}")
+    return arguments.words[0]
+
+
+def _job(arguments: Arguments) -> tuple[Job, ClusterSpec]:
+    """The sweep's runs and the site that they are for."""
+    from bench.sweep.asked import ask
+    from bench.sweep.cluster import ClusterSpec, Job, check_words
+    from bench.values.codec import decode
+
+    site = [o for o in arguments.overrides if o.startswith(("cluster=", "cluster."))]
+    words = [o for o in arguments.overrides if o not in site]
+    for name in (o.partition("=")[2] for o in site if o.startswith("cluster=")):
+        known = options("cluster", arguments.config_dirs)
+        if name not in known:
+            raise InputError(f"cluster={name}: there is no such cluster.{nearest(name, known)}")
+    combinations = check_sweep(words, arguments.config_dirs)
+    check_words(combinations)
+    cluster = decode(
+        ClusterSpec, compose(site, arguments.config_dirs, "submit")["cluster"], "cluster"
+    )
+    if not any(o.startswith("gpus=") for o in words) and not _without_gpus(words):
+        raise InputError("gpus: say how many; this machine's are not those of the jobs.")
+    specs = [run_asked(compose(c, arguments.config_dirs), arguments) for c in combinations]
+    counts = sorted({spec.gpus for spec in specs})
+    if len(counts) > 1:
+        several = ", ".join(map(str, counts))
+        raise InputError(f"gpus={several}: the runs of one array ask for the same; submit each.")
+    where = specs[0].results_dir
+    if "--dry-run" in arguments.flags:
+        sweep = ask(specs, combinations, where)
+    else:
+        sweep = asked_sweep(specs, combinations, where, resume="--resume" in arguments.flags)
+    flags = [f"--config-dir={d}" for d in arguments.config_dirs]
+    flags += ["--strict"] if "--strict" in arguments.flags else []
+    job = Job(
+        sweep=sweep,
+        combinations=tuple(combinations),
+        gpus=counts[0],
+        folder=os.getcwd(),  # noqa: PTH109 -- as the shell will see it
+        flags=tuple(flags),
+    )
+    return job, cluster
+
+
+def _without_gpus(words: list[str]) -> bool:
+    """Whether what serves needs no GPU of the job's."""
+    return any(w.startswith("engine=") and "vllm" not in w for w in words)

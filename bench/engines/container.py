@@ -1,0 +1,188 @@
+"""The engine inside a container: the words that start it there, and those that remove it by name.
+
+docker and podman give it the host's network and IPC (or `shm_gib` of shared memory), so that ports
+and shared memory are those of an engine without a container; apptainer and enroot share both.
+Their options are those of `docker run`, `podman run`, `apptainer exec` and `enroot start`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.values.errors import EngineError
+from bench.values.spec import VllmSpec
+
+PREFIX = "bench-"
+_DAEMONS = ("docker", "podman")
+_CACHES = ("HF_HOME", "HF_HUB_CACHE", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR")
+_TIMEOUT_S = 10.0
+
+
+def name_of(run_dir: Path) -> str:
+    """The container's name: that of the run, so that a leftover tells whose it is."""
+    safe = "".join(c if c.isalnum() or c in "_.-" else "-" for c in run_dir.name)
+    return f"{PREFIX}{run_dir.parent.name}-{safe}-{os.getpid()}"
+
+
+def inside(
+    command: Sequence[str],
+    engine: VllmSpec,
+    *,
+    name: str,
+    gpus: int,
+    folders: Sequence[str] = (),
+    env: Mapping[str, str],
+    around: Mapping[str, str],
+    cores: Sequence[int] = (),
+) -> tuple[str, ...]:
+    """`command`, whose first word is Python, as the container engine starts it.
+
+    `folders` are mounted read-only at their own places, `env` is what the engine gets beside the
+    image's own environment, `around` the harness's: its caches are mounted, and its choice of
+    GPUs is kept.
+    """
+    assert engine.image is not None
+    caches = {key: around[key] for key in _CACHES if key in around}
+    caches.setdefault("HF_HOME", str(Path("~/.cache/huggingface").expanduser()))
+    mounts = [f"{folder}:{folder}:ro" for folder in folders]
+    mounts += [f"{folder}:{folder}" for folder in dict.fromkeys(caches.values())]
+    mounts += list(engine.mounts)
+    chosen = around.get("CUDA_VISIBLE_DEVICES")
+    build = {"docker": _docker, "podman": _podman, "apptainer": _apptainer, "enroot": _enroot}
+    settings = {**caches, **env}
+    if engine.container in _DAEMONS and gpus:
+        settings.pop("CUDA_VISIBLE_DEVICES", None)  # those that are let in are numbered anew
+    words = build[engine.container or ""](
+        engine, name=name, gpus=gpus, mounts=mounts, env=settings, chosen=chosen, cores=cores
+    )
+    return (*words, *(engine.python, *command[1:]))
+
+
+def _docker(
+    engine: VllmSpec,
+    *,
+    name: str,
+    gpus: int,
+    mounts: Sequence[str],
+    env: Mapping[str, str],
+    chosen: str | None,
+    cores: Sequence[int],
+) -> list[str]:
+    boards = [] if not gpus else ["--gpus", f'"device={chosen}"' if chosen else "all"]
+    return [*_run("docker", engine, name, mounts, env, cores), *boards, *_image(engine)]
+
+
+def _podman(
+    engine: VllmSpec,
+    *,
+    name: str,
+    gpus: int,
+    mounts: Sequence[str],
+    env: Mapping[str, str],
+    chosen: str | None,
+    cores: Sequence[int],
+) -> list[str]:
+    asked = (chosen.split(",") if chosen else ["all"]) if gpus else []
+    boards = [word for one in asked for word in ("--device", f"nvidia.com/gpu={one}")]
+    return [*_run("podman", engine, name, mounts, env, cores), *boards, *_image(engine)]
+
+
+def _run(
+    program: str,
+    engine: VllmSpec,
+    name: str,
+    mounts: Sequence[str],
+    env: Mapping[str, str],
+    cores: Sequence[int],
+) -> list[str]:
+    # podman's --init needs a program that its packages only recommend; `rm --force` ends it as well
+    init = ["--init"] if program == "docker" else []
+    words = [program, "run", "--rm", *init, "--name", name, "--network", "host"]
+    shared = ["--ipc", "host"] if engine.shm_gib is None else ["--shm-size", f"{engine.shm_gib:g}g"]
+    words += shared
+    words += ["--cpuset-cpus", ",".join(map(str, cores))] if cores else []
+    for mount in mounts:
+        words += ["--volume", mount]
+    for key, value in env.items():
+        words += ["--env", f"{key}={value}"]
+    return [*words, *engine.container_args, "--entrypoint", ""]
+
+
+def _image(engine: VllmSpec) -> list[str]:
+    """The image; for podman a folder is the root of a file system."""
+    assert engine.image is not None
+    is_root = engine.container == "podman" and engine.image.startswith("/")
+    return ["--rootfs", engine.image] if is_root else [engine.image]
+
+
+def _apptainer(
+    engine: VllmSpec,
+    *,
+    name: str,
+    gpus: int,
+    mounts: Sequence[str],
+    env: Mapping[str, str],
+    chosen: str | None,
+    cores: Sequence[int],
+) -> list[str]:
+    words = ["apptainer", "exec", "--no-home", *(["--nv"] if gpus else [])]
+    for mount in mounts:
+        words += ["--bind", mount]
+    for key, value in env.items():
+        words += ["--env", f"{key}={value}"]
+    return [*words, *engine.container_args, str(engine.image)]
+
+
+def _enroot(
+    engine: VllmSpec,
+    *,
+    name: str,
+    gpus: int,
+    mounts: Sequence[str],
+    env: Mapping[str, str],
+    chosen: str | None,
+    cores: Sequence[int],
+) -> list[str]:
+    words = ["enroot", "start"]
+    for mount in mounts:
+        place, _, rest = mount.partition(":")
+        target, _, mode = rest.partition(":")
+        words += ["--mount", ":".join((place, target or place, *([mode] if mode else [])))]
+    boards = {"NVIDIA_VISIBLE_DEVICES": chosen or "all"} if gpus else {}
+    for key, value in {**env, **boards}.items():
+        words += ["--env", f"{key}={value}"]
+    return [*words, *engine.container_args, str(engine.image)]
+
+
+def removal(engine: VllmSpec, name: str) -> tuple[str, ...]:
+    """The command that removes the container by its name; () where its processes are children of
+    the one that was started, and end with it."""
+    if engine.container not in _DAEMONS:
+        return ()
+    return (engine.container, "rm", "--force", "--volumes", name)
+
+
+def main_pid(engine: VllmSpec, name: str) -> int | None:
+    """The engine's process as the host sees it; None where the container's client is its parent."""
+    if engine.container not in _DAEMONS:
+        return None
+    words = (engine.container, "inspect", "--format", "{{.State.Pid}}", name)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+        return int(done.stdout.strip()) or None
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def check_program(engine: VllmSpec) -> None:
+    """EngineError when the container engine is not on this machine."""
+    if engine.container is not None and shutil.which(engine.container) is None:
+        raise EngineError(
+            f"engine.container={engine.container}: there is no {engine.container} on this machine. "
+            "Install it, or leave engine.container unset to serve with this environment's vLLM.",
+            code="engine_not_installed",
+        )

@@ -1,0 +1,32 @@
+"""Which tool wrote a result, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.foreign import aiperf, guidellm, summaries, vllm_bench
+from bench.foreign.result import Reader, Result, whole_file
+from bench.values.errors import InputError
+
+READERS: tuple[Reader, ...] = (
+    vllm_bench.read,
+    guidellm.read,
+    aiperf.read,
+    summaries.read,
+)
+
+
+def results(path: str) -> list[Result]:
+    """The load points of a file, or of a folder that AIPerf wrote; InputError for any other."""
+    name = aiperf.summary_of(path) if Path(path).is_dir() else path
+    found = whole_file(name)
+    for read in READERS:
+        known = read(name, found)
+        if known is not None:
+            return known
+    keys = ", ".join(sorted(map(str, found))[:6]) if isinstance(found, dict) else "no object"
+    raise InputError(
+        f"audit: {path}: none of vLLM's or SGLang's serving benchmark (--save-result), GuideLLM "
+        f"(benchmarks.json), AIPerf (its artifact folder), inference-perf or InferenceX; its keys "
+        f"are {keys}."
+    )

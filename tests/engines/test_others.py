@@ -1,0 +1,240 @@
+"""Engines besides vLLM: their commands, their logs, their gauges, and what each served under."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.compare.fairness import conditions, unlike
+from bench.compare.likeness import refuse
+from bench.engines import llama_wheel, llamacpp, log_facts, sglang, transformers, trtllm, vllm
+from bench.engines.failures import classify
+from bench.evaluators.lm_eval import scorable
+from bench.measure.metrics import Measurement
+from bench.meters.engine_stats import parse
+from bench.meters.engine_watch import gauges_in
+from bench.models.gguf_file import gguf_of
+from bench.models.weights import Weights
+from bench.preflight import preflight
+from bench.report.console import console
+from bench.report.fairness_table import print_fairness
+from bench.values.errors import InputError
+from bench.values.prompt_text import TextLength
+from bench.values.record import Anchor, Run
+from bench.values.server import Server
+from bench.values.spec import QualitySpec, RunSpec
+from bench.web.ask import request_body
+
+Spec = Callable[..., RunSpec]
+LOGS = Path(__file__).parents[1] / "data" / "stand_ins"
+LOCAL = Weights(source="local", location="/models/m")
+HUB = Weights(source="hub", location="org/m", revision="abc")
+
+
+def test_the_command_of_transformers(run_spec: Spec) -> None:
+    spec = run_spec(engine="transformers", engine_keys={"kv_blocks": 64, "args": ["--x", "1"]})
+    words = transformers.argv(spec, LOCAL, 8123, ["transformers"])
+    assert " ".join(words) == (
+        "transformers serve /models/m --host 127.0.0.1 --port 8123 --device cpu --dtype float32 "
+        "--log-level warning --continuous-batching --cb-num-blocks 64 --x 1"
+    )
+
+
+def test_answers_of_transformers_go_on_without_a_field_that_it_refuses() -> None:
+    server = Server(
+        engine="transformers",
+        base_url="",
+        served_model="m",
+        usage="final",
+        endless=True,
+        extra_body={"generation_config": json.dumps(transformers.ENDLESS)},
+    )
+    body = request_body(server, "a", 64)
+    assert not {"ignore_eos", "min_tokens"} & body.keys()
+    assert json.loads(body["generation_config"])["eos_token_id"] == -1
+
+
+def test_the_command_of_llamacpp_has_a_slot_for_each_request(run_spec: Spec) -> None:
+    """16 in flight at most: 16 slots of 2,048 tokens are a context of 32,768."""
+    load = {"concurrency": [1, 16], "repeats": 1}
+    spec = run_spec(engine="llamacpp", load=load, seed=3)
+    words = llamacpp.argv(spec, Path("/m.gguf"), 8123, 1, ["llama-server"])
+    assert " ".join(words) == (
+        "llama-server -m /m.gguf --alias tiny --host 127.0.0.1 --port 8123 --offline --no-ui "
+        "--metrics --seed 3 -t 1 -np 16 -c 32768 --no-cache-prompt -cram 0 -ctk f32 -ctv f32 "
+        "-ngl 0 -lv 4"
+    )
+    told = llama_wheel.settings(words[1:])  # the wheel is told all of it
+    assert told["n_parallel"] == 16
+    assert told["cache_prompt"] is False
+    assert told["cache_type_k"] == "GGML_TYPE_F32"
+    with pytest.raises(ValueError, match="--mlock"):
+        llama_wheel.settings(["--mlock", "1"])
+
+
+def test_a_gguf_file_is_named_or_has_to_be_made(run_spec: Spec, tmp_path: Path) -> None:
+    named = run_spec(engine="llamacpp", model={"weights": str(tmp_path / "m.gguf")})
+    assert gguf_of(named) == tmp_path / "m.gguf"
+    here = {"checkpoints_dir": str(tmp_path)}
+    assert gguf_of(run_spec(engine="llamacpp", **here)) is None
+    with pytest.raises(InputError, match="no format of llama"):
+        gguf_of(run_spec(engine="llamacpp", quant="gptq", **here))
+
+
+def test_the_command_of_sglang(run_spec: Spec) -> None:
+    keys = {"mem_fraction": 0.8, "kv_cache_dtype": "fp8_e4m3", "prefix_cache": False}
+    spec = run_spec(engine="sglang", gpus=2, engine_keys=keys)
+    assert " ".join(sglang.argv(spec, HUB, 8123, ["sglang"])) == (
+        "sglang serve --model-path org/m --served-model-name tiny --host 127.0.0.1 --port 8123 "
+        "--revision abc --random-seed 0 --tp-size 2 --kv-cache-dtype fp8_e4m3 "
+        "--mem-fraction-static 0.8 --disable-radix-cache --stream-interval 1 "
+        "--log-level-http warning --enable-metrics --enable-cache-report"
+    )
+
+
+def test_the_command_and_the_settings_of_trtllm(run_spec: Spec) -> None:
+    keys = {"free_fraction": 0.9, "max_batch_size": 64, "prefix_cache": False}
+    spec = run_spec(engine="trtllm", gpus=1, engine_keys={**keys, "cuda_graphs": False})
+    words = trtllm.argv(spec, LOCAL, 8123, Path("/r/trtllm.yaml"), ["trtllm-serve"])
+    assert " ".join(words) == (
+        "trtllm-serve /models/m --host 127.0.0.1 --port 8123 --backend pytorch --tp_size 1 "
+        "--max_batch_size 64 --kv_cache_free_gpu_memory_fraction 0.9 --enable_chunked_prefill "
+        "--config /r/trtllm.yaml"
+    )
+    assert json.loads(trtllm.config_of(spec, LOCAL)) == {
+        "enable_iter_perf_stats": True,
+        "return_perf_metrics": True,
+        "stream_interval": 1,
+        "kv_cache_config": {"enable_block_reuse": False},
+        "cuda_graph_config": None,
+    }
+
+
+@pytest.mark.parametrize("kind", ["sglang", "trtllm"])
+def test_an_engine_for_gpus_is_refused_without_one(
+    kind: str, run_spec: Spec, tmp_path: Path
+) -> None:
+    from bench.engines import load_engine
+
+    with (
+        pytest.raises(InputError, match="serves on GPUs alone"),
+        load_engine(kind).serve(run_spec(engine=kind), tmp_path, lambda _: None),
+    ):
+        pass
+
+
+def test_logs_tell_weights_and_cache() -> None:
+    """llama.cpp: 16.01 MiB; 2,048 cells for each of 4 sequences. SGLang: not its upper bound.
+    TensorRT-LLM: not its first, profiling cache."""
+    found = {k: log_facts(k, (LOGS / f"{k}.log").read_text()) for k in ("llamacpp", "sglang")}
+    llama, sgl = found["llamacpp"], found["sglang"]
+    trt = log_facts("trtllm", (LOGS / "trtllm.log").read_text())
+    assert llama is not None and sgl is not None and trt is not None  # noqa: PT018
+    assert llama.weights_gib == pytest.approx(16.01 / 1024)
+    assert (llama.kv_cache_tokens, llama.kv_cache_gib) == (8192, 32 / 1024)
+    assert llama.device == "cpu"
+    assert (sgl.weights_gib, sgl.weights_load_s) == (15.02, 4.21)
+    assert sgl.kv_cache_tokens == 433182
+    assert sgl.kv_cache_gib == pytest.approx(52.88)
+    assert (trt.weights_gib, trt.kv_cache_tokens, trt.kv_cache_gib) == (15.02, 429024, 52.37)
+    assert log_facts("transformers", "anything") is None
+
+
+def test_gauges_and_counters_by_engine() -> None:
+    llama = "llamacpp:requests_processing 3\nllamacpp:requests_deferred 2\n"
+    assert gauges_in(llama) == {"running": 3, "waiting": 2}
+    sgl = 'sglang:num_running_reqs{m="x"} 7\nsglang:num_queue_reqs 1\nsglang:token_usage 0.25\n'
+    assert gauges_in(sgl) == {"running": 7, "waiting": 1, "kv_use": 0.25}
+    last = {
+        "numActiveRequests": 5,
+        "numQueuedRequests": 4,
+        "kvCacheStats": {"usedNumBlocks": 30, "maxNumBlocks": 120},
+    }
+    assert gauges_in(json.dumps([{"numActiveRequests": 1}, last])) == {
+        "running": 5,
+        "waiting": 4,
+        "kv_use": 0.25,
+    }
+    assert gauges_in("[]") == {}  # drained: nothing was said, which is not nothing running
+
+
+def test_prefix_hits_are_of_the_tokens_looked_up() -> None:
+    """llama.cpp counts 30 computed and 70 cached, of 100; SGLang 100, of them 70 cached."""
+    llama = parse("llamacpp:prompt_tokens_total 30\nllamacpp:prompt_tokens_cached_total 70\n")
+    sgl = parse("sglang:prompt_tokens_total 100\nsglang:cached_tokens_total 70\n")
+    for told in (llama, sgl):
+        assert told is not None
+        assert told["prefix_cache_hits_total"] == 70
+        assert told["prefix_cache_queries_total"] == 100
+
+
+def test_failures_of_other_engines_have_a_class() -> None:
+    for line, code in (
+        ("RuntimeError: No GPU devices found on the node", "no_gpu"),
+        ("ModuleNotFoundError: No module named 'sgl_kernel'", "engine_not_installed"),
+        ("E llama_model_load: error loading model: unknown model architecture: 'x'", "no_support"),
+        ("gguf_init_from_file_impl: invalid magic characters: 'abcd', expected 'GGUF'", "no_gguf"),
+    ):
+        assert classify(line, 1).code == code
+
+
+def run_of(spec: RunSpec, told: dict[str, Any]) -> tuple[Run, Measurement]:
+    server = {"engine_version": "1", "conditions": told}
+    anchor = Anchor(monotonic_ns=0, wall_iso="2026-11-26")
+    return Run(spec=spec, anchor=anchor, server=server), Measurement(points=())
+
+
+def test_what_was_equalised_between_engines(
+    run_spec: Spec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """float32 is llama.cpp's `all F32`; a cache that is off is unlike one that is on; what one of
+    them does not say is neither."""
+    first = run_of(run_spec(), vllm.conditions(run_spec()))
+    spec = run_spec(engine="llamacpp")
+    props = {"model_ftype": "all F32", "total_slots": 4}
+    second = run_of(spec, llamacpp.conditions(spec, props, 1))
+    found = {c.key: c.alike for c in conditions((first, second))}
+    assert (found["weights"], found["kv_type"], found["graphs"]) == (True, True, True)
+    assert found["prefix_cache"] is False
+    assert found["batch_limit"] is None
+    print_fairness(console(), (first, second))
+    assert "not equalised: prefix_cache" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(InputError, match=r"served\.prefix_cache"):
+        refuse("llamacpp", unlike(first, second))
+    refuse("llamacpp", unlike(first, second, ["served"]))
+    assert unlike(first, first) == ()
+
+
+def test_an_engine_without_prompt_logprobs_is_scored_on_what_it_generates(
+    serve_http: Callable[..., str],
+) -> None:
+    """Asked first: this one answers and leaves them out."""
+    url = serve_http(lambda path, body, headers: (200, {"choices": [{"text": "a"}]}))
+    server = Server(engine="llamacpp", base_url=url, served_model="m")
+    asked = QualitySpec(name="tiny", tasks=("tiny_facts_mc", "tiny_facts_gen"))
+    left, lost = scorable(asked, server)
+    assert left.tasks == ("tiny_facts_gen",)
+    assert lost == {"tiny_facts_mc": "llamacpp gives no log-probabilities of a prompt"}
+    with pytest.raises(InputError, match="choose tasks that generate"):
+        scorable(QualitySpec(name="x", tasks=("tiny_facts_mc",)), server)
+
+
+def test_the_client_has_a_core_of_its_own_beside_engines_on_the_processor(run_spec: Spec) -> None:
+    from bench.config.compose import catalogue
+    from bench.values.cores import available
+
+    spec, fit = preflight(run_spec(engine="transformers"), catalogue(()))
+    assert fit is None
+    assert spec.load.own_cores == min(1, len(available()) // 2)
+
+
+def test_the_length_of_text_is_stored_with_the_server() -> None:
+    from bench.run import describe
+
+    length = TextLength(tokens_per_word=3.0, tokens_around=1.0)
+    told = describe(Server(engine="x", base_url="", served_model="m", text_length=length))
+    assert told["text_length"] == {"tokens_per_word": 3.0, "tokens_around": 1.0}

@@ -1,0 +1,127 @@
+"""What is submitted where no scheduler is: the texts themselves, and what is refused."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench.cli.main import main
+
+WORDS = ("-m", "model=tiny", "quant=none,int8", "gpus=2")
+
+
+Bench = Callable[..., "Said"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed and its exit code, run in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def bench(capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
+    def call(*words: str) -> Said:
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        out, err = capsys.readouterr()
+        return Said(int(left.value.code or 0), out, err)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    usual = {number: signal.getsignal(number) for number in numbers}
+    yield call
+    for number, handler in usual.items():
+        signal.signal(number, handler)
+
+
+def test_the_array_has_the_lines_of_the_site(tmp_path: Path, bench: Bench) -> None:
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "ours.yaml").write_text(
+        "name: ours\npartition: gpu\naccount: p1\ntime: '02:00:00'\ngres: 'gpu:h100:{gpus}'\n"
+        "before: [module load cuda]\ncommand: [srun, --container-image=/i.sqsh, bench]\n"
+    )
+    site = ("--config-dir", str(tmp_path), "cluster=ours", "cluster.sbatch=[--exclusive]")
+    done = bench("submit", "slurm", *WORDS, *site, f"results_dir={tmp_path}/r", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for line in ("partition=gpu", "account=p1", "time=02:00:00", "gres=gpu:h100:2", "exclusive"):
+        assert f"#SBATCH --{line}" in lines
+    assert "module load cuda" in lines
+    commands = [
+        shlex.split(line.partition("set -- ")[2].removesuffix(" ;;"))
+        for line in lines
+        if "set --" in line
+    ]
+    assert [c[:4] for c in commands] == [["srun", "--container-image=/i.sqsh", "bench", "run"]] * 2
+    assert [[w for w in c if w.startswith("quant=")] for c in commands] == [
+        ["quant=none"],
+        ["quant=int8"],
+    ]
+    assert all(f"results_dir={tmp_path}/r" in c for c in commands)
+    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_kubernetes_job_has_an_index_per_run(bench: Bench) -> None:
+    site = ("cluster.image=registry/bench:1", "cluster.volume_claim=results")
+    done = bench("submit", "k8s", *WORDS, *site, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    job: dict[str, Any] = yaml.safe_load(done.stdout)
+    assert (job["kind"], job["spec"]["completions"]) == ("Job", 2)
+    assert job["spec"]["completionMode"] == "Indexed"
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
+    script = container["command"][2]
+    assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
+    assert "results_dir=/results" in script
+    ends = {
+        rule["action"]: rule["onExitCodes"]["values"]
+        for rule in job["spec"]["podFailurePolicy"]["rules"]
+        if "onExitCodes" in rule
+    }
+    assert ends == {"Ignore": [75], "FailIndex": [1, 2]}
+
+
+def test_ray_gets_a_line_per_run(bench: Bench) -> None:
+    done = bench("submit", "ray", *WORDS, "--dry-run")
+    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    assert [line[:3] for line in lines] == [["ray", "job", "submit"]] * 2
+    assert all(line[line.index("--entrypoint-num-gpus") + 1] == "2" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("slrum", *WORDS), "Did you mean 'slurm'?"),
+        (("slurm", *WORDS, "cluster=defualt"), "Did you mean 'default'?"),
+        (("slurm", "-m", "seed=1,2"), "gpus: say how many"),
+        (("slurm", "-m", "gpus=1,2"), "the runs of one array ask for the same"),
+        (("slurm", *WORDS, "engine.args=[--api-key,abcdefgh123]"), "a key stands among the words"),
+        (("slurm", *WORDS, "hydra.job.chdir=true"), "without Hydra"),
+        (("slurm", *WORDS, "cluster.gress=x"), "gres"),
+        (("k8s", *WORDS), "cluster.image"),
+    ],
+)
+def test_what_is_refused_is_said_in_a_line(words: tuple[str, ...], said: str, bench: Bench) -> None:
+    done = bench("submit", *words, "--dry-run")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_jobs_of_nothing_and_of_a_sweep_that_is_not_there(tmp_path: Path, bench: Bench) -> None:
+    done = bench("jobs", f"results_dir={tmp_path}")
+    assert done.returncode == 2
+    assert "there is no sweep" in done.stderr

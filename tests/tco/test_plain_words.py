@@ -1,0 +1,70 @@
+"""What a cost answer says first: own, rented or bought, and what belongs to which server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tco_support import ask
+
+from bench.cli.composed import cost_question
+from bench.report.tco_table import against_draws, own_or_rent
+from bench.values.errors import InputError
+
+
+def test_owning_against_renting_is_said_with_the_api() -> None:
+    said = own_or_rent(ask("tco=worked-example"))
+    # 3 servers x 8 GPUs x 730.5 h x $1.99 + staff 10,833 = 45,7xx a month, as owning: 45,783
+    assert "owning and renting cost the same within 1 %" in said
+    assert "the cheapest API $0.6875" in said
+    dear = own_or_rent(ask("tco=worked-example", "tco.own.capex_usd=600000"))
+    assert dear.startswith("For servers of your own, rent rather than own: owning costs $")
+    cheap = own_or_rent(ask("tco=worked-example", "tco.own.capex_usd=100000"))
+    assert cheap.startswith("For servers of your own, own rather than rent: owning costs $")
+
+
+def test_where_one_way_has_no_price_it_says_which() -> None:
+    said = own_or_rent(replace(ask("tco=worked-example"), options=()))
+    assert said == ""
+    answer = ask("tco=worked-example")
+    own = tuple(o for o in answer.options if o.basis in ("own", "spot"))
+    assert own_or_rent(replace(answer, options=own)).startswith("Own or rent cannot be told: spot:")
+
+
+def test_a_headline_apart_from_its_draws_says_why() -> None:
+    answer = ask("tco=worked-example")
+    assert "The median of the draws is $2.14, above the headline's $1.53" in against_draws(answer)
+    even = {"usd_per_mtok_blended": {"p5": 1.4, "p50": 1.55, "p95": 1.7}}
+    assert against_draws(replace(answer, uncertain=even)) == ""
+
+
+def test_staff_grows_with_the_fleet() -> None:
+    """0.1 people a server x 3 servers x 200,000 x 1.3 / 12 = 6,500 $ a month more."""
+    base = ask("tco=worked-example")
+    more = ask("tco=worked-example", "tco.people.fte_per_server=0.1")
+    assert float(base.bill.servers) == 3
+    assert float(more.bill.staff) - float(base.bill.staff) == pytest.approx(6_500)
+    assert float(more.bill.total) - float(base.bill.total) == pytest.approx(6_500)
+
+
+SERVER = ("tco=worked-example", "tco.server.gpus=4")
+
+
+def test_figures_belong_to_the_server_they_were_given_for() -> None:
+    with pytest.raises(InputError) as refused:
+        cost_question(SERVER, ())
+    for said in ("4×h100-sxm", "8×h100-sxm", "tco.throughput.points", "tco.own.capex_usd"):
+        assert said in str(refused.value)
+    with pytest.raises(InputError, match=r"type tco\.own\.capex_usd, tco\.own\.provisioned_kw of"):
+        cost_question(SERVER, (), measured=True)
+    typed = ("tco.own.capex_usd=150000", "tco.own.provisioned_kw=6")
+    assert cost_question((*SERVER, *typed), (), measured=True).tco.server.gpus == 4
+    same = cost_question(("tco=worked-example", "tco.server.gpus=8"), ())
+    assert same.tco.server.gpus == 8
+
+
+@pytest.mark.parametrize("key", ["power.usd_per_kwh=30", "tco.people.salary_usd_per_year=150"])
+def test_an_implausible_figure_is_asked_back_and_can_be_meant(key: str) -> None:
+    with pytest.raises(InputError, match=r"really\?"):
+        cost_question(("tco=worked-example", key), ())
+    cost_question(("tco=worked-example", key, "tco.allow=[implausible]"), ())

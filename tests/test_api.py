@@ -1,0 +1,74 @@
+"""`import bench`: the names that Python programs use, and the documents that show them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored_support import busy, document, stored
+
+import bench
+from bench.values.errors import InputError
+
+GUIDE = Path(__file__).parents[1] / "docs" / "guide"
+
+
+def test_importing_bench_imports_nothing_heavy() -> None:
+    code = "import bench, sys; print(*sorted({'pandas', 'numpy', 'hydra'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    with pytest.raises(AttributeError, match=r"it has .*open_run"):
+        bench.__getattr__("lod")
+
+
+def test_a_stored_run_is_tables(tmp_path: Path) -> None:
+    """Three repeats of 66 requests, one a second, ten chunks of two tokens 50 to 950 ms after
+    sending: TTFT 50 ms, TPOT 900 / 18 = 50 ms."""
+    path = stored(tmp_path, busy(100.0, 300.0))
+    run = bench.open_run(path)
+    assert [r.name for r in bench.runs(tmp_path)] == [run.name]
+    assert len(run.requests) == 3 * 66
+    assert run.requests["ttft_ms"].tolist() == pytest.approx([50.0] * 198)
+    assert run.requests["tpot_ms"].tolist() == pytest.approx([50.0] * 198)
+    assert set(run.requests["output_tokens"]) == {20}
+    first = run.requests[run.requests["repeat"] == 0]
+    assert np.diff(first["sent_s"]).tolist() == pytest.approx([1.0] * 65)
+    said = document(path)["load_points"][0]["metrics"]
+    for name, metric in said.items():
+        value = run.points[name][0]
+        assert np.isnan(value) if metric["value"] is None else value == metric["value"], name
+    assert len(run.metrics) == len(said)
+    assert set(run.findings.columns) == {"load", "code", "severity", "text"}
+
+
+def test_what_fits_is_what_the_command_line_says() -> None:
+    (report,) = bench.fits(model="tiny", gpu="cpu")
+    assert report.fits
+    with pytest.raises(InputError, match="there is no such model"):
+        bench.fits(model="llama3.1-8b")
+    with pytest.raises(InputError, match="is no KEY=VALUE"):
+        bench.fits("tiny")
+
+
+def test_what_a_token_costs() -> None:
+    """The worked example: 1.526 $/M tokens."""
+    answer = bench.costs(tco="worked-example")
+    assert float(answer.levels.loaded.blended) == pytest.approx(1.526, abs=5e-4)
+    with pytest.raises(InputError, match="really"):
+        bench.costs(tco="worked-example", keys=["power.usd_per_kwh=30"])
+
+
+def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks run in order, as a notebook's cells would, on a stored run."""
+    stored(tmp_path / "results", busy(100.0, 300.0))
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (GUIDE / "python.md").read_text(), re.S)
+    assert len(blocks) >= 4
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "python.md", "exec"), names)
+    assert names["cheapest"] == "openai/gpt-5-mini"
