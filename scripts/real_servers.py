@@ -109,8 +109,8 @@ def _words(server: Mapping[str, Any], findings: Sequence[Finding]) -> str:
 
 
 def _failure(found: Finding) -> str:
-    share = found.value is not None and found.unit == "1"
-    return f"{found.code} ({found.value:+.1%})" if share else found.code
+    share = found.figure is not None and found.unit == "1"
+    return f"{found.code} ({found.figure:+.1%})" if share else found.code
 
 
 FIGURES = ("output_tokens_per_s", "ttft_p50_ms", "itl_p50_ms")
