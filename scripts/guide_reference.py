@@ -169,8 +169,9 @@ def _calls(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:
         if not isinstance(function, ast.FunctionDef):
             continue
         for node in ast.walk(function):
-            made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-            if made and node.func.id in ("finding", "energy", "some", "Finding"):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            if node.func.id in ("finding", "energy", "some", "Finding"):
                 yield function, node
 
 

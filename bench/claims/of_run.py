@@ -15,7 +15,7 @@ from bench.values.record import Run
 
 def points_of(run: Run, measurement: Measurement) -> list[Point]:
     """A run's load points as evidence."""
-    words = ("random weights",) if run.spec.model.weights == "dummy" else ()
+    words: tuple[str, ...] = ("random weights",) if run.spec.model.weights == "dummy" else ()
     if run.spec.load.generator != "bench":
         words += (f"measured by {run.spec.load.generator}",)
     whole = not any(f.severity == "fail" for f in measurement.findings)

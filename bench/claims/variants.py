@@ -82,7 +82,7 @@ def quants_of(conditions: Conditions, model: ModelSpec, catalogue: Catalogue) ->
         named = catalogue.quants.get(conditions.quant)
         return [] if named is None else [named]
     found: dict[str, QuantSpec] = {}
-    ordered = sorted(catalogue.quants.values(), key=lambda q: -(q.weight_bits or 32))
+    ordered = sorted(catalogue.folder_quants(), key=lambda q: -(q.weight_bits or 32))
     for quant in ordered:
         if has_checkpoint(model, quant.name):
             checkpoint = model.checkpoints.get(quant.name)

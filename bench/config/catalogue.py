@@ -21,6 +21,10 @@ class Catalogue:
     quants: Mapping[str, QuantSpec] = field(default_factory=dict)
     gpus: Mapping[str, GpuSpec] = field(default_factory=dict)
 
+    def folder_quants(self) -> tuple[QuantSpec, ...]:
+        """The quantisations that a checkpoint folder can have: not GGUF's, which are files."""
+        return tuple(q for q in self.quants.values() if not q.is_gguf)
+
     def planning_gpus(self) -> tuple[GpuSpec, ...]:
         """The entries that are a GPU with known memory (not `auto`, not a CPU)."""
         known = (g for g in self.gpus.values() if g.kind == "gpu")

@@ -68,7 +68,7 @@ def _search(
 def _distinct(model: ModelSpec, catalogue: Catalogue) -> list[QuantSpec]:
     """The quantisations whose weights can be had, the same repository only once."""
     found: dict[str, QuantSpec] = {}
-    for quant in sorted(catalogue.quants.values(), key=lambda q: (q.weight_bits is None, q.name)):
+    for quant in sorted(catalogue.folder_quants(), key=lambda q: (q.weight_bits is None, q.name)):
         if has_checkpoint(model, quant.name):
             checkpoint = model.checkpoints.get(quant.name)
             found.setdefault(checkpoint.repo if checkpoint else quant.name, quant)
@@ -125,7 +125,7 @@ def _sibling(spec: RunSpec, catalogue: Catalogue) -> Iterator[Alternative]:
         if model is None:
             continue
         geometry = geometry_of(model)
-        quants = sorted(catalogue.quants.values(), key=lambda q: -(q.weight_bits or 16))
+        quants = sorted(catalogue.folder_quants(), key=lambda q: -(q.weight_bits or 16))
         for quant in quants:
             if not has_checkpoint(model, quant.name):
                 continue

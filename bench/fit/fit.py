@@ -249,6 +249,11 @@ def _notes(
 ) -> tuple[str, ...]:
     """What does not forbid the run but bears on reading the numbers."""
     found = list(s.geometry.notes)
+    if s.fmt.name == "gguf":
+        found.append(
+            "assumed: this GGUF file's layout over the GPUs, cache and overheads as vLLM's; "
+            "llama.cpp's own, host offload with them, are not modelled"
+        )
     at_once, longest = cache.at_once, cache.longest
     if not has_checkpoint(spec.model, spec.quant.name):
         found.append(f"no published checkpoint of {spec.model.name} is listed for this quant")

@@ -10,7 +10,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bench.fit.declared import geometry_of
 from bench.fit.formats import WeightFormat
+from bench.fit.gguf_mix import tensor_sums
 from bench.values.errors import InputError, nearest
 from bench.values.spec import ModelSpec, QuantSpec
 
@@ -37,7 +39,7 @@ def weight_format(model: ModelSpec, quant: QuantSpec, method: str | None = None)
     `method` is the engine's --quantization: what it makes of native weights, or the name of what
     the checkpoint is.
     """
-    config = quantisation_config(model, quant)
+    config = _laid_out(model, quantisation_config(model, quant))
     if method is None:
         return from_hf(config, quant.name)
     if not config:
@@ -49,6 +51,14 @@ def weight_format(model: ModelSpec, quant: QuantSpec, method: str | None = None)
             f"{model.name} are {own!r}. Leave one out."
         )
     return from_hf(config, quant.name)
+
+
+def _laid_out(model: ModelSpec, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, with a GGUF type that stands by its name alone spread over the model's tensors."""
+    if method_of(config) != "gguf" or "file_type" not in config:
+        return config
+    sums = tensor_sums(geometry_of(model), str(config["file_type"]))
+    return {"quant_method": "gguf", "tensors": sums}
 
 
 def quantisation_config(model: ModelSpec, quant: QuantSpec) -> Mapping[str, Any]:

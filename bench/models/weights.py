@@ -65,6 +65,11 @@ def _check_dummy(model: ModelSpec, quant: QuantSpec) -> None:
                 f"model.config.{key} is missing: dummy weights of {model.name} are built from "
                 "model.config; add the fields of its config.json."
             )
+    if quant.is_gguf:
+        raise InputError(
+            f"quant={quant.name} is a file for llama.cpp, and there are no random weights of one: "
+            "set model.weights=FILE.gguf, or use quant=none."
+        )
     checkpoint = model.checkpoints.get(quant.name)
     if quant.name != "none" and quant.hf_quantization_config is None and checkpoint is None:
         raise InputError(

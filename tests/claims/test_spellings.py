@@ -31,7 +31,7 @@ def assessed(says: dict[str, Any]) -> Assessment:
 
 
 def bound(metric: str, value: float, unit: str, definition: str | None = "x", **more: Any) -> str:
-    says = {"kind": "serving", "conditions": {**R1, **more}, "metric": metric}
+    says: dict[str, Any] = {"kind": "serving", "conditions": {**R1, **more}, "metric": metric}
     says |= {"definition": definition, "stated": {"value": value, "unit": unit}}
     return next(c.verdict for c in assessed(says).checks if c.kind == "bound")
 
@@ -198,7 +198,7 @@ def test_sglang_on_96_h100_is_not_impossible(metric: str, unit: str, value: floa
     """LMSYS, 2025-05-05: 52.3k input and 22.3k output tokens/s per node of 12, prompts of 2,000
     tokens, reproduced by others. Nodes that decode compute no prompt; it was forbidden as if they
     did while `phase` was unsaid."""
-    where = {"gpu": "H100", "gpus": None, "nodes": 12, "gpus_per_node": 8}
+    where: dict[str, Any] = {"gpu": "H100", "gpus": None, "nodes": 12, "gpus_per_node": 8}
     where |= {"input_tokens": 2000, "output_tokens": 100}
     assert bound(metric, value, unit, **where) != "impossible"
     if metric.startswith("output"):

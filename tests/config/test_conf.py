@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from bench.values.codec import decode
+from bench.values.ggml import TYPES
 from bench.values.spec import GpuSpec, ModelSpec, QuantSpec
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -148,6 +149,12 @@ def test_quant_decodes(path: Path) -> None:
         assert quant.hf_quantization_config is None
         return
     assert quant.hf_quantization_config is not None
+    if quant.is_gguf:
+        assert quant.hf_quantization_config["file_type"] == quant.name
+        main = quant.name.removesuffix("_m").upper()
+        sizes = {name: 8 * size / block for name, block, size in TYPES.values()}
+        assert quant.weight_bits == sizes[main]
+        return
     assert "lm_head" in quant.hf_quantization_config["ignore"]
     weights = quant.hf_quantization_config["config_groups"]["group_0"]["weights"]
     assert weights["num_bits"] == quant.weight_bits

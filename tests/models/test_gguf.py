@@ -12,9 +12,10 @@ import pytest
 from bench.fit.architecture import from_config
 from bench.fit.quantisations import from_hf, own_quantisation
 from bench.fit.sharding import checkpoint_bytes
-from bench.models.gguf import TYPES, config_of, quantisation_of, read_gguf
+from bench.models.gguf import config_of, quantisation_of, read_gguf
 from bench.preflight import resolve_model
 from bench.values.errors import InputError
+from bench.values.ggml import TYPES
 from bench.values.spec import Licence, ModelSpec
 
 NUMBER = {name: number for number, (name, _, _) in TYPES.items()}

@@ -428,7 +428,7 @@ def test_offers_have_the_names_of_gpus_or_are_asked_for() -> None:
         "1x,T4,1.0,4.0,16.0,0.35,us,\n"
     )
     gpus = ("a100-80gb-sxm", "a100-80gb-pcie", "h100-sxm", "h100-pcie", "l4", "l40s")
-    asked = {"as_of": "2026-11-01", "provider": "x", "gpus": gpus}
+    asked: dict[str, Any] = {"as_of": "2026-11-01", "provider": "x", "gpus": gpus}
     found = read_prices(text, "s.csv", **asked)
     rents = {(r.model, r.kind): r.usd for r in found.rows}
     assert rents == {

@@ -147,7 +147,7 @@ def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
     local = spec.model.weights not in ("hub", "bundled", "dummy")
     if local and own_quantisation(spec.model.config):
         return [catalogue.quants["none"]]
-    every = sorted(catalogue.quants.values(), key=lambda q: (-(q.weight_bits or 32), q.name))
+    every = sorted(catalogue.folder_quants(), key=lambda q: (-(q.weight_bits or 32), q.name))
     listed = _apart(spec, [q for q in every if has_checkpoint(spec.model, q.name)])
     return listed or every or [spec.quant]
 

@@ -41,8 +41,8 @@ def verdict(m: Material) -> Section:
         blocks += _run(one, f"{m.name(one)}: " if len(m.runs) > 1 else "")
     if m.cost is not None:
         words = "".join(f" [{w.upper()}]" for w in m.cost.words)
-        said = (f"{m.cost.name}: {cost_verdict(m.cost)}.", own_or_rent(m.cost), fleet(m.cost))
-        text = " ".join(filter(None, (*said, against_draws(m.cost))))
+        parts = (f"{m.cost.name}: {cost_verdict(m.cost)}.", own_or_rent(m.cost), fleet(m.cost))
+        text = " ".join(filter(None, (*parts, against_draws(m.cost))))
         blocks.append(Text(lead=f"Cost{words}", text=text, mood="doubt" if words else ""))
     if m.claims:
         counted = Counter(a.verdict for a in m.claims)

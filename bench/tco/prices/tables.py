@@ -199,8 +199,8 @@ def _csv(
     reader = csv.DictReader(io.StringIO(text))
     have = set(reader.fieldnames or ())
     if set(BOOK_COLUMNS[:6]) <= have:
-        rows = tuple(_book_row(row, f"{path}, line {reader.line_num}") for row in reader)
-        return Imported(rows=rows, skipped=0, shape="price book")
+        booked = tuple(_book_row(row, f"{path}, line {reader.line_num}") for row in reader)
+        return Imported(rows=booked, skipped=0, shape="price book")
     if {"AcceleratorName", "AcceleratorCount", "Price"} <= have:
         shape, offers, skipped = "GPU offers (SkyPilot catalogue)", *_offers(_skypilot(reader))
     elif {"gpu_name", "gpu_count", "price"} <= have:
@@ -214,7 +214,8 @@ def _csv(
         )
     if provider is None:
         raise InputError(f"{path}: GPU offers do not say whose they are; give provider=NAME.")
-    rows, left_out = [], {}
+    rows: list[PriceRow] = []
+    left_out: dict[str, int] = {}
     for (gpu, kind), prices in sorted(offers.items()):
         meant = (gpu_names.get(gpu, gpu),) if gpus is None else known_as(gpu, gpu_names, gpus)
         if len(meant) != 1:

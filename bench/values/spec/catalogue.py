@@ -95,6 +95,11 @@ class QuantSpec:
     source: str = ""
     as_of: str = ""
 
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a file for llama.cpp, which no other engine's checkpoint folder holds."""
+        return (self.hf_quantization_config or {}).get("quant_method") == "gguf"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Price:

@@ -1,0 +1,107 @@
+"""GGUF types by name, held against what llama.cpp's own tools print of public models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fit_support import catalogue, run_of
+
+from bench.fit.architecture import from_config
+from bench.fit.declared import geometry_of
+from bench.fit.fit import fit
+from bench.fit.gguf_mix import FILE_TYPES, tensor_sums
+from bench.models.weights import resolve_weights
+from bench.values.errors import InputError
+
+# Bits per weight of Llama 3.1 8B: ggml-org/llama.cpp, tools/quantize/README.md (311c2c9).
+LLAMA_8B = {
+    "q8_0": 8.5008,
+    "q6_k": 6.5633,
+    "q5_k_m": 5.7036,
+    "q5_k_s": 5.5704,
+    "q4_k_m": 4.8944,
+    "q4_k_s": 4.6672,
+    "q2_k": 3.1593,
+}
+# The `size` column of llama-bench in public logs, GiB, of Q4_K_M.
+LLAMA_BENCH_GIB = {
+    "llama-3.1-70b": 39.59,  # 70B: its value projections take 5 bits
+    "qwen3-32b": 18.40,
+    "mixtral-8x7b": 26.49,  # eight experts: rules of their own
+    "qwen3-30b-a3b": 17.28,
+    "deepseek-r1": 376.65,  # latent attention, three dense layers
+}
+
+
+def totals(model: str, file_type: str) -> tuple[int, int]:
+    sums = tensor_sums(geometry_of(catalogue().models[model]), file_type)
+    parts = [one for role, one in sums.items() if role != "vision"]
+    return sum(p["weights"] for p in parts), sum(p["bytes"] for p in parts)
+
+
+@pytest.mark.parametrize("file_type", LLAMA_8B)
+def test_llama_8b_takes_what_llama_cpp_says(file_type: str) -> None:
+    weights, size = totals("llama-3.1-8b", file_type)
+    assert 8 * size / weights == pytest.approx(LLAMA_8B[file_type], abs=5e-5)
+
+
+@pytest.mark.parametrize("model", LLAMA_BENCH_GIB)
+def test_sizes_are_those_that_llama_bench_prints(model: str) -> None:
+    _, size = totals(model, "q4_k_m")
+    assert size / 2**30 == pytest.approx(LLAMA_BENCH_GIB[model], abs=0.0051)
+
+
+def test_rows_that_no_block_divides_take_smaller_blocks() -> None:
+    config = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "vocab_size": 10,
+    }
+    sums = tensor_sums(from_config(config), "q4_k_m")
+    # 64 columns: Q4_K becomes Q5_0, 22 bytes for 32; the one layer's value and down projections
+    # and the output ask for Q6_K, which becomes Q8_0, 34 bytes for 32.
+    assert sums["attention"]["bytes"] == 3 * 64 * 64 // 32 * 22 + 64 * 64 // 32 * 34
+    assert sums["dense_ffn"]["bytes"] == 2 * 64 * 96 // 32 * 22 + 64 * 96 // 32 * 34
+    assert sums["lm_head"]["bytes"] == 10 * 64 // 32 * 34
+    assert sums["embedding"]["bytes"] == 10 * 64 // 32 * 22
+    assert sums["norm"]["bytes"] == 4 * 3 * 64
+
+
+def test_a_fit_counts_a_type_by_its_name() -> None:
+    report = fit(run_of("llama-3.1-8b", "q4_k_m", "l40s", 1))
+    _, size = totals("llama-3.1-8b", "q4_k_m")
+    rotary = 131_072 * 128 * 2  # what vLLM keeps beside the weights
+    assert report.weights_gib_per_gpu * 2**30 == pytest.approx(size + rotary, rel=1e-9)
+    assert any("llama.cpp" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("model", "file_type", "word"),
+    [
+        ("llama-3.1-8b", "q4_k_x", "q4_k_"),
+        ("qwen3-next-80b", "q8_0", "recurrent"),
+        ("gpt-oss-20b", "q4_k_m", "MXFP4"),
+    ],
+)
+def test_what_is_not_known_says_so(model: str, file_type: str, word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        totals(model, file_type)
+
+
+def test_every_named_type_is_known_and_none_is_a_folder() -> None:
+    c = catalogue()
+    named = {name for name, quant in c.quants.items() if quant.is_gguf}
+    assert named
+    assert named <= set(FILE_TYPES)
+    assert not named & {q.name for q in c.folder_quants()}
+
+
+def test_no_random_weights_stand_for_a_file() -> None:
+    spec = run_of("llama-3.1-8b", "q8_0", "l40s", 1)
+    with pytest.raises(InputError, match=r"FILE\.gguf"):
+        resolve_weights(replace(spec.model, weights="dummy"), spec.quant)
