@@ -77,10 +77,9 @@ _OTHER_NAMES = {
     ("quant", "8bit 8-bit w8a8 q8"): " 8-bit weights are quant=int8 or quant=fp8.",
     (
         "engine",
-        "trtllm tensorrt-llm tensorrt sglang tgi llamacpp llama.cpp ollama lmdeploy "
-        "openai exllama triton dynamo",
+        "tgi ollama lmdeploy mlc mii openai exllama triton dynamo",
     ): (
-        " bench launches vLLM only: start the other yourself and measure it by its address, "
+        " bench does not launch it: start it yourself and measure it by its address, "
         "engine=endpoint engine.base_url=http://HOST:PORT/v1."
     ),
 }
