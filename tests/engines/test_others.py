@@ -83,6 +83,12 @@ def test_a_gguf_file_is_named_or_has_to_be_made(run_spec: Spec, tmp_path: Path) 
     assert gguf_of(run_spec(engine="llamacpp", **here)) is None
     with pytest.raises(InputError, match="no format of llama"):
         gguf_of(run_spec(engine="llamacpp", quant="gptq", **here))
+    with pytest.raises(InputError, match="bench quantize model=tiny quant=q8_0"):
+        gguf_of(run_spec(engine="llamacpp", quant="q8_0", **here))
+    made = tmp_path / "tiny" / "gguf" / "q8_0.gguf"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    assert gguf_of(run_spec(engine="llamacpp", quant="q8_0", **here)) == made
 
 
 def test_the_command_of_sglang(run_spec: Spec) -> None:

@@ -27,13 +27,14 @@ VERB = Verb(
     usage=(
         "bench quantize model=NAME quant=awq|gptq|int8|fp8 [calibration=NAME] [seed=N] "
         "[force=true] [--json]",
-        "bench quantize model=NAME gguf=q8_0|q4_k_m|f16 [force=true] [--json]",
+        "bench quantize model=NAME quant=q8_0|q4_k_m|… [force=true] [--json]",
+        "bench quantize model=NAME gguf=f16|bf16|f32 [force=true] [--json]",
     ),
     keys=(
         ("model=NAME", "what is quantised"),
         ("quant=NAME", "the scheme, with its recipe"),
         ("calibration=NAME", "the texts that a scheme with calibration looks at"),
-        ("gguf=FORMAT", "a GGUF file for llama.cpp, of the model's own weights: f16, q8_0, q4_k_m"),
+        ("gguf=FORMAT", "an unquantised file for llama.cpp: f16, bf16 or f32"),
         ("seed=N", "which of them, and in which order"),
         ("force=true|false", "make it again where it is there already"),
         ("checkpoints_dir=FOLDER", "where checkpoints of your own are"),
@@ -58,8 +59,9 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
     from bench.models.quantize import llm_compressor
     from bench.models.weights import resolve_weights
 
-    if spec.gguf is not None:
-        return gguf(spec, progress, as_json=as_json)
+    if spec.gguf is not None or spec.quant.is_gguf:
+        kind = str(spec.gguf or spec.quant.name).casefold()
+        return gguf(spec, kind, progress, as_json=as_json)
     if spec.quant.name == "none":
         raise InputError("quant=none is the model itself: choose what to make, as quant=gptq.")
     folder = folder_of(spec.checkpoints_dir, spec.model.name, spec.quant.name)
@@ -84,18 +86,16 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
     return 0
 
 
-def gguf(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int:
+def gguf(spec: QuantizeSpec, kind: str, progress: ProgressCallback, *, as_json: bool) -> int:
     """Write the model's own weights as a GGUF file for llama.cpp, and print where it is."""
-    from bench.models.checkpoints import folder_of
-    from bench.models.gguf_file import checkpoint_folder, made
+    from bench.models.gguf_file import checkpoint_folder, made, own_file
     from bench.models.llama_tools import ready
 
-    kind = str(spec.gguf).casefold()
-    file = folder_of(spec.checkpoints_dir, spec.model.name, "gguf") / f"{kind}.gguf"
+    file = own_file(spec.checkpoints_dir, spec.model.name, kind)
+    use = f"quant={kind}" if spec.gguf is None else f"model.weights={file}"
     if file.exists() and not spec.force:
         raise InputError(
-            f"{file} is there already: use it with model.weights={file}, or make it again with "
-            "force=true."
+            f"{file} is there already: use it with {use}, or make it again with force=true."
         )
     source = checkpoint_folder(spec.model, replace(spec.quant, name="none"))
     made(source, file, kind, ready(progress))
@@ -103,7 +103,7 @@ def gguf(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> in
         print(json_text({"checkpoint": str(file), "gguf": kind, "bytes": file.stat().st_size}))
         return 0
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
-    print(f"use it: bench engine=llamacpp model={spec.model.name} model.weights={file}")
+    print(f"use it: bench engine=llamacpp model={spec.model.name} {use}")
     return 0
 
 
