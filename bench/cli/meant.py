@@ -38,11 +38,11 @@ def flag_meant(flag: str, following: Sequence[str]) -> str:
 
 
 def check_once(overrides: Sequence[str]) -> None:
-    """InputError for a key that is typed twice: the first would be dropped without a word."""
+    """InputError for a key typed twice with two values: one would be dropped without a word."""
     seen: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0]
-        if key in seen:
+        if seen.get(key, override) != override:
             raise InputError(f"{key} is typed twice, as {seen[key]!r} and {override!r}: keep one.")
         seen[key] = override
 

@@ -71,7 +71,7 @@ class GuardedProcess:
                     str(grace_s),
                     where,
                     str(self._scratch),
-                    json.dumps(list(afterwards)),
+                    json.dumps(list(afterwards), allow_nan=False),
                     *self.argv,
                 ],
                 stdin=subprocess.PIPE,

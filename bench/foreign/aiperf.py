@@ -5,7 +5,6 @@ Source of the definitions: AIPerf's metrics reference, read with 0.13.0.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from bench.foreign import lines
 from bench.foreign.columns import Sent, point_data
 from bench.foreign.result import Detail, Result, Span, exact, number, point_of, statistics
 from bench.values.errors import InputError
+from bench.values.json_text import json_text
 from bench.values.record import PointData
 
 SUMMARY, RECORDS = "profile_export_aiperf.json", "profile_export.jsonl"
@@ -177,7 +177,7 @@ def _sent(about: Mapping[str, Any], metrics: Mapping[str, Any], error: Any, aske
         input_tokens=int(number(metrics, "input_sequence_length", "value") or -1),
         output_tokens=None if tokens is None else int(tokens),
         requested_tokens=asked,
-        error=None if error is None else json.dumps(error)[:300],
+        error=None if error is None else json_text(error)[:300],
         ends_only=not isinstance(gaps, list),
     )
 

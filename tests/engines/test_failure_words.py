@@ -13,7 +13,16 @@ import pytest
 
 from bench.engines.failure_kinds import KINDS
 from bench.engines.failures import classify
-from bench.values.spec import ModelSpec, QuantSpec, RunSpec, VllmSpec
+from bench.values.spec import (
+    LlamacppSpec,
+    ModelSpec,
+    QuantSpec,
+    RunSpec,
+    SglangSpec,
+    TransformersSpec,
+    TrtllmSpec,
+    VllmSpec,
+)
 
 WORDS = (
     # NCCL and what is behind it
@@ -426,7 +435,8 @@ def test_reported_words(words: str, code: str) -> None:
 def keys() -> set[str]:
     """Every key that a remedy may name."""
     own = {f.name for f in fields(RunSpec)} | {"gpu", "workload"}
-    engine = {f"engine.{f.name}" for f in fields(VllmSpec)}
+    specs = (VllmSpec, LlamacppSpec, SglangSpec, TransformersSpec, TrtllmSpec)
+    engine = {f"engine.{f.name}" for spec in specs for f in fields(spec)}
     return (
         own
         | engine

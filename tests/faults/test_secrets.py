@@ -123,7 +123,7 @@ def test_the_record_of_a_sweep_holds_no_key(tmp_path: Path) -> None:
 
 
 def test_what_a_sweep_refuses_is_said_without_its_keys(tmp_path: Path) -> None:
-    words = [f"engine.args=[--api-key,{KEY}]", "model.weights=/no/such/folder", "gpus=0"]
+    words = [f"engine.args=[--api-key,{KEY}]", "quant=gptq", "gpus=0"]
     done = bench("-m", *words, "seed=1,2", "engine=vllm", f"results_dir={tmp_path}")
     assert done.code == 2
     assert "will not run" in done.err

@@ -54,8 +54,13 @@ class Box:
         }
 
     def start(self, results: str, boards: int, *words: str, **more: str) -> subprocess.Popen[str]:
-        """`bench` with these words, its results in a folder of their own."""
-        command = [sys.executable, "-m", "bench.cli", *words]
+        """`bench` with these words, its results in a folder of their own.
+
+        A key that comes again, as where the runbook's load is made shorter, has its last value.
+        """
+        last = {w.partition("=")[0] if "=" in w else w: w for w in words}
+        kept = [w for w in words if "=" not in w or last[w.partition("=")[0]] == w]
+        command = [sys.executable, "-m", "bench.cli", *kept]
         if results:
             command.append(f"results_dir={self.folder / results}")
         return subprocess.Popen(

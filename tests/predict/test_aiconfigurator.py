@@ -82,7 +82,7 @@ def test_a_prediction_becomes_a_claim(
     ("words", "said"),
     [
         (("--predict", "aiconfig", *WORDS), "is no predictor"),
-        (("--predict", "aiconfigurator", *WORDS, "load.concurrency=[1,2]"), "takes one load"),
+        (("--predict", "aiconfigurator", *WORDS[:3], "load.concurrency=[1,2]"), "takes one load"),
         (("--predict", "aiconfigurator", "--command", "/no/such", *WORDS), "is not there"),
     ],
 )

@@ -70,9 +70,9 @@ def test_the_bill_is_servers_times_rent(capsys: pytest.CaptureFixture[str]) -> N
     peak = 30e9 / (730 * 3600) / 2 * 2 / 0.85
     assert rent["replicas"] == math.ceil(peak / rate) + 1
     assert rent["gpus"] == rent["replicas"]
-    # The cheapest H100 of the book is 2 $/h; staff is 0.5 × 200,000 × 1.3 / 12.
+    # The cheapest H100 of the book is 2 $/h; staff is 0.5 and 0.02 a server × 200,000 × 1.3 / 12.
     assert rent["usd_per_month"]["value"] == pytest.approx(
-        rent["replicas"] * 2.0 * 730 + 0.5 * 200_000 * 1.3 / 12
+        rent["replicas"] * 2.0 * 730 + (0.5 + 0.02 * rent["replicas"]) * 200_000 * 1.3 / 12
     )
     assert rent["usd_per_month"]["low"] <= rent["usd_per_month"]["value"]
     assert {o["way"] for o in found["options"]} == {"rent", "own", "api"}
