@@ -29,7 +29,7 @@ from bench.values.codec import decode
 from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
 from bench.values.prediction import Prediction, PredictionError
-from bench.values.record import SCHEMA_VERSION, PointData, Run
+from bench.values.record import SCHEMA_VERSION, PointData, Run, counting
 from bench.values.spec import EndpointSpec
 
 _ON_A_HOST = "private memory of the engine's processes, after the load"
@@ -121,11 +121,6 @@ def measure_point(
         findings=findings,
         power=drawn.details,
     )
-
-
-def counting(repeats: list[PointData]) -> list[PointData]:
-    """The repeats that count: not those that were measured again, unless nothing else is there."""
-    return [d for d in repeats if d.discarded is None] or repeats
 
 
 def measured_again(repeats: Sequence[PointData]) -> Iterator[Finding]:

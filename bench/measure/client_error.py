@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.measure.metrics import Metric, PointMeasurement
-from bench.values.record import OK, PointData, Run
+from bench.values.record import OK, PointData, Run, counting
 
 JUDGED = ("ttft_p50_ms", "ttft_p99_ms", "itl_p50_ms", "itl_p99_ms")
 """The latencies that the client's errors are held against."""
@@ -144,7 +144,7 @@ def at_load(calibration: Mapping[str, Any] | None, index: int) -> Mapping[str, A
 
 def shape_of(run: Run, point: PointMeasurement) -> Shape | None:
     """The load of a measured point as the calibration needs it; None without successful ones."""
-    data = next(d for d in run.points if d.point.index == point.point.index)
+    data = counting([d for d in run.points if d.point.index == point.point.index])[0]
     ttft, itl = known(point, "ttft_p50_ms"), known(point, "itl_p50_ms")
     if ttft is None or not len(data.chunk_tokens):
         return None

@@ -11,7 +11,7 @@ from bench.measure.prefix_cache import cached_share
 from bench.power.split import MixPoint
 from bench.power.table import HEADLINE
 from bench.values.errors import InputError
-from bench.values.record import Run
+from bench.values.record import Run, counting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def mixes(runs: Sequence[tuple[Run, Measurement]]) -> Mixes:
             if not measurement.valid or headline.value is None:
                 left_out.append(f"{label}: {headline.reason or 'the run is not valid'}")
                 continue
-            repeats = [d for d in run.points if d.point.index == point.point.index]
+            repeats = counting([d for d in run.points if d.point.index == point.point.index])
             share = cached_share(repeats)
             unknown_hits = unknown_hits or share is None
             points.append(_mix(label, point, share or 0.0))

@@ -148,6 +148,12 @@ class PointData:
         return float(after[name]) - float(before[name])
 
 
+def counting(repeats: Sequence[PointData]) -> list[PointData]:
+    """The repeats of a load point that count: not those that were measured again, unless nothing
+    else is there."""
+    return [d for d in repeats if d.discarded is None] or list(repeats)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
     """One reading of both clocks, for display: durations come from the monotonic one alone."""

@@ -27,7 +27,7 @@ from bench.report.page.blocks import (
     word,
 )
 from bench.report.page.material import Material, fastest, kept_slo, slo_words
-from bench.values.record import PointData
+from bench.values.record import PointData, counting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -209,7 +209,7 @@ def _histograms(one: Measured) -> list[tuple[PointMeasurement, dict[str, Histogr
     for point, repeats in _with_points(one):
         if point.valid:
             deadline_ms = spec.load.request_timeout_s * 1e3
-            parts = steady_parts(list(repeats), spec.workload.slo, spec.gpus, deadline_ms)
+            parts = steady_parts(counting(list(repeats)), spec.workload.slo, spec.gpus, deadline_ms)
             found.append((point, histograms(parts)))
     return found
 
@@ -298,7 +298,9 @@ def time_line(m: Material) -> Section | None:
         suffix = f"-{place + 1}" if len(m.runs) > 1 else ""
         best = fastest(one) or next(iter(one.measurement.points), None)
         for p, repeats in _with_points(one):
-            picture = _over_time(one, m.name(one), p, next(repeats), suffix)
+            first = next(repeats)
+            data = first if first.discarded is None else counting([first, *repeats])[0]
+            picture = _over_time(one, m.name(one), p, data, suffix)
             if picture is None:
                 continue
             (shown if p is best else hidden).append(picture)
