@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bench.config.catalogue import Catalogue, match_gpu
@@ -30,6 +31,7 @@ from bench.values.spec import (
     ModelSpec,
     OtherSpec,
     RunSpec,
+    TransformersSpec,
     VllmSpec,
 )
 
@@ -71,6 +73,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     check_formats(spec)
     spec = with_cores(spec)
     if isinstance(spec.engine, OtherSpec):
+        check_package(spec)
         return on_hardware(spec, catalogue), None
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
@@ -94,6 +97,18 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def check_package(spec: RunSpec) -> None:
+    """InputError where `transformers serve` of this environment lacks what it loads models with:
+    it would say so only after its start."""
+    engine = spec.engine
+    if isinstance(engine, TransformersSpec) and not engine.command and not find_spec("accelerate"):
+        raise InputError(
+            "engine=transformers needs the package accelerate, which is not installed here: "
+            "make quality brings it, or set engine.command to the transformers of another "
+            "environment."
+        )
 
 
 def on_hardware(spec: RunSpec, catalogue: Catalogue) -> RunSpec:

@@ -64,7 +64,7 @@ def host_cores(run: Run) -> str:
     """The host's cores in words, and how many of them the engine did not have."""
     own = len((run.server or {}).get("client_cores", ()))
     kept = f" ({own} for the load client alone)" if own else ""
-    return f"{run.provenance.get('host_cpu_count')} cores{kept}"
+    return f"{run.provenance.get('host_cpu_count') or 'unknown'} cores{kept}"
 
 
 def load_words(point: PointMeasurement) -> str:

@@ -19,7 +19,7 @@ from bench.meters.engine_stats import parse
 from bench.meters.engine_watch import gauges_in
 from bench.models.gguf_file import gguf_of
 from bench.models.weights import Weights
-from bench.preflight import preflight
+from bench.preflight import check_package, preflight
 from bench.report.console import console
 from bench.report.fairness_table import print_fairness
 from bench.values.errors import InputError
@@ -89,6 +89,18 @@ def test_a_gguf_file_is_named_or_has_to_be_made(run_spec: Spec, tmp_path: Path) 
     made.parent.mkdir(parents=True)
     made.touch()
     assert gguf_of(run_spec(engine="llamacpp", quant="q8_0", **here)) == made
+
+
+def test_transformers_without_accelerate_is_refused_before_it_starts(
+    run_spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loads no model without that package, and said so in a traceback after its start."""
+    monkeypatch.setattr("bench.preflight.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs the package accelerate"):
+        check_package(run_spec(engine="transformers"))
+    elsewhere = {"command": ["other/bin/transformers"]}
+    check_package(run_spec(engine="transformers", engine_keys=elsewhere))
+    check_package(run_spec(engine="llamacpp"))
 
 
 def test_the_command_of_sglang(run_spec: Spec) -> None:
