@@ -26,7 +26,7 @@ from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
 from bench.load.plan import load_points
 from bench.load.points import Driver
-from bench.measure.checks.consistency import little_error, tie_out_error, tolerance
+from bench.measure.checks.consistency import little_error, tie_out_error, tie_out_limit
 from bench.measure.metrics import Steady, output_rate, request_rate, steady_parts
 from bench.meters import engine_stats
 from bench.preflight import preflight
@@ -137,7 +137,7 @@ def laws_of(spec: RunSpec, server: Server, lengths: str) -> Iterator[Laws]:
             tie_out=float(np.mean([tie_out_error(p) for p in parts])),
             counted=ours / server_tokens - 1 if server_tokens else np.nan,
             slope=float(np.mean(slopes)),
-            allowed=max(map(tolerance, parts)),
+            allowed=tie_out_limit(parts),
         )
 
 

@@ -51,6 +51,13 @@ def tolerance(part: Steady) -> float:
     return TOLERANCE + (_EDGE[0] + _EDGE[1] * spread) / (part.window.waves or 1)
 
 
+def tie_out_limit(parts: Sequence[Steady]) -> float:
+    """How far the mean `tie_out_error` of repeats may be off: the tolerance and three of its
+    sampling errors."""
+    sigma = float(np.sqrt(np.sum([tie_out_sigma(p) ** 2 for p in parts]))) / len(parts)
+    return TOLERANCE + _SIGMAS * sigma
+
+
 def tie_out_sigma(part: Steady) -> float:
     """Standard error of `tie_out_error` from sampling alone.
 
@@ -93,8 +100,7 @@ def _little(parts: Sequence[Steady]) -> Finding:
 
 def _tie_out(parts: Sequence[Steady]) -> Finding:
     error = float(np.mean([tie_out_error(p) for p in parts]))
-    sigma = float(np.sqrt(np.sum([tie_out_sigma(p) ** 2 for p in parts]))) / len(parts)
-    limit = TOLERANCE + _SIGMAS * sigma
+    limit = tie_out_limit(parts)
     text = f"requests that ended carry {1 + error:.1%} of the tokens that arrived"
     if abs(error) > limit:
         text += f", more than {limit:.1%} off: the rates contradict each other"
