@@ -90,7 +90,7 @@ def conditions(spec: RunSpec, props: dict[str, Any], threads: int) -> dict[str, 
         "prefix_cache": "on" if engine.prompt_cache else "off",
         "chunked_prefill": "on",
         "graphs": "off" if spec.gpus == 0 else None,
-        "speculation": "off",
+        "speculation": None if engine.args else "off",  # words of one's own may ask for it
         "temperature": 0.0,
         "sampling": "off (greedy)",
         "threads": engine.threads or threads,

@@ -66,7 +66,7 @@ def conditions(spec: RunSpec, info: dict[str, Any]) -> dict[str, Any]:
         "context": info.get("context_length"),
         "prefix_cache": "on" if engine.prefix_cache else "off",
         "chunked_prefill": None if chunk is None else "on" if chunk > 0 else "off",
-        "speculation": "on" if info.get("speculative_algorithm") else "off",
+        "speculation": None if not info else "on" if info.get("speculative_algorithm") else "off",
         "temperature": 0.0,
         "sampling": "off (greedy)",
     }

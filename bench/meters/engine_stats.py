@@ -22,10 +22,13 @@ _OTHER_NAMES = {
     "llamacpp:prompt_tokens_cached_total": "prefix_cache_hits_total",
 }
 """Counters of other engines that mean what vLLM's do, under its names; the rest keep their own."""
+_SHARES = ("_perc", "_ratio", "_rate", "token_usage")
+"""How the names of gauges end that are shares: two halves of a cache at 0.8 are not at 1.6."""
 
 
 def read(metrics_url: str, server: Server | None = None) -> dict[str, Any] | None:
-    """All counters and gauges of vLLM, llama.cpp or SGLang, summed over engines, plus `read_ns`.
+    """All counters and gauges of vLLM, llama.cpp or SGLang, summed over engines (shares: the
+    largest), plus `read_ns`.
 
     None when there is no such endpoint or it does not answer: not measured. Configuration that
     vLLM publishes as labels comes under `cache_config_info`.
@@ -57,8 +60,9 @@ def read_all(server: Server) -> dict[str, Any] | None:
     for values in found:
         for name, value in (values or {}).items():
             known = total.get(name)
-            both = isinstance(known, float) and isinstance(value, float)
-            total[name] = known + value if both else value
+            if isinstance(known, float) and isinstance(value, float):
+                value = _joined(name, known, value)
+            total[name] = value
     return total
 
 
@@ -84,8 +88,13 @@ def parse(text: str) -> dict[str, Any] | None:
             if name.endswith("_info"):
                 values[name] = dict(sample.labels)
             elif math.isfinite(sample.value):
-                values[name] = values.get(name, 0.0) + sample.value
+                values[name] = _joined(name, values.get(name, 0.0), sample.value)
     return _with_lookups(text, values)
+
+
+def _joined(name: str, known: float, more: float) -> float:
+    """Of two engines: sums, but of shares (of a full cache, say) the larger one."""
+    return max(known, more) if name.endswith(_SHARES) else known + more
 
 
 def _with_lookups(text: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -180,6 +180,17 @@ def test_gauges_and_counters_by_engine() -> None:
     assert gauges_in("[]") == {}  # drained: nothing was said, which is not nothing running
 
 
+def test_a_share_of_two_engines_is_the_larger_not_the_sum() -> None:
+    """Data parallel: caches 80 and 70 % full are not 150 % full; 3 and 4 requests are 7."""
+    gauges = ("kv_cache_usage_perc", "num_requests_running")
+    rows = [
+        f'vllm:{n}{{engine="{e}"}} {v}'
+        for n, both in zip(gauges, ((0.8, 0.7), (3, 4)), strict=True)
+        for e, v in enumerate(both)
+    ]
+    assert parse("\n".join(rows) + "\n") == dict(zip(gauges, (0.8, 7.0), strict=True))
+
+
 def test_prefix_hits_are_of_the_tokens_looked_up() -> None:
     """llama.cpp counts 30 computed and 70 cached, of 100; SGLang 100, of them 70 cached."""
     llama = parse("llamacpp:prompt_tokens_total 30\nllamacpp:prompt_tokens_cached_total 70\n")
