@@ -198,12 +198,11 @@ def _text(node: ast.expr | None) -> str:
 
 def glossary_page() -> str:
     """Every word of a result, with its other spellings."""
-    rows = [
-        f"| {w.term}{', '.join(['', *w.also])} | {w.meaning} |"
-        for w in WORDS
-    ]
+    rows = [f"| {w.term}{', '.join(['', *w.also])} | {w.meaning} |" for w in WORDS]
     text = "`bench words WORD` prints the same, and what a metric or a check is.\n\n"
-    return f"# Glossary\n\n{MADE}{text}| word | what it is |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+    return (
+        f"# Glossary\n\n{MADE}{text}| word | what it is |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+    )
 
 
 def notebook() -> str:

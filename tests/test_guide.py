@@ -32,7 +32,11 @@ def test_the_commands_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", bench + blocks(page)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
         capture_output=True,
         text=True,
         timeout=300,

@@ -58,8 +58,8 @@ def cost_steps(costs: Costs, work: Work, bill: Bill) -> tuple[Step, ...]:
 @dataclass(frozen=True, kw_only=True)
 class Curve:
     """The fully loaded bill at each demand; `bands` are its P5, P50 and P95 over the draws, with
-    the demand itself held fixed; empty when no input has a range. `ways` has the bill of each way to
-    have the servers (own, rented), in USD a month."""
+    the demand itself held fixed; empty when no input has a range. `ways` has the monthly bill of
+    each way to have the servers: own, rented."""
 
     mtok_per_month: u.FloatArray
     servers: u.FloatArray
@@ -92,9 +92,7 @@ def bill_curve(
         servers=bill.servers,
         monthly_usd=bill.total.value,
         bands={name: np.array(values) for name, values in bands.items()},
-        ways={
-            name: monthly_bill(each, _at(work, grid)).total.value for name, each in ways.items()
-        },
+        ways={name: monthly_bill(each, _at(work, grid)).total.value for name, each in ways.items()},
     )
 
 

@@ -55,9 +55,16 @@ def test_figures_belong_to_the_server_they_were_given_for() -> None:
         cost_question(SERVER, ())
     for said in ("4×h100-sxm", "8×h100-sxm", "tco.throughput.points", "tco.own.capex_usd"):
         assert said in str(refused.value)
-    with pytest.raises(InputError, match=r"type tco\.own\.capex_usd, tco\.own\.residual_usd, .* of this"):
+    with pytest.raises(
+        InputError, match=r"type tco\.own\.capex_usd, tco\.own\.residual_usd, .* of this"
+    ):
         cost_question(SERVER, (), measured=True)
-    typed = ("capex_usd=150000", "residual_usd=3e4", "provisioned_kw=6", "maintenance_usd_per_month=900")
+    typed = (
+        "capex_usd=150000",
+        "residual_usd=3e4",
+        "provisioned_kw=6",
+        "maintenance_usd_per_month=900",
+    )
     typed = tuple(f"tco.own.{word}" for word in typed)
     assert cost_question((*SERVER, *typed), (), measured=True).tco.server.gpus == 4
     # Power of the group is that of eight GPUs: only what the run itself measured may be used.

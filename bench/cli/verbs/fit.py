@@ -78,4 +78,3 @@ def run(
 
         print_table(rows, console())
     return 0
-

@@ -134,4 +134,3 @@ def _day(when: str, results_dir: str) -> str:
     except ValueError:
         return load_run(find_run(when, results_dir)).anchor.wall_iso[:10]
     return when
-

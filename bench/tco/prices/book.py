@@ -67,8 +67,8 @@ class PriceRow:
         cheapest, dearest = USD_PER_GPU_HOUR
         if self.kind in RENT_KINDS and not cheapest <= self.usd <= dearest:
             raise ValueError(
-                f"usd is {self.usd:g} per GPU and hour, which no one asks: is it a price per month, "
-                "or in cents?"
+                f"usd is {self.usd:g} per GPU and hour, which no one asks: is it a price "
+                "per month, or in cents?"
             )
         if not self.source.strip():
             raise ValueError("source must say where the price comes from")
