@@ -32,6 +32,7 @@ from bench.values.spec import (
     OtherSpec,
     RunSpec,
     TransformersSpec,
+    TruthSpec,
     VllmSpec,
 )
 
@@ -66,6 +67,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     from bench.meters.machine import install
 
     check_quality(spec)
+    check_nodes(spec)
     check_workload(spec)
     spec = replace(spec, workload=as_read(spec.workload))
     check_generator(spec)
@@ -97,6 +99,26 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def check_nodes(spec: RunSpec) -> None:
+    """InputError where what was asked of several machines cannot be done."""
+    nodes, engine = spec.nodes, spec.engine
+    if nodes.count == 1:
+        return
+    if nodes.engine and not isinstance(engine, VllmSpec | TruthSpec):
+        where = "; nodes.engine=false leaves it on one"
+        if isinstance(engine, EndpointSpec):
+            where = ", so its power is not metered there: nodes.engine=false sends load alone"
+        raise InputError(f"nodes: engine={engine.kind} is not started over machines here{where}.")
+    if nodes.load and not isinstance(engine, VllmSpec | TruthSpec | EndpointSpec):
+        raise InputError(f"nodes.load: engine={engine.kind} listens on this machine alone.")
+    if nodes.load and spec.load.generator != "bench":
+        raise InputError("nodes.load: load.generator=vllm is one process on this machine.")
+    if spec.gpus % nodes.serving:
+        raise InputError(f"gpus={spec.gpus} do not divide over {nodes.serving} nodes.")
+    if nodes.backend == "ray" and isinstance(engine, VllmSpec) and engine.container is not None:
+        raise InputError("nodes.backend=ray: Ray is not started in containers here; use mp.")
 
 
 def check_package(spec: RunSpec) -> None:
@@ -228,6 +250,13 @@ def _missing_gpus(spec: RunSpec) -> str | None:
         return None
     found = list_gpus()
     have = len(found.devices)
+    wanted = spec.gpus // spec.nodes.serving
+    if spec.nodes.serving > 1 and have < wanted:
+        return f"gpus={spec.gpus} over {spec.nodes.serving} nodes are {wanted} on each, and " + (
+            f"this machine has {have}" + (f" ({found.reason})." if found.reason else ".")
+        )
+    if spec.nodes.serving > 1:
+        return None
     slices = [d for d in found.devices if d.slice_of]
     if slices and spec.gpus > 1:
         return f"gpus={spec.gpus}, but CUDA gives a process one MIG slice at most: gpus=1."

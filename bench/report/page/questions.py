@@ -14,6 +14,7 @@ QUESTIONS = {
     "chunk_tokens": "Is it known how many tokens each chunk brought?",
     "client": "Is it known how late the tool's client was?",
     "client_bound": "Did the client keep up with what arrived?",
+    "client_clocks": "Did load clients on several machines keep one time?",
     "client_cpu": "Had the client processor time to spare?",
     "clock": "Does every event follow its cause?",
     "cut_prompts": "Did every question fit into the context?",
