@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
@@ -113,12 +114,23 @@ def check_nodes(spec: RunSpec) -> None:
         raise InputError(f"nodes: engine={engine.kind} is not started over machines here{where}.")
     if nodes.load and not isinstance(engine, VllmSpec | TruthSpec | EndpointSpec):
         raise InputError(f"nodes.load: engine={engine.kind} listens on this machine alone.")
+    if nodes.load and isinstance(engine, EndpointSpec) and on_loopback(engine.base_url):
+        raise InputError(
+            f"nodes.load: from the other machines {engine.base_url} is themselves: give the "
+            "server's own address."
+        )
     if nodes.load and spec.load.generator != "bench":
         raise InputError("nodes.load: load.generator=vllm is one process on this machine.")
     if spec.gpus % nodes.serving:
         raise InputError(f"gpus={spec.gpus} do not divide over {nodes.serving} nodes.")
     if nodes.backend == "ray" and isinstance(engine, VllmSpec) and engine.container is not None:
         raise InputError("nodes.backend=ray: Ray is not started in containers here; use mp.")
+
+
+def on_loopback(url: str) -> bool:
+    """Whether a server's address is one that only its own machine can reach."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
 def check_package(spec: RunSpec) -> None:

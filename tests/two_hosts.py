@@ -52,14 +52,14 @@ def two_hosts() -> Iterator[TwoHosts]:
             _ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
             for device in ("lo", "eth0"):
                 _ip("-n", name, "link", "set", device, "up")
-        ahead = ("--monotonic", str(AHEAD_S), "--boottime", str(AHEAD_S))
+        ahead = (f"--monotonic={AHEAD_S}", f"--boottime={AHEAD_S}")
         other = ("ip", "netns", "exec", b, "unshare", "--time", *ahead, "--fork", "--kill-child")
         yield TwoHosts(
             head=("ip", "netns", "exec", a),
             other=other,
             words=(
                 *("nodes=hosts", f"nodes.hosts=[{HEAD},{OTHER}]"),
-                f"nodes.start=[{','.join(other)}]",
+                f"nodes.start={list(other)}",
             ),
         )
     finally:

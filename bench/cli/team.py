@@ -68,9 +68,7 @@ def at_address(
     mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
     words, options = _fetched(verb, there, mirror, arguments)
     others = [o for o in arguments.overrides if not o.startswith(_KEY)]
-    local = replace(
-        arguments, overrides=(*others, f"{_KEY}{mirror}"), words=words, options=options
-    )
+    local = replace(arguments, overrides=(*others, f"{_KEY}{mirror}"), words=words, options=options)
     try:
         code = do(local)
     except BenchError:

@@ -39,7 +39,8 @@ def main() -> NoReturn:
     command = [word.replace(HERE, address) for word in told["command"]]
     words = [sys.executable, "-I", "-S", str(guard.__file__), str(told["grace_s"]), "", str(place)]
     words += [json.dumps(told["afterwards"], allow_nan=False), *command]
-    os.execve(words[0], words, {**env, "TMPDIR": str(place)})  # noqa: S606 -- no shell is wanted
+    own = {"TMPDIR": str(place), "TORCHINDUCTOR_CACHE_DIR": guard.compiled(env)}
+    os.execve(words[0], words, {**env, **own})
 
 
 def network_of(address: str, env: Mapping[str, str]) -> dict[str, str]:

@@ -131,9 +131,7 @@ def _containers(program: str) -> Iterator[Residue]:
 def _asked(*words: str) -> str | None:
     """What a container program says; None where it does not answer."""
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=_ANSWER_S, check=True
-        )
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_ANSWER_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

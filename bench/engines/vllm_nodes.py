@@ -60,14 +60,15 @@ def node_words(spec: RunSpec, head: Sequence[str], ports: Ports, number: int) ->
     if spec.nodes.backend == "ray":
         address = f"{spec.nodes.address}:{ports.master}"
         return (*_ray(), f"--address={address}", f"--node-ip-address={HERE}")
-    words = list(head[head.index("--model") :])
+    at = head.index("--model")
+    model, words = head[at + 1], list(head[at + 2 :])
     for flag in ("--host", "--port"):  # no API server is there
         at = words.index(flag)
         del words[at : at + 2]
     # An image has vLLM under its own name, and no bench.
     inside = isinstance(spec.engine, VllmSpec) and spec.engine.container is not None
     module = "vllm.entrypoints.cli.main" if inside else "bench.engines.vllm_command"
-    start = (head[0], "-m", module, "serve", "--headless")
+    start = (head[0], "-m", module, "serve", model, "--headless")
     at = words.index("--node-rank")
     words[at + 1] = str(number)
     return (*start, *words)

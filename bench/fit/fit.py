@@ -22,12 +22,12 @@ from bench.fit.headroom import (
     served,
     typical,
 )
+from bench.fit.network import across_nodes
 from bench.fit.overheads import GIB
 from bench.fit.precision import precision_of
 from bench.fit.report import Alternative, FitReport
 from bench.fit.roofline import decode_expectation, prefill_expectation
 from bench.fit.room import Room, room_of
-from bench.fit.network import across_nodes
 from bench.fit.sharding import Layout, layout_of, undivided
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError

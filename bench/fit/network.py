@@ -37,8 +37,8 @@ def across_nodes(spec: RunSpec, geometry: Geometry, where: Layout) -> Iterator[s
         )
     elif where.pp > 1:
         yield (
-            f"a pipeline stage on each node or part of one: each token takes {activation / 1e3:,.0f}"
-            f" kB from node to node{_takes(activation, spec)}"
+            f"pipeline stages on several nodes: each token takes {activation / 1e3:,.0f} kB from node "
+            f"to node{_takes(activation, spec)}"
         )
     if where.dp > 1 and geometry.experts:
         yield "experts are spread over the replicas: every layer's tokens cross between nodes"
@@ -48,4 +48,6 @@ def _takes(bytes_a_token: float, spec: RunSpec) -> str:
     if spec.nodes.network_gb_s is None:
         return ", at a speed that nobody said (nodes.network_gb_s)"
     ms = bytes_a_token * _PROMPT_TOKENS / (spec.nodes.network_gb_s * 1e9) * 1e3
-    return f", {ms:,.2f} ms for {_PROMPT_TOKENS:,} prompt tokens at {spec.nodes.network_gb_s:g} GB/s"
+    return (
+        f", {ms:,.2f} ms for {_PROMPT_TOKENS:,} prompt tokens at {spec.nodes.network_gb_s:g} GB/s"
+    )

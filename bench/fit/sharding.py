@@ -45,7 +45,9 @@ def layout_of(spec: RunSpec) -> Layout:
         raise InputError(f"gpus={spec.gpus} do not divide over {nodes} nodes: as many on each.")
     if nodes == 1:
         return layout(0 if on_cpu else spec.gpus, flags_of(spec))
-    return layout(nodes if on_cpu else spec.gpus, flags_of(spec), 1 if on_cpu else spec.gpus // nodes)
+    return layout(
+        nodes if on_cpu else spec.gpus, flags_of(spec), 1 if on_cpu else spec.gpus // nodes
+    )
 
 
 def layout(gpus: int, flags: EngineFlags, per_node: int = GPUS_PER_NODE) -> Layout:

@@ -7,6 +7,7 @@ is measured of it right before and right after each load point.
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -71,16 +72,22 @@ class FarWorker:
         )
 
 
+def prepare() -> None:
+    """On the node: workers are forked from a process that has imported what they need."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.load.far"])
+
+
 def start(node: Node, plan: WorkerPlan) -> FarWorker:
     """A worker on a node; BenchError where its clock is not known as well as the load needs."""
     before = node.ask_clock()
     error_ms = before.error_ns / 1e6
     if error_ms > ERROR_FLOOR_MS:
         raise BenchError(
-            f"nodes.load: the clock of {node.host} is known to ± {error_ms:.2f} ms, and this client "
-            f"keeps time to {ERROR_FLOOR_MS:g} ms: send the load from one machine, or over a "
+            f"nodes.load: the clock of {node.host} is known to ± {error_ms:.2f} ms, and this "
+            f"client keeps time to {ERROR_FLOOR_MS:g} ms: send the load from one machine, or over a "
             "network with shorter ways."
         )
+    node.ask(prepare)
     # No cores of its own there: nothing else of the run computes on a client's machine.
     plan = replace(plan, server=replace(plan.server, client_cores=()))
     return FarWorker(node=node, pipe=node.start(work, plan), before=before)

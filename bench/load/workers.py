@@ -109,7 +109,7 @@ def send_load(
             worker.pipe.send(worker.starts_at(start_ns))
         pipes = (*here, *(f.pipe for f in afar))
         found = _gather(pipes, counters, len(requests), on_progress)
-        clocks = {f.node: f.node.ask_clock() for f in afar}
+        clocks = {node: node.ask_clock() for node in {f.node for f in afar}}
         results = [found[p] for p in here]
         results += [f.on_heads_clock(found[f.pipe], clocks[f.node]) for f in afar]
     finally:

@@ -37,7 +37,9 @@ def check_nodes(spec: RunSpec, nodes: Sequence[Node]) -> None:
     for node in nodes:
         its = node.ask(here)
         if its["bench"] != mine["bench"]:
-            raise InputError(f"nodes: {node.host} has bench {its['bench']}, here is {mine['bench']}.")
+            raise InputError(
+                f"nodes: {node.host} has bench {its['bench']}, here is {mine['bench']}."
+            )
         if not spec.nodes.engine:
             continue
         served_by_vllm = spec.engine.kind == "vllm" and spec.engine.container is None

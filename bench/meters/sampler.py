@@ -2,8 +2,8 @@
 
 `python -m bench.meters.sampler FILE JSON` writes telemetry to FILE until its stdin closes; its one
 line on stdout says when the header stands. FILE `-` is stdout, for another machine's sampler whose
-lines come back over the words that started it: its first line is the header. It knows nothing of load, windows or engines: those are
-marks in the run, and the analysis is a pure function of both.
+lines come back over the words that started it: its first line is the header. It knows nothing of
+load, windows or engines: those are marks in the run, and the analysis is a pure function of both.
 """
 
 from __future__ import annotations

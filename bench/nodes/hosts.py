@@ -59,11 +59,10 @@ def _of_slurm(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def facing(other: str) -> str:
-    """This machine's own address on the way to another one; InputError where there is none."""
+    """This machine's IPv4 address on the way to another one; InputError where there is none."""
     try:
-        family, kind, _, _, place = socket.getaddrinfo(other, _ANY_PORT, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as way:
-            way.connect(place)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect((other, _ANY_PORT))
             return str(way.getsockname()[0])
     except OSError as error:
         raise InputError(

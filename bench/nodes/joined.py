@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.nodes.agent import END
-from bench.values.node_clock import Offset, measured
 from bench.nodes.hosts import words
 from bench.nodes.wire import Listener
 from bench.values.clock import now_ns
 from bench.values.errors import BenchError
+from bench.values.node_clock import Offset, measured
 from bench.values.spec import NodesSpec
 
 T = TypeVar("T")
@@ -45,7 +45,9 @@ class Node:
             self._head.send(("ask", function, arguments))
             kind, said = self._head.recv()
         except (OSError, EOFError) as error:
-            raise BenchError(f"node {self.host} is gone: nothing answers there any more.") from error
+            raise BenchError(
+                f"node {self.host} is gone: nothing answers there any more."
+            ) from error
         if kind == "raised":
             raise BenchError(f"node {self.host}: {said}")
         answer: T = said
@@ -56,7 +58,9 @@ class Node:
         try:
             self._head.send(("start", function, arguments))
         except OSError as error:
-            raise BenchError(f"node {self.host} is gone: nothing answers there any more.") from error
+            raise BenchError(
+                f"node {self.host} is gone: nothing answers there any more."
+            ) from error
         found = self._listener.accept(("child", self.number), _CHILD_S)
         if found is None:
             raise BenchError(f"node {self.host}: nothing could be started there.")
@@ -157,12 +161,12 @@ def _joins(
     return listener.accept(("node", number), 0.1)
 
 
-def _why_not(
-    host: str, process: subprocess.Popen[bytes], said: bytes, nodes: NodesSpec
-) -> str:
+def _why_not(host: str, process: subprocess.Popen[bytes], said: bytes, nodes: NodesSpec) -> str:
     lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
     code = process.poll()
-    how = f"did not join within {nodes.join_timeout_s:g} s" if code is None else f"ended with {code}"
+    how = (
+        f"did not join within {nodes.join_timeout_s:g} s" if code is None else f"ended with {code}"
+    )
     last = f": {lines[-1].strip()[:200]}" if lines else ""
     return (
         f"nodes: {host} {how}{last}. It has to reach {nodes.address} and to have bench at "

@@ -19,10 +19,10 @@ STOPPED_IN_TIME = 75
 class ClusterSpec:
     """A site, as conf/cluster/NAME.yaml describes it. None leaves a choice to the scheduler.
 
-    `gres` may hold {gpus}, those of each of a run's `nodes`. `signal_s` is how long before the end of its time a run is told to make
-    way. `before` are lines of shell (modules, an environment), `command` is how bench is called
-    there, with a container's words before it. `image`, `namespace`, `volume_claim`, `mount` and
-    `gpu_resource` are Kubernetes' alone.
+    `gres` may hold {gpus}, those of each of a run's `nodes`. `signal_s` is how long before the end
+    of its time a run is told to make way. `before` are lines of shell (modules, an environment),
+    `command` is how bench is called there, with a container's words before it. `image`,
+    `namespace`, `volume_claim`, `mount` and `gpu_resource` are Kubernetes' alone.
     """
 
     name: str

@@ -183,8 +183,8 @@ def _at(address: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise InputError(
-            "other addresses need fsspec: pip install 'selfhost-bench[remote]', and s3fs or gcsfs "
-            "for s3:// or gs://."
+            "other addresses need fsspec: pip install 'selfhost-bench[remote]'; [s3] for s3://, "
+            "gcsfs besides for gs://."
         ) from error
     scheme = address.partition("://")[0] if "://" in address else "file"
     if scheme not in fsspec.available_protocols():

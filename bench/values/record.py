@@ -90,7 +90,7 @@ class WorkerReport:
 
     `run_delay_s` is the time its thread could have run but waited for a core, over `wakeups` runs
     (the kernel's schedstat); None where the kernel does not count it. `node` is the machine where
-    that is not the head, and `clock_error_ns` bounds what its stamps on the head's clock are off by.
+    that is not the head, and `clock_error_ns` bounds its stamps' error on the head's clock.
     """
 
     requests: int

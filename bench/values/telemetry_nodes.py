@@ -1,8 +1,8 @@
 """Telemetry of several machines as one: devices numbered through, stamps on the head's clock.
 
-The clock of every other machine is known to within an error (`bench.values.node_clock`), which is added
-to what is known of each reading's moment. Process ids of other machines are moved out of the way
-of the head's: number N's begin at N × 2³².
+The clock of every other machine is known to within an error (`bench.values.node_clock`), which is
+added to what is known of each reading's moment. Process ids of other machines are moved out of the
+way of the head's: number N's begin at N × 2³².
 """
 
 from __future__ import annotations

@@ -56,7 +56,14 @@ def test_ssh_gets_one_word_and_srun_many() -> None:
     ssh = words(NodesSpec(kind="hosts", hosts=("a", "b"), python="/py"), "b", "m.x", ("a b", "{}"))
     assert ssh == ["ssh", "-o", "BatchMode=yes", "b", "/py -m m.x 'a b' '{}'"]
     srun = NodesSpec(kind="slurm", start=("srun", "--nodelist={host}"), python="/py")
-    assert words(srun, "n2", "m.x", ("a b",)) == ["srun", "--nodelist=n2", "/py", "-m", "m.x", "a b"]
+    assert words(srun, "n2", "m.x", ("a b",)) == [
+        "srun",
+        "--nodelist=n2",
+        "/py",
+        "-m",
+        "m.x",
+        "a b",
+    ]
 
 
 def over(*more: str) -> RunSpec:
@@ -67,7 +74,18 @@ def over(*more: str) -> RunSpec:
     return spec
 
 
-HEAD = ("/py", "-m", "api_server", "--model", "M", "--host", "127.0.0.1", "--port", "8000", "--seed")
+HEAD = (
+    "/py",
+    "-m",
+    "api_server",
+    "--model",
+    "M",
+    "--host",
+    "127.0.0.1",
+    "--port",
+    "8000",
+    "--seed",
+)
 JOINT = (*("--nnodes", "2", "--node-rank", "0", "--master-addr", "10.0.0.1"), "--master-port")
 
 
@@ -76,7 +94,7 @@ def test_vllms_own_words_for_several_nodes() -> None:
     more = head_words(spec, PORTS)
     assert more == (*JOINT, "29501", "--distributed-executor-backend", "mp")
     its = node_words(spec, (*HEAD, "0", *more), PORTS, 1)
-    assert its[:5] == ("/py", "-m", "bench.engines.vllm_command", "serve", "--headless")
+    assert its[:6] == ("/py", "-m", "bench.engines.vllm_command", "serve", "M", "--headless")
     assert "--port" not in its
     assert its[its.index("--node-rank") + 1] == "1"
 

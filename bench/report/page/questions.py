@@ -39,6 +39,7 @@ QUESTIONS = {
     "lost_slots": "Was every slot free of requests that were lost?",
     "measured_again": "Was a load point measured once only?",
     "mig": "Was each board whole, not split into instances?",
+    "node_clocks": "Are the clocks of all metered machines known?",
     "not_finite": "Was every score a finite number?",
     "older_run": "Was it stored by a bench of today's definitions?",
     "other_client": "Was the load sent by bench's own client?",
