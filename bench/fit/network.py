@@ -37,8 +37,8 @@ def across_nodes(spec: RunSpec, geometry: Geometry, where: Layout) -> Iterator[s
         )
     elif where.pp > 1:
         yield (
-            f"pipeline stages on several nodes: each token takes {activation / 1e3:,.0f} kB from node "
-            f"to node{_takes(activation, spec)}"
+            f"pipeline stages on several nodes: each token takes {activation / 1e3:,.0f} kB from "
+            f"node to node{_takes(activation, spec)}"
         )
     if where.dp > 1 and geometry.experts:
         yield "experts are spread over the replicas: every layer's tokens cross between nodes"

@@ -84,8 +84,8 @@ def start(node: Node, plan: WorkerPlan) -> FarWorker:
     if error_ms > ERROR_FLOOR_MS:
         raise BenchError(
             f"nodes.load: the clock of {node.host} is known to ± {error_ms:.2f} ms, and this "
-            f"client keeps time to {ERROR_FLOOR_MS:g} ms: send the load from one machine, or over a "
-            "network with shorter ways."
+            f"client keeps time to {ERROR_FLOOR_MS:g} ms: send the load from one machine, or over "
+            "a network with shorter ways."
         )
     node.ask(prepare)
     # No cores of its own there: nothing else of the run computes on a client's machine.

@@ -83,7 +83,7 @@ def test_load_came_from_both_on_one_clock(done: tuple[dict[str, Any], Run]) -> N
 
 
 def test_a_node_that_cannot_be_started_is_named(hosts: TwoHosts, tmp_path: Path) -> None:
-    words = ("nodes=hosts", "nodes.hosts=[10.77.0.1,10.77.0.9]", "nodes.start=[false]")
+    words = ("nodes=hosts", "nodes.hosts=[10.77.0.1,10.77.0.9]", "nodes.start=[/bin/false]")
     shown = bench(hosts, *WORDS, *words, f"results_dir={tmp_path}")
     assert shown.returncode == 1
     assert "10.77.0.9 ended with 1" in shown.stderr

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from test_remote import stored
 
-from bench.cli.team import mirror_of, rows_at
+from bench.cli.arguments import Arguments
+from bench.cli.team import at_address, mirror_of, rows_at
+from bench.sweep.ends import End, note_end
 from bench.sweep.remote import Address, push
 
 fsspec = pytest.importorskip("fsspec")
@@ -42,7 +44,7 @@ def test_a_run_is_stored_there_and_read_elsewhere(tmp_path: Path) -> None:
     shown = bench(tmp_path / "m2", "show", "latest", "--json", where)
     assert shown.returncode == 0, shown.stderr
     mine, its = json.loads(done.stdout), json.loads(shown.stdout)
-    assert its["points"] == mine["points"]
+    assert its["load_points"] == mine["load_points"]
     assert len(list((tmp_path / "m2").rglob("run.json"))) == 1
 
 
@@ -83,16 +85,25 @@ def test_lines_are_made_once_and_kept_there(tmp_path: Path) -> None:
     assert len(list((tmp_path / "m4").glob("*/*/run.json"))) == 3  # made anew from the runs
 
 
-def test_a_push_that_fails_keeps_the_run(tmp_path: Path) -> None:
-    (tmp_path / "there").write_text("a file, not a folder")
+def test_what_could_not_be_pushed_is_pushed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_MIRRORS", str(tmp_path / "m"))
     where = f"file://{tmp_path}/there"
-    done = bench(tmp_path / "m", *RUN, f"results_dir={where}", "--json")
-    assert done.returncode == 1
-    assert "is not pushed, and kept in" in done.stderr
+    waits = stored(mirror_of(where))
+    stopped = stored(mirror_of(where))
+    note_end(stopped, End(exit_code=75))
+
+    def push_after() -> int:
+        return at_address("fit", where, Arguments(), lambda _: 0)
+
+    (tmp_path / "there").write_text("a file, not a folder")
+    assert push_after() == 1
+    assert f"{waits.name} is not pushed, and kept in" in capsys.readouterr().err
     (tmp_path / "there").unlink()
-    again = bench(tmp_path / "m", "show", "latest", f"results_dir={where}", "--json")
-    assert again.returncode == 0, again.stderr
-    assert len(list((tmp_path / "there").glob("tiny/*/run.json"))) == 1
+    assert push_after() == 0
+    assert f"{stopped.name} was stopped" in capsys.readouterr().err
+    assert [p.parent.name for p in (tmp_path / "there").glob("*/*/run.json")] == [waits.name]
 
 
 def test_addresses_that_look_alike_have_mirrors_of_their_own() -> None:
