@@ -10,7 +10,9 @@ from bench.load.client import Shot
 from bench.values.outside import plain
 from bench.values.record import FINISHES, OK, OUTCOMES
 from bench.values.server import Server
-from bench.web import http, sse
+from bench.web import http
+from bench.web.sse import read_body
+from bench.web.tokens import Tokens, tokens_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
             text = f"the stream is compressed (Content-Encoding: {packed.decode(errors='replace')})"
             return ParsedShot(outcome=shot.outcome or "malformed", status=status, error=text)
         body = found.body(data)
-        tokens = sse.tokens(sse.read_body(body, ended=found.complete))
+        tokens = tokens_of(read_body(body, ended=found.complete))
     except http.MalformedError as error:
         return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
     reads = http.reads_of(tokens.last_byte, found.spans, [len(r) for r in shot.reads])
@@ -83,13 +85,15 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
     )
 
 
-def token_counts(tokens: sse.Tokens, requested: int = 0) -> tuple[list[int], str]:
+def token_counts(tokens: Tokens, requested: int = 0) -> tuple[list[int], str]:
     """Tokens of each chunk, and how that is known (`TOKENS_AROSE`).
 
-    A usage above the `requested` tokens is believed only where as many pieces were streamed.
+    A usage above the `requested` tokens is believed only where as many pieces were streamed, and
+    thought that it says was not.
     """
     chunks = len(tokens.last_byte)
-    if requested and (tokens.completion or 0) > requested and tokens.completion != chunks:
+    seen = chunks + (tokens.hidden or 0)
+    if requested and (tokens.completion or 0) > requested and tokens.completion != seen:
         return [1] * chunks, "unknown"
     if tokens.counts is not None:
         return tokens.counts.tolist(), "usage_per_chunk"
