@@ -53,8 +53,8 @@ def normalise_base_url(url: str) -> str:
         raise malformed from error
     if good and (parts.query or parts.fragment):
         raise InputError(
-            f"engine.base_url: {url!r} has a query, which would have to go into every request: "
-            "leave it out, or put a proxy that adds it before the server."
+            "engine.base_url has a query (what follows ? or #), which bench does not send: leave "
+            "it out, or put a proxy that adds it before the server."
         )
     if not good:
         raise malformed

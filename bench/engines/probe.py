@@ -30,11 +30,11 @@ from bench.values.json_text import json_text
 from bench.values.outside import plain
 from bench.values.prompt_text import length_of, sample
 from bench.values.server import Server
-from bench.web.sse import read_body
 from bench.web.ask import request_body
 from bench.web.fetch import FetchError
 from bench.web.hear import Heard, SilentError, hear
 from bench.web.http import MalformedError
+from bench.web.sse import read_body
 from bench.web.tokens import Tokens, tokens_of
 
 T = TypeVar("T")

@@ -12,10 +12,10 @@ import time
 from bench.engines.exchange import Target, context
 from bench.engines.probe import request_of
 from bench.values.server import Server
-from bench.web.sse import read_body
 from bench.web.fetch import FetchError, fetch
 from bench.web.hear import Heard, hear
 from bench.web.http import MalformedError
+from bench.web.sse import read_body
 from bench.web.tokens import tokens_of
 
 _TRIES = 3

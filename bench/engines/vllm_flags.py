@@ -25,7 +25,7 @@ def check_flags(args: Sequence[str]) -> None:
     """InputError for a word of `engine.args` that is no flag of the installed vLLM."""
     asked = [word for word in args if word.startswith("--") and len(word) > 2]
     known = flags() if asked else frozenset()
-    if not _SURE <= known:
+    if not known >= _SURE:
         return
     for word in asked:
         name = re.split(r"[=.+]", word[2:], maxsplit=1)[0].replace("_", "-")

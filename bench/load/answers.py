@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bench.foreign.columns import spread
@@ -61,7 +62,9 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
     outcome, text = shot.outcome, shot.error
     if outcome == "connection" and tokens.done:  # all was said; only the framing was not closed
         outcome, text = "", ""
-    if not outcome and tokens.error:
+    if not outcome and (header := cache_hit(found.head.headers)):
+        outcome, text = "from_cache", f"no model answered, a gateway's cache did ({header})"
+    elif not outcome and tokens.error:
         outcome, text = "server_error", tokens.error
     elif not outcome and not found.complete and not tokens.done:
         outcome, text = "connection", "the response is cut short"
@@ -83,6 +86,22 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
         cached_tokens=-1 if tokens.cached is None else tokens.cached,
         hidden_tokens=-1 if tokens.hidden is None else tokens.hidden,
     )
+
+
+_OF_PROMPTS = re.compile(rb"prompt|prefix|kv|control")
+_HIT = re.compile(rb"(?i)(?<!no )\bhit\b")
+
+
+def cache_hit(headers: Mapping[bytes, bytes]) -> str:
+    """The header by which a gateway says that it has given an answer which it had kept; empty where
+    none does. Caches of prompts are another matter: there the model still answers."""
+    for name, value in headers.items():
+        if b"cache" not in name or _OF_PROMPTS.search(name):
+            continue
+        told = name.endswith(b"hit") and value.lower() in (b"true", b"1", b"yes")
+        if told or _HIT.search(value):
+            return plain(f"{name.decode(errors='replace')}: {value.decode(errors='replace')}"[:80])
+    return ""
 
 
 def token_counts(tokens: Tokens, requested: int = 0) -> tuple[list[int], str]:

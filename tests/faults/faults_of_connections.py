@@ -15,7 +15,6 @@ from bench.meters import engine_stats
 RESET = struct.pack("ii", 1, 0)
 
 
-
 def ends_as(serve: Serve, outcome: str, timeout_s: float = 20.0) -> Callable[[Place], None]:
     """Six requests to such a server all end as `outcome`, long before the deadline."""
 
@@ -91,8 +90,6 @@ def _(place: Place) -> None:
     ends_as(serve, "timeout", 0.4)(place)
 
 
-
-
 def metrics_served(body: Callable[[socket.socket], None]) -> Callable[[Place], None]:
     """The engine's metrics are not measured then, within seconds and megabytes."""
 
@@ -141,5 +138,3 @@ for _name, _body in METRICS.items():
     fault(4, f"metrics: {_name}", "not measured, no traceback, in bounded time")(
         metrics_served(_body)
     )
-
-

@@ -12,7 +12,6 @@ from bench.cli.summaries import summaries
 from bench.cli.verbs.runs import derived
 
 
-
 @fault(8, "results_dir is a file", TWO)
 def _(place: Place) -> None:
     (place.folder / "file").write_text("")
@@ -83,5 +82,3 @@ def _(place: Place) -> None:
         os.chdir(before)
     refused(said, 2, "is gone")
     refused(listed, 2, "is gone")
-
-

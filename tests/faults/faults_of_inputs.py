@@ -7,7 +7,6 @@ from collections.abc import Callable
 from fault import FIT, TRUTH, TWO, Place, fault
 from said import bench, refused
 
-
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
 )
@@ -129,5 +128,3 @@ for _name, _text in {
     def _(place: Place, text: str = _text) -> None:
         (place.folder / "p.csv").write_text(text)
         refused(bench("prices", "import", str(place.folder / "p.csv")), 2)
-
-

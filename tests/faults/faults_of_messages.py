@@ -12,7 +12,6 @@ from bench.store import load_run, save_run
 from bench.values.errors import StoreError
 
 
-
 def says(words: tuple[str, ...], *parts: str, code: int = 2) -> Callable[[Place], None]:
     """The line names these."""
 

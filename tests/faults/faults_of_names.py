@@ -16,7 +16,6 @@ from bench.values.outside import plain
 from bench.values.record import Anchor, Run
 
 
-
 def named(key: str, name: str) -> Callable[[Place], None]:
     """A run of such a name lies below results_dir and is listed."""
 
@@ -47,7 +46,6 @@ def _(place: Place) -> None:
     said = bench(*TRUTH, "model.name=..", f"results_dir={place.folder}")
     refused(said, 2, "model.name")
     assert not list(place.folder.iterdir())
-
 
 
 ESCAPES = {
@@ -85,5 +83,3 @@ for _name, _text in ESCAPES.items():
 def _(place: Place) -> None:
     for word in ("\x1b]0;x\x07", "model=\x1b[2Jtiny", "show\x9b"):
         refused(bench(word), 2)
-
-

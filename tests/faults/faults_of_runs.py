@@ -11,6 +11,7 @@ from said import bench, refused
 from bench.cli.summaries import summaries
 from bench.cli.verbs.runs import derived
 
+
 def damaged_run(name: str, content: bytes) -> Callable[[Place], None]:
     """One file of one run replaced: that run is listed with why, the other as ever."""
 
@@ -71,5 +72,3 @@ def _(place: Place) -> None:
     shutil.rmtree(path / "points")
     assert bench("runs", f"results_dir={place.folder}").code == 0
     assert "Traceback" not in bench("show", str(path)).err
-
-

@@ -338,13 +338,12 @@ CASES: Mapping[str, Case] = {
         answer_ms=(FIRST_S + 5 * STEP_S) * 1e3,
         api="chat",
     ),
-    "thought_in_parts": Case(
-        odd=odd(in_parts), answer_ms=(FIRST_S + 5 * STEP_S) * 1e3, api="chat"
-    ),
+    "thought_in_parts": Case(odd=odd(in_parts), answer_ms=(FIRST_S + 5 * STEP_S) * 1e3, api="chat"),
     "what_is_no_text": Case(
         odd=odd(
             before(
                 event({"choices": [{"delta": {"role": "assistant", "content": ""}}]}),
+                event({"choices": [{"delta": None, "content_filter_results": {"a": "x"}}]}),
                 event({"choices": [{"delta": {"content": "", "citations": ["x"]}}]}),
                 event({"choices": [{"delta": {"extra_content": {"google": {"s": "x"}}}}]}),
                 event({"choices": [{"delta": {"reasoning_details": [_ENCRYPTED]}}]}),
@@ -519,6 +518,15 @@ CASES: Mapping[str, Case] = {
         hides=ALL,
         fails=0.5,
         says="finish_reason is 'error'",
+    ),
+    "kept_by_a_gateway": Case(
+        odd=odd(head=f"{Odd.head}X-Portkey-Cache-Status: SEMANTIC HIT\r\n"),
+        hides=ALL,
+        fails=1.0,
+        says="a gateway's cache did",
+    ),
+    "missed_by_a_cache": Case(
+        odd=odd(head=f"{Odd.head}X-Cache: MISS\r\nCache-Control: no-store\r\n")
     ),
     # --- buffers
     "all_at_once": Case(
