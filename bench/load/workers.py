@@ -15,7 +15,7 @@ import numpy as np
 from bench.load import far
 from bench.load.limits import STREAMS_PER_WORKER, ensure_streams, workers_for
 from bench.load.schedule import sessions, split
-from bench.load.worker import COUNTERS, WorkerPlan, WorkerResult, serve_pipe
+from bench.load.worker import COUNTERS, UnreachedError, WorkerPlan, WorkerResult, serve_pipe
 from bench.nodes.joined import Node
 from bench.values.clock import now_ns
 from bench.values.ending import undisturbed
@@ -132,6 +132,8 @@ def _receive(pipe: Connection, kind: type | tuple[type, ...]) -> Any:
         raise BenchError(
             "A load worker died. Was it killed, or is the machine out of memory?"
         ) from None
+    if isinstance(message, UnreachedError):
+        raise BenchError(str(message))
     if not isinstance(message, kind) or (kind is str and message != "ready"):
         raise BenchError(f"The load generator failed: {message}")
     return message
