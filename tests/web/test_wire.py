@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from misbehaving import END, HEAD, Misbehave, event, outcomes, request, shoot
 
-from bench.load.wire import _SO_TIMESTAMPNS, arrivals_ns
 from bench.values.clock import now_ns
+from bench.web.wire import _SO_TIMESTAMPNS, arrivals_ns
 
 DAY_NS = 86_400_000_000_000
 
