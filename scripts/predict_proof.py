@@ -41,7 +41,7 @@ SHAPE_360M = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-LOADS = {"tiny": (1, 16, 4), "dummy-360m": (1, 6, 3)}
+LOADS = {"tiny": (8, 48, 20), "dummy-360m": (1, 6, 3)}
 """In flight: of both runs of the refit, and of the third."""
 WORDS = {
     "tiny": [],
