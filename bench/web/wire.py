@@ -174,6 +174,8 @@ def arrival_ns(raw: bytes, seen_ns: int, offset_ns: int) -> int:
     """
     if len(raw) != _TIMESPEC_BYTES:
         return seen_ns
+    seconds: int
+    nanoseconds: int
     seconds, nanoseconds = struct.unpack("qq", raw)
     return min(seconds * 1_000_000_000 + nanoseconds - offset_ns, seen_ns)
 
