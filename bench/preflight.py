@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
+from bench.engines.vllm_flags import check_flags
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
 from bench.fit.declared import geometry_of, longest_context
@@ -77,6 +78,8 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
         return on_hardware(spec, catalogue), None
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
+    if spec.engine.container is None:
+        check_flags(spec.engine.args)
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
     check_kernels(spec, cpu_flags())
     missing = _missing_gpus(spec)
@@ -137,10 +140,29 @@ def check_generator(spec: RunSpec) -> None:
         )
 
 
+_OWN_FIELDS = {
+    "model": "engine.served_model",
+    **dict.fromkeys(("prompt", "messages"), "workload.file or workload.input_tokens"),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), "workload.output_tokens"),
+    **dict.fromkeys(("n", "best_of"), "load.concurrency, for one answer each"),
+    "temperature": "engine.temperature",
+    "ignore_eos": "engine.ignore_eos",
+    **dict.fromkeys(("stream", "stream_options"), "nothing: what it takes is found out"),
+}
+"""Fields of a request that are written by what is asked for in other keys."""
+
+
 def check_formats(spec: RunSpec) -> None:
-    """InputError for a word that names no format of an endpoint's weights or KV cache."""
+    """InputError for a word that names no format of an endpoint's weights or KV cache, and for a
+    field of its requests that says otherwise than the run."""
     if not isinstance(spec.engine, EndpointSpec):
         return
+    for name in spec.engine.extra_body:
+        if name in _OWN_FIELDS:
+            raise InputError(
+                f"engine.extra_body: {name!r} is a field that bench writes itself: use "
+                f"{_OWN_FIELDS[name]}."
+            )
     for key in ("weights", "kv_cache_dtype"):
         word = getattr(spec.engine, key)
         if word is not None and precision(word) is None:

@@ -67,6 +67,18 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """Like `_writing`, before anything has run: a place that cannot be written was asked for."""
+    try:
+        with _writing(path):
+            yield
+    except StoreError as error:
+        if error.full:
+            raise
+        raise InputError(f"results_dir: {error}") from error
+
+
 def asked_run_dir(run_id: str, results_dir: str) -> Path:
     """The folder of a run that was given its id, `<model>/<run>`; InputError when it is none."""
     parts = run_id.split("/")
@@ -84,7 +96,7 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
     """
     if run_id is not None:
         path = asked_run_dir(run_id, spec.results_dir)
-        with _writing(path):
+        with making(path):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             (path / "points").mkdir(exist_ok=True)
             ending.reserve(path)
@@ -95,7 +107,7 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
     base = f"{folder_name(spec.quant.name, 'quant.name')}-x{spec.gpus}-{stamp}"
     for suffix in ("", *(f"-{i}" for i in range(2, 100))):
         path = parent / f"{base}{suffix}"
-        with _writing(path):
+        with making(path):
             parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.mkdir(mode=0o700)

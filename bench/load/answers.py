@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +13,9 @@ from bench.load.client import Shot
 from bench.values.outside import plain
 from bench.values.record import FINISHES, OK, OUTCOMES, Int64
 from bench.values.server import Server
-from bench.web import http, sse
+from bench.web import http
+from bench.web.sse import read_body
+from bench.web.tokens import Tokens, tokens_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +56,7 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
             text = f"the stream is compressed (Content-Encoding: {packed.decode(errors='replace')})"
             return ParsedShot(outcome=shot.outcome or "malformed", status=status, error=text)
         body = found.body(data)
-        tokens = sse.tokens(sse.read_body(body, ended=found.complete))
+        tokens = tokens_of(read_body(body, ended=found.complete))
     except http.MalformedError as error:
         return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
     reads = http.reads_of(tokens.last_byte, found.spans, [len(r) for r in shot.reads])
@@ -61,7 +64,9 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
     outcome, text = shot.outcome, shot.error
     if outcome == "connection" and tokens.done:  # all was said; only the framing was not closed
         outcome, text = "", ""
-    if not outcome and tokens.error:
+    if not outcome and (header := cache_hit(found.head.headers)):
+        outcome, text = "from_cache", f"no model answered, a gateway's cache did ({header})"
+    elif not outcome and tokens.error:
         outcome, text = "server_error", tokens.error
     elif not outcome and not found.complete and not tokens.done:
         outcome, text = "connection", "the response is cut short"
@@ -85,13 +90,31 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
     )
 
 
-def token_counts(tokens: sse.Tokens, requested: int = 0) -> tuple[Int64, str]:
+_OF_PROMPTS = re.compile(rb"prompt|prefix|kv|control")
+_HIT = re.compile(rb"(?i)(?<!no )\bhit\b")
+
+
+def cache_hit(headers: Mapping[bytes, bytes]) -> str:
+    """The header by which a gateway says that it has given an answer which it had kept; empty where
+    none does. Caches of prompts are another matter: there the model still answers."""
+    for name, value in headers.items():
+        if b"cache" not in name or _OF_PROMPTS.search(name):
+            continue
+        told = name.endswith(b"hit") and value.lower() in (b"true", b"1", b"yes")
+        if told or _HIT.search(value):
+            return plain(f"{name.decode(errors='replace')}: {value.decode(errors='replace')}"[:80])
+    return ""
+
+
+def token_counts(tokens: Tokens, requested: int = 0) -> tuple[Int64, str]:
     """Tokens of each chunk, and how that is known (`TOKENS_AROSE`).
 
-    A usage above the `requested` tokens is believed only where as many pieces were streamed.
+    A usage above the `requested` tokens is believed only where as many pieces were streamed, and
+    thought that it says was not.
     """
     chunks = len(tokens.last_byte)
-    if requested and (tokens.completion or 0) > requested and tokens.completion != chunks:
+    seen = chunks + (tokens.hidden or 0)
+    if requested and (tokens.completion or 0) > requested and tokens.completion != seen:
         return np.ones(chunks, dtype=np.int64), "unknown"
     if tokens.counts is not None:
         return tokens.counts, "usage_per_chunk"

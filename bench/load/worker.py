@@ -41,6 +41,11 @@ from bench.web.ask import request_body
 from bench.web.tls import context_of
 from bench.web.wire import arrivals_ns
 
+
+class UnreachedError(Exception):
+    """The server, not this program, is why a load could not begin."""
+
+
 COUNTERS = 4
 """Shared progress counters per worker: finished, in flight, reads, failed."""
 
@@ -89,6 +94,9 @@ def serve_pipe(pipe: Connection, plan: WorkerPlan, counters: Any) -> None:
         os.sched_setaffinity(0, plan.server.client_cores)
     try:
         pipe.send(uvloop.run(_run(pipe, plan, counters)))
+    except UnreachedError as error:
+        with contextlib.suppress(OSError):
+            pipe.send(error)
     except OSError as error:
         with contextlib.suppress(OSError):  # the parent may be what is gone
             pipe.send(f"worker {plan.worker}: {error}")
@@ -114,7 +122,13 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
         ends_at_done=plan.server.hangs_after_done,
         on_sweep=publish,
     )
-    await client.connect(plan.connections)
+    try:
+        await client.connect(plan.connections)
+    except ConnectionError as error:
+        raise UnreachedError(
+            f"the server at {plan.server.base_url} takes no connections any more "
+            f"({error.strerror or error}): it is gone, or lets in fewer than {plan.connections}."
+        ) from error
     gc.collect()
     gc.freeze()
     gc.disable()  # millions of live stamps would make every collection a pause

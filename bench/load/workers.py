@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.load.limits import STREAMS_PER_WORKER, ensure_streams, workers_for
 from bench.load.schedule import sessions, split
-from bench.load.worker import COUNTERS, WorkerPlan, WorkerResult, serve_pipe
+from bench.load.worker import COUNTERS, UnreachedError, WorkerPlan, WorkerResult, serve_pipe
 from bench.values.clock import now_ns
 from bench.values.ending import undisturbed
 from bench.values.errors import BenchError
@@ -112,6 +112,8 @@ def _receive(pipe: Connection, kind: type) -> Any:
         raise BenchError(
             "A load worker died. Was it killed, or is the machine out of memory?"
         ) from None
+    if isinstance(message, UnreachedError):
+        raise BenchError(str(message))
     if not isinstance(message, kind) or (kind is str and message != "ready"):
         raise BenchError(f"The load generator failed: {message}")
     return message

@@ -16,7 +16,7 @@ Int64 = npt.NDArray[np.int64]
 
 OUTCOMES = (
     *("ok", "http_error", "server_error", "connection", "timeout", "malformed", "no_tokens"),
-    "cut_short",
+    *("cut_short", "from_cache"),
 )
 """How a request can end; its code in the records is its place in this tuple."""
 

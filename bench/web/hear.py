@@ -74,7 +74,8 @@ def hear(
     except TimeoutError as error:
         found = frame(data) if done_s else None
         if found is None:
-            raise SilentError(f"no end within {timeout_s:g} s") from error
+            began = "it began to answer, and " if data else ""
+            raise SilentError(f"{began}no end within {timeout_s:g} s") from error
         return _heard(data, found, began_s, hangs=True)
     except (OSError, MalformedError) as error:
         if isinstance(error, FetchError):

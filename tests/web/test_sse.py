@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bench.web import alike
 from bench.web.http import MalformedError
-from bench.web.sse import _fast, _slow, events, read_body, tokens
+from bench.web.sse import _fast, _slow, events, read_body
+from bench.web.tokens import tokens_of as tokens
 
 
 def completion(text: str, total: int | None = None, **more: Any) -> dict[str, Any]:
