@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
@@ -33,6 +34,7 @@ from bench.values.spec import (
     OtherSpec,
     RunSpec,
     TransformersSpec,
+    TruthSpec,
     VllmSpec,
 )
 
@@ -67,6 +69,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     from bench.meters.machine import install
 
     check_quality(spec)
+    check_nodes(spec)
     check_workload(spec)
     spec = replace(spec, workload=as_read(spec.workload))
     check_generator(spec)
@@ -100,6 +103,37 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def check_nodes(spec: RunSpec) -> None:
+    """InputError where what was asked of several machines cannot be done."""
+    nodes, engine = spec.nodes, spec.engine
+    if nodes.count == 1:
+        return
+    if nodes.engine and not isinstance(engine, VllmSpec | TruthSpec):
+        where = "; nodes.engine=false leaves it on one"
+        if isinstance(engine, EndpointSpec):
+            where = ", so its power is not metered there: nodes.engine=false sends load alone"
+        raise InputError(f"nodes: engine={engine.kind} is not started over machines here{where}.")
+    if nodes.load and not isinstance(engine, VllmSpec | TruthSpec | EndpointSpec):
+        raise InputError(f"nodes.load: engine={engine.kind} listens on this machine alone.")
+    if nodes.load and isinstance(engine, EndpointSpec) and on_loopback(engine.base_url):
+        raise InputError(
+            f"nodes.load: from the other machines {engine.base_url} is themselves: give the "
+            "server's own address."
+        )
+    if nodes.load and spec.load.generator != "bench":
+        raise InputError("nodes.load: load.generator=vllm is one process on this machine.")
+    if spec.gpus % nodes.serving:
+        raise InputError(f"gpus={spec.gpus} do not divide over {nodes.serving} nodes.")
+    if nodes.backend == "ray" and isinstance(engine, VllmSpec) and engine.container is not None:
+        raise InputError("nodes.backend=ray: Ray is not started in containers here; use mp.")
+
+
+def on_loopback(url: str) -> bool:
+    """Whether a server's address is one that only its own machine can reach."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
 def check_package(spec: RunSpec) -> None:
@@ -250,6 +284,13 @@ def _missing_gpus(spec: RunSpec) -> str | None:
         return None
     found = list_gpus()
     have = len(found.devices)
+    wanted = spec.gpus // spec.nodes.serving
+    if spec.nodes.serving > 1 and have < wanted:
+        return f"gpus={spec.gpus} over {spec.nodes.serving} nodes are {wanted} on each, and " + (
+            f"this machine has {have}" + (f" ({found.reason})." if found.reason else ".")
+        )
+    if spec.nodes.serving > 1:
+        return None
     slices = [d for d in found.devices if d.slice_of]
     if slices and spec.gpus > 1:
         return f"gpus={spec.gpus}, but CUDA gives a process one MIG slice at most: gpus=1."

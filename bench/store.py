@@ -45,6 +45,7 @@ from bench.values.record import (
 from bench.values.redact import redacted
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Telemetry, parse
+from bench.values.telemetry_nodes import from_nodes, with_nodes
 
 READABLE = (1, SCHEMA_VERSION)
 """Schemas of run.json: the first one's records are the same, its figures were others (derive)."""
@@ -253,6 +254,8 @@ def load_run(path: Path) -> Run:
 def _joined(run: Run, path: Path) -> tuple[int, ...]:
     """Earlier launches whose telemetry continues in the last one's: one clock, the same devices."""
     boot = (run.writer or {}).get("boot")
+    if run.spec.nodes.serving > 1:
+        return ()  # every machine would have to be the same one
     same_clock = [n for n, x in enumerate(run.earlier) if (x.writer or {}).get("boot") == boot]
     if not boot or not same_clock:
         return ()
@@ -328,7 +331,7 @@ def load_telemetry(path: Path, joined: Sequence[int] = ()) -> Telemetry | None:
         for file in files:
             text = regular(file).read_text(encoding="utf-8")
             lines += text[: text.rfind("\n") + 1].splitlines()
-        return parse(lines) if lines else None
+        return with_nodes(parse(lines), from_nodes(folder)) if lines else None
 
 
 def load_point(folder: Path) -> PointData:
