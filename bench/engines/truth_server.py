@@ -1,31 +1,37 @@
 """A server that emits tokens on an exact schedule and reports what it really did.
 
 It speaks the OpenAI completions protocol as vLLM does (chunked SSE, running usage), so the load
-client cannot tell the difference. First token `ttft_ms` after the request's last byte arrived, then
-one chunk every `itl_ms`; 0 means as fast as the socket takes them. With `slots`, requests beyond
-that number wait in line, which gives it a knee like a real engine's.
+client cannot tell the difference. First token `ttft_ms` after the kernel had the request's last
+byte, then one chunk every `itl_ms`; 0 means as fast as the socket takes them. With `slots`,
+requests beyond that number wait in line, which gives it a knee like a real engine's.
 
-GET /truth/log returns what was done: per request when it was received and when each chunk was
-handed to the socket, in CLOCK_MONOTONIC ns. GET /metrics gives vLLM's counters.
+GET /truth/log returns what was done: per request when the kernel received it and when each chunk
+was handed to the socket, in CLOCK_MONOTONIC ns. GET /metrics gives vLLM's counters.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import heapq
 import json
 import resource
 import signal
+import socket
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
-from bench.values.clock import AbsoluteTimer, now_ns
+from bench.values.clock import AbsoluteTimer, now_ns, realtime_offset_ns
 from bench.values.json_text import json_text
+from bench.web.poll import Poll
+from bench.web.wire import Wire, arrival_ns, prepare
 
+_BACKLOG = 4096
+_OFFSET_AGE_NS = 50_000_000
 _BATCH_CHUNKS = 16
 """Chunks per write when sending as fast as possible: fewer system calls, same bytes."""
 _CREATED = 1_700_000_000
@@ -33,6 +39,10 @@ _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
+_FIRST_CHOICE = b'{"index":0,"text":"'
+_PIECE = b' truth","logprobs":null,"finish_reason":null,"stop_reason":null}]'
+_LAST = b' truth","logprobs":null,"finish_reason":"length","stop_reason":null}]'
+_USAGE = b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}'
 _TAIL = b"0\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
 
@@ -48,6 +58,7 @@ class Job:
     output_tokens: int
     usage: str
     received_ns: int
+    before: bytes  # what each of its events begins with
     sent: int = 0
     due_ns: int = 0
     stamps_ns: list[int] = field(default_factory=list)
@@ -71,7 +82,31 @@ class TruthServer:
         self.prompt_tokens = 0
         self._heap: list[tuple[int, int, Job]] = []
         self._numbers = 0
-        self._timer = AbsoluteTimer(asyncio.get_running_loop(), self._tick)
+        self.poll = Poll(asyncio.get_running_loop(), lambda: False)
+        self._timer = AbsoluteTimer(self.poll, self._tick)
+        self._offset = realtime_offset_ns()
+        self._words = model.encode()
+
+    def listen(self, host: str, port: int) -> socket.socket:
+        """Take connections from now on."""
+        listener = socket.create_server((host, port), backlog=_BACKLOG)
+        listener.setblocking(False)
+        self.poll.add_reader(listener.fileno(), lambda: self._accept(listener))
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while True:
+                sock, _ = listener.accept()
+                prepare(sock)
+                connection = Connection(self)
+                connection.wire = Wire(self.poll, sock, connection)
+
+    def received_ns(self, arrived: bytes, seen_ns: int) -> int:
+        """When the kernel had what `arrived` is the stamp of."""
+        if seen_ns - self._offset[0] > _OFFSET_AGE_NS:
+            self._offset = realtime_offset_ns()
+        return arrival_ns(arrived, seen_ns, self._offset[1])
 
     def admit(self, connection: Connection, body: dict[str, Any], name: str, stamp: int) -> None:
         """Take a request in: run it now or put it in line."""
@@ -87,6 +122,8 @@ class TruthServer:
             output_tokens=int(body.get("max_tokens", 16)),
             usage=usage if options.get("include_usage") else "none",
             received_ns=stamp,
+            before=b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
+            b'"choices":[%s' % (self._numbers, _CREATED, self._words, _FIRST_CHOICE),
         )
         connection.job = job
         if self.slots is not None and self.running >= self.slots:
@@ -147,17 +184,15 @@ class TruthServer:
         if job.sent >= job.output_tokens:
             data += self._end(job)
         job.stamps_ns.append(now_ns())
-        transport = job.connection.transport
-        assert transport is not None
-        transport.write(data)
+        job.connection.wire.write(data)
         if job.sent >= job.output_tokens:
             self._finish(job)
 
     def _burst(self, job: Job) -> None:
         """Write chunks until the socket is full; `Connection.resume_writing` continues."""
-        transport = job.connection.transport
-        while job.connection.job is job and transport is not None:
-            if job.connection.full:
+        wire = job.connection.wire
+        while job.connection.job is job and not wire.is_closing():
+            if wire.is_full():
                 return
             parts: list[bytes] = []
             while job.sent < job.output_tokens and len(parts) < _BATCH_CHUNKS:
@@ -166,7 +201,7 @@ class TruthServer:
             if last:
                 parts.append(self._end(job))
             job.stamps_ns.extend([now_ns()] * (len(parts) - last))
-            transport.write(b"".join(parts))
+            wire.write(b"".join(parts))
             if last:
                 self._finish(job)
             else:  # let the other streams have their turn
@@ -190,37 +225,18 @@ class TruthServer:
         first = job.sent == 0
         job.sent += tokens
         self.generated_tokens += tokens
-        finish = b'"length"' if job.sent >= job.output_tokens else b"null"
-        usage = b""
+        event = job.before + (_LAST if job.sent >= job.output_tokens else _PIECE)
         if job.usage == "continuous":
-            usage = b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % (
-                job.prompt_tokens,
-                job.prompt_tokens + job.sent,
-                job.sent,
-            )
-        event = (
-            b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
-            b'"choices":[{"index":0,"text":" truth","logprobs":null,"finish_reason":%s,'
-            b'"stop_reason":null}]%s}\n\n'
-        ) % (job.number, _CREATED, self.model.encode(), finish, usage)
+            event += _USAGE % (job.prompt_tokens, job.prompt_tokens + job.sent, job.sent)
+        event += b"}\n\n"
         chunk = b"%x\r\n%s\r\n" % (len(event), event)
         return _HEAD + chunk if first else chunk
 
     def _end(self, job: Job) -> bytes:
         events = b""
         if job.usage != "none":
-            events = (
-                b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
-                b'"choices":[],"usage":{"prompt_tokens":%d,"total_tokens":%d,'
-                b'"completion_tokens":%d}}\n\n'
-            ) % (
-                job.number,
-                _CREATED,
-                self.model.encode(),
-                job.prompt_tokens,
-                job.prompt_tokens + job.sent,
-                job.sent,
-            )
+            usage = _USAGE % (job.prompt_tokens, job.prompt_tokens + job.sent, job.sent)
+            events = b"%s%s}\n\n" % (job.before[: -len(_FIRST_CHOICE)] + b"]", usage)
         events += b"data: [DONE]\n\n"
         return b"%x\r\n%s\r\n%s" % (len(events), events, _TAIL)
 
@@ -260,39 +276,29 @@ class TruthServer:
         return "".join(f"# TYPE {n} {kind}\n{n}{label} {float(v)}\n" for n, kind, v in rows)
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """Reads requests off one connection; answers them in turn."""
+
+    wire: Wire
 
     def __init__(self, server: TruthServer) -> None:
         self.server = server
-        self.transport: asyncio.Transport | None = None
         self.buffer = b""
         self.job: Job | None = None
-        self.full = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class, same methods
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the request that nobody waits for any more."""
-        self.transport = None
         if self.job is not None:
             self.server.abandoned(self.job)
 
-    def pause_writing(self) -> None:
-        """The socket's buffer is full."""
-        self.full = True
-
     def resume_writing(self) -> None:
         """The socket drains again."""
-        self.full = False
         if self.job is not None and self.server.itl_ns == 0:
             self.server.resume(self.job)
 
-    def data_received(self, data: bytes) -> None:
-        """Collect a request; its clock starts with the read that completes it."""
-        stamp = now_ns()
+    def received(self, data: bytes, arrived: bytes) -> None:
+        """Collect a request; its clock starts when the kernel had the last of it."""
+        stamp = self.server.received_ns(arrived, now_ns())
         self.buffer += data
         end = self.buffer.find(_HEAD_END)
         if end < 0:
@@ -334,14 +340,12 @@ class Connection(asyncio.Protocol):
         return 200, "application/json", json_text(reply).encode()
 
     def _reply(self, status: int, kind: str, body: bytes) -> None:
-        assert self.transport is not None
         head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        self.wire.write(head.encode() + body)
 
 
 async def serve(args: argparse.Namespace) -> None:
     """Listen until SIGTERM."""
-    loop = asyncio.get_running_loop()
     server = TruthServer(
         ttft_ms=args.ttft_ms,
         itl_ms=args.itl_ms,
@@ -349,11 +353,9 @@ async def serve(args: argparse.Namespace) -> None:
         slots=args.slots,
         model=args.model,
     )
-    listener = await loop.create_server(
-        lambda: Connection(server), args.host, args.port, backlog=4096
-    )
+    listener = server.listen(args.host, args.port)
     stopped = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     print(f"listening on {args.host}:{args.port}", flush=True)
     await stopped.wait()
     listener.close()

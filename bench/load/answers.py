@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from bench.foreign.columns import spread
 from bench.load.client import Shot
 from bench.values.outside import plain
-from bench.values.record import FINISHES, OK, OUTCOMES
+from bench.values.record import FINISHES, OK, OUTCOMES, Int64
 from bench.values.server import Server
 from bench.web import http
 from bench.web.sse import read_body
 from bench.web.tokens import Tokens, tokens_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ParsedShot:
     """One response, parsed: the read that brought each token-bearing chunk, and its tokens.
 
@@ -27,8 +29,8 @@ class ParsedShot:
     status: int = 0
     prompt_tokens: int = -1
     completion_tokens: int = -1
-    chunk_reads: list[int] = field(default_factory=list)
-    chunk_tokens: list[int] = field(default_factory=list)
+    chunk_reads: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    chunk_tokens: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     tokens_arose: str = "unknown"
     error: str = ""
     done: bool = False
@@ -68,7 +70,7 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
         outcome, text = "server_error", tokens.error
     elif not outcome and not found.complete and not tokens.done:
         outcome, text = "connection", "the response is cut short"
-    elif not outcome and not counts:
+    elif not outcome and not len(counts):
         came = body[:120].decode(errors="replace")
         outcome, text = "no_tokens", f"the response carried no token: {came!r}"
     return ParsedShot(
@@ -76,7 +78,7 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
         status=status,
         prompt_tokens=-1 if tokens.prompt is None else tokens.prompt,
         completion_tokens=-1 if tokens.completion is None else tokens.completion,
-        chunk_reads=reads.tolist(),
+        chunk_reads=reads,
         chunk_tokens=counts,
         tokens_arose=arose,
         error=text,
@@ -104,7 +106,7 @@ def cache_hit(headers: Mapping[bytes, bytes]) -> str:
     return ""
 
 
-def token_counts(tokens: Tokens, requested: int = 0) -> tuple[list[int], str]:
+def token_counts(tokens: Tokens, requested: int = 0) -> tuple[Int64, str]:
     """Tokens of each chunk, and how that is known (`TOKENS_AROSE`).
 
     A usage above the `requested` tokens is believed only where as many pieces were streamed, and
@@ -113,10 +115,11 @@ def token_counts(tokens: Tokens, requested: int = 0) -> tuple[list[int], str]:
     chunks = len(tokens.last_byte)
     seen = chunks + (tokens.hidden or 0)
     if requested and (tokens.completion or 0) > requested and tokens.completion != seen:
-        return [1] * chunks, "unknown"
+        return np.ones(chunks, dtype=np.int64), "unknown"
     if tokens.counts is not None:
-        return tokens.counts.tolist(), "usage_per_chunk"
-    return spread(tokens.completion, chunks)
+        return tokens.counts, "usage_per_chunk"
+    counts, arose = spread(tokens.completion, chunks)
+    return np.array(counts, dtype=np.int64), arose
 
 
 def finish_code(reason: str) -> int:
@@ -149,7 +152,7 @@ def judged(found: list[ParsedShot], asked: list[int], server: Server) -> list[Pa
     for parsed, requested in zip(found, asked, strict=True):
         why = ""
         if parsed.outcome == OUTCOMES[OK]:
-            if marks and not marked(parsed) and sum(parsed.chunk_tokens) < requested:
+            if marks and not marked(parsed) and parsed.chunk_tokens.sum() < requested:
                 why = "the stream ends with neither finish_reason nor [DONE], which others have"
             elif reasons and not parsed.finish and _ends_early(parsed, requested):
                 why = "the answer ends early without a finish_reason, which others have"
@@ -167,4 +170,4 @@ def _most(of: Iterable[bool]) -> bool:
 
 def _ends_early(parsed: ParsedShot, requested: int) -> bool:
     """Whether it is known to have fewer tokens than were asked for."""
-    return parsed.tokens_arose != "unknown" and sum(parsed.chunk_tokens) < requested
+    return parsed.tokens_arose != "unknown" and parsed.chunk_tokens.sum() < requested

@@ -1,8 +1,8 @@
 """Server-sent events of OpenAI-style streams: when each came, and which of them bear text.
 
-Two readers give the same columns: `_slow` takes any event stream and any JSON; `_fast` recognises
-vLLM's event layout, reads what differs from event to event, and hands every event that does not
-match byte for byte to the slow reader. All times are left to the caller: an event is known
+Two readers give the same columns: `_slow` takes any event stream and any JSON; `_fast` reads events
+in vLLM's layout that are alike all at once (`bench.web.alike`), and hands every other event to the
+slow reader. All times are left to the caller: an event is known
 by the offset in the body of the byte that completed it.
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from bench.web.alike import DELTA, FINISH, KEY, ONE, PROMPT, ROLE, TEXT, TOTAL, Alike, alike
 from bench.web.http import Int64, MalformedError
 from bench.web.said import Said, data_of, failed, finish_of, is_done, read_block, read_event
 
@@ -148,42 +148,6 @@ def _columns(table: Int64, prompt: int, finish: str, said: list[Said]) -> Column
 
 
 # --- the fast reader --------------------------------------------------------------------------
-# Keys in the order in which vLLM writes them, each at most once, no white space: whatever this
-# matches, JSON reads the same way (tests/web/test_sse.py holds the two against each other).
-
-_STRING = rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+'
-_NUMBER = rb"(?:0|[1-9][0-9]{0,14})"
-_FAST = (
-    rb'data: \{"id":"' + _STRING + rb'","object":"(?:text_completion|chat\.completion\.chunk)",'
-    rb'"created":' + _NUMBER + rb',"model":"' + _STRING + rb'","choices":\[\{"index":0,'
-    rb'(?:"text":"(' + _STRING + rb')"|"delta":\{("role":"assistant",)?'
-    rb'"(content|reasoning|reasoning_content)":"(' + _STRING + rb')"\}),"logprobs":null,'
-    rb'"finish_reason":(?:null|"([a-z_]{1,40})")(?:,"stop_reason":null)?'
-    rb'(?:,"prompt_token_ids":null)?(?:,"token_ids":null)?\}\]'
-    rb'(?:,"usage":\{"prompt_tokens":('
-    + _NUMBER
-    + rb'),"total_tokens":'
-    + _NUMBER
-    + rb',"completion_tokens":('
-    + _NUMBER
-    + rb')(?:,"prompt_tokens_details":null)?'
-    rb'(?:,"completion_tokens_details":null)?\})?\}'
-)
-_ONE = re.compile(_FAST)
-# Groups of a match: text; role, key and text of a delta; finish reason; prompt, completion tokens.
-_TEXT, _ROLE, _KEY, _DELTA, _FINISH, _PROMPT, _TOTAL = range(1, 8)
-
-# The events of an answer repeat what stands before their text and most of what stands after it.
-# With that put as one byte each (control characters, which JSON text never holds), a third is left.
-_BEFORE, _COUNTED, _AFTER = b"\x01", b"\x02", b"\x03"
-_OTHER = rb"([^\n]++(?:\n[^\n]++)*+)"
-_SHORT = re.compile(
-    rb"(?:\x01(" + _STRING + rb")(?:\x02" + _NUMBER + rb',"completion_tokens":(' + _NUMBER + rb")"
-    rb'(?:,"prompt_tokens_details":null)?(?:,"completion_tokens_details":null)?\}\}|\x03)|'
-    + _OTHER
-    + rb")\n\n"
-)
-_OTHERS = re.compile(_OTHER + rb"\n\n")
 
 
 def _fast(body: bytes) -> Columns | None:
@@ -195,81 +159,55 @@ def _fast(body: bytes) -> Columns | None:
         return None
     newlines = np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == 10)
     last_byte = newlines[1:][np.diff(newlines) == 1]
-    rows, undo, model = _shortened(body)
-    if len(rows) != len(last_byte):
-        return None
-    others = [i for i, row in enumerate(rows) if row[2]]
-    said = [_said(undo(rows[i][2])) for i in others]
-    if any(one is not None and failed(one.finish) for one in said):
+    starts, ends = np.concatenate(([0], last_byte[:-1] + 1)), last_byte - 1
+    found = alike(body, starts, ends)
+    others = range(len(ends)) if found is None else np.flatnonzero(~found.like).tolist()
+    said = {i: _said(body[starts[i] : ends[i]]) for i in others}
+    if any(one is not None and failed(one.finish) for one in said.values()):
         return None  # the slow reader makes an error of it
-    return _table(rows, last_byte, dict(zip(others, said, strict=True)), model)
-
-
-Rows = list[tuple[bytes, bytes, bytes]]
-
-
-def _shortened(body: bytes) -> tuple[Rows, Callable[[bytes], bytes], re.Match[bytes] | None]:
-    """(text, completion tokens, another event) of each event, what gives such another event its
-    repeated parts back, and the event whose parts those are: one in the middle of the body."""
-    at = body.rfind(b"\n\n", 0, len(body) // 2) + 2
-    model = _ONE.match(body, at) if at > 1 else None
-    odd = model is None or model[_FINISH] or model[_ROLE] or model[_PROMPT] == b"0"
-    if model is None or odd or any(sign in body for sign in (_BEFORE, _COUNTED, _AFTER)):
-        return [(b"", b"", event) for event in _OTHERS.findall(body)], bytes, None
-    text = _TEXT if model[_TEXT] is not None else _DELTA
-    counted = model[_TOTAL] is not None
-    sign = _COUNTED if counted else _AFTER
-    end = body.index(b'"total_tokens":', model.end(text)) + 15 if counted else model.end()
-    before, after = body[at : model.start(text)], body[model.end(text) : end]
-    head, tail, mark = len(before), len(after), after[:12]
-    short = []
-    for event in body.split(b"\n\n"):
-        at = event.find(mark, head) if event.startswith(before) else -1
-        if at >= 0 and event.startswith(after, at):
-            event = b"".join((_BEFORE, event[head:at], sign, event[at + tail :]))
-        short.append(event)
-    rows = _SHORT.findall(b"\n\n".join(short))
-    return rows, lambda e: e.replace(sign, after).replace(_BEFORE, before), model
+    return _table(found, last_byte, said)
 
 
 def _said(event: bytes) -> Said | None:
     """What an event says that is not like the others; None for one without data."""
-    found = _ONE.fullmatch(event)
+    found = ONE.fullmatch(event)
     if found is None:
         return read_block(event)
-    text = bool(found[_TEXT] or found[_DELTA])
-    finish = finish_of((found[_FINISH] or b"").decode())
+    text = bool(found[TEXT] or found[DELTA])
+    finish = finish_of((found[FINISH] or b"").decode())
     return Said(
-        total=int(found[_TOTAL] or -1),
-        prompt=int(found[_PROMPT] or -1) or -1,
+        total=int(found[TOTAL] or -1),
+        prompt=int(found[PROMPT] or -1) or -1,
         choice=True,
         text=text,
-        answer=text and not (found[_KEY] or b"").startswith(b"r"),
-        bare=not (text or found[_ROLE] or finish),
+        answer=text and not (found[KEY] or b"").startswith(b"r"),
+        bare=not (text or found[ROLE] or finish),
         finish=finish,
     )
 
 
-def _table(
-    rows: Rows, last_byte: Int64, others: dict[int, Said | None], model: re.Match[bytes] | None
-) -> Columns:
-    """The columns of events that are like `model`, and of the `others` by their place."""
-    some = np.array([row[0] != b"" for row in rows], dtype=np.int64)
-    total = np.array([int(row[1] or -1) for row in rows], dtype=np.int64)
-    thought = model is not None and (model[_KEY] or b"").startswith(b"r")
-    answer = some * 0 if thought else some
-    table = np.array([last_byte, total, some * 0 + 1, some, answer, 1 - some])
+def _table(found: Alike | None, last_byte: Int64, others: dict[int, Said | None]) -> Columns:
+    """The columns of the events that are alike, and of the `others` by their place."""
+    some = (
+        np.zeros(len(last_byte), dtype=np.int64) if found is None else found.text.astype(np.int64)
+    )
+    total = some if found is None else found.total
+    thought = found is not None and (found.model[KEY] or b"").startswith(b"r")
+    table = np.array([last_byte, total, some * 0 + 1, some, some * (not thought), 1 - some])
     for i, one in others.items():
         if one is not None:
             table[1:, i] = one.total, one.choice, one.text, one.answer, one.bare
-    table = np.delete(table, [i for i, one in others.items() if one is None], axis=1)
+    without_data = [i for i, one in others.items() if one is None]
+    if without_data:
+        table = np.delete(table, without_data, axis=1)
     said = [one for one in others.values() if one is not None]
-    return _columns(table, _last_prompt(len(rows), others, model), _last_finish(said), said)
+    prompt = _last_prompt(len(last_byte), others, found)
+    return _columns(table, prompt, _last_finish(said), said)
 
 
-def _last_prompt(count: int, others: dict[int, Said | None], model: re.Match[bytes] | None) -> int:
+def _last_prompt(count: int, others: dict[int, Said | None], found: Alike | None) -> int:
     """The prompt tokens that were given last; -1 where none were."""
-    usual = -1 if model is None or model[_PROMPT] is None else int(model[_PROMPT])
+    usual = -1 if found is None else int(found.model[PROMPT] or -1)
     last_usual = next((i for i in range(count - 1, -1, -1) if i not in others), -1)
     for i, one in reversed(others.items()):
         if usual >= 0 and i < last_usual:
