@@ -2,9 +2,9 @@
 
 It speaks the OpenAI completions protocol as vLLM does (chunked SSE, running usage), so the load
 client cannot tell the difference. First token `ttft_ms` after the kernel had the request's last
-byte, then one chunk every `itl_ms`; 0 means as fast as the socket takes them, and so does a path that
-begins with /unpaced. With `slots`, requests beyond that number wait in line, which gives it a knee
-like a real engine's.
+byte, then one chunk every `itl_ms`; 0 means as fast as the socket takes them, and so does a path
+that begins with /unpaced. With `slots`, requests beyond that number wait in line, which gives it a
+knee like a real engine's.
 
 GET /truth/log returns what was done: per request when the kernel received it and when each chunk
 was handed to the socket, in CLOCK_MONOTONIC ns. GET /metrics gives vLLM's counters.

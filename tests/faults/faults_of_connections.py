@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fault import Place, fault
 from misbehaving import END, HEAD, Serve, event, outcomes, request, shoot
+from said import bench, refused
 
 from bench.meters import engine_stats
 
@@ -138,3 +139,38 @@ for _name, _body in METRICS.items():
     fault(4, f"metrics: {_name}", "not measured, no traceback, in bounded time")(
         metrics_served(_body)
     )
+
+
+def probed(body: Callable[[socket.socket], None]) -> Callable[[Place], None]:
+    """The probe of such a server ends at its deadline or its limit, with one line."""
+
+    def do(place: Place) -> None:
+        def serve(c: socket.socket, _: int) -> None:
+            request(c) if b"POST" in c.recv(4, socket.MSG_PEEK) else c.recv(4096)
+            body(c)
+
+        url = place.misbehave(serve).base_url
+        named = ("engine=endpoint", "gpus=0", f"engine.base_url={url}", "engine.served_model=m")
+        said = bench(*named, "engine.start_timeout_s=0.5", f"results_dir={place.folder}")
+        refused(said, 1)
+        assert said.took_s < 20
+
+    return do
+
+
+def _long_line(c: socket.socket) -> None:
+    c.sendall(OK + b"data: ")
+    while True:
+        c.sendall(b"x" * 2**20)
+
+
+PROBED: dict[str, Callable[[socket.socket], None]] = {
+    "no HTTP": METRICS["no HTTP"],
+    "a head without an end": METRICS["a head without an end"],
+    "closed at once": METRICS["closed at once"],
+    "dripping": _drip,
+    "endless": _endless,
+    "a line without an end": _long_line,
+}
+for _name, _body in PROBED.items():
+    fault(4, f"probe: {_name}", "one line, exit 1, in bounded time")(probed(_body))
