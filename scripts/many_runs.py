@@ -3,8 +3,8 @@
     python scripts/many_runs.py FOLDER [--counts 1000,10000] [--keep]
 
 A truth run is measured, and copied under other names and stamps until so many lie there. Then, each
-in a process of its own: bench runs --json (the first time, from each run's summary.json; with the
-index; with one run more), bench compare of 100, bench report of the last. Wall clock, processor
+in a process of its own: bench runs --json (from each run's summary.json, and with the index),
+bench compare of 100, bench report of the last. Wall clock, processor
 seconds and the largest memory of each are printed, and two lists at once are held to one answer.
 """
 
@@ -90,9 +90,7 @@ def main() -> int:
         target_s = TARGET_S.get(count)
         index = arguments.folder / ".index.json"
         index.unlink(missing_ok=True)
-        shown(f"runs --json of {count:,}, no lines kept yet", bench("runs", "--json", where), None)
-        index.unlink()
-        shown("the same, index gone", bench("runs", "--json", where), None)
+        shown(f"runs --json of {count:,}, index gone", bench("runs", "--json", where), None)
         shown("the same, with the index", bench("runs", "--json", where), target_s)
         hundred = [f"{p.parent.name}/{p.name}" for p in names[:100]]
         shown("compare --json of 100 of them", bench("compare", "--json", *hundred, where), 10.0)

@@ -94,6 +94,8 @@ def _fetched(
     known = there.names()
     asked = words or (("latest",) if names_runs and verb not in ("predict", "tco") else ())
     found = {w: _named(w, known, mirror, strict=names_runs) for w in (*asked, *bases)}
+    if "latest" in found and found["latest"] is None:
+        raise InputError(f"there is no run at {there.text} yet: type bench to make one.")
     for name in {n for n in found.values() if n is not None}:
         _fetch(there, mirror, name)
     if bases:

@@ -203,10 +203,11 @@ def _saying(address: str) -> Iterator[None]:
     """What goes wrong over there, in a line."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{address}: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+    except (BenchError, ImportError):
+        raise
+    except Exception as error:  # each file system's library has errors of its own
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BenchError(f"{address}: {said}") from error
 
 
 def _has_ended(record: bytes) -> bool:
