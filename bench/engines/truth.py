@@ -57,7 +57,6 @@ def serve_truth(
     run_dir: Path,
     progress: ProgressCallback,
     *,
-    log_name: str = "engine.log",
     own_cores: int | None = None,
     host: str = "127.0.0.1",
 ) -> Iterator[Server]:
@@ -66,7 +65,7 @@ def serve_truth(
     cores, client_cores = split(own_cores)
     port = claim_port(engine.port, host)
     command = argv(engine, port, host)
-    log_path = run_dir / log_name
+    log_path = run_dir / "engine.log"
     began_s = time.monotonic()
     with GuardedProcess(
         command, env=dict(os.environ), log_path=log_path, grace_s=2.0, cores=cores

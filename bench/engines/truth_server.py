@@ -2,8 +2,9 @@
 
 It speaks the OpenAI completions protocol as vLLM does (chunked SSE, running usage), so the load
 client cannot tell the difference. First token `ttft_ms` after the kernel had the request's last
-byte, then one chunk every `itl_ms`; 0 means as fast as the socket takes them. With `slots`,
-requests beyond that number wait in line, which gives it a knee like a real engine's.
+byte, then one chunk every `itl_ms`; 0 means as fast as the socket takes them, and so does a path
+that begins with /unpaced. With `slots`, requests beyond that number wait in line, which gives it a
+knee like a real engine's.
 
 GET /truth/log returns what was done: per request when the kernel received it and when each chunk
 was handed to the socket, in CLOCK_MONOTONIC ns. GET /metrics gives vLLM's counters.
@@ -30,6 +31,7 @@ from bench.values.json_text import json_text
 from bench.web.poll import Poll
 from bench.web.wire import Wire, arrival_ns, prepare
 
+UNPACED = "/unpaced"
 _BACKLOG = 4096
 _OFFSET_AGE_NS = 50_000_000
 _BATCH_CHUNKS = 16
@@ -58,6 +60,7 @@ class Job:
     output_tokens: int
     usage: str
     received_ns: int
+    itl_ns: int
     before: bytes  # what each of its events begins with
     sent: int = 0
     due_ns: int = 0
@@ -108,7 +111,9 @@ class TruthServer:
             self._offset = realtime_offset_ns()
         return arrival_ns(arrived, seen_ns, self._offset[1])
 
-    def admit(self, connection: Connection, body: dict[str, Any], name: str, stamp: int) -> None:
+    def admit(
+        self, connection: Connection, body: dict[str, Any], name: str, stamp: int, *, paced: bool
+    ) -> None:
         """Take a request in: run it now or put it in line."""
         prompt = body.get("prompt", body.get("messages", ""))
         options = body.get("stream_options") or {}
@@ -122,6 +127,7 @@ class TruthServer:
             output_tokens=int(body.get("max_tokens", 16)),
             usage=usage if options.get("include_usage") else "none",
             received_ns=stamp,
+            itl_ns=self.itl_ns if paced else 0,
             before=b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
             b'"choices":[%s' % (self._numbers, _CREATED, self._words, _FIRST_CHOICE),
         )
@@ -129,7 +135,7 @@ class TruthServer:
         if self.slots is not None and self.running >= self.slots:
             self.waiting.append(job)
         else:
-            self._start(job, stamp)
+            self._start(job, stamp, self.ttft_ns if paced else 0)
 
     def abandoned(self, job: Job) -> None:
         """The client went away: its slot is free again."""
@@ -140,10 +146,10 @@ class TruthServer:
             job.sent = job.output_tokens  # the heap's next look at it does nothing
             self._release()
 
-    def _start(self, job: Job, stamp: int) -> None:
+    def _start(self, job: Job, stamp: int, ttft_ns: int) -> None:
         self.running += 1
         self.prompt_tokens += job.prompt_tokens
-        job.due_ns = stamp + self.ttft_ns
+        job.due_ns = stamp + ttft_ns
         heapq.heappush(self._heap, (job.due_ns, job.number, job))
         if self._heap[0][2] is job:
             self._timer.set(job.due_ns)
@@ -151,7 +157,7 @@ class TruthServer:
     def _release(self) -> None:
         self.running -= 1
         if self.waiting:
-            self._start(self.waiting.popleft(), now_ns())
+            self._start(self.waiting.popleft(), now_ns(), self.ttft_ns)
 
     def _tick(self) -> None:
         """Send everything that is due. The schedule is absolute: a late tick never shifts it.
@@ -165,13 +171,13 @@ class TruthServer:
             if job.connection.job is not job:
                 heapq.heappop(heap)
                 continue
-            if self.itl_ns == 0:
+            if job.itl_ns == 0:
                 heapq.heappop(heap)
                 self._burst(job)
                 continue
             self._emit(job)
             if job.connection.job is job:
-                job.due_ns += self.itl_ns
+                job.due_ns += job.itl_ns
                 heapq.heapreplace(heap, (job.due_ns, job.number, job))
             else:
                 heapq.heappop(heap)
@@ -293,7 +299,7 @@ class Connection:
 
     def resume_writing(self) -> None:
         """The socket drains again."""
-        if self.job is not None and self.server.itl_ns == 0:
+        if self.job is not None and self.job.itl_ns == 0:
             self.server.resume(self.job)
 
     def received(self, data: bytes, arrived: bytes) -> None:
@@ -329,7 +335,8 @@ class Connection:
         if not request.get("stream"):
             self._reply(*self._whole(request))
             return
-        self.server.admit(self, request, headers.get("x-request-id", ""), stamp)
+        name, paced = headers.get("x-request-id", ""), not path.startswith(UNPACED)
+        self.server.admit(self, request, name, stamp, paced=paced)
 
     def _whole(self, request: dict[str, Any]) -> tuple[int, str, bytes]:
         """A response in one piece, at once (used by readiness probes)."""
