@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -626,10 +627,30 @@ def loaded(server: Server) -> PointData:
     return asyncio.run(run())
 
 
-def measured(host: Host, name: str, spec: RunSpec) -> tuple[Server, PointData, PointMeasurement]:
+@pytest.fixture(scope="module")
+def probed(host: Host, request: pytest.FixtureRequest) -> Mapping[str, Server | BenchError]:
+    """What each server of the selected cases was found to be, or why it was refused: asked several
+    at a time, for a probe mostly waits."""
+
+    def asked(name: str) -> Server | BenchError:
+        target = Target(base_url=host.url(name), key_env="MY_KEY", timeout_s=5)
+        try:
+            return probe(target, served_model="m", api=CASES[name].api)
+        except BenchError as error:
+            return error
+
+    names = [n for n in CASES if any(f"[{n}]" in item.nodeid for item in request.session.items)]
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(names, pool.map(asked, names), strict=True))
+
+
+def measured(
+    found: Server | BenchError, name: str, spec: RunSpec
+) -> tuple[Server, PointData, PointMeasurement]:
     case = CASES[name]
-    target = Target(base_url=host.url(name), key_env="MY_KEY", timeout_s=5)
-    server = probe(target, served_model="m", api=case.api)
+    if isinstance(found, BenchError):
+        raise found
+    server = found
     anchor = Anchor(monotonic_ns=0, wall_iso="2026-11-26T00:00:00")
     run = Run(spec=spec, anchor=anchor, server={"ignore_eos": server.ignore_eos})
     for _ in range(6):
@@ -651,7 +672,7 @@ def _late(data: PointData, case: Case) -> bool:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_right_number_or_the_right_words(
-    host: Host, name: str, run_spec: Callable[..., RunSpec]
+    probed: Mapping[str, Server | BenchError], name: str, run_spec: Callable[..., RunSpec]
 ) -> None:
     case = CASES[name]
     load = {"concurrency": [SLOTS], "repeats": 1, "requests": REQUESTS, "calibrate": False}
@@ -664,9 +685,9 @@ def test_the_right_number_or_the_right_words(
     spec = run_spec(engine="endpoint", load=load, workload=workload)
     if case.refused:
         with pytest.raises(BenchError, match=re.escape(case.says)):
-            measured(host, name, spec)
+            measured(probed[name], name, spec)
         return
-    server, data, point = measured(host, name, spec)
+    server, data, point = measured(probed[name], name, spec)
     failed = float((data.requests["outcome"] != 0).mean())
     words = [*server.left_out, *(f.text for f in point.findings)]
     assert failed == pytest.approx(case.fails, abs=0.2), (failed, words)
