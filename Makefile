@@ -93,7 +93,7 @@ lock:  ## write constraints/*.txt again, newest versions (needs uv; LOCK_ARGS=--
 		--override without-torch.txt --override quality-overrides.txt \
 		-c cpu.txt -c cuda.txt -o quality.txt
 	$(UV_COMPILE) ../pyproject.toml --extra slurm --extra ray --extra remote --extra s3 \
-		-c cpu.txt -c cuda.txt -o cluster.txt
+		-o cluster.txt
 	$(UV_COMPILE) ../pyproject.toml --extra dev -c cpu.txt -c cuda.txt -c quality.txt -o dev.txt
 
 clean:  ## remove what make created, never results/

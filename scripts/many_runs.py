@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -32,18 +32,18 @@ TARGET_S = {1000: 2.0, 10_000: 10.0}
 
 def bench(*words: str) -> tuple[float, float, float, bytes]:
     """(wall s, processor s, MB, stdout) of one command; an error ends all."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began_s = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        out, said = process.communicate()
-    wall_s = time.monotonic() - began_s
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode:
-        sys.exit(f"bench {' '.join(words[:3])} …: {said.decode()[-300:]}")
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall_s, cpu_s, after.ru_maxrss / 1024, out
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+        command = [sys.executable, "-m", "bench.cli", *words]
+        process = subprocess.Popen(command, stdout=out, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall_s = time.monotonic() - began_s
+        for file in (out, said):
+            file.seek(0)
+        if process.returncode:
+            sys.exit(f"bench {' '.join(words[:3])} …: {said.read().decode()[-300:]}")
+        return wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, out.read()
 
 
 def copy(source: Path, number: int) -> Path:

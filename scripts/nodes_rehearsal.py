@@ -137,13 +137,17 @@ def slurm(hosts: TwoHosts, folder: Path) -> Iterator[dict[str, str]]:
                 )
             )
     try:
-        for _ in range(300):
+        for _ in range(100):
             asked = (*hosts.head, "sinfo", "-h", "-o", "%D %T")
             if "2 idle" in subprocess.run(asked, capture_output=True, text=True, env=env).stdout:
                 break
             time.sleep(0.2)
         else:
-            sys.exit(f"Slurm did not start: see {folder}")
+            said = "\n".join(
+                (folder / f"{n}.out").read_text()[-500:]
+                for n in ("slurmctld-one", "slurmd-one", "slurmd-two")
+            )
+            sys.exit(f"Slurm did not start:\n{said}")
         yield env
     finally:
         for daemon in reversed(daemons):

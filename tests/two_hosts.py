@@ -31,8 +31,8 @@ def why_not() -> str | None:
     """Why there can be no two hosts here; None where there can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    if any(shutil.which(name) is None for name in ("ip", "unshare")):
-        return "ip or unshare is not installed here"
+    if any(shutil.which(name) is None for name in ("ip", "unshare", "nsenter")):
+        return "ip, unshare or nsenter is not installed here"
     for words in (("ip", "netns", "list"), ("unshare", "--net", "--time", "--fork", "true")):
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -53,9 +53,9 @@ def two_hosts() -> Iterator[TwoHosts]:
             for device in ("lo", "eth0"):
                 _ip("-n", name, "link", "set", device, "up")
         ahead = (f"--monotonic={AHEAD_S}", f"--boottime={AHEAD_S}")
-        other = ("ip", "netns", "exec", b, "unshare", "--time", *ahead, "--fork", "--kill-child")
+        other = (*_on(b), "unshare", "--time", *ahead, "--fork", "--kill-child")
         yield TwoHosts(
-            head=("ip", "netns", "exec", a),
+            head=_on(a),
             other=other,
             words=(
                 *("nodes=hosts", f"nodes.hosts=[{HEAD},{OTHER}]"),
@@ -65,6 +65,11 @@ def two_hosts() -> Iterator[TwoHosts]:
     finally:
         for name in (a, b):
             subprocess.run(("ip", "netns", "delete", name), capture_output=True, check=False)
+
+
+def _on(name: str) -> tuple[str, ...]:
+    """Not `ip netns exec`, which mounts another /sys: control groups are not in it."""
+    return ("nsenter", f"--net=/run/netns/{name}")
 
 
 def _ip(*words: str) -> None:

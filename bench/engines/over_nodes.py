@@ -113,6 +113,8 @@ class Parts:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
             _clean(log_path)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.engines.container import DAEMONS
+from bench.engines.container import DAEMONS, removal_words
 from bench.engines.container import OWNER as OWNER_LABEL
 from bench.engines.guard import forget_shared, shared_by
 from bench.values import ending
@@ -56,8 +56,7 @@ def remove(found: list[Residue]) -> list[Residue]:
     left = []
     for one in found:
         if one.kind == "container":
-            program, name = one.path.parts
-            if _asked(program, "rm", "--force", "--volumes", name) is None:
+            if _asked(*removal_words(*one.path.parts)) is None:
                 left.append(one)
             continue
         if one.kind == "shared memory":

