@@ -98,6 +98,8 @@ def unreachable(url: str, error: FetchError) -> EngineError:
         remedy = "If it is still loading its model, raise engine.start_timeout_s."
     elif any(word in str(error).lower() for word in _NO_TLS):
         remedy = "It does not speak TLS there: set engine.base_url to http://…"
+    elif "without a word" in str(error):
+        remedy = "See its log; if it speaks TLS, set engine.base_url to https://…"
     elif any(word in str(error) for word in _TLS_ALERT):
         remedy = "It speaks TLS there: set engine.base_url to https://…"
     elif any(word in str(error) for word in _HTTP_2):
@@ -108,7 +110,13 @@ def unreachable(url: str, error: FetchError) -> EngineError:
     )
 
 
-_NO_TLS = ("wrong version number", "wrong_version_number", "http_request", "record layer failure")
+_NO_TLS = (
+    "no tls within",
+    "wrong version number",
+    "wrong_version_number",
+    "http_request",
+    "record layer failure",
+)
 _TLS_ALERT = (r"b'\x15\x03", r"'\x15\x03", r"'\x16\x03")
 _HTTP_2 = (r"b'\x00\x00", r"'\x00\x00", "PRI * HTTP/2")
 """Words of an error that show what was spoken instead."""

@@ -250,6 +250,8 @@ def test_a_query_is_refused_and_not_repeated() -> None:
         ("not an HTTP response: b'\\x15\\x03\\x03\\x00'", "https://"),
         ("no HTTP answer: '\\x15\\x03\\x03\\x00'", "https://"),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "http://…"),
+        ("no TLS within 3 s", "http://…"),
+        ("the server closed the connection without a word", "https://…"),
         ("not an HTTP response: b'\\x00\\x00\\x12\\x04'", "HTTP/1.1"),
         ("no end within 30 s", "start_timeout_s"),
         ("it began to answer, and no end within 30 s", "left"),

@@ -55,8 +55,9 @@ def bursts(repeats: Sequence[PointData]) -> Finding:
     if few or took_ns / chunks < _FAST_NS or not on_time:
         return finding("bursts", "pass", text, each, "chunks")
     text = (
-        f"the stream arrives in bursts ({text}, the client was on time): something between buffers "
-        "it; TTFT, ITL and TPOT are those of the buffer, the token rate is right"
+        f"the stream arrives in bursts ({text}, the client was on time): something between "
+        "buffers it, or its server was late; TTFT, ITL and TPOT are those of the buffer, the token "
+        "rate is right"
     )
     return some("bursts", text, (*TTFT, *PER_USER), each, "chunks")
 
