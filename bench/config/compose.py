@@ -312,6 +312,8 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[tu
 def split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:
     """`results_dir=…` (default `results`) apart from the other overrides."""
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("results_dir=")]
+    if "" in chosen:
+        raise InputError("results_dir= names no folder.")
     return (chosen or ["results"])[-1], [o for o in overrides if not o.startswith("results_dir=")]
 
 

@@ -39,8 +39,13 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
         raise TypeError(f"not an endpoint run: {engine.kind}")
     base_url = normalise_base_url(engine.base_url)
     began_s = time.monotonic()
-    progress(Progress(phase="asking the endpoint", elapsed_s=0.0, detail=base_url))
     key = api_key(engine.api_key_env, os.environ)
+    if key is None and engine.api_key_env != EndpointSpec.api_key_env:
+        raise InputError(
+            "engine.api_key_env: no environment variable of that name is set; it takes the name of "
+            "the variable that holds the key, never the key."
+        )
+    progress(Progress(phase="asking the endpoint", elapsed_s=0.0, detail=base_url))
     headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **engine.extra_headers}
     check_headers(engine.extra_headers)
     target = Target(

@@ -30,7 +30,7 @@ WORDS: tuple[Word, ...] = (
     _word("load point", "one setting of the load (16 in flight, 5 requests/s) with its repeats"),
     _word(
         "in flight",
-        "requests at the same time: `c16` is 16 in flight in a closed loop, where the next request "
+        "requests at the same time: c16 is 16 in flight in a closed loop, where the next request "
         "is sent when one ends",
         "closed loop",
         "streams",
@@ -100,7 +100,7 @@ WORDS: tuple[Word, ...] = (
     _word("knee", "the load above which a queue grows for ever"),
     _word(
         "quantisation",
-        "weights in fewer bits: smaller, often faster, perhaps worse; `none` is the model as "
+        "weights in fewer bits: smaller, often faster, perhaps worse; none is the model as "
         "published",
         "quant",
     ),

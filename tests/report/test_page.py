@@ -132,6 +132,8 @@ def opened(browser: Tab, page: Path) -> list[str]:
     for width in (1280, 390):
         browser.size(width)
         assert browser.value("document.documentElement.scrollWidth") == width
+        if width == 1280:
+            assert browser.value(_CUT) == []
     assert browser.value("document.scripts.length") == 0
     headings: list[str] = browser.value(
         "[...document.querySelectorAll('main h2')].map(h => h.textContent)"
@@ -149,6 +151,10 @@ def opened(browser: Tab, page: Path) -> list[str]:
     browser.media()
     return headings
 
+
+_CUT = """[...document.querySelectorAll('.wide')].filter(w => w.scrollWidth > w.clientWidth)
+    .map(w => w.getAttribute('aria-label'))"""
+"""Tables that have to be scrolled sideways."""
 
 _BARRIERS = """() => {
     const found = [], all = s => [...document.querySelectorAll(s)];

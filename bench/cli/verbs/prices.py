@@ -42,6 +42,8 @@ def call(arguments: Arguments) -> int:
         if arguments.words[0] != "import" or len(arguments.words) != 2:
             raise InputError("bench prices takes nothing, or: import FILE.")
         path = arguments.words[1]
+    for key in (k for k, value in own.items() if value is not None and path is None):
+        raise InputError(f"{key} is of an imported file: bench prices import FILE {key}=…")
     spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
     return run(spec, import_path=path, as_json=arguments.as_json, **own)
 

@@ -147,14 +147,16 @@ def _run(one: Measured, name: str) -> list[Block]:
     everything = [f for p in found.points for f in p.findings] + list(found.findings)
     counted = Counter(f.severity for f in everything)
     failed = (
-        f"{counted['fail']} failed, which withholds energy" if counted["fail"] else "none failed"
+        f"{counted['fail']} failed: what they move is withheld"
+        if counted["fail"]
+        else "none failed"
     )
     text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
     if found.rehearsal is not None:
-        return [*blocks, Text(text=text), *_failures(one, "energy"), *_caveats(one)]
+        return [*blocks, Text(text=text), *_withheld(one), *_caveats(one)]
     blocks.append(Text(lead=f"{name}VALID", text=text, mood="good"))
     blocks.append(Text(lead="Meaning", text=_meaning(one)))
-    return [*blocks, *_failures(one, "energy"), *_caveats(one)]
+    return [*blocks, *_withheld(one), *_caveats(one)]
 
 
 def _refusal(one: Measured) -> str:
@@ -164,6 +166,11 @@ def _refusal(one: Measured) -> str:
     if failed := [load_words(p) for p in points if not p.valid]:
         text += f" {len(failed)} of {len(points)} load points failed: {', '.join(failed)}."
     return text
+
+
+def _withheld(one: Measured) -> list[Block]:
+    """What took some figures away and left the others."""
+    return [*_failures(one, "some"), *_failures(one, "energy")]
 
 
 def _failures(one: Measured, withholds: str) -> list[Block]:
@@ -180,8 +187,8 @@ def _failures(one: Measured, withholds: str) -> list[Block]:
         text += seen[0][1].text + "."
         if len({f.text for _, f in seen}) > 1:
             text += f" That is at {seen[0][0]}; the certificate has the others."
-        lead = "Energy withheld" if withholds == "energy" else "Failed"
-        mood: Mood = "doubt" if withholds == "energy" else "bad"
+        lead = {"energy": "Energy withheld", "some": "Withheld in part"}.get(withholds, "Failed")
+        mood: Mood = "bad" if withholds == "all" else "doubt"
         blocks.append(Text(lead=lead, text=text, mood=mood))
     return blocks
 
@@ -205,8 +212,11 @@ def _meaning(one: Measured) -> str:
     if bound is not None and bound.value and rate(best).value:
         share = (rate(best).value or 0.0) / bound.value
         text += f", {share:.0%} of the {bound.value:,.0f} that this hardware could do at most"
-    text += f"; a user sees {said(best.metrics['output_tokens_per_s_per_user'])} tokens/s"
-    text += f" and waits {said(best.metrics['ttft_p50_ms'])} ms for the first token (median)"
+    user, first = best.metrics["output_tokens_per_s_per_user"], best.metrics["ttft_p50_ms"]
+    if user.value is not None:
+        text += f"; a user sees {said(user)} tokens/s"
+    if first.value is not None:
+        text += f"; the first token comes after {said(first)} ms (median)"
     text += _within_slo(one) + "."
     joules = get("energy_per_output_token_j")
     if joules is not None and joules.value is not None:
