@@ -13,7 +13,9 @@ from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
 from bench.claims.verdict import Check, agrees, from_interval, number, say, worst
 from bench.fit.architecture import from_config
 from bench.tco.prices.book import RENT_KINDS, select
-from bench.trend.document import rating_document
+from bench.tco.prices.shipped import shipped as shipped_prices
+from bench.trend.document import frontier_document, rating_document
+from bench.trend.frontier import frontier
 from bench.trend.rating import rating_trend
 from bench.trend.snapshots import shipped
 from bench.values.errors import InputError, nearest
@@ -53,7 +55,11 @@ def check_lookup(claim: Claim, says: Lookup, sources: Sources) -> Check:
 @cache
 def _trends() -> Mapping[str, Any]:
     """The shipped data's trends, as `bench trend --json` gives them."""
-    return {"rating": rating_document(rating_trend(shipped()))}
+    ratings = shipped()
+    return {
+        "rating": rating_document(rating_trend(ratings)),
+        "frontier": frontier_document(frontier(ratings, shipped_prices("apis"))),
+    }
 
 
 def check_trend(claim: Claim, item: Item) -> tuple[bool | None, list[str], dict[str, float | None]]:

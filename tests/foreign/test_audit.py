@@ -159,7 +159,9 @@ def test_without_raw_data_nothing_is_trusted() -> None:
     (found,) = read_vllm("r.json", summary) or []
     lines = audit(found, None).lines
     assert lines
-    assert {line.verdict for line in lines} == {"unknown"}
+    # One request of three failed; and gaps are of several tokens: 26.7 against 15.8 ms.
+    assert {line.verdict for line in lines} == {"no", "unknown"}
+    assert {line.metric for line in lines if line.verdict == "unknown"} == {"error_rate"}
 
 
 def test_more_in_flight_than_allowed_is_another_load() -> None:
