@@ -184,5 +184,6 @@ def check_rent(
         return None, lines, figures
     prices = [quantity(r.usd, "USD/GPU/h").to(parse_unit(rent.stated.unit)) for r in tier]
     figures |= {"lowest": min(prices), "highest": max(prices)}
+    lines[0] += f"; offers go from {min(prices):.2f} to {max(prices):.2f}"
     low, high = rent.stated.band
     return min(prices) >= low and max(prices) <= high, lines, figures

@@ -25,8 +25,8 @@ VERB = Verb(
         "bench snapshot import FILE [as_of=DATE] [source=TEXT] [board=NAME] [ratings=FILE]",
         "bench snapshot import PRICES [as_of=DATE] [provider=NAME] [prices.book=FILE]",
     ),
-    more="Reads Arena's CSV and JSON and the tidy CSV of this project, and says what\n"
-    "changed since the snapshot before it. Price tables (LiteLLM, llm-prices, OpenRouter, offers of\n"
+    more="Reads Arena's CSV and JSON and the tidy CSV of this project, and says\n"
+    "what changed since the one before. Price tables (LiteLLM, llm-prices, OpenRouter, offers of\n"
     "GPUs) go to the price book, as bench prices import does it. Nothing is fetched by itself.",
     keys=(
         ("as_of=DATE", "the day of a file that has no dates (today)"),
