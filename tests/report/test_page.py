@@ -567,7 +567,7 @@ def test_a_real_vllm(browser: Tab, vllm_server: Server, tmp_path: Path) -> None:
         f"engine.served_model={vllm_server.served_model}",
         "workload.output_tokens=32",
         "load.concurrency=[1,4]",
-        "load.duration_s=3",
+        "load.duration_s=1",
         "load.repeats=3",
         "load.calibrate=false",
         f"results_dir={tmp_path}",
