@@ -13,8 +13,6 @@ from bench.trend.prices import PriceSeries, PriceTrend
 from bench.trend.rating import RatingTrend, per_month
 
 MOST = 40
-WIDEST = 5.0
-"""An interval that reaches a price six times as high in a year says nothing of a rate."""
 NAMES = {
     "open": "best open model, within scales",
     "closed": "best closed model, within scales",
@@ -155,7 +153,7 @@ def _yearly(s: PriceSeries) -> str:
         return "–"
     if s.low is None or s.high is None:
         return f"{s.per_year:+.0%}"
-    if s.high > WIDEST:
+    if not s.steady:
         return f"{s.per_year:+.0%} (no steady rate)"
     return f"{s.per_year:+.0%} ({s.low:+.0%} to {s.high:+.0%})"
 

@@ -27,6 +27,8 @@ from bench.values.figure import first_day
 
 LEAST_DAYS = 90
 LEAST_MODELS = 3
+WIDEST = 5.0
+"""An interval that reaches a price six times as high in a year says nothing of a rate."""
 LEAST_POINTS = 6
 """Dates below which a market price has no line: two would always fit one."""
 BLEND = {"input": 0.75, "output": 0.25}
@@ -62,6 +64,11 @@ class PriceSeries:
     points: tuple[PriceRow, ...] = ()
     line: Line | None = None
     """Through the logarithm of a market price."""
+
+    @property
+    def steady(self) -> bool:
+        """Whether the interval of its rate says something of it."""
+        return self.high is not None and self.high <= WIDEST
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,7 +168,9 @@ def _prices(prices: PriceTrend) -> Section:
 def _price(s: PriceSeries) -> list[Cell]:
     rate = word(None)
     if s.per_year is not None:
-        ends = "" if s.low is None or s.high is None else f"{s.low:+.0%} to {s.high:+.0%}"
+        known = s.low is not None and s.high is not None
+        ends = f"{s.low:+.0%} to {s.high:+.0%}" if known and s.steady else ""
+        ends = "no steady rate" if known and not s.steady else ends
         rate = Cell(text=f"{s.per_year:+.0%}", value=s.per_year, note=ends)
     return [
         word("/".join(s.key[:2])),
@@ -200,11 +202,12 @@ def _rents(rents: PriceTrend) -> Section:
                 [s.key[1] for s in drawn],
                 [[float(first_day(p.as_of).toordinal()) for p in s.points] for s in drawn],
                 [[p.usd for p in s.points] for s in drawn],
-                [s.line for s in drawn],
+                [s.line if s.steady else None for s in drawn],
                 "USD/GPU-hour, spot",
             )
 
-        caption = f"Spot rents at {drawn[0].key[0]}; lines are steady rates with their 95 % bands."
+        where = "a line, with its 95 % band, where the months show a steady rate"
+        caption = f"Spot rents at {drawn[0].key[0]}; {where}."
         blocks.append(Picture(name="rents", caption=caption, draw=draw))
     return Section(name="rents", heading="Spot rents", blocks=[*blocks, *([table] if rows else [])])
 
