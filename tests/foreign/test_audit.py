@@ -50,6 +50,12 @@ def figure(document: dict[str, Any], name: str) -> dict[str, Any]:
         ("vllm-starved.json.gz", "taken_together", True),  # two busy processes on its core
         ("vllm-good.json.gz", "taken_together", False),
         ("vllm-half.json.gz", "asked_lengths", False),  # it does not keep what was asked for
+        ("vllm-rs-bundle.json.gz", "bundles", True),
+        ("vllm-rs-errors.json.gz", "errors", True),
+        ("vllm-rs-drift.json.gz", "drift", True),
+        ("vllm-rs-starved.json.gz", "taken_together", True),
+        ("vllm-rs-good.json.gz", "taken_together", False),
+        ("vllm-rs-half.json.gz", "asked_lengths", False),
         ("guidellm-half.json.gz", "asked_lengths", True),
         ("guidellm-errors.json.gz", "errors", True),
         ("guidellm-drift.json.gz", "drift", True),

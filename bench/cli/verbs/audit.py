@@ -24,7 +24,7 @@ IMPORTED = ("vllm", "sglang", "guidellm", "aiperf")
 
 VERB = Verb(
     usage=("bench audit FILE ... [--import] [model=NAME gpu=NAME gpus=N] [--json]",),
-    more="Reads results of vLLM's and SGLang's benchmarks (--save-result --save-detailed),\n"
+    more="Reads results of vLLM's (Python and Rust) and SGLang's benchmarks (--save-detailed),\n"
     "GuideLLM (benchmarks.json), AIPerf (its folder), inference-perf, InferenceX and MLPerf\n"
     "(mlperf_log_summary.txt, summary_results.json). Where raw data is there, every figure is\n"
     "computed again and passes the checks of a run; figures alone are held to each other.",
