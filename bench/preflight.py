@@ -119,7 +119,7 @@ def check_nodes(spec: RunSpec) -> None:
         raise InputError(f"nodes.load: engine={engine.kind} listens on this machine alone.")
     if nodes.load and isinstance(engine, EndpointSpec) and on_loopback(engine.base_url):
         raise InputError(
-            f"nodes.load: from the other machines {engine.base_url} is themselves: give the "
+            f"nodes.load: on the other machines {engine.base_url} means themselves: give the "
             "server's own address."
         )
     if nodes.load and spec.load.generator != "bench":

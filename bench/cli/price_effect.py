@@ -34,7 +34,7 @@ def effect_of(
     results_dir: str,
 ) -> Ask:
     """The question `tco=NAME` about the runs named, or about its own throughput."""
-    from bench.cli.composed import cost_question
+    from bench.ask.costs import cost_question
     from bench.cli.verbs.tco import stored
     from bench.tco.answer import answer
 

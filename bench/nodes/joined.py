@@ -18,7 +18,7 @@ from bench.nodes.agent import END
 from bench.nodes.hosts import words
 from bench.nodes.wire import Listener
 from bench.values.clock import now_ns
-from bench.values.errors import BenchError
+from bench.values.errors import BenchError, InputError
 from bench.values.node_clock import Offset, measured
 from bench.values.spec import NodesSpec
 
@@ -135,7 +135,10 @@ def _started(command: Sequence[str], log: int, host: str) -> Iterator[subprocess
             start_new_session=True,
         )
     except OSError as error:
-        raise BenchError(f"nodes.start: {command[0]}: {error.strerror}: {host}.") from error
+        raise InputError(
+            f"nodes.start: {command[0]!r} cannot be run here ({error.strerror}), so nothing starts "
+            f"on {host}."
+        ) from error
     try:
         yield process
     finally:

@@ -93,7 +93,8 @@ def _one_each(columns: Columns, with_text: Mask, completion: int) -> Mask:
     if missing <= 0:
         return with_text
     if missing == int(bare.sum()):
-        return with_text | bare
+        each: Mask = with_text | bare
+        return each
     ends = np.flatnonzero(columns.choice.astype(bool) & ~with_text)
     last_text = int(np.flatnonzero(with_text)[-1]) if with_text.any() else len(with_text)
     if missing == 1 and columns.finish == "stop" and len(ends) and ends[-1] > last_text:

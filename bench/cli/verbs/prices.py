@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.ask.costs import book_rows
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.composed import own_words
@@ -18,7 +19,7 @@ from bench.values.json_text import json_text
 from bench.values.outside import text_file
 
 if TYPE_CHECKING:
-    from bench.tco.prices.book import PriceRow, PricesSpec
+    from bench.tco.prices.book import PricesSpec
     from bench.tco.prices.tables import Change
 
 VERB = Verb(
@@ -99,18 +100,6 @@ def run(
         offer = Given(provider=provider, region=region, as_of=as_of or today, text=text)
         _import(spec, import_path, offer, effect, as_json=as_json)
     return 0
-
-
-def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
-    """All rows: those of the configuration, then those of the CSV that `book` names."""
-    from bench.tco.prices.shipped import configured
-    from bench.tco.prices.tables import read_prices
-
-    rows = configured(spec)
-    if spec.book is None:
-        return rows
-    text = text_file(spec.book, "prices.book")
-    return rows + read_prices(text, spec.book, as_of="1970", provider=None).rows
 
 
 def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
