@@ -19,7 +19,7 @@ from bench.config.yaml_file import check_folders
 from bench.values.errors import InputError, nearest
 from bench.values.serving import ON_HOST
 
-GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "quality")
+GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "nodes", "quality")
 """The groups that a run is composed of."""
 
 

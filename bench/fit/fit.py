@@ -22,12 +22,13 @@ from bench.fit.headroom import (
     served,
     typical,
 )
+from bench.fit.network import across_nodes
 from bench.fit.overheads import GIB
 from bench.fit.precision import precision_of
 from bench.fit.report import Alternative, FitReport
 from bench.fit.roofline import decode_expectation, prefill_expectation
 from bench.fit.room import Room, room_of
-from bench.fit.sharding import Layout, layout, undivided
+from bench.fit.sharding import Layout, layout_of, undivided
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec, VllmSpec
@@ -47,7 +48,7 @@ def fit(
             "with a config.json, or use fit.force=true to run without a fit."
         )
     s = served(spec, geometry)
-    where = layout(0 if is_cpu(spec) else spec.gpus, flags_of(spec))
+    where = layout_of(spec)
     room = room_of(spec, s, where, host_memory_bytes)
     cache = _cache(spec, room, where)
     reasons = _reasons(spec, s, where, room, cache)
@@ -271,6 +272,7 @@ def _notes(
         )
     if where.pp > 1:
         found.append(f"planned as {where.pp} pipeline stages of {where.tp} GPUs, and started so")
+    found += across_nodes(spec, s.geometry, where)
     if where.dp > 1:
         found.append(f"{where.dp} replicas: cache and tokens are those of one, requests of all")
     if s.geometry.has_windows:
