@@ -12,6 +12,7 @@ import pytest
 from point_support import Shot, even, point
 
 from bench.load.judge import slo_margin
+from bench.load.schedule import arrivals_ns
 from bench.measure.checks.arrivals import achieved_rate
 from bench.measure.checks.moves import RATES, moved_by, withhold
 from bench.measure.checks.steadiness import precision
@@ -96,6 +97,24 @@ def test_as_many_requests_as_gaps_between_them() -> None:
     shots = [Shot(sent=1e3 * i, chunks=[1e3 * i + 500], end=1e3 * i + 500) for i in range(21)]
     found = measure_all(steady_parts([point(shots, rate_per_s=1.0)], LOOSE, 0), [])
     assert found["output_tokens_per_s"].value == pytest.approx(1.0)
+
+
+def test_an_open_loop_begins_at_an_arrival_that_is_like_the_last_one() -> None:
+    """Poisson arrivals, 5/s, 100 of them, each answered by 10 tokens 0.1 s apart: 50 tokens/s. From
+    the first arrival after a tenth of the time on, 2 % less: no other came for long before it,
+    so that fewer are in the middle of an answer than when the last one comes."""
+    rates = []
+    for seed in range(400):
+        sent = arrivals_ns("poisson", 5.0, 100, np.random.default_rng(seed)) / 1e6
+        after = 100.0 * np.arange(1, 11)
+        shots = [Shot(sent=t, chunks=(t + after).tolist(), end=t + 1e3) for t in sent.tolist()]
+        data = point(shots, rate_per_s=5.0)
+        window = steady_window(data)
+        assert window is not None
+        rates.append(window.per_s(data.chunk_ns, data.chunk_tokens))
+    error = np.std(rates) / len(rates) ** 0.5
+    assert np.mean(rates) == pytest.approx(50.0, abs=0.25 + 2 * error)
+    assert 2 * error < 0.5
 
 
 def test_three_repeats_that_narrowly_kept_a_limit_say_little_of_the_next() -> None:
