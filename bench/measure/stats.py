@@ -55,7 +55,7 @@ def correlation(values: Sequence[float]) -> float:
         return 0.0
     seen = float(off[1:] @ off[:-1]) / total
     likely = min(0.95, max(-0.9, (n * seen + 1) / (n - 3)))
-    return min(_MOST_ALIKE, max(0.0, likely + ((1 - likely**2) / n) ** 0.5))
+    return min(_MOST_ALIKE, max(0.0, likely + math.sqrt((1 - likely**2) / n)))
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -66,7 +66,7 @@ def standard_error(values: Sequence[float]) -> float:
     r, k = correlation(values), np.arange(1, n)
     v = 1 + 2 * float(((1 - k / n) * r**k).sum())
     wider = v / (1 - (v - 1) / (n - 1))
-    return float(np.std(values, ddof=1)) * (wider / n) ** 0.5
+    return float(np.std(values, ddof=1)) * math.sqrt(wider / n)
 
 
 def within(interval: tuple[float, float] | None, low: float, high: float) -> Judgement:

@@ -141,11 +141,12 @@ def test_the_command_that_said_12_6_requests_a_second() -> None:
     words = "engine=truth engine.ttft_ms=50 engine.itl_ms=20 workload.input_tokens=64 gpus=0 "
     words += "workload.output_tokens=50 load.concurrency=[16] load.duration_s=4 load.repeats=3"
     spec = run_spec(compose(words.split()), detect_gpus=False)
-    engine, (slots,) = spec.engine, spec.load.concurrency
+    engine, (slots,), tokens = spec.engine, spec.load.concurrency, spec.workload.output_tokens
     assert isinstance(engine, TruthSpec)
-    gaps = engine.ttft_ms + engine.itl_ms * np.arange(spec.workload.output_tokens)
+    assert isinstance(tokens, int)
+    gaps = engine.ttft_ms + engine.itl_ms * np.arange(tokens)
     took = float(gaps[-1])
-    waves = math.ceil(1e3 * spec.load.duration_s / took)
+    waves = math.ceil(1e3 * (spec.load.duration_s or 0) / took)
     shots = [
         Shot(sent=took * w, chunks=(took * w + gaps).tolist(), end=took * (w + 1))
         for w in range(waves)
