@@ -77,6 +77,22 @@ def at_address(
     return code if _push(there, mirror) else code or 1
 
 
+def mirrored(results_dir: str, name: str | None = None) -> tuple[str, str | None]:
+    """For programs: the folder that stands for `results_dir` here, with one run fetched (its name
+    comes back) or all of them."""
+    from bench.sweep.remote import Address
+
+    if not is_address(results_dir):
+        return results_dir, name
+    there, mirror = Address(results_dir), mirror_of(results_dir)
+    mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known = there.names()
+    named = known if name is None else [_named(name, known, mirror, strict=True)]
+    for run in (n for n in named if n is not None):
+        _fetch(there, mirror, run)
+    return str(mirror), name if name is None else named[0] or name
+
+
 def _fetched(
     verb: str, there: Address, mirror: Path, arguments: Arguments
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
