@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.ask.costs import answered, cost_question
 from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.cli.composed import cost_question
 from bench.cli.verb import Verb
 from bench.config.compose import split_results_dir
 from bench.values.errors import InputError, StoreError
@@ -42,7 +42,6 @@ def export(
     name: str, path: str, results_dir: str, overrides: Any, config_dirs: tuple[str, ...]
 ) -> int:
     """Write the case of one run; never over an existing file."""
-    from bench.cli.verbs.tco import answered
     from bench.derive import derive
     from bench.report.document import summary
     from bench.store import find_run, load_run
@@ -57,7 +56,8 @@ def export(
     said = summary(run, measurement)
     best = next((p for p in measurement.headline if p.point.label == said["best_load"]), None)
     metrics = {} if best is None else {k: encode(m) for k, m in best.metrics.items()}
-    answer = answered(cost_question(overrides, config_dirs), (tco_run(run, measurement),))
+    question = cost_question(overrides, config_dirs, measured=True)
+    answer = answered(question, (tco_run(run, measurement),))
     try:
         Path(path).write_text(json_text(case_of(said, metrics, answer), indent=2), "utf-8")
     except OSError as error:

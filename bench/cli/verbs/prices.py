@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.ask.costs import book_rows
 from bench.cli.arguments import Arguments
 from bench.cli.composed import own_words
 from bench.cli.verb import Verb
@@ -15,7 +16,7 @@ from bench.values.json_text import json_text
 from bench.values.outside import text_file
 
 if TYPE_CHECKING:
-    from bench.tco.prices.book import PriceRow, PricesSpec
+    from bench.tco.prices.book import PricesSpec
     from bench.tco.prices.tables import Change
 
 VERB = Verb(
@@ -67,17 +68,6 @@ def run(
     else:
         _import(spec, import_path, provider, as_of or today, as_json)
     return 0
-
-
-def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
-    """All rows: those of the configuration, then those of the CSV that `book` names."""
-    from bench.tco.prices.tables import read_prices
-
-    rows = spec.rows + spec.more_rows
-    if spec.book is None:
-        return rows
-    text = text_file(spec.book, "prices.book")
-    return rows + read_prices(text, spec.book, as_of="1970", provider=None).rows
 
 
 def _show(spec: PricesSpec, today: str, as_json: bool) -> None:

@@ -39,6 +39,8 @@ RENT_KINDS = frozenset("rent_on_demand rent_reserved rent_spot".split())
 DAYS_PER_YEAR = 365.25
 USD_PER_MTOK = (1e-4, 1e4)
 """No list price per million tokens lies outside: such a row has another unit."""
+USD_PER_GPU_HOUR = (1e-3, 1e3)
+"""The same of a rent: a GPU, or a host without one, for an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,12 @@ class PriceRow:
             raise ValueError(
                 f"usd is {self.usd:g} per million tokens, which no one asks: is it "
                 "a price per token, or per thousand?"
+            )
+        cheapest, dearest = USD_PER_GPU_HOUR
+        if self.kind in RENT_KINDS and not cheapest <= self.usd <= dearest:
+            raise ValueError(
+                f"usd is {self.usd:g} per GPU and hour, which no one asks: is it a price "
+                "per month, or in cents?"
             )
         if not self.source.strip():
             raise ValueError("source must say where the price comes from")
