@@ -143,8 +143,8 @@ def open_run(name: str | Path = "latest", results_dir: str | Path = "results") -
 
     InputError when there is none of that name, StoreError when it cannot be read.
     """
-    from bench.cli.team import mirrored
     from bench.store import find_run, load_run
+    from bench.sweep.mirror import mirrored
 
     folder, found = mirrored(str(results_dir), str(name))
     return StoredRun(load_run(find_run(found or str(name), folder)))
@@ -152,8 +152,8 @@ def open_run(name: str | Path = "latest", results_dir: str | Path = "results") -
 
 def runs(results_dir: str | Path = "results") -> tuple[StoredRun, ...]:
     """All stored runs, oldest first. Nothing is derived before it is asked for."""
-    from bench.cli.team import mirrored
     from bench.store import list_runs, load_run
+    from bench.sweep.mirror import mirrored
 
     folder, _ = mirrored(str(results_dir))
     return tuple(StoredRun(load_run(path)) for path in list_runs(folder))

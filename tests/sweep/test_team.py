@@ -13,8 +13,9 @@ from test_remote import stored
 
 from bench.api import open_run, runs
 from bench.cli.arguments import Arguments
-from bench.cli.team import at_address, mirror_of, rows_at
+from bench.cli.team import at_address, rows_at
 from bench.sweep.ends import End, note_end
+from bench.sweep.mirror import mirror_of
 from bench.sweep.remote import Address, push
 
 fsspec = pytest.importorskip("fsspec")
