@@ -161,7 +161,7 @@ def fits(*keys: str, config_dirs: Sequence[str] = (), **choices: object) -> tupl
     keys with a dot are typed as there: `fits("engine.max_model_len=8192", model=…)`. InputError
     for what the command line would refuse.
     """
-    from bench.cli.verbs.fit import reports
+    from bench.ask.fits import reports
     from bench.config.compose import catalogue
 
     words = tuple(_words(keys, choices))
@@ -175,8 +175,7 @@ def costs(
 
     InputError where the question is incomplete or implausible; not a number is made up for it.
     """
-    from bench.cli.composed import cost_question
-    from bench.cli.verbs.tco import answered
+    from bench.ask.costs import answered, cost_question
     from bench.tco.of_run import tco_run
 
     question = cost_question(tuple(_words(keys, choices)), config_dirs, measured=bool(runs))

@@ -46,19 +46,22 @@ NEIGHBOURS: dict[str, set[str]] = {
         *("load", "measure", "meters", "models", "nodes", "predict", "preflight", "store"),
         "sweep",
     },
+    # what verbs and programs both ask
+    "ask": {"config", "fit", "preflight", "tco", "trend"},
     # what people see: prints, and never measures
     "report": {
         *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality"),
         *("sweep", "tco", "trend"),
     },
     "cli": {
-        *("claims", "compare", "config", "derive", "engines", "fit", "foreign", "host", "load"),
+        *("ask", "claims", "compare", "config", "derive", "engines", "fit", "foreign", "host"),
+        "load",
         *("measure", "meters", "models", "power", "predict", "preflight", "report", "run", "store"),
         "sweep",
         *("tco", "trend", "web"),
     },
     # the same for programs
-    "api": {"cli", "config", "derive", "fit", "measure", "report", "store", "tco"},
+    "api": {"ask", "config", "derive", "fit", "measure", "report", "store", "tco"},
 }
 
 
