@@ -151,7 +151,7 @@ def probed(body: Callable[[socket.socket], None]) -> Callable[[Place], None]:
 
         url = place.misbehave(serve).base_url
         named = ("engine=endpoint", "gpus=0", f"engine.base_url={url}", "engine.served_model=m")
-        said = bench(*named, "engine.start_timeout_s=0.5", f"results_dir={place.folder}")
+        said = bench(*named, "engine.start_timeout_s=0.2", f"results_dir={place.folder}")
         refused(said, 1)
         assert said.took_s < 20
 
