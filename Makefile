@@ -92,6 +92,8 @@ lock:  ## write constraints/*.txt again, newest versions (needs uv; LOCK_ARGS=--
 	$(UV_COMPILE) ../pyproject.toml --extra quality \
 		--override without-torch.txt --override quality-overrides.txt \
 		-c cpu.txt -c cuda.txt -o quality.txt
+	$(UV_COMPILE) ../pyproject.toml --extra slurm --extra ray --extra remote --extra s3 \
+		-o cluster.txt
 	$(UV_COMPILE) ../pyproject.toml --extra dev -c cpu.txt -c cuda.txt -c quality.txt -o dev.txt
 
 clean:  ## remove what make created, never results/

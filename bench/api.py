@@ -138,20 +138,25 @@ def _request_table(data: PointData) -> pd.DataFrame:
 
 
 def open_run(name: str | Path = "latest", results_dir: str | Path = "results") -> StoredRun:
-    """A stored run by folder, by name as `bench runs` lists it, or the latest.
+    """A stored run by folder, by name as `bench runs` lists it, or the latest. `results_dir` is a
+    folder, or an address that fsspec knows: the run is fetched then.
 
     InputError when there is none of that name, StoreError when it cannot be read.
     """
     from bench.store import find_run, load_run
+    from bench.sweep.mirror import mirrored
 
-    return StoredRun(load_run(find_run(str(name), str(results_dir))))
+    folder, found = mirrored(str(results_dir), str(name))
+    return StoredRun(load_run(find_run(found or str(name), folder)))
 
 
 def runs(results_dir: str | Path = "results") -> tuple[StoredRun, ...]:
     """All stored runs, oldest first. Nothing is derived before it is asked for."""
     from bench.store import list_runs, load_run
+    from bench.sweep.mirror import mirrored
 
-    return tuple(StoredRun(load_run(path)) for path in list_runs(str(results_dir)))
+    folder, _ = mirrored(str(results_dir))
+    return tuple(StoredRun(load_run(path)) for path in list_runs(folder))
 
 
 def fits(*keys: str, config_dirs: Sequence[str] = (), **choices: object) -> tuple[FitReport, ...]:
@@ -161,7 +166,7 @@ def fits(*keys: str, config_dirs: Sequence[str] = (), **choices: object) -> tupl
     keys with a dot are typed as there: `fits("engine.max_model_len=8192", model=…)`. InputError
     for what the command line would refuse.
     """
-    from bench.cli.verbs.fit import reports
+    from bench.ask.fits import reports
     from bench.config.compose import catalogue
 
     words = tuple(_words(keys, choices))
@@ -175,8 +180,7 @@ def costs(
 
     InputError where the question is incomplete or implausible; not a number is made up for it.
     """
-    from bench.cli.composed import cost_question
-    from bench.cli.verbs.tco import answered
+    from bench.ask.costs import answered, cost_question
     from bench.tco.of_run import tco_run
 
     question = cost_question(tuple(_words(keys, choices)), config_dirs, measured=bool(runs))

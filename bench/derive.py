@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from bench.fit.against_measured import MeasuredMemory, compare_fit
 from bench.fit.report import FitReport
@@ -233,7 +234,21 @@ def served_findings(run: Run) -> list[Finding]:
             "result is that of another model; say model=NAME of the one served, or none"
         )
         found.append(Finding(code="served_model", severity="fail", text=text))
+    elif (other := _answered_as(server)) is not None:
+        text = (
+            f"its answers say that they are {other}'s, asked for was {names[0]}: an alias, or a "
+            "gateway that sends requests on to another model"
+        )
+        found.append(Finding(code="served_model", severity="warn", text=text))
     return found
+
+
+def _answered_as(server: Mapping[str, Any]) -> str | None:
+    """The model that an answer bore, where it is none that was asked for or is listed beside it."""
+    asked, bore = server.get("served_model"), server.get("answers_as")
+    if not asked or not bore or _alike(asked, bore):
+        return None
+    return str(bore)
 
 
 def _alike(name: str, other: str) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
+from bench.engines.vllm_flags import check_flags
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
 from bench.fit.declared import geometry_of, longest_context
@@ -32,6 +34,7 @@ from bench.values.spec import (
     OtherSpec,
     RunSpec,
     TransformersSpec,
+    TruthSpec,
     VllmSpec,
 )
 
@@ -66,6 +69,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     from bench.meters.machine import install
 
     check_quality(spec)
+    check_nodes(spec)
     check_workload(spec)
     spec = replace(spec, workload=as_read(spec.workload))
     check_generator(spec)
@@ -77,6 +81,8 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
         return on_hardware(spec, catalogue), None
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
+    if spec.engine.container is None:
+        check_flags(spec.engine.args)
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
     check_kernels(spec, cpu_flags())
     missing = _missing_gpus(spec)
@@ -97,6 +103,37 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     if report is None:
         return spec, None
     return _as_planned(spec, report), report.to_json()
+
+
+def check_nodes(spec: RunSpec) -> None:
+    """InputError where what was asked of several machines cannot be done."""
+    nodes, engine = spec.nodes, spec.engine
+    if nodes.count == 1:
+        return
+    if nodes.engine and not isinstance(engine, VllmSpec | TruthSpec):
+        where = "; nodes.engine=false leaves it on one"
+        if isinstance(engine, EndpointSpec):
+            where = ", so its power is not metered there: nodes.engine=false sends load alone"
+        raise InputError(f"nodes: engine={engine.kind} is not started over machines here{where}.")
+    if nodes.load and not isinstance(engine, VllmSpec | TruthSpec | EndpointSpec):
+        raise InputError(f"nodes.load: engine={engine.kind} listens on this machine alone.")
+    if nodes.load and isinstance(engine, EndpointSpec) and on_loopback(engine.base_url):
+        raise InputError(
+            f"nodes.load: on the other machines {engine.base_url} means themselves: give the "
+            "server's own address."
+        )
+    if nodes.load and spec.load.generator != "bench":
+        raise InputError("nodes.load: load.generator=vllm is one process on this machine.")
+    if spec.gpus % nodes.serving:
+        raise InputError(f"gpus={spec.gpus} do not divide over {nodes.serving} nodes.")
+    if nodes.backend == "ray" and isinstance(engine, VllmSpec) and engine.container is not None:
+        raise InputError("nodes.backend=ray: Ray is not started in containers here; use mp.")
+
+
+def on_loopback(url: str) -> bool:
+    """Whether a server's address is one that only its own machine can reach."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
 def check_package(spec: RunSpec) -> None:
@@ -137,10 +174,29 @@ def check_generator(spec: RunSpec) -> None:
         )
 
 
+_OWN_FIELDS = {
+    "model": "engine.served_model",
+    **dict.fromkeys(("prompt", "messages"), "workload.file or workload.input_tokens"),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), "workload.output_tokens"),
+    **dict.fromkeys(("n", "best_of"), "load.concurrency, for one answer each"),
+    "temperature": "engine.temperature",
+    "ignore_eos": "engine.ignore_eos",
+    **dict.fromkeys(("stream", "stream_options"), "nothing: what it takes is found out"),
+}
+"""Fields of a request that are written by what is asked for in other keys."""
+
+
 def check_formats(spec: RunSpec) -> None:
-    """InputError for a word that names no format of an endpoint's weights or KV cache."""
+    """InputError for a word that names no format of an endpoint's weights or KV cache, and for a
+    field of its requests that says otherwise than the run."""
     if not isinstance(spec.engine, EndpointSpec):
         return
+    for name in spec.engine.extra_body:
+        if name in _OWN_FIELDS:
+            raise InputError(
+                f"engine.extra_body: {name!r} is a field that bench writes itself: use "
+                f"{_OWN_FIELDS[name]}."
+            )
     for key in ("weights", "kv_cache_dtype"):
         word = getattr(spec.engine, key)
         if word is not None and precision(word) is None:
@@ -228,6 +284,13 @@ def _missing_gpus(spec: RunSpec) -> str | None:
         return None
     found = list_gpus()
     have = len(found.devices)
+    wanted = spec.gpus // spec.nodes.serving
+    if spec.nodes.serving > 1 and have < wanted:
+        return f"gpus={spec.gpus} over {spec.nodes.serving} nodes are {wanted} on each, and " + (
+            f"this machine has {have}" + (f" ({found.reason})." if found.reason else ".")
+        )
+    if spec.nodes.serving > 1:
+        return None
     slices = [d for d in found.devices if d.slice_of]
     if slices and spec.gpus > 1:
         return f"gpus={spec.gpus}, but CUDA gives a process one MIG slice at most: gpus=1."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from bench.load.points import measure_load
 from bench.measure.client_error import known, shape_of, too_large
 from bench.meters import engine_stats, process_memory
 from bench.meters.engine_watch import watch_engine, with_gauges
+from bench.meters.on_nodes import check_nodes, of_nodes
 from bench.meters.watch import Watch, watch
 from bench.models.checkpoints import in_hub_cache
 from bench.models.weights import resolve_weights
+from bench.nodes.hosts import resolved
+from bench.nodes.joined import Node, joined
 from bench.predict.foretell import foretold
 from bench.preflight import preflight
 from bench.store import (
@@ -50,7 +54,21 @@ def execute(
     Raises InputError before anything is started, BenchError when the run fails; whatever was
     collected until then is in the run's folder, which the message names.
     """
+    spec = replace(spec, nodes=resolved(spec.nodes, os.environ))
+    with joined(spec.nodes) as nodes:
+        return _execute(spec, catalogue, progress, run_id, nodes)
+
+
+def _execute(
+    spec: RunSpec,
+    catalogue: Catalogue,
+    progress: ProgressCallback,
+    run_id: str | None,
+    nodes: Sequence[Node],
+) -> Run:
+    """The same with the run's other machines at hand."""
     spec, fit = preflight(spec, catalogue)
+    check_nodes(spec, nodes)
     path = create_run_dir(spec, run_id)
     before = None if run_id is None else resume.begun(path, storable(spec))
     if before is not None:
@@ -66,13 +84,13 @@ def execute(
         )
     with _recorded(run, path) as recorder:
         with (
-            watch(spec, path) as meter,
+            watch(spec, path, nodes) as meter,
             _served(spec, path, meter, progress) as server,
             watch_engine(server, path) as engine,
         ):
             recorder.note(
                 server=describe(server),
-                provenance=provenance.collect(server.model_path),
+                provenance=provenance.collect(server.model_path) | of_nodes(nodes),
                 engine_facts=_engine_facts(server),
                 marks=meter.marks,
             )
@@ -80,9 +98,12 @@ def execute(
             kept = resume.Kept(path)
             if spec.quality.tasks:
                 lm_eval.check_server(spec, server)
+            clients = nodes if spec.nodes.load else ()
             for data in measure_load(
-                spec, server, with_gauges(progress, meter, engine), recorder.note, kept
+                spec, server, with_gauges(progress, meter, engine), recorder.note, kept, clients
             ):
+                for node in nodes:
+                    node.ask_clock()
                 if data.point.key not in kept:
                     save_point(path, replace(data, launch=len(run.earlier)))
                 if not server.is_alive():

@@ -45,6 +45,7 @@ from bench.values.record import (
 from bench.values.redact import redacted
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Telemetry, parse
+from bench.values.telemetry_nodes import from_nodes, with_nodes
 
 READABLE = (1, SCHEMA_VERSION)
 """Schemas of run.json: the first one's records are the same, its figures were others (derive)."""
@@ -67,6 +68,18 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """Like `_writing`, before anything has run: a place that cannot be written was asked for."""
+    try:
+        with _writing(path):
+            yield
+    except StoreError as error:
+        if error.full:
+            raise
+        raise InputError(f"results_dir: {error}") from error
+
+
 def asked_run_dir(run_id: str, results_dir: str) -> Path:
     """The folder of a run that was given its id, `<model>/<run>`; InputError when it is none."""
     parts = run_id.split("/")
@@ -84,7 +97,7 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
     """
     if run_id is not None:
         path = asked_run_dir(run_id, spec.results_dir)
-        with _writing(path):
+        with making(path):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             (path / "points").mkdir(exist_ok=True)
             ending.reserve(path)
@@ -95,7 +108,7 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
     base = f"{folder_name(spec.quant.name, 'quant.name')}-x{spec.gpus}-{stamp}"
     for suffix in ("", *(f"-{i}" for i in range(2, 100))):
         path = parent / f"{base}{suffix}"
-        with _writing(path):
+        with making(path):
             parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.mkdir(mode=0o700)
@@ -241,6 +254,8 @@ def load_run(path: Path) -> Run:
 def _joined(run: Run, path: Path) -> tuple[int, ...]:
     """Earlier launches whose telemetry continues in the last one's: one clock, the same devices."""
     boot = (run.writer or {}).get("boot")
+    if run.spec.nodes.serving > 1:
+        return ()  # every machine would have to be the same one
     same_clock = [n for n, x in enumerate(run.earlier) if (x.writer or {}).get("boot") == boot]
     if not boot or not same_clock:
         return ()
@@ -316,7 +331,7 @@ def load_telemetry(path: Path, joined: Sequence[int] = ()) -> Telemetry | None:
         for file in files:
             text = regular(file).read_text(encoding="utf-8")
             lines += text[: text.rfind("\n") + 1].splitlines()
-        return parse(lines) if lines else None
+        return with_nodes(parse(lines), from_nodes(folder)) if lines else None
 
 
 def load_point(folder: Path) -> PointData:

@@ -1,4 +1,4 @@
-"""Write docs/guide/reference/ from the code: verbs, keys, metrics, findings.
+"""Write what of docs/guide is made from the code: reference/, the glossary and the notebook.
 
 python scripts/guide_reference.py           # write the pages again
 python scripts/guide_reference.py --check   # exit 1 when they are not what the code says
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import re
 import sys
 import typing
@@ -19,6 +20,7 @@ from bench.cli.verb import names, summary, verb
 from bench.config.compose import GROUPS, conf_dir, options
 from bench.measure.metrics import METRICS
 from bench.report.page.questions import QUESTIONS
+from bench.report.words import WORDS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "guide" / "reference"
@@ -194,7 +196,31 @@ def _text(node: ast.expr | None) -> str:
     return ""
 
 
+def glossary_page() -> str:
+    """Every word of a result, with its other spellings."""
+    rows = [f"| {w.term}{', '.join(['', *w.also])} | {w.meaning} |" for w in WORDS]
+    text = "`bench words WORD` prints the same, and what a metric or a check is.\n\n"
+    return (
+        f"# Glossary\n\n{MADE}{text}| word | what it is |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+    )
+
+
+def notebook() -> str:
+    """The page about Python as a notebook: its text and its blocks, cell by cell."""
+    page = (ROOT / "docs" / "guide" / "python.md").read_text("utf-8")
+    cells: list[dict[str, object]] = []
+    for n, piece in enumerate(re.split(r"```python\n(.*?)```\n", page, flags=re.S)):
+        kind = "code" if n % 2 else "markdown"
+        cell = {"cell_type": kind, "id": f"cell-{n}", "metadata": {}, "source": piece.strip()}
+        cells.append(cell | ({"execution_count": None, "outputs": []} if n % 2 else {}))
+    python = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    whole = {"cells": cells, "metadata": {"kernelspec": python}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES = {
+    "../python.ipynb": notebook,
+    "../glossary.md": glossary_page,
     "verbs.md": verbs_page,
     "keys.md": keys_page,
     "metrics.md": metrics_page,

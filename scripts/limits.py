@@ -405,8 +405,8 @@ def refusals(folder: Path) -> Iterator[tuple[str, Done, int]]:
     small = ("load.concurrency=[4]", "load.requests=16")
     no_file, no_folder = closed(folder, "f.yaml"), closed(folder, "d", is_file=False)
     results = f"results_dir={folder}/home/r"
-    yield "results", as_nobody(folder, *TRUTH, *small, f"results_dir={folder}/r"), 1
-    yield "results closed", as_nobody(folder, *TRUTH, *small, f"results_dir={no_folder}/r"), 1
+    yield "results", as_nobody(folder, *TRUTH, *small, f"results_dir={folder}/r"), 2
+    yield "results closed", as_nobody(folder, *TRUTH, *small, f"results_dir={no_folder}/r"), 2
     yield "runs below", as_nobody(folder, "runs", f"results_dir={no_folder}"), 2
     yield "claim", as_nobody(folder, "claim", str(no_file)), 2
     yield "workload", as_nobody(folder, *TRUTH, f"workload.file={no_file}", results), 2

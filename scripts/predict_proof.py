@@ -41,14 +41,14 @@ SHAPE_360M = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-LOADS = {"tiny": (1, 16, 4), "dummy-360m": (1, 6, 3)}
+LOADS = {"tiny": (8, 48, 20), "dummy-360m": (2, 8, 4)}
 """In flight: of both runs of the refit, and of the third."""
 WORDS = {
     "tiny": [],
     "dummy-360m": [
         "workload.input_tokens=24",
         "workload.output_tokens=16",
-        "load.warmup_requests=2",
+        "load.warmup_requests=8",
         "load.requests={requests}",
     ],
 }
@@ -62,7 +62,7 @@ def bench(*words: str) -> None:
 
 def measured(name: str, in_flight: int, results: Path, groups: Path) -> Path:
     """A run of one load point; its folder."""
-    words = [w.format(requests=max(6, 3 * in_flight)) for w in WORDS[name]]
+    words = [w.format(requests=max(12, 8 * in_flight)) for w in WORDS[name]]
     bench(
         *("run", "--config-dir", str(groups), f"model={name}", "workload=chat-short"),
         *(*words, f"load.concurrency=[{in_flight}]", f"results_dir={results}"),

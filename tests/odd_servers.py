@@ -146,8 +146,8 @@ class Host:
             return True
         if not rest.endswith("completions"):
             status, body = self.beside(name, mode, rest)
-            writer.write(reply(status, "", body))
-            return True
+            writer.write(reply(status, "", body) if status else b"")
+            return bool(status)
         asked = self.asked.setdefault(name, [])
         ask = Ask(
             number=len(asked) + 1, body=json.loads(raw), chat=rest.endswith("chat/completions")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -64,12 +64,14 @@ def test_what_a_token_costs() -> None:
 
 
 def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its blocks run in order, as a notebook's cells would, on a stored run."""
+    """The cells of its notebook run in order on a stored run; tests/test_guide.py holds the two
+    alike."""
     stored(tmp_path / "results", busy(100.0, 300.0))
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (GUIDE / "python.md").read_text(), re.S)
+    cells = json.loads((GUIDE / "python.ipynb").read_text("utf-8"))["cells"]
+    blocks = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
     assert len(blocks) >= 4
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, "python.md", "exec"), names)
+        exec(compile(block, "python.ipynb", "exec"), names)
     assert names["cheapest"] == "openai/gpt-5-mini"

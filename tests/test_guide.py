@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import guide_reference as reference  # noqa: E402
 
 GUIDE = ROOT / "docs" / "guide"
-PAGES = sorted(GUIDE.rglob("*.md"))
+PAGES = [ROOT / "docs" / "index.md", *sorted(GUIDE.rglob("*.md"))]
 RUN = [p for p in PAGES if "```bash\n" in p.read_text(encoding="utf-8")]
 
 
@@ -32,7 +32,11 @@ def test_the_commands_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", bench + blocks(page)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -46,7 +50,7 @@ def test_enough_of_the_guide_is_run() -> None:
     assert {p.stem for p in RUN} >= {"tutorial", "own-model", "variants", "claim", "cost"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(GUIDE)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT / "docs")))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
@@ -58,5 +62,5 @@ def test_the_reference_is_what_the_code_says() -> None:
 
 
 def test_the_site_lists_every_page() -> None:
-    listed = set(re.findall(r"(\S+\.md)$", (ROOT / "docs" / "mkdocs.yml").read_text(), re.M))
-    assert listed == {str(p.relative_to(GUIDE)) for p in PAGES}
+    listed = set(re.findall(r"(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    assert listed == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}

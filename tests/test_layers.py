@@ -20,18 +20,19 @@ NEIGHBOURS: dict[str, set[str]] = {
     "foreign": {"measure"},  # files of others
     # a room each: what touches the world, or turns what was seen into numbers
     "store": set(),
+    "nodes": set(),  # other machines: what is started there, and their clocks
     "sweep": {"store"},
     "measure": set(),
     "quality": set(),
     "models": set(),
     "host": set(),
     "evaluators": {"web"},
-    "engines": {"models", "web"},
-    "meters": {"foreign", "models", "web"},
+    "engines": {"models", "nodes", "web"},
+    "meters": {"foreign", "models", "nodes", "web"},
     "power": {"measure"},
     "tco": {"measure"},
     "trend": {"tco"},  # what dated values do over time
-    "load": {"engines", "foreign", "host", "measure", "meters", "web"},
+    "load": {"engines", "foreign", "host", "measure", "meters", "nodes", "web"},
     "config": {"meters", "models", "tco"},
     "fit": {"config", "measure"},
     "predict": {"fit", "measure", "tco"},
@@ -42,21 +43,25 @@ NEIGHBOURS: dict[str, set[str]] = {
     "preflight": {"config", "engines", "evaluators", "fit", "load", "meters", "models"},
     "run": {
         *("config", "derive", "engines", "evaluators", "host"),
-        *("load", "measure", "meters", "models", "predict", "preflight", "store", "sweep"),
+        *("load", "measure", "meters", "models", "nodes", "predict", "preflight", "store"),
+        "sweep",
     },
+    # what verbs and programs both ask
+    "ask": {"config", "fit", "preflight", "tco", "trend"},
     # what people see: prints, and never measures
     "report": {
         *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality"),
         *("sweep", "tco", "trend"),
     },
     "cli": {
-        *("claims", "compare", "config", "derive", "engines", "fit", "foreign", "host", "load"),
+        *("ask", "claims", "compare", "config", "derive", "engines", "fit", "foreign", "host"),
+        "load",
         *("measure", "meters", "models", "power", "predict", "preflight", "report", "run", "store"),
         "sweep",
         *("tco", "trend", "web"),
     },
     # the same for programs
-    "api": {"cli", "config", "derive", "fit", "measure", "report", "store", "tco"},
+    "api": {"ask", "config", "derive", "fit", "measure", "report", "store", "sweep", "tco"},
 }
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.cli.meant import check_once, check_shown, flag_meant, word_meant
+from bench.cli.meant import check_shown, flag_meant, word_meant
+from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
 
 HYDRA_SWITCHES = ("-m", "--multirun")
@@ -36,7 +37,7 @@ class Arguments:
     @property
     def typed_keys(self) -> frozenset[str]:
         """The keys of the overrides that were typed."""
-        return frozenset(o.partition("=")[0].lstrip("+") for o in self.overrides)
+        return typed_keys(self.overrides)
 
     def option(self, name: str) -> str | None:
         """The last value given for an option; None when it was not given."""

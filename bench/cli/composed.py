@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import Arguments
-from bench.cli.conflicts import refuse_half_a_server, refuse_without_effect
-from bench.config.compose import compose, conf_dir, options, run_spec, split_results_dir
+from bench.cli.conflicts import refuse_without_effect
+from bench.config.compose import conf_dir, run_spec, split_results_dir
 from bench.values.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from bench.tco.spec import TcoRequest
     from bench.values.spec import RunSpec
 
 
@@ -56,38 +55,6 @@ def row_format(arguments: Arguments) -> str | None:
 def allowed(arguments: Arguments) -> tuple[str, ...]:
     """The keys of every `--allow KEY[,KEY]`."""
     return tuple(k for value in arguments.options.get("--allow", ()) for k in value.split(","))
-
-
-def cost_question(
-    overrides: Sequence[str], config_dirs: Sequence[str], *, measured: bool = False
-) -> TcoRequest:
-    """The cost question that the overrides ask; `measured` where a run says speed and power."""
-    from bench.tco.plausible import check_plausible
-    from bench.tco.spec import TcoRequest
-    from bench.values.codec import decode
-
-    data = compose(overrides, config_dirs, "cost")
-    for key in data:
-        if key not in COST_GROUPS:
-            raise InputError(_no_cost_key(key))
-    request = decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
-    check_plausible(request)
-    others = [o for o in overrides if not o.startswith("tco.server.")]
-    if len(others) < len(overrides):
-        of = compose(others, config_dirs, "cost")["tco"]["server"]
-        typed = frozenset(o.partition("=")[0] for o in others)
-        refuse_half_a_server(request, of, typed, measured=measured)
-    return request
-
-
-COST_GROUPS = ("model", "power", "prices", "tco")
-"""What a cost question is composed of."""
-
-
-def _no_cost_key(key: str) -> str:
-    if key in ("gpu", "gpus"):
-        return f"{key}: a cost question says it as tco.server.{key}=… (and what that server costs)."
-    return f"unknown key {key!r} of a cost question.{nearest(key, COST_GROUPS)}"
 
 
 def own_words(

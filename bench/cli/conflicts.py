@@ -5,13 +5,12 @@ Composed defaults are not asked: `load=gpu` has keys that a search over concurre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bench.values.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.tco.spec import TcoRequest
     from bench.values.spec import RunSpec
 
 _SEARCH = "belongs to a search: choose load=slo or load=saturate"
@@ -23,31 +22,6 @@ def refuse_without_effect(spec: RunSpec, typed: frozenset[str]) -> None:
         group, _, name = key.partition(".")
         if key in typed and getattr(getattr(spec, group), name) not in (None, (), ""):
             raise InputError(f"{key} would have no effect: it {why}, or leave it out.")
-
-
-def refuse_half_a_server(
-    request: TcoRequest, of: Mapping[str, Any], typed: frozenset[str], *, measured: bool
-) -> None:
-    """InputError where another server was typed, its price, speed or power left as they were.
-
-    `of` is the server that the chosen group describes. Nothing is scaled: a server of half the
-    GPUs costs more than half, and does not serve half.
-    """
-    tco, server = request.tco, request.tco.server
-    if (server.gpu, server.gpus) == (of["gpu"], of["gpus"]):
-        return
-    needed = []
-    if tco.throughput is not None and not measured:
-        needed.append("tco.throughput.points")
-    if tco.basis == "own":
-        needed += ["tco.own.capex_usd", "tco.own.provisioned_kw"]
-        needed += [] if measured or "power" in typed else ["power.load_w", "power.idle_w"]
-    missing = [k for k in needed if not any(t == k or t.startswith(f"{k}.") for t in typed)]
-    if missing:
-        raise InputError(
-            f"tco.server is {server.gpus}×{server.gpu}, but tco={tco.name} gives its figures for "
-            f"{of['gpus']}×{of['gpu']}: type {', '.join(missing)} of this server, too."
-        )
 
 
 def _of_load(spec: RunSpec) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from bench.cli.arguments import find_verb, parse
 from bench.cli.help import of_verb, overview
 from bench.cli.meant import word_meant
 from bench.cli.streams import give_up_stdout, interrupted_code, shown_error, steady_streams
+from bench.cli.team import address_in, at_address
 from bench.cli.verb import call, names, verb
 from bench.values.errors import BenchError, InputError
 
@@ -91,4 +92,7 @@ def _dispatch(words: list[str]) -> int:
     if arguments.hydra_flags and not of.sweeps:
         flag = arguments.hydra_flags[0]
         raise InputError(f"{flag} belongs to bench run: bench {name} has no sweep.")
-    return call(name, arguments)
+    address = address_in(arguments)
+    if address is None or name == "runs":
+        return call(name, arguments)
+    return at_address(name, address, arguments, lambda local: call(name, local))

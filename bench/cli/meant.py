@@ -37,16 +37,6 @@ def flag_meant(flag: str, following: Sequence[str]) -> str:
     return f" Keys have no dashes: {key}={value}."
 
 
-def check_once(overrides: Sequence[str]) -> None:
-    """InputError for a key typed twice with two values: one would be dropped without a word."""
-    seen: dict[str, str] = {}
-    for override in overrides:
-        key = override.partition("=")[0]
-        if seen.get(key, override) != override:
-            raise InputError(f"{key} is typed twice, as {seen[key]!r} and {override!r}: keep one.")
-        seen[key] = override
-
-
 def check_shown(flag: str, what: str) -> None:
     """InputError for a word after Hydra's --cfg or --info that it does not know."""
     valid = _SHOWN.get(flag, _INFO)

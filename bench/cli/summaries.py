@@ -86,7 +86,7 @@ def _times(path: Path) -> list[int]:
 def keep(path: Path, row: Row) -> None:
     """Store a run's line beside it; a folder that may only be read goes without."""
     with suppress(StoreError, OSError):
-        content = {"of": _fingerprint(path), "row": row}
+        content = {"of": _fingerprint(path), "by": code(), "row": row}
         write_file(path / NAME, json_text(content).encode())
 
 
@@ -118,6 +118,11 @@ def _fingerprint(path: Path) -> str:
                     stat = entry.stat()
                     seen.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return seen.hexdigest()
+
+
+def code() -> str:
+    """Which code derives, as text: lines that other machines kept are compared by it."""
+    return _code().hex()
 
 
 @functools.cache

@@ -44,6 +44,7 @@ _IRRELEVANT = (
     "gpu.note",
     "gpu.memory_gib",
     "meter.path",
+    "nodes",
 )
 _MACHINE = (
     "host_cpu",
@@ -162,6 +163,10 @@ def settings(run: Run) -> dict[str, Any]:
     from the engine's other words."""
     flat = _flat(encode(run.spec))
     found = {key: v for key, v in flat.items() if not _within(key, _IRRELEVANT)}
+    nodes = run.spec.nodes
+    if nodes.count > 1:
+        found |= {"nodes.serving": nodes.serving, "nodes.load": nodes.load}
+        found |= {"nodes.backend": nodes.backend} if nodes.serving > 1 else {}
     words = other_words(run.spec)
     if words is None:
         return found

@@ -13,11 +13,18 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.values import ending
 from bench.values.errors import EngineError
+from bench.values.json_text import json_text
 from bench.values.spec import VllmSpec
 
 PREFIX = "bench-"
-_DAEMONS = ("docker", "podman")
+OWNER = "bench.owner"
+"""The label that names the process whose death makes a container a leftover."""
+
+DAEMONS = ("docker", "podman")
+"""Those whose containers are no children of ours, and may outlive us."""
+
 _CACHES = ("HF_HOME", "HF_HUB_CACHE", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR")
 _TIMEOUT_S = 10.0
 
@@ -54,7 +61,7 @@ def inside(
     chosen = around.get("CUDA_VISIBLE_DEVICES")
     build = {"docker": _docker, "podman": _podman, "apptainer": _apptainer, "enroot": _enroot}
     settings = {**caches, **env}
-    if engine.container in _DAEMONS and gpus:
+    if engine.container in DAEMONS and gpus:
         settings.pop("CUDA_VISIBLE_DEVICES", None)  # those that are let in are numbered anew
     words = build[engine.container or ""](
         engine, name=name, gpus=gpus, mounts=mounts, env=settings, chosen=chosen, cores=cores
@@ -104,6 +111,7 @@ def _run(
     words = [program, "run", "--rm", *init, "--name", name, "--network", "host"]
     shared = ["--ipc", "host"] if engine.shm_gib is None else ["--shm-size", f"{engine.shm_gib:g}g"]
     words += shared
+    words += ["--label", f"{OWNER}={json_text(ending.writer())}"]
     words += ["--cpuset-cpus", ",".join(map(str, cores))] if cores else []
     for mount in mounts:
         words += ["--volume", mount]
@@ -161,14 +169,20 @@ def _enroot(
 def removal(engine: VllmSpec, name: str) -> tuple[str, ...]:
     """The command that removes the container by its name; () where its processes are children of
     the one that was started, and end with it."""
-    if engine.container not in _DAEMONS:
+    if engine.container not in DAEMONS:
         return ()
-    return (engine.container, "rm", "--force", "--volumes", name)
+    return removal_words(engine.container or "", name)
+
+
+def removal_words(program: str, name: str) -> tuple[str, ...]:
+    """How a program removes a container at once; podman alone would wait ten seconds first."""
+    at_once = ("--time", "0") if program == "podman" else ()
+    return (program, "rm", "--force", *at_once, "--volumes", name)
 
 
 def main_pid(engine: VllmSpec, name: str) -> int | None:
     """The engine's process as the host sees it; None where the container's client is its parent."""
-    if engine.container not in _DAEMONS:
+    if engine.container not in DAEMONS:
         return None
     words = (engine.container, "inspect", "--format", "{{.State.Pid}}", name)
     try:

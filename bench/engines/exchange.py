@@ -51,14 +51,22 @@ def normalise_base_url(url: str) -> str:
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError as error:  # a port that is no number, a bracket that is not closed
         raise malformed from error
-    if not good or parts.query or parts.fragment:
+    if good and (parts.query or parts.fragment):
+        raise InputError(
+            "engine.base_url has a query (what follows ? or #), which bench does not send: leave "
+            "it out, or put a proxy that adds it before the server."
+        )
+    if not good:
         raise malformed
     if parts.username or parts.password:
         raise InputError(
             "engine.base_url holds a user or password, which would be stored; "
             "put the key into the environment variable that engine.api_key_env names."
         )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
+    path = parts.path.rstrip("/")
+    for end in ("/chat/completions", "/completions"):  # the whole address, as it is often copied
+        path = path.removesuffix(end)
+    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 
 
 def request(target: Target, url: str) -> Reply:
@@ -81,12 +89,37 @@ def unreachable(url: str, error: FetchError) -> EngineError:
             "Set engine.ca_file to the PEM file of the authority that signed its certificate, or "
             "engine.tls_verify=false."
         )
+    elif "it began to answer" in str(error):
+        remedy = (
+            "Neither [DONE] nor the end of its response came: raise engine.start_timeout_s if it "
+            "is that slow; what leaves its answers open cannot be measured."
+        )
     elif "no end within" in str(error):
         remedy = "If it is still loading its model, raise engine.start_timeout_s."
+    elif any(word in str(error).lower() for word in _NO_TLS):
+        remedy = "It does not speak TLS there: set engine.base_url to http://…"
+    elif "without a word" in str(error):
+        remedy = "See its log; if it speaks TLS, set engine.base_url to https://…"
+    elif any(word in str(error) for word in _TLS_ALERT):
+        remedy = "It speaks TLS there: set engine.base_url to https://…"
+    elif any(word in str(error) for word in _HTTP_2):
+        remedy = "It speaks HTTP/2 alone: bench needs HTTP/1.1, which a proxy before it can give."
     return EngineError(
         f"engine.base_url: no answer from {url} ({str(error).strip()}). {remedy}",
         code="unreachable",
     )
+
+
+_NO_TLS = (
+    "no tls within",
+    "wrong version number",
+    "wrong_version_number",
+    "http_request",
+    "record layer failure",
+)
+_TLS_ALERT = (r"b'\x15\x03", r"'\x15\x03", r"'\x16\x03")
+_HTTP_2 = (r"b'\x00\x00", r"'\x00\x00", "PRI * HTTP/2")
+"""Words of an error that show what was spoken instead."""
 
 
 def context(target: Target) -> ssl.SSLContext | None:

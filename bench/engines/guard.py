@@ -59,7 +59,7 @@ class GuardedProcess:
         from bench.values import scratch  # not above: the supervisor has no packages
 
         self._scratch = scratch.engine_folder()
-        own = {"TMPDIR": str(self._scratch), "TORCHINDUCTOR_CACHE_DIR": _compiled(env)}
+        own = {"TMPDIR": str(self._scratch), "TORCHINDUCTOR_CACHE_DIR": compiled(env)}
         with log_path.open("ab") as log:
             # -I -S: the supervisor needs the standard library alone and starts in 20 ms.
             self._guard = subprocess.Popen(
@@ -130,7 +130,7 @@ class GuardedProcess:
         self.stop()
 
 
-def _compiled(env: Mapping[str, str]) -> str:
+def compiled(env: Mapping[str, str]) -> str:
     """Where compiled kernels are kept: below the usual temporary folder, not below the tree's."""
     usual = f"torchinductor_{env.get('USER') or os.getuid()}"
     return env.get("TORCHINDUCTOR_CACHE_DIR") or str(Path(env.get("TMPDIR", "/tmp")) / usual)

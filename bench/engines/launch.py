@@ -15,6 +15,7 @@ from typing import Any
 from bench.engines.exchange import Target
 from bench.engines.failures import classify, message_of
 from bench.engines.guard import GuardedProcess
+from bench.engines.over_nodes import Parts
 from bench.engines.probe import Capabilities, LoadingError, probe, wait_ready
 from bench.engines.still_serves import why_not
 from bench.values.cores import split
@@ -114,12 +115,18 @@ class Launched:
     """One engine under observation: its log, its clock and its process."""
 
     def __init__(
-        self, process: GuardedProcess, log_path: Path, timeout_s: float, progress: ProgressCallback
+        self,
+        process: GuardedProcess,
+        log_path: Path,
+        timeout_s: float,
+        progress: ProgressCallback,
+        parts: Parts | None = None,
     ) -> None:
         self.process = process
         self.log_path = log_path
         self.timeout_s = timeout_s
         self.progress = progress
+        self.parts = parts
         self.began_s = time.monotonic()
 
     def elapsed_s(self) -> float:
@@ -159,6 +166,8 @@ class Launched:
                 phase="starting engine", elapsed_s=self.elapsed_s(), detail=last_line(self.log_path)
             )
         )
+        if self.parts is not None:
+            self.parts.check()
         code = self.process.poll()
         if code is not None:
             failure = classify(self.log(), code)
@@ -173,6 +182,8 @@ class Launched:
 
     def death(self) -> EngineError:
         """Why the engine ended by itself after it was ready, once its whole tree is gone."""
+        if self.parts is not None:
+            self.parts.check()
         deadline = time.monotonic() + 2 * _DYING_S
         while (code := self.process.poll()) is None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -185,8 +196,8 @@ class Launched:
         return self.log_path.read_text(errors="replace")
 
 
-def claim_port(wanted: int | None) -> int:
-    """A port on 127.0.0.1 that nobody listens on: `wanted`, or one that the system picks.
+def claim_port(wanted: int | None, host: str = "127.0.0.1") -> int:
+    """A port on `host` that nobody listens on: `wanted`, or one that the system picks.
 
     vLLM binds with SO_REUSEPORT, so that a second one would start beside a first and share its
     requests: the port has to be found taken before the start.
@@ -195,7 +206,7 @@ def claim_port(wanted: int | None) -> int:
         # Lets a port be taken whose last connections are still in TIME_WAIT; a listener refuses.
         probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe_socket.bind(("127.0.0.1", wanted or 0))
+            probe_socket.bind((host, wanted or 0))
         except OSError as error:
             raise EngineError(
                 f"engine.port: {wanted} cannot be used ({error.strerror}). Free it, choose "
@@ -205,10 +216,10 @@ def claim_port(wanted: int | None) -> int:
         return int(probe_socket.getsockname()[1])
 
 
-def listens(port: int) -> bool:
-    """Whether anybody takes connections on 127.0.0.1:`port`; a dying engine closes it first."""
+def listens(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether anybody takes connections on `host`:`port`; a dying engine closes it first."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=2.0).close()
+        socket.create_connection((host, port), timeout=2.0).close()
     except OSError:
         return False
     return True

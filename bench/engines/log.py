@@ -33,6 +33,8 @@ class EngineLogFacts:
     graph_capture_gib: float | None = None
     engine_init_s: float | None = None
     enforce_eager: bool | None = None
+    prefix_caching: bool | None = None
+    chunked_prefill: bool | None = None
     device: str | None = None
     lines: tuple[str, ...] = ()
 
@@ -42,6 +44,8 @@ class EngineLogFacts:
 _PATTERNS: dict[str, tuple[str, ...]] = {
     "version": (r"LLM engine \(v(?P<engine_version>[^)]+)\)",),
     "eager": (r"(?:^|[ ,])enforce_eager=(?P<enforce_eager>True|False)",),
+    "prefix": (r"[ ,]enable_prefix_caching=(?P<prefix_caching>True|False)",),
+    "chunked": (r"[ ,]enable_chunked_prefill=(?P<chunked_prefill>True|False)",),
     "device": (r"device_config=(?:device\()?'?(?P<device>[a-z]+)",),
     # The size of the checkpoint on disk is no measure: weights may be upcast when they are loaded.
     "loading": (
@@ -128,7 +132,7 @@ def _tokens_of_blocks(found: EngineLogFacts) -> int | None:
 
 
 def _value(name: str, text: str) -> Any:
-    if name == "enforce_eager":
+    if text in ("True", "False"):
         return text == "True"
     if name in _TEXT:
         return text

@@ -8,6 +8,7 @@ error in the stream, a dropped connection) or silently ignores is left out of la
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +27,15 @@ from bench.engines.exchange import (
 )
 from bench.values.errors import BenchError, EngineError, InputError, nearest
 from bench.values.json_text import json_text
+from bench.values.outside import plain
 from bench.values.prompt_text import length_of, sample
 from bench.values.server import Server
-from bench.web import sse
 from bench.web.ask import request_body
 from bench.web.fetch import FetchError
 from bench.web.hear import Heard, SilentError, hear
 from bench.web.http import MalformedError
+from bench.web.sse import read_body
+from bench.web.tokens import Tokens, tokens_of
 
 T = TypeVar("T")
 
@@ -45,6 +48,8 @@ _PROMPT_TEXT = "one two three four five six"
 _SAMPLES = (1, 2)
 """How often all common words stand in the two prompts that show a word's length."""
 _BUSY_TRIES = 5
+_LIST_S = 10.0
+"""How long the list of models is waited for where the model is named."""
 _MODELS_HINT = (
     "say which model to ask for or, if it is still loading, raise engine.start_timeout_s."
 )
@@ -81,7 +86,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     Keywords are those of `Wanted`.
     """
     want = Wanted(**wanted)
-    models, why_none = _models(target)
+    models, why_none = _models(target, needed=want.served_model is None)
     model = want.served_model or _only_model(target, models, why_none)
     ask = _Asker(target, model, tuple(models), want)
     ask.find_shape()
@@ -111,8 +116,9 @@ class _Answer:
     """One answer: its tokens as the load's reader sees them, and what its usage was like."""
 
     heard: Heard
-    tokens: sse.Tokens
+    tokens: Tokens
     continuous: bool
+    model: str | None = None
 
     @property
     def pieces(self) -> int:
@@ -130,6 +136,7 @@ class _Asker:
         self.left_out: list[str] = []
         self.refusal: BenchError | None = None
         self.few = _TOKENS
+        self.generates = False
         self.server = Server(
             engine="endpoint",
             base_url=target.base_url,
@@ -154,17 +161,22 @@ class _Asker:
             for limit in (own,) if own else ("max_tokens", "max_completion_tokens"):
                 shape = replace(self.server, api=api, max_tokens_field=limit)
                 answer = self.send(shape)
-                if answer is None and getattr(self.refusal, "code", "") == "no_token":
-                    # Its first tokens may make no text: thought that is not shown.
+                if answer is None and getattr(self.refusal, "code", "") in ("no_token", "refused"):
+                    # Its first tokens may make no text (thought that is not shown), or so few may
+                    # be below its minimum.
+                    refusal = self.refusal
                     answer = self.send(shape, _LONG_TOKENS)
                     self.few = _TOKENS if answer is None else _LONG_TOKENS
+                    self.refusal = refusal
                 if answer is not None:
+                    self.generates = True
                     marks = answer.tokens
                     self.server = replace(
                         shape,
                         ends_with_done=marks.done,
                         ends_with_reason=bool(marks.finish),
                         hangs_after_done=answer.heard.hangs,
+                        answers_as=answer.model,
                     )
                     self.always_counts = marks.completion is not None
                     self.text_pieces = answer.pieces
@@ -229,6 +241,8 @@ class _Asker:
         counts = []
         for times in _SAMPLES:
             answer = self.send(self.server, 1, sample(times))
+            if answer is None:  # one may be below its minimum
+                answer = self.send(self.server, self.few, sample(times))
             if answer is None or answer.tokens.prompt is None:
                 return
             counts.append(answer.tokens.prompt)
@@ -322,11 +336,11 @@ class _Asker:
                 heard = hear(
                     url, raw, timeout_s=self.target.timeout_s, context=context(self.target)
                 )
-            except SilentError as error:
-                raise unreachable(url, error) from error
             except FetchError as error:
                 self.refusal = unreachable(url, error)
-                return None
+                if isinstance(error, SilentError) and not self.generates:
+                    raise self.refusal from error
+                return None  # one that generates and falls silent at an option does not take it
             if heard.status != 429:
                 break
             if attempt < _BUSY_TRIES - 1:
@@ -377,8 +391,8 @@ def _read(target: Target, heard: Heard) -> _Answer:
             code="bad_response",
         )
     try:
-        columns = sse.read_body(heard.body, ended=True)
-        tokens = sse.tokens(columns)
+        columns = read_body(heard.body, ended=True)
+        tokens = tokens_of(columns)
     except MalformedError as error:
         raise EngineError(
             f"{target.base_url} streams no completion: {error}.", code="bad_response"
@@ -389,20 +403,23 @@ def _read(target: Target, heard: Heard) -> _Answer:
         )
     if not columns.choice.any():
         came = heard.body[:80].decode(errors="replace")
-        whole = heard.body.lstrip()[:1] == b"{" and b'"choices"' in heard.body
-        why = (
-            ": it answers whole, not as a stream, so when a token came cannot be seen"
-            if whole
-            else ""
-        )
         raise EngineError(
-            f"{target.base_url} answered 200 but streamed no token{why} "
+            f"{target.base_url} answered {heard.status} but streamed no token "
             f"({kind or 'no content type'}: {came!r}).",
-            code="bad_response" if whole or not tokens.done else "no_token",
+            code="no_token" if tokens.done else "bad_response",
         )
     counted = columns.total[columns.text.astype(bool)] >= 0
     continuous = len(counted) > 1 and bool(counted[:-1].all()) and tokens.counts is not None
-    return _Answer(heard=heard, tokens=tokens, continuous=continuous)
+    named = _MODEL_NAMED.search(heard.body)
+    return _Answer(
+        heard=heard,
+        tokens=tokens,
+        continuous=continuous,
+        model=None if named is None else plain(named[1].decode(errors="replace")),
+    )
+
+
+_MODEL_NAMED = re.compile(rb'"model": ?"([^"\\]{1,200})"')
 
 
 def wait_ready(attempt: Callable[[], T], tick: Callable[[], None], *, tick_s: float = 0.5) -> T:
@@ -501,13 +518,19 @@ def _unauthorised(target: Target, status: int) -> EngineError:
     return EngineError(f"the server refused the request ({status}): {remedy}", code="unauthorised")
 
 
-def _models(target: Target) -> tuple[dict[str, dict[str, Any]], str]:
-    """What /v1/models lists by id, and why it lists nothing: a server need not have that list."""
-    reply: Reply = request(target, f"{target.base_url}/models")
+def _models(target: Target, *, needed: bool) -> tuple[dict[str, dict[str, Any]], str]:
+    """What /v1/models lists by id, and why it lists nothing: a server need not have that list, and
+    where it is not `needed` it may as well say nothing."""
+    asked = target if needed else replace(target, timeout_s=min(target.timeout_s, _LIST_S))
+    try:
+        reply: Reply = request(asked, f"{target.base_url}/models")
+    except EngineError as error:
+        if needed:
+            raise
+        return {}, str(error)
     if reply.status != 200:
         return {}, f"answers {reply.status} ({' '.join(reply.body.split())[:120]})"
-    listed = json_of(reply)
-    data = listed.get("data")
+    data = json_of(reply).get("data")
     if not isinstance(data, list):
         return {}, "lists none"
     found = {m["id"]: m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)}

@@ -2,7 +2,7 @@
 
 Only what is provably ours and dead: a folder that names its owner (`bench.values.scratch`), which
 has ended, shared memory that such an owner noted by name and inode and nobody has mapped, parts of
-files in the folder of a run that has ended. bench starts no containers, so it leaves none.
+files in the folder of a run that has ended, containers whose label names an owner that has ended.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,19 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.engines.container import DAEMONS, removal_words
+from bench.engines.container import OWNER as OWNER_LABEL
 from bench.engines.guard import forget_shared, shared_by
 from bench.values import ending
 from bench.values.outside import regular
 from bench.values.scratch import OWNER, PREFIX, SHARED
 
 _SHM = Path("/dev/shm")
+_ANSWER_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Residue:
-    """One leftover: its kind, where it is, its size in bytes and why it is one."""
+    """One leftover: its kind, where it is, its size in bytes and why it is one.
 
-    kind: Literal["folder", "shared memory", "half a file"]
+    A container's place is `docker/NAME`, and its size is not asked for.
+    """
+
+    kind: Literal["folder", "shared memory", "half a file", "container"]
     path: Path
     bytes: int
     why: str
@@ -37,13 +44,21 @@ class Residue:
 
 def leftovers(results_dir: str) -> list[Residue]:
     """Everything that crashes left, named and not touched."""
-    return [*_folders(Path(tempfile.gettempdir())), *_parts(Path(results_dir).expanduser())]
+    return [
+        *_folders(Path(tempfile.gettempdir())),
+        *_parts(Path(results_dir).expanduser()),
+        *(found for program in DAEMONS for found in _containers(program)),
+    ]
 
 
 def remove(found: list[Residue]) -> list[Residue]:
     """Remove them; those that could not be."""
     left = []
     for one in found:
+        if one.kind == "container":
+            if _asked(*removal_words(*one.path.parts)) is None:
+                left.append(one)
+            continue
         if one.kind == "shared memory":
             forget_shared({one.path.name: _inode(one.path)})
         elif one.path.is_dir():
@@ -93,6 +108,32 @@ def _parts(root: Path) -> Iterator[Residue]:
             yield Residue(
                 kind="half a file", path=path, bytes=_size(path), why="the run that wrote it ended"
             )
+
+
+def _containers(program: str) -> Iterator[Residue]:
+    """Containers of a program whose label names a process that has ended."""
+    if shutil.which(program) is None:
+        return
+    ids = _asked(program, "ps", "--all", "--quiet", "--filter", f"label={OWNER_LABEL}")
+    shape = f'{{{{.Name}}}} {{{{index .Config.Labels "{OWNER_LABEL}"}}}}'
+    listed = _asked(program, "inspect", "--format", shape, *ids.split()) if ids else None
+    for line in (listed or "").splitlines():
+        name, _, said = line.lstrip("/").partition(" ")
+        owner: Any = None
+        with suppress(ValueError, RecursionError):
+            owner = json.loads(said)
+        if isinstance(owner, dict) and ending.lives(owner) is False:
+            why = f"process {owner.get('pid')}, whose it was, has ended"
+            yield Residue(kind="container", path=Path(program, name), bytes=0, why=why)
+
+
+def _asked(*words: str) -> str | None:
+    """What a container program says; None where it does not answer."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_ANSWER_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
 
 
 def _object(path: Path) -> dict[str, Any]:

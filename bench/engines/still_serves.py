@@ -12,10 +12,11 @@ import time
 from bench.engines.exchange import Target, context
 from bench.engines.probe import request_of
 from bench.values.server import Server
-from bench.web import sse
 from bench.web.fetch import FetchError, fetch
 from bench.web.hear import Heard, hear
 from bench.web.http import MalformedError
+from bench.web.sse import read_body
+from bench.web.tokens import tokens_of
 
 _TRIES = 3
 _PAUSE_S = 0.5
@@ -69,6 +70,6 @@ def _asked(target: Target, server: Server) -> str:
 def _error_in(heard: Heard) -> bool:
     """Whether an engine that died behind its API server said so within a stream that began well."""
     try:
-        return bool(sse.tokens(sse.read_body(heard.body, ended=True)).error)
+        return bool(tokens_of(read_body(heard.body, ended=True)).error)
     except MalformedError:
         return False

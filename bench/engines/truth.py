@@ -24,9 +24,10 @@ from bench.values.spec import RunSpec, TruthSpec
 MODEL = "truth"
 
 
-def argv(engine: TruthSpec, port: int) -> tuple[str, ...]:
-    """The command that serves the schedule of `engine` on 127.0.0.1:`port`."""
-    words = [sys.executable, "-m", "bench.engines.truth_server", "--port", str(port)]
+def argv(engine: TruthSpec, port: int, host: str = "127.0.0.1") -> tuple[str, ...]:
+    """The command that serves the schedule of `engine` on `host`:`port`."""
+    words = [sys.executable, "-m", "bench.engines.truth_server"]
+    words += ["--host", host, "--port", str(port)]
     words += ["--model", MODEL, "--ttft-ms", str(engine.ttft_ms), "--itl-ms", str(engine.itl_ms)]
     words += ["--tokens-per-chunk", str(engine.tokens_per_chunk)]
     if engine.slots is not None:
@@ -41,7 +42,13 @@ class TruthEngine:
         self, spec: RunSpec, run_dir: Path, progress: ProgressCallback
     ) -> AbstractContextManager[Server]:
         assert isinstance(spec.engine, TruthSpec)
-        return serve_truth(spec.engine, run_dir, progress, own_cores=spec.load.own_cores)
+        return serve_truth(
+            spec.engine,
+            run_dir,
+            progress,
+            own_cores=spec.load.own_cores,
+            host=spec.nodes.listens_on,
+        )
 
 
 @contextlib.contextmanager
@@ -50,15 +57,15 @@ def serve_truth(
     run_dir: Path,
     progress: ProgressCallback,
     *,
-    log_name: str = "engine.log",
     own_cores: int | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Server]:
     """A ready truth server that leaves the client `own_cores`; EngineError when it does not answer
     in time."""
     cores, client_cores = split(own_cores)
-    port = claim_port(engine.port)
-    command = argv(engine, port)
-    log_path = run_dir / log_name
+    port = claim_port(engine.port, host)
+    command = argv(engine, port, host)
+    log_path = run_dir / "engine.log"
     began_s = time.monotonic()
     with GuardedProcess(
         command, env=dict(os.environ), log_path=log_path, grace_s=2.0, cores=cores
@@ -75,7 +82,7 @@ def serve_truth(
                     log_path=log_path,
                 )
 
-        target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
+        target = Target(base_url=f"http://{host}:{port}/v1", timeout_s=engine.start_timeout_s)
         found = wait_ready(lambda: probe(target, served_model=MODEL), tick)
         server = Server(
             engine="truth",

@@ -1,31 +1,39 @@
 """A server that emits tokens on an exact schedule and reports what it really did.
 
 It speaks the OpenAI completions protocol as vLLM does (chunked SSE, running usage), so the load
-client cannot tell the difference. First token `ttft_ms` after the request's last byte arrived, then
-one chunk every `itl_ms`; 0 means as fast as the socket takes them. With `slots`, requests beyond
-that number wait in line, which gives it a knee like a real engine's.
+client cannot tell the difference. First token `ttft_ms` after the kernel had the request's last
+byte, then one chunk every `itl_ms`; 0 means as fast as the socket takes them, and so does a path
+that begins with /unpaced. With `slots`, requests beyond that number wait in line, which gives it a
+knee like a real engine's.
 
-GET /truth/log returns what was done: per request when it was received and when each chunk was
-handed to the socket, in CLOCK_MONOTONIC ns. GET /metrics gives vLLM's counters.
+GET /truth/log returns what was done: per request when the kernel received it and when each chunk
+was handed to the socket, in CLOCK_MONOTONIC ns. GET /metrics gives vLLM's counters.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import heapq
 import json
 import resource
 import signal
+import socket
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
-from bench.values.clock import AbsoluteTimer, now_ns
+from bench.values.clock import AbsoluteTimer, now_ns, realtime_offset_ns
 from bench.values.json_text import json_text
+from bench.web.poll import Poll
+from bench.web.wire import Wire, arrival_ns, prepare
 
+UNPACED = "/unpaced"
+_BACKLOG = 4096
+_OFFSET_AGE_NS = 50_000_000
 _BATCH_CHUNKS = 16
 """Chunks per write when sending as fast as possible: fewer system calls, same bytes."""
 _CREATED = 1_700_000_000
@@ -33,6 +41,10 @@ _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
+_FIRST_CHOICE = b'{"index":0,"text":"'
+_PIECE = b' truth","logprobs":null,"finish_reason":null,"stop_reason":null}]'
+_LAST = b' truth","logprobs":null,"finish_reason":"length","stop_reason":null}]'
+_USAGE = b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}'
 _TAIL = b"0\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
 
@@ -48,6 +60,8 @@ class Job:
     output_tokens: int
     usage: str
     received_ns: int
+    itl_ns: int
+    before: bytes  # what each of its events begins with
     sent: int = 0
     due_ns: int = 0
     stamps_ns: list[int] = field(default_factory=list)
@@ -71,9 +85,35 @@ class TruthServer:
         self.prompt_tokens = 0
         self._heap: list[tuple[int, int, Job]] = []
         self._numbers = 0
-        self._timer = AbsoluteTimer(asyncio.get_running_loop(), self._tick)
+        self.poll = Poll(asyncio.get_running_loop(), lambda: False)
+        self._timer = AbsoluteTimer(self.poll, self._tick)
+        self._offset = realtime_offset_ns()
+        self._words = model.encode()
 
-    def admit(self, connection: Connection, body: dict[str, Any], name: str, stamp: int) -> None:
+    def listen(self, host: str, port: int) -> socket.socket:
+        """Take connections from now on."""
+        listener = socket.create_server((host, port), backlog=_BACKLOG)
+        listener.setblocking(False)
+        self.poll.add_reader(listener.fileno(), lambda: self._accept(listener))
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while True:
+                sock, _ = listener.accept()
+                prepare(sock)
+                connection = Connection(self)
+                connection.wire = Wire(self.poll, sock, connection)
+
+    def received_ns(self, arrived: bytes, seen_ns: int) -> int:
+        """When the kernel had what `arrived` is the stamp of."""
+        if seen_ns - self._offset[0] > _OFFSET_AGE_NS:
+            self._offset = realtime_offset_ns()
+        return arrival_ns(arrived, seen_ns, self._offset[1])
+
+    def admit(
+        self, connection: Connection, body: dict[str, Any], name: str, stamp: int, *, paced: bool
+    ) -> None:
         """Take a request in: run it now or put it in line."""
         prompt = body.get("prompt", body.get("messages", ""))
         options = body.get("stream_options") or {}
@@ -87,12 +127,15 @@ class TruthServer:
             output_tokens=int(body.get("max_tokens", 16)),
             usage=usage if options.get("include_usage") else "none",
             received_ns=stamp,
+            itl_ns=self.itl_ns if paced else 0,
+            before=b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
+            b'"choices":[%s' % (self._numbers, _CREATED, self._words, _FIRST_CHOICE),
         )
         connection.job = job
         if self.slots is not None and self.running >= self.slots:
             self.waiting.append(job)
         else:
-            self._start(job, stamp)
+            self._start(job, stamp, self.ttft_ns if paced else 0)
 
     def abandoned(self, job: Job) -> None:
         """The client went away: its slot is free again."""
@@ -103,10 +146,10 @@ class TruthServer:
             job.sent = job.output_tokens  # the heap's next look at it does nothing
             self._release()
 
-    def _start(self, job: Job, stamp: int) -> None:
+    def _start(self, job: Job, stamp: int, ttft_ns: int) -> None:
         self.running += 1
         self.prompt_tokens += job.prompt_tokens
-        job.due_ns = stamp + self.ttft_ns
+        job.due_ns = stamp + ttft_ns
         heapq.heappush(self._heap, (job.due_ns, job.number, job))
         if self._heap[0][2] is job:
             self._timer.set(job.due_ns)
@@ -114,7 +157,7 @@ class TruthServer:
     def _release(self) -> None:
         self.running -= 1
         if self.waiting:
-            self._start(self.waiting.popleft(), now_ns())
+            self._start(self.waiting.popleft(), now_ns(), self.ttft_ns)
 
     def _tick(self) -> None:
         """Send everything that is due. The schedule is absolute: a late tick never shifts it.
@@ -128,13 +171,13 @@ class TruthServer:
             if job.connection.job is not job:
                 heapq.heappop(heap)
                 continue
-            if self.itl_ns == 0:
+            if job.itl_ns == 0:
                 heapq.heappop(heap)
                 self._burst(job)
                 continue
             self._emit(job)
             if job.connection.job is job:
-                job.due_ns += self.itl_ns
+                job.due_ns += job.itl_ns
                 heapq.heapreplace(heap, (job.due_ns, job.number, job))
             else:
                 heapq.heappop(heap)
@@ -147,17 +190,15 @@ class TruthServer:
         if job.sent >= job.output_tokens:
             data += self._end(job)
         job.stamps_ns.append(now_ns())
-        transport = job.connection.transport
-        assert transport is not None
-        transport.write(data)
+        job.connection.wire.write(data)
         if job.sent >= job.output_tokens:
             self._finish(job)
 
     def _burst(self, job: Job) -> None:
         """Write chunks until the socket is full; `Connection.resume_writing` continues."""
-        transport = job.connection.transport
-        while job.connection.job is job and transport is not None:
-            if job.connection.full:
+        wire = job.connection.wire
+        while job.connection.job is job and not wire.is_closing():
+            if wire.is_full():
                 return
             parts: list[bytes] = []
             while job.sent < job.output_tokens and len(parts) < _BATCH_CHUNKS:
@@ -166,7 +207,7 @@ class TruthServer:
             if last:
                 parts.append(self._end(job))
             job.stamps_ns.extend([now_ns()] * (len(parts) - last))
-            transport.write(b"".join(parts))
+            wire.write(b"".join(parts))
             if last:
                 self._finish(job)
             else:  # let the other streams have their turn
@@ -190,37 +231,18 @@ class TruthServer:
         first = job.sent == 0
         job.sent += tokens
         self.generated_tokens += tokens
-        finish = b'"length"' if job.sent >= job.output_tokens else b"null"
-        usage = b""
+        event = job.before + (_LAST if job.sent >= job.output_tokens else _PIECE)
         if job.usage == "continuous":
-            usage = b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % (
-                job.prompt_tokens,
-                job.prompt_tokens + job.sent,
-                job.sent,
-            )
-        event = (
-            b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
-            b'"choices":[{"index":0,"text":" truth","logprobs":null,"finish_reason":%s,'
-            b'"stop_reason":null}]%s}\n\n'
-        ) % (job.number, _CREATED, self.model.encode(), finish, usage)
+            event += _USAGE % (job.prompt_tokens, job.prompt_tokens + job.sent, job.sent)
+        event += b"}\n\n"
         chunk = b"%x\r\n%s\r\n" % (len(event), event)
         return _HEAD + chunk if first else chunk
 
     def _end(self, job: Job) -> bytes:
         events = b""
         if job.usage != "none":
-            events = (
-                b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
-                b'"choices":[],"usage":{"prompt_tokens":%d,"total_tokens":%d,'
-                b'"completion_tokens":%d}}\n\n'
-            ) % (
-                job.number,
-                _CREATED,
-                self.model.encode(),
-                job.prompt_tokens,
-                job.prompt_tokens + job.sent,
-                job.sent,
-            )
+            usage = _USAGE % (job.prompt_tokens, job.prompt_tokens + job.sent, job.sent)
+            events = b"%s%s}\n\n" % (job.before[: -len(_FIRST_CHOICE)] + b"]", usage)
         events += b"data: [DONE]\n\n"
         return b"%x\r\n%s\r\n%s" % (len(events), events, _TAIL)
 
@@ -260,39 +282,29 @@ class TruthServer:
         return "".join(f"# TYPE {n} {kind}\n{n}{label} {float(v)}\n" for n, kind, v in rows)
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """Reads requests off one connection; answers them in turn."""
+
+    wire: Wire
 
     def __init__(self, server: TruthServer) -> None:
         self.server = server
-        self.transport: asyncio.Transport | None = None
         self.buffer = b""
         self.job: Job | None = None
-        self.full = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class, same methods
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the request that nobody waits for any more."""
-        self.transport = None
         if self.job is not None:
             self.server.abandoned(self.job)
 
-    def pause_writing(self) -> None:
-        """The socket's buffer is full."""
-        self.full = True
-
     def resume_writing(self) -> None:
         """The socket drains again."""
-        self.full = False
-        if self.job is not None and self.server.itl_ns == 0:
+        if self.job is not None and self.job.itl_ns == 0:
             self.server.resume(self.job)
 
-    def data_received(self, data: bytes) -> None:
-        """Collect a request; its clock starts with the read that completes it."""
-        stamp = now_ns()
+    def received(self, data: bytes, arrived: bytes) -> None:
+        """Collect a request; its clock starts when the kernel had the last of it."""
+        stamp = self.server.received_ns(arrived, now_ns())
         self.buffer += data
         end = self.buffer.find(_HEAD_END)
         if end < 0:
@@ -323,7 +335,8 @@ class Connection(asyncio.Protocol):
         if not request.get("stream"):
             self._reply(*self._whole(request))
             return
-        self.server.admit(self, request, headers.get("x-request-id", ""), stamp)
+        name, paced = headers.get("x-request-id", ""), not path.startswith(UNPACED)
+        self.server.admit(self, request, name, stamp, paced=paced)
 
     def _whole(self, request: dict[str, Any]) -> tuple[int, str, bytes]:
         """A response in one piece, at once (used by readiness probes)."""
@@ -334,14 +347,12 @@ class Connection(asyncio.Protocol):
         return 200, "application/json", json_text(reply).encode()
 
     def _reply(self, status: int, kind: str, body: bytes) -> None:
-        assert self.transport is not None
         head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        self.wire.write(head.encode() + body)
 
 
 async def serve(args: argparse.Namespace) -> None:
     """Listen until SIGTERM."""
-    loop = asyncio.get_running_loop()
     server = TruthServer(
         ttft_ms=args.ttft_ms,
         itl_ms=args.itl_ms,
@@ -349,11 +360,9 @@ async def serve(args: argparse.Namespace) -> None:
         slots=args.slots,
         model=args.model,
     )
-    listener = await loop.create_server(
-        lambda: Connection(server), args.host, args.port, backlog=4096
-    )
+    listener = server.listen(args.host, args.port)
     stopped = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     print(f"listening on {args.host}:{args.port}", flush=True)
     await stopped.wait()
     listener.close()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from bench.engines import container
+from bench.engines import container, vllm_nodes
 from bench.engines.checkpoint import checkpoint
 from bench.engines.cpu import cpu_flags
 from bench.engines.exchange import Target
 from bench.engines.guard import GuardedProcess
 from bench.engines.launch import Launched, claim_port, clean_afterwards, listens
 from bench.engines.log import parse_engine_log
+from bench.engines.over_nodes import Parts
 from bench.engines.still_serves import why_not
 from bench.models.weights import Weights
 from bench.values.cores import split
@@ -28,7 +28,7 @@ from bench.values.spec import RunSpec, VllmSpec
 
 
 def argv(spec: RunSpec, weights: Weights, port: int) -> tuple[str, ...]:
-    """The command that serves `weights` on 127.0.0.1:`port`.
+    """The command that serves `weights` at `port`.
 
     The server module, never the `vllm` command: the CPU rebuild's package has another name and
     the command asks for metadata called `vllm`.
@@ -42,7 +42,7 @@ def argv(spec: RunSpec, weights: Weights, port: int) -> tuple[str, ...]:
         words += ["--revision", weights.revision, "--tokenizer-revision", weights.revision]
     if weights.source == "dummy":
         words += ["--load-format", "dummy"]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--seed", str(spec.seed)]
+    words += ["--host", spec.nodes.listens_on, "--port", str(port), "--seed", str(spec.seed)]
     dtype = engine.dtype or default_dtype(spec, cpu_flags())
     if dtype is not None:
         words += ["--dtype", dtype]
@@ -68,7 +68,8 @@ def _tensor_parallel(spec: RunSpec) -> int:
     flags = parse(_engine(spec))
     if flags.tensor_parallel_size is not None:
         return _engine(spec).tensor_parallel_size or 1
-    return spec.gpus // (flags.data_parallel_size * (flags.pipeline_parallel_size or 1))
+    ranks = spec.gpus or (spec.nodes.serving if spec.nodes.serving > 1 else 0)
+    return ranks // (flags.data_parallel_size * (flags.pipeline_parallel_size or 1))
 
 
 def environment(spec: RunSpec, weights: Weights) -> dict[str, str]:
@@ -114,17 +115,24 @@ def _eager(spec: RunSpec) -> bool:
     return spec.gpus == 0 if wanted is None else wanted
 
 
-def conditions(spec: RunSpec) -> dict[str, Any]:
-    """What it serves under, in the words of `bench.values.serving`; defaults are vLLM 0.32's."""
+def conditions(spec: RunSpec, log: str = "") -> dict[str, Any]:
+    """What it serves under, in the words of `bench.values.serving`: by its `log` where that tells,
+    else defaults are vLLM 0.32's."""
     engine, flags = _engine(spec), parse(_engine(spec))
     dtype = flags.dtype or default_dtype(spec, cpu_flags())
     kv = dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
+    said = parse_engine_log(log)
+    caches = (
+        flags.prefix_caching is not False if said.prefix_caching is None else said.prefix_caching
+    )
+    chunks = said.chunked_prefill
     return {
         "weights": dtype if spec.quant.name == "none" else spec.quant.name,
         "kv_type": kv,
         "batch_limit": flags.max_num_seqs,
         "context": engine.max_model_len,
-        "prefix_cache": "off" if flags.prefix_caching is False else "on",
+        "prefix_cache": "on" if caches else "off",
+        "chunked_prefill": None if chunks is None else "on" if chunks else "off",
         "graphs": "off" if _eager(spec) else "on",
         "speculation": "on" if flags.speculative else "off",
         "temperature": 0.0,
@@ -145,35 +153,29 @@ class VllmEngine:
 def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator[Server]:
     engine = _engine(spec)
     weights = _prepare(spec, run_dir)
-    port = claim_port(engine.port)
-    command, own = argv(spec, weights, port), environment(spec, weights)
-    env = {**os.environ, **own}
+    port = claim_port(engine.port, spec.nodes.listens_on)
+    local = weights.location is not None and weights.location.startswith("/")
+    planned = vllm_nodes.planned(
+        spec,
+        argv(spec, weights, port),
+        environment(spec, weights),
+        name=container.name_of(run_dir),
+        folders=[str(weights.location)] if local else [],
+    )
+    command, removal, name = planned.command, planned.removal, planned.name
     log_path = run_dir / "engine.log"
-    target = Target(base_url=f"http://127.0.0.1:{port}/v1", timeout_s=engine.start_timeout_s)
+    host = spec.nodes.listens_on
+    target = Target(base_url=f"http://{host}:{port}/v1", timeout_s=engine.start_timeout_s)
     cores, client_cores = split(spec.load.own_cores)
-    name = container.name_of(run_dir)
-    if engine.container is not None:
-        folders = (
-            [str(weights.location)] if weights.location and "/" in weights.location[:1] else []
-        )
-        command = container.inside(
-            command,
-            engine,
-            name=name,
-            gpus=spec.gpus,
-            folders=folders,
-            env=own,
-            around=os.environ,
-            cores=cores,
-        )
-    removal = container.removal(engine, name)
     with (
         clean_afterwards(log_path),
+        Parts(spec.nodes, planned.parts, run_dir) as parts,
+        vllm_nodes.cluster(spec, planned, run_dir),
         GuardedProcess(
-            command, env=env, log_path=log_path, cores=cores, afterwards=removal
+            command, env=planned.env, log_path=log_path, cores=cores, afterwards=removal
         ) as process,
     ):
-        start = Launched(process, log_path, engine.start_timeout_s, progress)
+        start = Launched(process, log_path, engine.start_timeout_s, progress, parts)
         found = start.wait(target, spec.model.name)
         process.remember()
         check_device(spec, start.log(), log_path)
@@ -190,17 +192,18 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             engine_version=found.engine_version,
             argv=command,
             pid=container.main_pid(engine, name) or process.pid,
+            node_pids=parts.pids,
             log_path=log_path,
             metrics_url=found.metrics_url,
             model_path=weights.location if weights.is_local else None,
             startup_s=start.elapsed_s(),
             client_cores=client_cores,
-            conditions=conditions(spec) | {"context": found.max_model_len},
+            conditions=conditions(spec, start.log()) | {"context": found.max_model_len},
         )
         try:
             yield server
         except BenchError as error:
-            if server.is_alive() and listens(port):
+            if server.is_alive() and listens(port, host):
                 raise
             raise start.death() from error  # what failed did so because the engine was gone
         if not server.is_alive() or why_not(target, server) is not None:

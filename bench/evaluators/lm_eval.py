@@ -193,7 +193,10 @@ def scorable(quality: QualitySpec, server: Server) -> tuple[QualitySpec, dict[st
 
 
 def gives_prompt_logprobs(server: Server) -> bool:
-    """Whether the server returns log-probabilities of a prompt's own tokens."""
+    """Whether the server returns log-probabilities of a prompt's own tokens.
+
+    Of the first token there is none: a number there is of an answer that nobody asked for.
+    """
     body = {
         "model": server.served_model,
         "prompt": "one two three" if server.prompt == "text" else [7, 11, 13],
@@ -211,7 +214,7 @@ def gives_prompt_logprobs(server: Server) -> bool:
             context=context_of(server.tls_verify, server.ca_file) if tls else None,
         )
         given = json.loads(reply.text)["choices"][0]["logprobs"]["token_logprobs"]
-        return len(given) > 1
+        return len(given) > 1 and given[0] is None
     except (FetchError, ValueError, LookupError, TypeError):
         return False
 

@@ -22,12 +22,13 @@ from bench.fit.headroom import (
     served,
     typical,
 )
+from bench.fit.network import across_nodes
 from bench.fit.overheads import GIB
 from bench.fit.precision import precision_of
 from bench.fit.report import Alternative, FitReport
 from bench.fit.roofline import decode_expectation, prefill_expectation
 from bench.fit.room import Room, room_of
-from bench.fit.sharding import Layout, layout, undivided
+from bench.fit.sharding import Layout, layout_of, undivided
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec, VllmSpec
@@ -47,7 +48,7 @@ def fit(
             "with a config.json, or use fit.force=true to run without a fit."
         )
     s = served(spec, geometry)
-    where = layout(0 if is_cpu(spec) else spec.gpus, flags_of(spec))
+    where = layout_of(spec)
     room = room_of(spec, s, where, host_memory_bytes)
     cache = _cache(spec, room, where)
     reasons = _reasons(spec, s, where, room, cache)
@@ -204,7 +205,8 @@ def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache)
             f"{needed:,} tokens exceed the model's context of {spec.model.max_context_tokens:,}"
         )
     capability = float(spec.gpu.compute_capability or "inf")
-    if any(b.kv.selected for b in s.geometry.blocks) and capability < 9.0 and not is_cpu(spec):
+    sparse = any(b.kv.selected and b.kv.kind == "mla" for b in s.geometry.blocks)
+    if sparse and capability < 9.0 and not is_cpu(spec):
         found.append(
             "vLLM's sparse attention kernels need compute capability 9.0 (H100) or newer, "
             f"{spec.gpu.name} has {spec.gpu.compute_capability}"
@@ -270,6 +272,7 @@ def _notes(
         )
     if where.pp > 1:
         found.append(f"planned as {where.pp} pipeline stages of {where.tp} GPUs, and started so")
+    found += across_nodes(spec, s.geometry, where)
     if where.dp > 1:
         found.append(f"{where.dp} replicas: cache and tokens are those of one, requests of all")
     if s.geometry.has_windows:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from bench.fit.formats import Served, WeightFormat
 from bench.fit.geometry import Geometry, Matrix
-from bench.values.engine_flags import EngineFlags
+from bench.values.engine_flags import EngineFlags, flags_of
 from bench.values.errors import InputError
+from bench.values.spec import RunSpec
 
 # vLLM pads the vocabulary to a multiple of this (VocabParallelEmbedding).
 VOCAB_PADDING = 64
@@ -36,10 +37,23 @@ class Layout:
         return self.tp * self.dp
 
 
-def layout(gpus: int, flags: EngineFlags) -> Layout:
+def layout_of(spec: RunSpec) -> Layout:
+    """The layout of a run: over its GPUs or, on processors, a rank on each machine."""
+    on_cpu = spec.gpus == 0 or spec.gpu.kind == "cpu"
+    nodes = spec.nodes.serving
+    if nodes > 1 and not on_cpu and spec.gpus % nodes:
+        raise InputError(f"gpus={spec.gpus} do not divide over {nodes} nodes: as many on each.")
+    if nodes == 1:
+        return layout(0 if on_cpu else spec.gpus, flags_of(spec))
+    return layout(
+        nodes if on_cpu else spec.gpus, flags_of(spec), 1 if on_cpu else spec.gpus // nodes
+    )
+
+
+def layout(gpus: int, flags: EngineFlags, per_node: int = GPUS_PER_NODE) -> Layout:
     """The layout that the engine's settings ask for; InputError when they contradict `gpus`.
 
-    Without settings: tensor parallel within a node of 8, a pipeline stage per node beyond it.
+    Without settings: tensor parallel within a node, a pipeline stage per node beyond it.
     """
     dp = flags.data_parallel_size
     if gpus <= 1 and dp == 1:
@@ -47,8 +61,8 @@ def layout(gpus: int, flags: EngineFlags) -> Layout:
         return Layout()
     per_replica = gpus // dp
     pp, tp = flags.pipeline_parallel_size, flags.tensor_parallel_size
-    if tp is None and pp is None and per_replica % GPUS_PER_NODE == 0:
-        pp = per_replica // GPUS_PER_NODE
+    if tp is None and pp is None and per_replica % per_node == 0:
+        pp = per_replica // per_node
     if tp is None:
         tp = max(1, per_replica // (pp or 1))
     _check_product(gpus, tp, pp, dp)

@@ -67,6 +67,6 @@ def cause_outside(spec: RunSpec, data: PointData) -> str | None:
     if data.point.mode == "closed":
         found.append(steady_state([data], parts))
     for f in found:
-        if f.severity == "fail" and f.code in ("client_bound", "steady_state"):
+        if f.severity == "fail" and f.code in ("client_bound", "client_clocks", "steady_state"):
             return f"{f.code}: {f.text}"
     return None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from bench.foreign.columns import spread
 from bench.load.client import Shot
 from bench.values.outside import plain
-from bench.values.record import FINISHES, OK, OUTCOMES
+from bench.values.record import FINISHES, OK, OUTCOMES, Int64
 from bench.values.server import Server
-from bench.web import http, sse
+from bench.web import http
+from bench.web.sse import read_body
+from bench.web.tokens import Tokens, tokens_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ParsedShot:
     """One response, parsed: the read that brought each token-bearing chunk, and its tokens.
 
@@ -24,8 +29,8 @@ class ParsedShot:
     status: int = 0
     prompt_tokens: int = -1
     completion_tokens: int = -1
-    chunk_reads: list[int] = field(default_factory=list)
-    chunk_tokens: list[int] = field(default_factory=list)
+    chunk_reads: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    chunk_tokens: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     tokens_arose: str = "unknown"
     error: str = ""
     done: bool = False
@@ -51,7 +56,7 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
             text = f"the stream is compressed (Content-Encoding: {packed.decode(errors='replace')})"
             return ParsedShot(outcome=shot.outcome or "malformed", status=status, error=text)
         body = found.body(data)
-        tokens = sse.tokens(sse.read_body(body, ended=found.complete))
+        tokens = tokens_of(read_body(body, ended=found.complete))
     except http.MalformedError as error:
         return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
     reads = http.reads_of(tokens.last_byte, found.spans, [len(r) for r in shot.reads])
@@ -59,11 +64,13 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
     outcome, text = shot.outcome, shot.error
     if outcome == "connection" and tokens.done:  # all was said; only the framing was not closed
         outcome, text = "", ""
-    if not outcome and tokens.error:
+    if not outcome and (header := cache_hit(found.head.headers)):
+        outcome, text = "from_cache", f"no model answered, a gateway's cache did ({header})"
+    elif not outcome and tokens.error:
         outcome, text = "server_error", tokens.error
     elif not outcome and not found.complete and not tokens.done:
         outcome, text = "connection", "the response is cut short"
-    elif not outcome and not counts:
+    elif not outcome and not len(counts):
         came = body[:120].decode(errors="replace")
         outcome, text = "no_tokens", f"the response carried no token: {came!r}"
     return ParsedShot(
@@ -71,7 +78,7 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
         status=status,
         prompt_tokens=-1 if tokens.prompt is None else tokens.prompt,
         completion_tokens=-1 if tokens.completion is None else tokens.completion,
-        chunk_reads=reads.tolist(),
+        chunk_reads=reads,
         chunk_tokens=counts,
         tokens_arose=arose,
         error=text,
@@ -83,17 +90,36 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
     )
 
 
-def token_counts(tokens: sse.Tokens, requested: int = 0) -> tuple[list[int], str]:
+_OF_PROMPTS = re.compile(rb"prompt|prefix|kv|control")
+_HIT = re.compile(rb"(?i)(?<!no )\bhit\b")
+
+
+def cache_hit(headers: Mapping[bytes, bytes]) -> str:
+    """The header by which a gateway says that it has given an answer which it had kept; empty where
+    none does. Caches of prompts are another matter: there the model still answers."""
+    for name, value in headers.items():
+        if b"cache" not in name or _OF_PROMPTS.search(name):
+            continue
+        told = name.endswith(b"hit") and value.lower() in (b"true", b"1", b"yes")
+        if told or _HIT.search(value):
+            return plain(f"{name.decode(errors='replace')}: {value.decode(errors='replace')}"[:80])
+    return ""
+
+
+def token_counts(tokens: Tokens, requested: int = 0) -> tuple[Int64, str]:
     """Tokens of each chunk, and how that is known (`TOKENS_AROSE`).
 
-    A usage above the `requested` tokens is believed only where as many pieces were streamed.
+    A usage above the `requested` tokens is believed only where as many pieces were streamed, and
+    thought that it says was not.
     """
     chunks = len(tokens.last_byte)
-    if requested and (tokens.completion or 0) > requested and tokens.completion != chunks:
-        return [1] * chunks, "unknown"
+    seen = chunks + (tokens.hidden or 0)
+    if requested and (tokens.completion or 0) > requested and tokens.completion != seen:
+        return np.ones(chunks, dtype=np.int64), "unknown"
     if tokens.counts is not None:
-        return tokens.counts.tolist(), "usage_per_chunk"
-    return spread(tokens.completion, chunks)
+        return tokens.counts, "usage_per_chunk"
+    counts, arose = spread(tokens.completion, chunks)
+    return np.array(counts, dtype=np.int64), arose
 
 
 def finish_code(reason: str) -> int:
@@ -126,7 +152,7 @@ def judged(found: list[ParsedShot], asked: list[int], server: Server) -> list[Pa
     for parsed, requested in zip(found, asked, strict=True):
         why = ""
         if parsed.outcome == OUTCOMES[OK]:
-            if marks and not marked(parsed) and sum(parsed.chunk_tokens) < requested:
+            if marks and not marked(parsed) and parsed.chunk_tokens.sum() < requested:
                 why = "the stream ends with neither finish_reason nor [DONE], which others have"
             elif reasons and not parsed.finish and _ends_early(parsed, requested):
                 why = "the answer ends early without a finish_reason, which others have"
@@ -144,4 +170,4 @@ def _most(of: Iterable[bool]) -> bool:
 
 def _ends_early(parsed: ParsedShot, requested: int) -> bool:
     """Whether it is known to have fewer tokens than were asked for."""
-    return parsed.tokens_arose != "unknown" and sum(parsed.chunk_tokens) < requested
+    return parsed.tokens_arose != "unknown" and parsed.chunk_tokens.sum() < requested

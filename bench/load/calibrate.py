@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import __version__
 from bench.engines.truth import serve_truth
+from bench.engines.truth_server import UNPACED
 from bench.host import provenance
 from bench.load.workers import send_load
 from bench.load.workload import generate
@@ -26,7 +27,7 @@ from bench.values.scratch import scratch
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec
 
-_TARGET_S = 2.0
+_TARGET_S = 1.2
 """The paced load's length, all its turns together."""
 _REQUEST_TIMEOUT_S = 30.0
 _FAST_STREAMS = 64
@@ -55,14 +56,12 @@ def _measure(shape: Shape) -> Calibration:
         )
         turns = -(-_requests(shape) // shape.concurrency)
         steps = min(400, max(8, round(_TARGET_S * 1e3 / turns / max(shape.itl_ms, 0.5))))
-        own = shape.own_cores
-        with serve_truth(paced, folder, _silent, own_cores=own) as server:
+        with serve_truth(paced, folder, _silent, own_cores=shape.own_cores) as server:
             data = _sent(server, shape, steps * shape.tokens_per_chunk)
             found = errors(data, _log(server))
-        fast = TruthSpec(ttft_ms=0, itl_ms=0)
-        with serve_truth(fast, folder, _silent, log_name="fast.log", own_cores=own) as server:
+            fast = replace(server, base_url=server.base_url.removesuffix("/v1") + UNPACED + "/v1")
             streams = replace(shape, concurrency=_FAST_STREAMS, workers=1)
-            flood = _sent(server, streams, _FAST_TOKENS)
+            flood = _sent(fast, streams, _FAST_TOKENS)
     cpu = cpu_us_per_token(data)
     if cpu is None:
         raise BenchError("calibration failed: the truth server sent no token")

@@ -15,10 +15,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from bench.load import wire
-from bench.load.poll import Poll
 from bench.values.clock import AbsoluteTimer, now_ns, realtime_offset_ns
+from bench.web import wire
 from bench.web.http import CHUNKED_END, Frame, MalformedError, frame
+from bench.web.poll import Poll
 
 _CONNECTS_AT_ONCE = 128
 _DONE = (b"[DONE]\n\n\r\n", b"[DONE]\n\n", b"[DONE]\r\n\r\n\r\n", b"[DONE]\r\n\r\n")
@@ -34,7 +34,7 @@ class Shot:
     """One request on its way: prebuilt bytes in, stamped reads out.
 
     `stamps` say when the client looked at each read, `arrived` hold the kernel's own stamps of
-    them, raw (see `bench.load.wire`).
+    them, raw (see `bench.web.wire`).
     """
 
     index: int
@@ -156,6 +156,9 @@ class Stream(asyncio.Protocol):
             self.retried = True
             self.client.reconnects += 1
             self.client.reconnect(self, shot)
+
+    def resume_writing(self) -> None:
+        """Nothing waits for that: a request is sent once."""
 
     def fail(self, outcome: str, text: str) -> None:
         """End the current request as `outcome` and give the connection up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 from pathlib import Path
@@ -14,23 +13,6 @@ STREAMS_PER_WORKER = 1000
 
 _SPARE_DESCRIPTORS = 64
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-
-
-_REMEDIES = {
-    errno.EMFILE: "raise ulimit -n, or load.workers",
-    errno.ENFILE: "raise sysctl fs.file-max",
-    errno.EADDRNOTAVAIL: (
-        "no local port is free; wait a minute for old ones, or widen "
-        "sysctl net.ipv4.ip_local_port_range"
-    ),
-}
-
-
-def explained(error: OSError) -> str:
-    """What a connection could not be made for, with the remedy where it is this machine's."""
-    text = os.strerror(error.errno) if error.errno else str(error)
-    remedy = _REMEDIES.get(error.errno or 0)
-    return text if remedy is None else f"{text}: {remedy}"
 
 
 def take_descriptors() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -24,6 +24,7 @@ from bench.load.search import (
 )
 from bench.load.workers import LoadProgress, send_load
 from bench.meters import engine_stats
+from bench.nodes.joined import Node
 from bench.values.codec import encode
 from bench.values.record import OK, LoadPoint, PointData
 from bench.values.server import Progress, ProgressCallback, Server
@@ -39,6 +40,7 @@ def measure_load(
     progress: ProgressCallback,
     note: Note,
     kept: Mapping[str, PointData] | None = None,
+    nodes: Sequence[Node] = (),
 ) -> Iterator[PointData]:
     """Warm the engine up, then yield what was observed at each load point, repeat by repeat.
 
@@ -47,7 +49,7 @@ def measure_load(
     """
     if spec.engine.kind == "none":
         return
-    driver = Driver(spec, server, progress, kept)
+    driver = Driver(spec, server, progress, kept, nodes)
     driver.warm_up()
     if spec.load.mode in ("slo", "saturate"):
         yield from find_limit(driver, note)
@@ -64,8 +66,10 @@ class Driver:
         server: Server,
         progress: ProgressCallback,
         kept: Mapping[str, PointData] | None = None,
+        nodes: Sequence[Node] = (),
     ) -> None:
         self.spec = spec
+        self.nodes = nodes
         self.server = server
         self.progress = progress
         self.kept = {} if kept is None else kept
@@ -122,6 +126,7 @@ class Driver:
             connections=planned.connections,
             max_in_flight=load.max_in_flight if point.mode != "closed" else None,
             on_progress=_shown(name, planned, self.progress, self.part),
+            nodes=self.nodes,
         )
 
 

@@ -25,7 +25,6 @@ import uvloop
 from bench.load.answers import finish_code, judged, parse_shot
 from bench.load.client import Client, Shot
 from bench.load.limits import take_descriptors
-from bench.load.wire import arrivals_ns
 from bench.values.clock import now_ns
 from bench.values.outside import plain
 from bench.values.record import (
@@ -40,6 +39,12 @@ from bench.values.record import (
 from bench.values.server import Server
 from bench.web.ask import request_body
 from bench.web.tls import context_of
+from bench.web.wire import arrivals_ns
+
+
+class UnreachedError(Exception):
+    """The server, not this program, is why a load could not begin."""
+
 
 COUNTERS = 4
 """Shared progress counters per worker: finished, in flight, reads, failed."""
@@ -89,6 +94,9 @@ def serve_pipe(pipe: Connection, plan: WorkerPlan, counters: Any) -> None:
         os.sched_setaffinity(0, plan.server.client_cores)
     try:
         pipe.send(uvloop.run(_run(pipe, plan, counters)))
+    except UnreachedError as error:
+        with contextlib.suppress(OSError):
+            pipe.send(error)
     except OSError as error:
         with contextlib.suppress(OSError):  # the parent may be what is gone
             pipe.send(f"worker {plan.worker}: {error}")
@@ -114,7 +122,13 @@ async def _run(pipe: Connection, plan: WorkerPlan, counters: Any) -> WorkerResul
         ends_at_done=plan.server.hangs_after_done,
         on_sweep=publish,
     )
-    await client.connect(plan.connections)
+    try:
+        await client.connect(plan.connections)
+    except ConnectionError as error:
+        raise UnreachedError(
+            f"the server at {plan.server.base_url} takes no connections any more "
+            f"({error.strerror or error}): it is gone, or lets in fewer than {plan.connections}."
+        ) from error
     gc.collect()
     gc.freeze()
     gc.disable()  # millions of live stamps would make every collection a pause
@@ -200,15 +214,15 @@ def collect(
     """Parse every finished shot into columns; frees the raw bytes as it goes."""
     parse_start_s = _cpu_s()
     shots = sorted(client.finished_shots, key=lambda s: s.index)
-    delays = date_by_arrival(shots, client.offsets_ns)
+    dated = date_by_arrival(shots, client.offsets_ns)
     rows: list[tuple[int, ...]] = []
-    chunk_ns: list[int] = []
-    chunk_delay_ns: list[int] = []
-    chunk_tokens: list[int] = []
+    chunk_ns: list[Int64] = []
+    chunk_delay_ns: list[Int64] = []
+    chunks = 0
     errors: dict[int, str] = {}
     found = [parse_shot(shot, planned[shot.index].output_tokens) for shot in shots]
     answers = judged(found, [planned[shot.index].output_tokens for shot in shots], server)
-    for shot, parsed, delay_ns in zip(shots, answers, delays or [[]] * len(shots), strict=True):
+    for shot, parsed, (arrived_ns, delay_ns) in zip(shots, answers, dated, strict=True):
         request = planned[shot.index]
         rows.append(
             (
@@ -217,7 +231,7 @@ def collect(
                 worker,
                 shot.scheduled_ns,
                 shot.sent_ns,
-                shot.stamps[0] if shot.stamps else 0,
+                int(arrived_ns[0]) if len(arrived_ns) else 0,
                 shot.end_ns,
                 parsed.status,
                 OUTCOMES.index(parsed.outcome),
@@ -225,7 +239,7 @@ def collect(
                 request.output_tokens,
                 parsed.prompt_tokens,
                 parsed.completion_tokens,
-                len(chunk_ns),
+                chunks,
                 len(parsed.chunk_reads),
                 TOKENS_AROSE.index(parsed.tokens_arose),
                 parsed.first_answer,
@@ -235,10 +249,10 @@ def collect(
                 request.shared_tokens,
             )
         )
-        chunk_ns.extend([shot.stamps[read] for read in parsed.chunk_reads])
-        if delays is not None:
-            chunk_delay_ns.extend([delay_ns[read] for read in parsed.chunk_reads])
-        chunk_tokens.extend(parsed.chunk_tokens)
+        chunks += len(parsed.chunk_reads)
+        chunk_ns.append(arrived_ns[parsed.chunk_reads])
+        if delay_ns is not None:
+            chunk_delay_ns.append(delay_ns[parsed.chunk_reads])
         if parsed.error:
             errors[shot.index] = plain(parsed.error)
         shot.reads.clear()
@@ -247,9 +261,9 @@ def collect(
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(COLUMNS))
     return WorkerResult(
         requests={name: table[:, i].copy() for i, name in enumerate(COLUMNS)},
-        chunk_ns=np.array(chunk_ns, dtype=np.int64),
-        chunk_tokens=np.array(chunk_tokens, dtype=np.int64),
-        chunk_delay_ns=None if delays is None else np.array(chunk_delay_ns, dtype=np.int64),
+        chunk_ns=joined(chunk_ns),
+        chunk_tokens=joined([parsed.chunk_tokens for parsed in answers]),
+        chunk_delay_ns=joined(chunk_delay_ns) if len(chunk_delay_ns) == len(chunk_ns) else None,
         errors=errors,
         report=WorkerReport(
             requests=len(rows),
@@ -262,26 +276,34 @@ def collect(
     )
 
 
-def date_by_arrival(shots: list[Shot], offsets_ns: list[tuple[int, int]]) -> list[list[int]] | None:
-    """Put the kernel's stamps of arrival in the place of the client's; how late those were, in ns.
+def joined(parts: list[Int64]) -> Int64:
+    """One array of them all; empty of none."""
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
-    One list per shot, one delay per read. None, and nothing changed, where the kernel gives none.
+
+def date_by_arrival(
+    shots: list[Shot], offsets_ns: list[tuple[int, int]]
+) -> list[tuple[Int64, Int64 | None]]:
+    """When each read of each shot arrived by the kernel, and how much later the client looked, ns.
+
+    Ends that fell on a read move with it. Where the kernel gave no stamps, the client's own and
+    None.
     """
     seen = np.array([stamp for shot in shots for stamp in shot.stamps], dtype=np.int64)
     raw = [stamp for shot in shots for stamp in shot.arrived]
     found = arrivals_ns(raw, seen, offsets_ns)
-    if found is None:
-        return None
-    delays: list[list[int]] = []
+    result: list[tuple[Int64, Int64 | None]] = []
     at = 0
     for shot in shots:
         until = at + len(shot.stamps)
-        # Bytes are used in order: none before the last one of those ahead of it. The kernel may
-        # put packets together, and then the stamps of long answers go back by a little.
-        arrived = np.maximum.accumulate(found[at:until]).tolist()
-        if shot.stamps and shot.end_ns == shot.stamps[-1]:
-            shot.end_ns = arrived[-1]
-        delays.append((seen[at:until] - np.array(arrived, dtype=np.int64)).tolist())
-        shot.stamps[:] = arrived
+        if found is None:
+            result.append((seen[at:until], None))
+        else:
+            # Bytes are used in order: none before the last one of those ahead of it. The kernel may
+            # put packets together, and then the stamps of long answers go back by a little.
+            arrived = np.maximum.accumulate(found[at:until])
+            if shot.stamps and shot.end_ns == shot.stamps[-1]:
+                shot.end_ns = int(arrived[-1])
+            result.append((arrived, seen[at:until] - arrived))
         at = until
-    return delays
+    return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.load import far
 from bench.load.limits import STREAMS_PER_WORKER, ensure_streams, workers_for
 from bench.load.schedule import sessions, split
-from bench.load.worker import COUNTERS, WorkerPlan, WorkerResult, serve_pipe
+from bench.load.worker import COUNTERS, UnreachedError, WorkerPlan, WorkerResult, serve_pipe
+from bench.nodes.joined import Node
 from bench.values.clock import now_ns
 from bench.values.ending import undisturbed
 from bench.values.errors import BenchError
@@ -46,8 +48,10 @@ def send_load(
     at_least: int = 0,
     max_in_flight: int | None = None,
     on_progress: Callable[[LoadProgress], None] | None = None,
+    nodes: Sequence[Node] = (),
 ) -> PointData:
-    """Send `requests` at `point` and return all that was observed.
+    """Send `requests` at `point` and return all that was observed. Workers take turns over this
+    machine and `nodes`.
 
     In a closed loop `duration_s` ends the sending then, once `at_least` requests were sent; those
     left over were never part of the load.
@@ -59,16 +63,18 @@ def send_load(
     slots = point.concurrency if point.mode == "closed" else None
     most = min(len(requests), STREAMS_PER_WORKER, max_in_flight or len(requests))
     streams = slots or max(connections or 0, most)
-    workers = workers_for(streams, workers)
+    machines = 1 + len(nodes)
+    workers = max(workers_for(streams, workers), min(machines, streams))
     work = sessions(requests)
     shares = split(work, slots, min(workers, max_in_flight or workers))
     least_sessions = -(-at_least * len(work) // len(requests))
-    ensure_streams(streams, len(shares))
+    ensure_streams(-(-streams // machines), -(-len(shares) // machines))
     # Imports once, forks in milliseconds, and forks from a process without threads or event loops.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.load.worker"])
     counters = context.RawArray("q", COUNTERS * len(shares))
     running: list[tuple[BaseProcess, Connection]] = []
+    afar: list[far.FarWorker] = []
     process: BaseProcess
     try:
         for number, (share, share_slots) in enumerate(shares):
@@ -83,6 +89,9 @@ def send_load(
                 at_least=-(-least_sessions // len(shares)),
                 max_in_flight=((max_in_flight or 0) + number) // len(shares),
             )
+            if number % machines:
+                afar.append(far.start(nodes[number % machines - 1], plan))
+                continue
             ours, theirs = context.Pipe()
             process = context.Process(target=serve_pipe, args=(theirs, plan, counters), daemon=True)
             # A signal in the middle of a start would leave a child without its orders.
@@ -90,13 +99,24 @@ def send_load(
                 process.start()
                 running.append((process, ours))
             theirs.close()
-        for _, pipe in running:
+        here = [pipe for _, pipe in running]
+        for pipe in (*here, *(f.pipe for f in afar)):
             _receive(pipe, str)
         start_ns = now_ns() + _START_MARGIN_NS
-        for _, pipe in running:
+        for pipe in here:
             pipe.send(start_ns)
-        results = _gather(running, counters, len(requests), on_progress)
+        for worker in afar:
+            worker.pipe.send(worker.starts_at(start_ns))
+        pipes = (*here, *(f.pipe for f in afar))
+        found = _gather(pipes, counters, len(requests), on_progress)
+        clocks = {node: node.ask_clock() for node in {f.node for f in afar}}
+        results = [found[p] for p in here]
+        results += [f.on_heads_clock(found[f.pipe], clocks[f.node]) for f in afar]
     finally:
+        for node in {f.node for f in afar}:
+            node.end_started()
+        for worker in afar:
+            worker.pipe.close()
         for process, pipe in running:
             process.terminate()
             process.join()
@@ -104,32 +124,38 @@ def send_load(
     return merge(point, start_ns, results)
 
 
-def _receive(pipe: Connection, kind: type) -> Any:
+def _receive(pipe: Connection, kind: type | tuple[type, ...]) -> Any:
     """The next message of a worker; its error text, or its silent death, becomes a BenchError."""
     try:
         message = pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         raise BenchError(
             "A load worker died. Was it killed, or is the machine out of memory?"
         ) from None
+    if isinstance(message, UnreachedError):
+        raise BenchError(str(message))
     if not isinstance(message, kind) or (kind is str and message != "ready"):
         raise BenchError(f"The load generator failed: {message}")
     return message
 
 
 def _gather(
-    running: list[tuple[BaseProcess, Connection]],
+    pipes: Sequence[Connection],
     counters: Any,
     total: int,
     on_progress: Callable[[LoadProgress], None] | None,
-) -> list[WorkerResult]:
-    results: list[WorkerResult] = []
-    open_pipes = [pipe for _, pipe in running]
+) -> Mapping[Connection, WorkerResult]:
+    results: dict[Connection, WorkerResult] = {}
+    open_pipes = list(pipes)
     reported = time.monotonic()
     while open_pipes:
         for pipe in wait(open_pipes, timeout=_POLL_S):
             assert isinstance(pipe, Connection)
-            results.append(_receive(pipe, WorkerResult))
+            message = _receive(pipe, (WorkerResult, dict))
+            if isinstance(message, dict):
+                far.counted(counters, message)
+                continue
+            results[pipe] = message
             open_pipes.remove(pipe)
         if on_progress is not None and time.monotonic() - reported >= _POLL_S:
             reported = time.monotonic()

@@ -1,8 +1,9 @@
 """The sampler: a process of its own that appends what the meters read and knows nothing else.
 
 `python -m bench.meters.sampler FILE JSON` writes telemetry to FILE until its stdin closes; its one
-line on stdout says when the header stands. It knows nothing of load, windows or engines: those are
-marks in the run, and the analysis is a pure function of both.
+line on stdout says when the header stands. FILE `-` is stdout, for another machine's sampler whose
+lines come back over the words that started it: its first line is the header. It knows nothing of
+load, windows or engines: those are marks in the run, and the analysis is a pure function of both.
 """
 
 from __future__ import annotations
@@ -160,7 +161,10 @@ def _synthetic(config: Mapping[str, Any]) -> tuple[list[Source], Header]:
     from bench.meters.synthetic import SyntheticSource, constant
 
     source = SyntheticSource(
-        curve=constant(config["watts"]), boards=max(1, config["boards"]), zero_ns=now_ns()
+        curve=constant(config["watts"]),
+        boards=max(1, config["boards"]),
+        zero_ns=now_ns(),
+        place=config.get("place", ""),
     )
     return [source], source.header()
 
@@ -205,7 +209,8 @@ def main() -> int:
     """Write the header, say `ready` (or why not), sample until stdin closes."""
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the owner decides when to stop
-    path, config = Path(sys.argv[1]), json.loads(sys.argv[2])
+    path = None if sys.argv[1] == "-" else Path(sys.argv[1])
+    config = json.loads(sys.argv[2])
     try:
         sources, header = open_sources(config)
     except BenchError as error:
@@ -230,12 +235,14 @@ def main() -> int:
     return 0
 
 
-def _write(path: Path, sources: Sequence[Source], header: Header) -> None:
-    """The whole telemetry, line by line, until the owner is gone."""
+def _write(path: Path | None, sources: Sequence[Source], header: Header) -> None:
+    """The whole telemetry, line by line, until the owner is gone; None is stdout."""
     began_ns = now_ns()
-    with path.open("w", buffering=1) as file:
+    stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    with stdout if path is None else path.open("w", buffering=1) as file:
         print(header_line(header), file=file)
-        print("ready", flush=True)
+        if path is not None:
+            print("ready", flush=True)
         if sources:
             clock = _PipeClock()
             rates = Rates(fast_s=header.fast_period_s, slow_s=header.slow_period_s)

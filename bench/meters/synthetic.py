@@ -98,7 +98,8 @@ IDEAL = Sensors(publish_s=0.0, averaged_s=0.0, counter_step_s=0.0)
 class SyntheticSource:
     """Boards that all follow one curve. See `bench.meters.source.Source`.
 
-    `zero_ns` is the curve's time 0. Everything that is not power or energy is plausible and fixed.
+    `zero_ns` is the curve's time 0, `place` tells the boards of several machines apart. Everything
+    that is not power or energy is plausible and fixed.
     """
 
     curve: Curve
@@ -109,6 +110,7 @@ class SyntheticSource:
     limit_w: float = 700.0
     name: str = "synthetic board"
     poll_s: float | None = None
+    place: str = ""
 
     kind: SourceKind = "synthetic"
 
@@ -121,7 +123,7 @@ class SyntheticSource:
         return tuple(
             Device(
                 index=i,
-                uuid=f"GPU-synthetic-{i}",
+                uuid=f"GPU-synthetic-{self.place}{i}",
                 name=self.name,
                 power_limit_w=self.limit_w,
                 power_limit_default_w=self.limit_w,

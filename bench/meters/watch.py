@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.meters.on_nodes import sampled
+from bench.nodes.joined import Node
 from bench.values.clock import now_ns
 from bench.values.codec import decode
 from bench.values.errors import BenchError, InputError
@@ -131,8 +133,9 @@ def _tail(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def watch(spec: RunSpec, run_dir: Path) -> Iterator[Watch]:
-    """Meter into `run_dir`/telemetry for as long as the context lasts.
+def watch(spec: RunSpec, run_dir: Path, nodes: Sequence[Node] = ()) -> Iterator[Watch]:
+    """Meter into `run_dir`/telemetry for as long as the context lasts, on this machine and, where
+    the engine is spread over them, on all `nodes`.
 
     InputError when the meter asked for cannot be set up; a machine without one is metered by none,
     and the telemetry says why.
@@ -150,7 +153,10 @@ def watch(spec: RunSpec, run_dir: Path) -> Iterator[Watch]:
             f"the power sampler did not start: {sys.executable}: {error.strerror}."
         ) from error
     try:
-        yield Watch(path, _started(process, path), spec.meter.idle_s)
+        header = _started(process, path)
+        metered = nodes if spec.nodes.engine and header.source != "none" else ()
+        with sampled(metered, spec.nodes, folder, _config(spec), POWER_FILE):
+            yield Watch(path, header, spec.meter.idle_s)
     finally:
         _stop(process)
 
@@ -198,7 +204,7 @@ def _config(spec: RunSpec) -> dict[str, Any]:
         "fast_s": spec.meter.period_s,
         "slow_s": spec.meter.slow_period_s,
         "watts": spec.meter.watts,
-        "boards": spec.gpus,
+        "boards": spec.gpus // spec.nodes.serving,
     }
 
 

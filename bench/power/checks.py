@@ -221,10 +221,34 @@ DEVICE_CHECKS: tuple[Callable[[Windows], Finding], ...] = (
 )
 
 
+CLOCK_SHARE = 0.01
+"""A window whose ends may lie elsewhere by more of its length has no energy."""
+
+
+def node_clocks(windows: Windows) -> Iterator[Finding]:
+    """Where boards are on several machines: how well their clocks are known against the head's."""
+    far = [
+        (2 * w.device.clock_error_ns / 1e9 / w.seconds, w)
+        for w in windows
+        if w.device.clock_error_ns is not None and w.seconds > 0
+    ]
+    if not far:
+        return
+    share, worst = max(far, key=lambda pair: pair[0])
+    error_ms = (worst.device.clock_error_ns or 0) / 1e6
+    text = f"the clock of {worst.device.node} was known to ± {error_ms:.3f} ms at worst"
+    if share > CLOCK_SHARE:
+        text = f"{text}: the window of {worst.seconds:.2f} s is not the same one there"
+        yield energy("node_clocks", "fail", text, share)
+    else:
+        yield energy("node_clocks", "pass", text, share)
+
+
 def board_checks(windows: Windows) -> tuple[Finding, ...]:
     """Every rule over all devices and repeats of one load point."""
     return (
         *(check(windows) for check in DEVICE_CHECKS),
+        *node_clocks(windows),
         *throttling(windows),
         *settings(windows),
     )

@@ -12,6 +12,7 @@ from bench.power.memory import memory_metrics
 from bench.power.table import VERIFIED_ON_HARDWARE
 from bench.values.codec import encode
 from bench.values.record import PointData, Run
+from bench.values.telemetry_nodes import PIDS
 
 
 def metered_run(run: Run) -> Metered:
@@ -104,4 +105,5 @@ def _own_pids(run: Run) -> tuple[int, ...] | None:
     before = [(x.writer or {}).get("pid") for x in run.earlier]
     served = [(x.server or {}).get("pid") for x in run.earlier]
     last = (run.writer or {}).get("pid") if run.earlier else None
-    return tuple(p for p in (owner, server, last, *before, *served) if isinstance(p, int))
+    afar = [n * PIDS + p for n, p in enumerate((run.server or {}).get("node_pids") or (), start=1)]
+    return tuple(p for p in (owner, server, last, *before, *served, *afar) if isinstance(p, int))

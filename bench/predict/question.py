@@ -9,7 +9,7 @@ from bench.fit.formats import Served
 from bench.fit.headroom import is_cpu, served, typical
 from bench.fit.precision import precision
 from bench.fit.roofline import decode_expectation
-from bench.fit.sharding import layout
+from bench.fit.sharding import layout_of
 from bench.predict.evidence import Row
 from bench.predict.terms import Deployment, cost, named
 from bench.values.engine_flags import flags_of
@@ -124,8 +124,10 @@ def question(spec: RunSpec, engine: str | None = None) -> Question:
             "speculative decoding is in none of the evidence: predict without it "
             "(engine.args without --speculative-config)."
         )
+    if spec.nodes.serving > 1:
+        raise InputError("what a network between nodes costs is in none of the evidence.")
     s = served(spec)
-    where = layout(0 if is_cpu(spec) else spec.gpus, flags_of(spec))
+    where = layout_of(spec)
     prompt = typical(spec.workload.input_tokens) + spec.workload.shared_prefix_tokens
     return Question(
         spec=spec,

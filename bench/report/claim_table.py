@@ -8,7 +8,7 @@ from itertools import groupby
 
 from rich.console import Console
 
-from bench.claims.verdict import Assessment
+from bench.claims.verdict import Assessment, Verdict
 from bench.report.console import console
 from bench.report.grid import Grid, column, print_grid
 from bench.report.markup import escape
@@ -22,20 +22,24 @@ _STYLE = {
     "possible": "dim",
 }
 
+GRAVEST: tuple[Verdict, ...] = ("impossible", "refuted", "not comparable", "untested", "confirmed")
+"""The order in which verdicts are read: what cannot be true first."""
+
 
 def print_claims(found: Sequence[Assessment], *, in_full: bool, out: Console | None = None) -> None:
     """How many came out how; then each claim with its evidence, or one line for each of many."""
     out = out or console()
     counted = Counter(a.verdict for a in found)
     if len(found) > 1:
-        words = ", ".join(f"{n} {v}" for v, n in counted.most_common())
+        words = ", ".join(f"{counted[v]} {v}" for v in GRAVEST if counted[v])
         out.print(f"{len(found)} claims: {words}", highlight=False, style="bold")
     if in_full:
         for one in found:
             _print_one(one, out)
         return
     for file, group in groupby(found, key=lambda a: a.claim.partition("/")[0]):
-        rows = tuple((a.claim.partition("/")[2] or file, a.verdict, a.why) for a in group)
+        first = sorted(group, key=lambda a: GRAVEST.index(a.verdict))
+        rows = tuple((a.claim.partition("/")[2] or file, a.verdict, a.why) for a in first)
         columns = (column("claim"), column("verdict"), column("why", wraps=True))
         print_grid(out, Grid(title=file, columns=columns, rows=rows))
 

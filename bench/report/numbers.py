@@ -78,6 +78,11 @@ def load_words(point: PointMeasurement) -> str:
     return f"{p.rate_per_s:g}{to} req/s"
 
 
+def weights_words(quant: str) -> str:
+    """A quantisation in words: `none` is the model as published, in whatever that is."""
+    return "as published" if quant == "none" else quant
+
+
 def prompt_words(measurement: Measurement, asked: int | str) -> str:
     """How long prompts are, in words: as served where that is another length than asked for."""
     counts = {

@@ -22,6 +22,7 @@ from bench.report.numbers import (
     load_words,
     prompt_words,
     quantity,
+    weights_words,
     with_interval,
 )
 from bench.report.power_table import print_power
@@ -105,7 +106,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
 
 WORDS = (
     "In ms: TTFT from sending to the first token, ITL from token to token, E2E to the last byte; "
-    "p50: half of the requests were as fast, p99: 99 of 100. In flight: requests at the same time."
+    "p50: half of the requests were as fast, p99: 99 of 100. In flight: requests at the same time. "
+    "Any other word: bench words WORD."
 )
 """What a newcomer cannot read in the tables."""
 
@@ -143,7 +145,7 @@ def _title(run: Run) -> str:
     if run.spec.engine.kind == "endpoint":
         return f"{server.get('served_model', '?')} at {server.get('base_url', '?')}"
     engine = f"{run.spec.engine.kind} {server.get('engine_version') or ''}"
-    return f"{run.spec.model.name} · {run.spec.quant.name} · {where} · {engine}"
+    return f"{run.spec.model.name} · {weights_words(run.spec.quant.name)} · {where} · {engine}"
 
 
 def _conditions(run: Run, measurement: Measurement) -> str:
@@ -249,10 +251,10 @@ def _print_findings(out: Console, measurement: Measurement) -> None:
                 failed = finding.severity == "fail"
                 word = _PARTLY.get(finding.withholds, "fail") if failed else finding.severity
                 key = (word, finding.code, finding.text)
-                where.setdefault(key, []).append(point.point.label)
+                where.setdefault(key, []).append(load_words(point))
             passed += finding.severity == "pass"
     for finding in measurement.findings:
-        where.setdefault((finding.severity, finding.code, finding.text), []).append("run")
+        where.setdefault((finding.severity, finding.code, finding.text), []).append("the run")
     order = {"fail": 0, "withheld": 1, "no energy": 1, "warn": 2, "info": 3, "pass": 4}
     for (severity, code, text), labels in sorted(where.items(), key=lambda i: order[i[0][0]]):
         style = "red" if severity == "fail" else ("dim" if order[severity] > 2 else "yellow")

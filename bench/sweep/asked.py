@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.store import folder_name, write_file
+from bench.store import folder_name, making, write_file
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
@@ -97,10 +97,8 @@ def ask(specs: Sequence[RunSpec], combinations: Sequence[Sequence[str]], results
 def keep(sweep: Sweep) -> Sweep:
     """Write a sweep down; its folder is its owner's alone."""
     folder = Path(sweep.path)
-    try:
+    with making(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error.strerror or error}.") from error
     write_file(folder / NAME, f"{json_text(encode(sweep), indent=1)}\n".encode())
     return sweep
 

@@ -19,10 +19,10 @@ STOPPED_IN_TIME = 75
 class ClusterSpec:
     """A site, as conf/cluster/NAME.yaml describes it. None leaves a choice to the scheduler.
 
-    `gres` may hold {gpus}. `signal_s` is how long before the end of its time a run is told to make
-    way. `before` are lines of shell (modules, an environment), `command` is how bench is called
-    there, with a container's words before it. `image`, `namespace`, `volume_claim`, `mount` and
-    `gpu_resource` are Kubernetes' alone.
+    `gres` may hold {gpus}, those of each of a run's `nodes`. `signal_s` is how long before the end
+    of its time a run is told to make way. `before` are lines of shell (modules, an environment),
+    `command` is how bench is called there, with a container's words before it. `image`,
+    `namespace`, `volume_claim`, `mount` and `gpu_resource` are Kubernetes' alone.
     """
 
     name: str
@@ -33,6 +33,7 @@ class ClusterSpec:
     qos: str | None = None
     constraint: str | None = None
     gres: str | None = "gpu:{gpus}"
+    nodes: int = 1
     time: str | None = None
     cpus: int | None = None
     memory: str | None = None
@@ -88,14 +89,17 @@ def slurm_script(job: Job, cluster: ClusterSpec) -> str:
     """A job array for sbatch. An element that is preempted or near its end makes way and waits."""
     sweep, count = job.sweep, len(job.sweep.elements)
     most = "" if cluster.at_once is None else f"%{cluster.at_once}"
-    gres = cluster.gres.format(gpus=job.gpus) if cluster.gres and job.gpus else None
+    if cluster.nodes < 1 or job.gpus % cluster.nodes:
+        raise InputError(f"cluster.nodes={cluster.nodes}: gpus={job.gpus} do not divide over them.")
+    each = job.gpus // cluster.nodes
+    gres = cluster.gres.format(gpus=each) if cluster.gres and job.gpus else None
     options = {
         "job-name": f"bench-{sweep.name}",
         "array": f"0-{count - 1}{most}",
         "output": f"{sweep.path}/%a.log",
         "open-mode": "append",
-        "nodes": 1,
-        "ntasks": 1,
+        "nodes": cluster.nodes,
+        "ntasks-per-node": 1,
         "signal": f"B:USR1@{cluster.signal_s}",
         "partition": cluster.partition,
         "account": cluster.account,

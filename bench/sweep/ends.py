@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.store import write_file
+from bench.store import making, write_file
 from bench.values import ending
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
@@ -62,13 +62,8 @@ def claimed(folder: Path) -> Iterator[None]:
 
     Two that come at once: a file that only one can create decides, on a shared disk as well.
     """
-    try:
+    with making(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {folder}: {error.strerror or error}. Mend the permissions, or set "
-            "results_dir to another folder."
-        ) from error
     path = folder / CLAIM
     _take(path)
     with suppress(OSError):

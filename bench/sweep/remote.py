@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,93 +36,145 @@ class Copied:
     running: tuple[str, ...] = ()
 
 
-def push(results_dir: str, address: str) -> Copied:
-    """Copy every run that has ended to `address`. BenchError when that cannot be done."""
-    files, root = _at(address)
-    found_of: dict[str, list[str]] = {"copied": [], "there": [], "other": []}
-    running: list[str] = []
-    for folder in list_runs(results_dir):
-        name = f"{folder.parent.name}/{folder.name}"
+class Address:
+    """A place of stored runs that is no folder of this machine. Raises InputError, BenchError."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.files, self.root = _at(text)
+
+    def names(self) -> list[str]:
+        """`<model>/<run>` of every run's folder there, those that are being pushed among them.
+
+        One list of the models and one of each: a store of objects lists a thousand at a time.
+        """
+        with _saying(self.text):
+            models = self._below(self.root)
+            found = [run for model in models for run in self._below(f"{self.root}/{model}", model)]
+        return sorted(found)
+
+    def _below(self, place: str, prefix: str = "") -> list[str]:
+        try:
+            self.files.invalidate_cache()
+            listed = self.files.ls(place, detail=True)
+        except FileNotFoundError:
+            return []
+        folders = (e["name"].rstrip("/").rpartition("/")[2] for e in listed if _is_folder(e))
+        start = f"{prefix}/" if prefix else ""
+        return [f"{start}{name}" for name in folders if not name.startswith(".")]
+
+    def read(self, parts: Sequence[str]) -> dict[str, bytes]:
+        """The content of those of the files below the address that are there, at once."""
+        if not parts:
+            return {}
+        with _saying(self.text):
+            found = self.files.cat([f"{self.root}/{p}" for p in parts], on_error="omit")
+        whole = {f"{self.root}/{p}".lstrip("/"): p for p in parts}
+        return {whole[str(path).lstrip("/")]: content for path, content in found.items()}
+
+    def write(self, part: str, content: bytes) -> None:
+        """A file below the address, whole or not at all where the place can do that."""
+        with _saying(self.text):
+            self.files.makedirs(self.root, exist_ok=True)
+            self.files.pipe_file(f"{self.root}/{part}", content)
+
+    def pull(self, name: str, results_dir: Path) -> bool | None:
+        """Copy a run that is not here. True: it was copied; None: the same is here already; False:
+        another one of its name is, or the one there is not whole yet."""
+        source, folder = f"{self.root}/{name}", results_dir / name
+        with _saying(self.text):
+            if not self.files.exists(f"{source}/run.json"):
+                return False
+            if folder.exists():
+                mine = folder / "run.json"
+                record = self.files.cat_file(f"{source}/run.json")
+                return None if mine.is_file() and mine.read_bytes() == record else False
+        part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+        try:
+            with _saying(self.text):
+                for path in (p for p in self.files.find(source) if _MARK not in str(p)):
+                    target = part / str(path).partition(f"{name}/")[2]
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self.files.get_file(path, str(target))
+            part.chmod(0o700)
+            part.rename(folder)
+        except OSError as error:
+            if folder.is_dir():  # another reader of this machine was quicker
+                return None
+            raise BenchError(f"{folder}: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return True
+
+    def push(self, folder: Path) -> str | None:
+        """Copy one run that has ended: `copied`, `there` or `other`; None for one that runs."""
         record = (folder / "run.json").read_bytes()
         if not _has_ended(record):
-            running.append(name)
-            continue
-        with _saying(address):
-            found = _there(files, f"{root}/{name}", record) or _put(
-                files, folder, f"{root}/{name}", record
-            )
-        found_of[found].append(name)
+            return None
+        target = f"{self.root}/{folder.parent.name}/{folder.name}"
+        with _saying(self.text):
+            return self._there(target, record) or self._put(folder, target, record)
+
+    def _there(self, target: str, record: bytes) -> str | None:
+        """Whether a run is there, or another one of its name; None when neither is."""
+        if not self.files.exists(f"{target}/run.json"):
+            return None
+        return "there" if self.files.cat_file(f"{target}/run.json") == record else "other"
+
+    def _put(self, folder: Path, target: str, record: bytes) -> str:
+        """Copy one run, run.json last, unless somebody else is about it."""
+        files = self.files
+        files.makedirs(target, exist_ok=True)
+        mark = f"{target}/{_MARK}{uuid.uuid4().hex}"
+        files.pipe_file(mark, b"")
+        try:
+            files.invalidate_cache()
+            marks = [p for p in map(str, files.ls(target, detail=False)) if f"/{_MARK}" in p]
+            if len(marks) > 1:
+                return "other"  # each of two may see the other: neither writes, nothing is mixed
+            found = self._there(target, record)
+            if found is not None:
+                return found
+            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                part = path.relative_to(folder).as_posix()
+                if part not in _NOT_COPIED and not any(".part" in x for x in Path(part).parts):
+                    files.makedirs(f"{target}/{part}".rpartition("/")[0], exist_ok=True)
+                    files.put_file(str(path), f"{target}/{part}")
+            files.pipe_file(f"{target}/run.json", record)
+        finally:
+            files.rm_file(mark)
+        return "copied"
+
+
+def push(results_dir: str, address: str) -> Copied:
+    """Copy every run that has ended to `address`. BenchError when that cannot be done."""
+    there = Address(address)
+    found: dict[str | None, list[str]] = {"copied": [], "there": [], "other": [], None: []}
+    for folder in list_runs(results_dir):
+        found[there.push(folder)].append(f"{folder.parent.name}/{folder.name}")
     return Copied(
-        copied=tuple(found_of["copied"]),
-        there=tuple(found_of["there"]),
-        other=tuple(found_of["other"]),
-        running=tuple(running),
+        copied=tuple(found["copied"]),
+        there=tuple(found["there"]),
+        other=tuple(found["other"]),
+        running=tuple(found[None]),
     )
 
 
-def _there(files: Any, target: str, record: bytes) -> str | None:
-    """Whether a run is there, or another one of its name; None when neither is."""
-    if not files.exists(f"{target}/run.json"):
-        return None
-    return "there" if files.cat_file(f"{target}/run.json") == record else "other"
-
-
-def _put(files: Any, folder: Path, target: str, record: bytes) -> str:
-    """Copy one run, run.json last, unless somebody else is about it."""
-    files.makedirs(target, exist_ok=True)
-    mark = f"{target}/{_MARK}{uuid.uuid4().hex}"
-    files.pipe_file(mark, b"")
-    try:
-        files.invalidate_cache()
-        marks = [p for p in map(str, files.ls(target, detail=False)) if f"/{_MARK}" in p]
-        if len(marks) > 1:
-            return "other"  # each of two may see the other: neither writes, and nothing is mixed
-        found = _there(files, target, record)
-        if found is not None:
-            return found
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            part = path.relative_to(folder).as_posix()
-            if part not in _NOT_COPIED and not any(".part" in x for x in Path(part).parts):
-                files.makedirs(f"{target}/{part}".rpartition("/")[0], exist_ok=True)
-                files.put_file(str(path), f"{target}/{part}")
-        files.pipe_file(f"{target}/run.json", record)
-    finally:
-        files.rm_file(mark)
-    return "copied"
-
-
-def pull(results_dir: str, address: str) -> Copied:
-    """Copy every run at `address` that is not here. BenchError when that cannot be done."""
-    files, root = _at(address)
+def pull(results_dir: str, address: str, names: Sequence[str] | None = None) -> Copied:
+    """Copy every run at `address` that is not here, or those of `names`. BenchError when that
+    cannot be done."""
+    there = Address(address)
     here = Path(results_dir).expanduser().absolute()
-    copied: list[str] = []
-    there: list[str] = []
-    other: list[str] = []
-    with _saying(address):
-        records = sorted(files.glob(f"{root}/*/*/run.json"))
-    for record in records:
-        source = str(record).removesuffix("/run.json")
-        name = "/".join(source.split("/")[-2:])
-        folder = here / name
-        if folder.exists():
-            mine = folder / "run.json"
-            with _saying(address):
-                same = mine.is_file() and mine.read_bytes() == files.cat_file(record)
-            (there if same else other).append(name)
-            continue
-        part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-        try:
-            with _saying(address):
-                for path in (p for p in files.find(source) if _MARK not in str(p)):
-                    target = part / str(path).removeprefix(f"{source}/")
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    files.get_file(path, str(target))
-            part.chmod(0o700)
-            part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        copied.append(name)
-    return Copied(copied=tuple(copied), there=tuple(there), other=tuple(other))
+    found: dict[bool | None, list[str]] = {True: [], None: [], False: []}
+    for name in there.names() if names is None else names:
+        found[there.pull(name, here)].append(name)
+    # What is not whole there yet is nobody's run; what is here under its name is another one.
+    other = [n for n in found[False] if (here / n).exists()]
+    return Copied(copied=tuple(found[True]), there=tuple(found[None]), other=tuple(other))
+
+
+def _is_folder(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("type")) == "directory"
 
 
 def _at(address: str) -> tuple[Any, str]:
@@ -131,8 +183,8 @@ def _at(address: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise InputError(
-            "other addresses need fsspec: pip install 'selfhost-bench[remote]', and s3fs or gcsfs "
-            "for s3:// or gs://."
+            "other addresses need fsspec: pip install 'selfhost-bench[remote]'; [s3] for s3://, "
+            "gcsfs besides for gs://."
         ) from error
     scheme = address.partition("://")[0] if "://" in address else "file"
     if scheme not in fsspec.available_protocols():
@@ -151,10 +203,11 @@ def _saying(address: str) -> Iterator[None]:
     """What goes wrong over there, in a line."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{address}: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+    except (BenchError, ImportError):
+        raise
+    except Exception as error:  # each file system's library has errors of its own
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BenchError(f"{address}: {said}") from error
 
 
 def _has_ended(record: bytes) -> bool:

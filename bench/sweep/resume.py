@@ -23,7 +23,8 @@ from bench.values.record import Anchor, Launch, PointData, Run
 from bench.values.spec import RunSpec
 
 ASIDE = "set_aside"
-_MAY_DIFFER = ("results_dir", "checkpoints_dir")
+_MAY_DIFFER = ("results_dir", "checkpoints_dir", "nodes")
+"""Of the spec. A scheduler gives a requeued run other machines; how many there are is compared."""
 _ALIKE = ("bench_version", "git_commit", "host_cpu", "host_cpu_count", "packages", "weights_sha256")
 """Of the provenance: what has to be equal for repeats of two launches to be one series."""
 
@@ -124,6 +125,9 @@ def _unlike(launch: Launch, run: Run) -> str | None:
         was, now = launch.provenance.get(key), run.provenance.get(key)
         if was != now:
             return f"{key} differs: {_short(was)} then, {_short(now)} now"
+    was, now = (len(p.get("nodes") or ()) for p in (launch.provenance, run.provenance))
+    if was != now:
+        return f"it had {was + 1} machines then, {now + 1} now"
     mine, its = _served(run.server or {}), _served(launch.server)
     for key, was in its.items():
         if mine.get(key) != was:
@@ -132,13 +136,17 @@ def _unlike(launch: Launch, run: Run) -> str | None:
 
 
 def _served(server: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a server's description says how it serves; its port does not."""
+    """What of a server's description says how it serves; its addresses do not."""
     argv = [str(w) for w in server.get("argv") or ()]
-    while "--port" in argv:
-        at = argv.index("--port")
-        del argv[at : at + 2]
+    for flag in _PLACES:
+        while flag in argv:
+            at = argv.index(flag)
+            del argv[at : at + 2]
     keys = ("engine", "engine_version", "served_model", "max_model_len")
     return {**{k: server.get(k) for k in keys}, "argv": argv}
+
+
+_PLACES = ("--host", "--port", "--master-addr", "--master-port", "--data-parallel-rpc-port")
 
 
 def _short(value: Any) -> str:
@@ -176,10 +184,11 @@ def _set_aside(path: Path, number: int, *, last_only: bool = False) -> None:
 def _keep_logs(path: Path, number: int) -> None:
     """Put what the last launch wrote line by line where the next one does not write."""
     telemetry = path / "telemetry"
-    files = [*telemetry.glob("*.jsonl")]
+    files = [*telemetry.glob("*.jsonl"), *telemetry.glob("node-*-*")]
     if files:
         (telemetry / f"launch-{number}").mkdir(exist_ok=True)
     for file in files:
         file.replace(telemetry / f"launch-{number}" / file.name)
-    with suppress(FileNotFoundError):
-        (path / "engine.log").replace(path / f"engine-launch-{number}.log")
+    for log in (path / "engine.log", *path.glob("engine-node-*.log")):
+        with suppress(FileNotFoundError):
+            log.replace(path / log.name.replace("engine", f"engine-launch-{number}", 1))

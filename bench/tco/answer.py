@@ -84,6 +84,7 @@ class Option:
     basis: str
     levels: Levels | None = None
     bill: Bill | None = None
+    costs: Costs | None = None
     prices: tuple[PriceRow, ...] = ()
     why_not: str | None = None
 
@@ -192,7 +193,13 @@ def answer(
         gpus=int(float(bill.servers)) * spec.server.gpus,
         options=ways,
         steps=cost_steps(costs, work, bill),
-        curve=bill_curve(costs, work, drawn, [a.breakeven for a in apis]),
+        curve=bill_curve(
+            costs,
+            work,
+            drawn,
+            [a.breakeven for a in apis],
+            {o.basis: o.costs for o in ways if o.costs is not None},
+        ),
         apis=apis,
         correct=correct,
         uncertain={} if drawn is None else spread(monthly_bill(*drawn), drawn[1]),
@@ -291,7 +298,7 @@ def options(
             continue
         bill = monthly_bill(costs, work)
         levels = cost_levels(costs, work, bill)
-        found.append(Option(basis=basis, levels=levels, bill=bill, prices=prices))
+        found.append(Option(basis=basis, levels=levels, bill=bill, costs=costs, prices=prices))
     return tuple(found)
 
 

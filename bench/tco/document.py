@@ -113,6 +113,7 @@ def _curve(answer: TcoAnswer) -> dict[str, Any]:
         "servers": curve.servers.tolist(),
         "monthly_usd": curve.monthly_usd.tolist(),
         **{name: None if band is None else band.tolist() for name, band in bands.items()},
+        "ways": {name: {"monthly_usd": usd.tolist()} for name, usd in curve.ways.items()},
         "apis": {
             a.key: {"monthly_usd": (float(a.price) * curve.mtok_per_month).tolist()}
             for a in answer.apis
@@ -128,6 +129,7 @@ def _option(option: Option) -> dict[str, Any]:
         "servers": int(float(option.bill.servers)),
         "utilisation": float(option.bill.utilisation),
         "monthly_usd": float(option.bill.total),
+        "monthly_usd_parts": _parts(option.bill),
         "prices": [encode(price) for price in option.prices],
     }
 

@@ -113,7 +113,7 @@ def own_costs(spec: TcoSpec, power: PowerSpec, values: Values) -> Costs:
     """Costs of buying; InputError names the figure that is missing."""
     own, get = spec.own, lookup(values)
     if own is None:
-        raise InputError("tco.own is missing: what a server costs to buy and host.")
+        raise InputError("tco.own is missing: what this server costs to buy and host.")
     for key, given in (("load_w", power.load_w), ("idle_w", power.idle_w)):
         if given is None:
             raise InputError(

@@ -33,6 +33,13 @@ _RANGES = (
     ("tco.demand.peak_to_mean", 1, 1_000, "times the mean"),
     ("tco.demand.growth_per_year", -1, 100, "a year as a share (percent?)"),
     ("tco.fleet.spares", 0, 10_000, "servers"),
+    ("tco.fleet.claimed_servers", 0, 100_000, "servers"),
+    ("tco.own.residual_usd", 0, 50_000_000, "$ a server"),
+    ("tco.own.maintenance_usd_per_month", 0, 2_000_000, "$ a month and server"),
+    ("tco.people.fte_per_server", 0, 20, "full-time people for each server"),
+    ("tco.people.licences_usd_per_month", 0, 100_000_000, "$ a month"),
+    ("tco.rent.spot_interruptions_per_h", 0, 60, "an hour"),
+    ("tco.rent.spot_recovery_h", 0, 48, "hours (minutes?)"),
 )
 
 
@@ -51,9 +58,19 @@ def check_plausible(request: TcoRequest) -> None:
         given = _at(request, key)
         if given is None:
             continue
-        value = given if isinstance(given, int) else figure(given).value
-        if not low <= value <= high and value != 0:
-            raise InputError(
-                f"{key} is {value:g} {unit}: really? Between {low:g} and {high:g} is taken "
-                "without asking; tco.allow=[implausible] takes this, too."
-            )
+        f = figure(given)
+        for value in (v for v in (f.value, f.low, f.high) if v is not None):
+            _ask(key, value, low, high, unit)
+    points = () if request.tco.throughput is None else request.tco.throughput.points
+    for point in points:
+        for value in (point.input_tokens_per_s, point.output_tokens_per_s):
+            _ask("tco.throughput.points", value, 0.01, 1e8, "tokens/s of one server")
+
+
+def _ask(key: str, value: float, low: float, high: float, unit: str) -> None:
+    if low <= value <= high or value == 0:
+        return
+    raise InputError(
+        f"{key} is {value:g} {unit}: really? Between {low:g} and {high:g} is taken "
+        "without asking; tco.allow=[implausible] takes this, too."
+    )

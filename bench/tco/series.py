@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -58,16 +58,22 @@ def cost_steps(costs: Costs, work: Work, bill: Bill) -> tuple[Step, ...]:
 @dataclass(frozen=True, kw_only=True)
 class Curve:
     """The fully loaded bill at each demand; `bands` are its P5, P50 and P95 over the draws, with
-    the demand itself held fixed; empty when no input has a range."""
+    the demand itself held fixed; empty when no input has a range. `ways` has the monthly bill of
+    each way to have the servers: own, rented."""
 
     mtok_per_month: u.FloatArray
     servers: u.FloatArray
     monthly_usd: u.FloatArray
     bands: dict[str, u.FloatArray]
+    ways: dict[str, u.FloatArray]
 
 
 def bill_curve(
-    costs: Costs, work: Work, drawn: tuple[Costs, Work] | None, evens: Iterable[Breakeven]
+    costs: Costs,
+    work: Work,
+    drawn: tuple[Costs, Work] | None,
+    evens: Iterable[Breakeven],
+    ways: Mapping[str, Costs],
 ) -> Curve:
     """Sample the bill on a logarithmic grid that spans the demand and the first crossings near."""
     demand = float(work.demand)
@@ -86,6 +92,7 @@ def bill_curve(
         servers=bill.servers,
         monthly_usd=bill.total.value,
         bands={name: np.array(values) for name, values in bands.items()},
+        ways={name: monthly_bill(each, _at(work, grid)).total.value for name, each in ways.items()},
     )
 
 

@@ -16,7 +16,7 @@ Int64 = npt.NDArray[np.int64]
 
 OUTCOMES = (
     *("ok", "http_error", "server_error", "connection", "timeout", "malformed", "no_tokens"),
-    "cut_short",
+    *("cut_short", "from_cache"),
 )
 """How a request can end; its code in the records is its place in this tuple."""
 
@@ -89,7 +89,8 @@ class WorkerReport:
     """How one load-generating process itself fared.
 
     `run_delay_s` is the time its thread could have run but waited for a core, over `wakeups` runs
-    (the kernel's schedstat); None where the kernel does not count it.
+    (the kernel's schedstat); None where the kernel does not count it. `node` is the machine where
+    that is not the head, and `clock_error_ns` bounds its stamps' error on the head's clock.
     """
 
     requests: int
@@ -100,6 +101,8 @@ class WorkerReport:
     reconnects: int
     run_delay_s: float | None = None
     wakeups: int | None = None
+    node: str | None = None
+    clock_error_ns: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,12 @@ class Server:
     what empties when it is read has that one reader. `conditions` are what the engine serves
     under, in the words of `bench.values.serving`.
     `text_length` is how long it counts a prompt of text to be, where it takes no token ids.
-    `models` are the names that it lists. `nonce` goes into every prompt, so that no run finds its
-    prompts in the cache of an earlier one; 0 for an engine started for the run. `client_cores` are
-    those that the engine leaves to the load client. `listener_pids` are the processes of this host
-    that were seen to listen on the port of a server which somebody else started. `serves` is the
+    `models` are the names that it lists, `answers_as` the one that an answer bore. `nonce` goes
+    into every prompt, so that no run finds its prompts in the cache of an earlier one; 0 for an
+    engine started for the run. `client_cores` are those that the engine leaves to the load client.
+    `listener_pids` are the processes of this host that were seen to listen on the port of a server
+    which somebody else started. `node_pids` are those of the engine's parts on other machines, in
+    their order. `serves` is the
     engine that an endpoint says it is (the owner of its models), None where it does not.
     """
 
@@ -49,6 +51,7 @@ class Server:
     argv: tuple[str, ...] | None = None
     pid: int | None = None
     listener_pids: tuple[int, ...] = ()
+    node_pids: tuple[int, ...] = ()
     log_path: Path | None = None
     metrics_url: str | None = None
     gauges_url: str | None = None
@@ -69,6 +72,7 @@ class Server:
     hangs_after_done: bool = False
     left_out: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    answers_as: str | None = None
     more_metrics_urls: tuple[str, ...] = ()
     nonce: int = 0
     tls_verify: bool = True

@@ -36,7 +36,8 @@ class Device:
     """One thing whose power is metered, as it was when the telemetry began. None: not reported.
 
     `index` is its place in the telemetry, for boards CUDA's; `nvml_index` its place in NVML's list.
-    `slice_of` is the uuid of the board that a MIG slice is a part of.
+    `slice_of` is the uuid of the board that a MIG slice is a part of. `node` is the machine where
+    that is not the head, and `clock_error_ns` how well that one's clock is known.
     """
 
     index: int
@@ -51,6 +52,8 @@ class Device:
     slice_of: str | None = None
     persistence: bool | None = None
     memory_total_bytes: int | None = None
+    node: str | None = None
+    clock_error_ns: int | None = None
     why: Mapping[str, str] = field(default_factory=dict)
 
 

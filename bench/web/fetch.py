@@ -93,6 +93,8 @@ def fetch(
 
 def _said(error: Exception) -> str:
     """What went wrong in a few words: without the number of the error, never empty."""
+    if type(error) is http.client.BadStatusLine:  # its text is what came instead
+        return f"no HTTP answer: {str(error)[:20]!r}"
     if isinstance(error, http.client.HTTPException):
         return f"no HTTP answer: {type(error).__name__}"
     return str(error).partition("] ")[2] or str(error) or type(error).__name__

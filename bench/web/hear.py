@@ -53,7 +53,7 @@ def hear(
             sock = opened.enter_context(raw)
             if tls:  # it takes the descriptor over, and has to be closed itself
                 made = context or ssl.create_default_context()
-                sock = opened.enter_context(made.wrap_socket(raw, server_hostname=parts.hostname))
+                sock = opened.enter_context(_shaken(made, raw, parts.hostname, timeout_s))
             sock.sendall(request)
             while True:
                 left_s = (done_s + _HANGS_AFTER_S if done_s else until_s) - time.monotonic()
@@ -71,10 +71,13 @@ def hear(
                     break
                 if b"[DONE]" in data[-32:]:
                     done_s = done_s or time.monotonic()
+    except SilentError:
+        raise
     except TimeoutError as error:
         found = frame(data) if done_s else None
         if found is None:
-            raise SilentError(f"no end within {timeout_s:g} s") from error
+            began = "it began to answer, and " if data else ""
+            raise SilentError(f"{began}no end within {timeout_s:g} s") from error
         return _heard(data, found, began_s, hangs=True)
     except (OSError, MalformedError) as error:
         if isinstance(error, FetchError):
@@ -83,7 +86,18 @@ def hear(
     found = frame(data, closed=True) if data else None
     if found is not None and b"[DONE]" in data[-64:]:
         return _heard(data, found, began_s)
-    raise FetchError("the server closed the connection before the answer ended")
+    when = "before the answer ended" if data else "without a word"
+    raise FetchError(f"the server closed the connection {when}")
+
+
+def _shaken(
+    context: ssl.SSLContext, raw: socket.socket, host: str | None, timeout_s: float
+) -> ssl.SSLSocket:
+    """The socket once TLS is agreed on; SilentError where the other side does not take part."""
+    try:
+        return context.wrap_socket(raw, server_hostname=host)
+    except TimeoutError as error:
+        raise SilentError(f"no TLS within {timeout_s:g} s") from error
 
 
 def _heard(data: bytes, found: Frame, began_s: float, *, hangs: bool = False) -> Heard:

@@ -129,6 +129,38 @@ def dechunk(data: bytes, at: int) -> tuple[list[tuple[int, int]], int | None]:
         at = end + 2
 
 
+_HEX = np.full(256, -1, dtype=np.int64)
+_HEX[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = range(16)
+_HEX[np.frombuffer(b"ABCDEF", dtype=np.uint8)] = range(10, 16)
+_MOST_HEX = 7
+_MANY_BYTES = 1 << 13
+
+
+def _regular(data: bytes, at: int) -> Int64 | None:
+    """The spans that `dechunk` finds, in a whole long body without trailers whose only CRs are its
+    framing: all at once. None where it is anything else."""
+    if len(data) - at < _MANY_BYTES or not data.endswith(CHUNKED_END):
+        return None
+    raw = np.frombuffer(data, dtype=np.uint8)
+    line_ends = np.flatnonzero(raw[at:] == ord("\r")) + at
+    if len(line_ends) % 2 or (raw[line_ends + 1] != ord("\n")).any():
+        return None
+    ends = line_ends[1::2]
+    sizes_end = line_ends[0::2]
+    sizes_at = np.concatenate(([at], ends[:-1] + 2))
+    digits = sizes_end - sizes_at
+    wide = int(digits.max())
+    if digits.min() < 1 or wide > _MOST_HEX:
+        return None
+    places = sizes_end[:, None] - np.arange(wide, 0, -1)
+    values = _HEX[raw[places]]  # a place before `at` lies in the head
+    values[places < sizes_at[:, None]] = 0
+    sizes = values @ 16 ** np.arange(wide - 1, -1, -1, dtype=np.int64)
+    starts = sizes_end + 2
+    whole = (sizes == ends - starts).all() and (values >= 0).all() and (sizes[:-1] > 0).all()
+    return np.array([starts[:-1], ends[:-1]]).T if whole and sizes[-1] == 0 else None
+
+
 def _size(line: bytes) -> int:
     match = _SIZE_LINE.match(line)
     if match is None:
@@ -147,17 +179,18 @@ def _trailers_end(data: bytes, at: int) -> int | None:
 class Frame:
     """One response in raw bytes: its head, where its body lies, and whether it is whole.
 
-    `end` is the offset after the response; None when it ends with the connection.
+    `spans` are the (start, end) offsets of the body's parts, shape (parts, 2). `end` is the offset
+    after the response; None when it ends with the connection.
     """
 
     head: Head
-    spans: list[tuple[int, int]]
+    spans: Int64
     complete: bool
     end: int | None
 
     def body(self, data: bytes) -> bytes:
         """The body's bytes that are there, freed of their framing."""
-        return b"".join([data[a:b] for a, b in self.spans])
+        return b"".join([data[a:b] for a, b in self.spans.tolist()])
 
 
 def frame(data: bytes, *, closed: bool = False) -> Frame | None:
@@ -169,19 +202,28 @@ def frame(data: bytes, *, closed: bool = False) -> Frame | None:
     if head is None:
         return None
     if head.chunked:
+        regular = _regular(data, head.body_at)
+        if regular is not None:
+            return Frame(head=head, spans=regular, complete=True, end=len(data))
         spans, end = dechunk(data, head.body_at)
-        return Frame(head=head, spans=spans, complete=end is not None, end=end)
+        return Frame(head=head, spans=_pairs(spans), complete=end is not None, end=end)
     if head.length is None:
         spans = [(head.body_at, len(data))]
-        return Frame(head=head, spans=spans, complete=closed, end=None)
+        return Frame(head=head, spans=_pairs(spans), complete=closed, end=None)
     end = head.body_at + head.length
     spans = [(head.body_at, min(end, len(data)))]
-    return Frame(head=head, spans=spans, complete=len(data) >= end, end=end)
+    return Frame(head=head, spans=_pairs(spans), complete=len(data) >= end, end=end)
 
 
-def reads_of(offsets: Int64, spans: list[tuple[int, int]], read_sizes: list[int]) -> Int64:
-    """The number of the read in which each body byte at `offsets` arrived. Shape of `offsets`."""
-    bounds = np.array(spans, dtype=np.int64).reshape(-1, 2)
+def _pairs(spans: list[tuple[int, int]]) -> Int64:
+    return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+
+def reads_of(offsets: Int64, bounds: Int64, read_sizes: list[int]) -> Int64:
+    """The number of the read in which each body byte at `offsets` arrived. Shape of `offsets`.
+
+    `bounds` are the `spans` of the frame.
+    """
     span_starts = np.cumsum(bounds[:, 1] - bounds[:, 0]) - (bounds[:, 1] - bounds[:, 0])
     # Of empty spans at the same place the last one, which holds the byte, is found.
     span = np.searchsorted(span_starts, offsets, side="right") - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from bench.engines.container import check_program, inside, name_of, removal
+from bench.engines.residue import leftovers, remove
+from bench.values import ending
 from bench.values.errors import EngineError, InputError
 from bench.values.spec import RunSpec, VllmSpec
 
@@ -26,7 +29,7 @@ def words(
     kind: Any, *, gpus: int = 2, around: dict[str, str] | None = None, **keys: Any
 ) -> list[str]:
     engine = VllmSpec(container=kind, image="vllm/vllm-openai:v1", **keys)
-    return list(
+    found = list(
         inside(
             COMMAND,
             engine,
@@ -37,6 +40,12 @@ def words(
             around={"HF_HOME": "/hf", **(around or {})},
         )
     )
+    if "--label" in found:  # whose it is: the process ids of this test
+        at = found.index("--label")
+        owner = json.loads(found.pop(at + 1).removeprefix("bench.owner="))
+        assert owner["pid"] == os.getpid()
+        del found[at]
+    return found
 
 
 def test_docker() -> None:
@@ -91,7 +100,7 @@ def test_what_is_removed_by_name() -> None:
         for kind in ("docker", "podman", "apptainer", "enroot")
     }
     assert made["docker"] == ("docker", "rm", "--force", "--volumes", "n")
-    assert made["podman"][0] == "podman"
+    assert made["podman"] == ("podman", "rm", "--force", "--time", "0", "--volumes", "n")
     assert made["apptainer"] == made["enroot"] == ()
     assert removal(VllmSpec(), "n") == ()
 
@@ -144,13 +153,17 @@ def listed() -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
 
 
+def with_podman(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any(shutil.which(name) is None for name in ("podman", "runc")) or os.geteuid() != 0:
+        pytest.skip("no podman with runc, or no root, is here (apt-get install podman runc)")
+    (folder / "containers.conf").write_text('[engine]\nruntime = "runc"\n')
+    monkeypatch.setenv("CONTAINERS_CONF", str(folder / "containers.conf"))
+
+
 def test_a_real_container_is_removed_by_its_name_after_sigkill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if any(shutil.which(name) is None for name in ("podman", "runc")) or os.geteuid() != 0:
-        pytest.skip("no podman with runc, or no root, is here (apt-get install podman runc)")
-    (tmp_path / "containers.conf").write_text('[engine]\nruntime = "runc"\n')
-    monkeypatch.setenv("CONTAINERS_CONF", str(tmp_path / "containers.conf"))
+    with_podman(tmp_path, monkeypatch)
     log = tmp_path / "engine.log"
     words = [sys.executable, "-c", OWNER, str(root_of(tmp_path)), str(log)]
     owner = subprocess.Popen(words, start_new_session=True)
@@ -171,3 +184,47 @@ def test_a_real_container_is_removed_by_its_name_after_sigkill(
     finally:
         owner.kill()
         subprocess.run(("podman", "rm", "--force", name), capture_output=True, check=False)
+
+
+def test_a_real_container_whose_owner_has_ended_is_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that run, the one whose owner is gone goes, and the other stays."""
+    with_podman(tmp_path, monkeypatch)
+    args = ("-v", "/usr:/usr:ro", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+    root = str(root_of(tmp_path))
+    engine = VllmSpec(container="podman", image=root, python="/bin/sleep", container_args=args)
+    child = subprocess.Popen(["sleep", "60"])
+    dead = ending.writer(child.pid)
+    child.kill()
+    child.wait()
+    names = [f"bench-left-{os.getpid()}-{n}" for n in ("dead", "mine")]
+    running = []
+    try:
+        for name, owner in zip(names, (dead, ending.writer()), strict=True):
+            monkeypatch.setattr(ending, "writer", lambda pid=None, owner=owner: owner)
+            words = inside(
+                ("python", "60"), engine, name=name, gpus=0, env={}, around={"HF_HOME": root}
+            )
+            monkeypatch.undo()
+            with_podman(tmp_path, monkeypatch)
+            with (tmp_path / f"{name}.log").open("w") as log:
+                running.append(subprocess.Popen(words, stdout=log, stderr=log))
+        deadline = time.monotonic() + 60
+        while not all(f"{name} Up" in listed() for name in names):
+            said = "".join((tmp_path / f"{name}.log").read_text() for name in names)
+            if "Error" in said:
+                pytest.skip(f"podman cannot run a container here: {said.strip()[-200:]}")
+            assert time.monotonic() < deadline, said
+            time.sleep(0.2)
+        found = [one for one in leftovers(str(tmp_path)) if one.path.name in names]
+        assert [str(one.path) for one in found] == [f"podman/{names[0]}"]
+        assert remove(found) == []
+        assert names[0] not in listed()
+        assert f"{names[1]} Up" in listed()
+    finally:
+        for name in names:
+            words = removal(VllmSpec(container="podman", image="i"), name)
+            subprocess.run(words, capture_output=True, check=False)
+        for process in running:
+            process.wait(30)

@@ -30,6 +30,15 @@ def test_a_cpu_start() -> None:
     assert any("KV cache size: 262,144 tokens" in line for line in found.lines)
 
 
+def test_how_it_schedules() -> None:
+    """From the one long line in which vLLM 0.32 prints its configuration."""
+    line = (
+        "served_model_name=tiny, enable_prefix_caching=True, enable_chunked_prefill=False, pooler_"
+    )
+    found = parse_engine_log(line)
+    assert (found.prefix_caching, found.chunked_prefill) == (True, False)
+
+
 def test_the_kernel_that_really_runs_is_kept() -> None:
     assert facts("cpu_int8").quantisation_kernels == ("CPUInt8ScaledMMLinearKernel",)
 

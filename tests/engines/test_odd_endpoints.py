@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_servers import Ask, Event, Host, Odd, due_s, end, plain, serving
+from odd_servers import Ask, Event, Host, Odd, due_s, end, piece, plain, serving, whole
 
 from bench.cli.composed import expecting
 from bench.derive import served_findings
@@ -201,6 +201,61 @@ def test_the_replicas_of_a_list_are_summed(run_spec: Spec, tmp_path: Path) -> No
     probed = before["generation_tokens_total"] / 0.25
     # 8 requests of 16 tokens, and what the other replica's page did not show before
     assert after["generation_tokens_total"] == pytest.approx(probed + 128)
+
+
+# --- servers that say nothing
+
+
+def silent_where(asks: Callable[[Ask], bool]) -> Callable[[Ask], list[Event]]:
+    """No answer to such a request, the truth to every other."""
+    return lambda ask: [(60.0, b"")] if asks(ask) else [*plain(ask), (due_s(ask.tokens), end(ask))]
+
+
+def test_silence_at_an_option_means_without_it(run_spec: Spec, tmp_path: Path) -> None:
+    endless = silent_where(lambda ask: bool({"ignore_eos", "min_tokens"} & set(ask.body)))
+    with serving({"silent": Odd(answers=endless)}) as host:
+        server = served(run_spec, tmp_path, host.url("silent"), start_timeout_s=0.4)
+    assert not server.ignore_eos
+    assert any("ignore_eos" in what for what in server.left_out)
+
+
+def test_silence_at_the_first_request_is_named(run_spec: Spec, tmp_path: Path) -> None:
+    with (
+        serving({"silent": Odd(answers=silent_where(lambda _: True))}) as host,
+        pytest.raises(BenchError, match=r"it began to answer, and no end within 0\.4 s"),
+    ):
+        served(run_spec, tmp_path, host.url("silent"), start_timeout_s=0.4)
+
+
+@pytest.mark.parametrize("status", [0, 500])
+def test_a_list_of_models_may_fail_where_one_is_named(
+    run_spec: Spec, tmp_path: Path, status: int
+) -> None:
+    with serving({"listless": Odd(models=(status, {}))}) as host:
+        assert served(run_spec, tmp_path, host.url("listless")).served_model == "m"
+
+
+def test_an_answer_of_another_model_is_said(run_spec: Spec, tmp_path: Path) -> None:
+    def other(ask: Ask) -> list[Event]:
+        return whole(ask, lambda _: piece(ask) | {"model": "elsewhere"})
+
+    with serving({"routed": Odd(answers=other)}) as host:
+        server = served(run_spec, tmp_path, host.url("routed"))
+    record = {"served_model": server.served_model, "answers_as": server.answers_as}
+    run = Run(
+        spec=run_spec(engine="endpoint"),
+        anchor=Anchor(monotonic_ns=0, wall_iso=""),
+        server=record,
+    )
+    assert [(f.code, f.severity) for f in served_findings(run)] == [("served_model", "warn")]
+    assert "elsewhere" in served_findings(run)[0].text
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "stream", "model", "n", "temperature"])
+def test_fields_that_bench_writes_are_no_extra_ones(run_spec: Spec, name: str) -> None:
+    spec = run_spec(engine="endpoint", engine_keys={"extra_body": {name: 1}})
+    with pytest.raises(InputError, match=rf"engine\.extra_body: '{name}' is a field that bench"):
+        check_formats(spec)
 
 
 # --- the model that was typed

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench.engines.exchange import Target, normalise_base_url
+from bench.engines.exchange import Target, normalise_base_url, unreachable
 from bench.engines.probe import probe, wait_ready
 from bench.values.errors import EngineError, InputError
+from bench.web.fetch import FetchError
 
 Answer = tuple[int, str | list[Any] | dict[str, Any]]
 Rule = Callable[[str, dict[str, Any], Mapping[str, str]], Answer]
@@ -224,13 +225,41 @@ def test_addresses_are_normalised(given: str, normal: str) -> None:
         "http://",
         "http://host:port/v1",
         "http://host:99999/v1",
-        "http://host/v1?key=1",
         "http://[::1/v1",
     ],
 )
 def test_a_malformed_address_is_refused(bad: str) -> None:
     with pytest.raises(InputError, match="is not an address such as"):
         normalise_base_url(bad)
+
+
+def test_the_address_of_the_completions_is_taken_for_that_of_the_server() -> None:
+    for end in ("completions", "chat/completions", "chat/completions/"):
+        assert normalise_base_url(f"http://host/v1/{end}") == "http://host/v1"
+
+
+def test_a_query_is_refused_and_not_repeated() -> None:
+    with pytest.raises(InputError, match="has a query") as caught:
+        normalise_base_url("http://host/v1?api-key=hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("not an HTTP response: b'\\x15\\x03\\x03\\x00'", "https://"),
+        ("no HTTP answer: '\\x15\\x03\\x03\\x00'", "https://"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "http://…"),
+        ("no TLS within 3 s", "http://…"),
+        ("the server closed the connection without a word", "https://…"),
+        ("not an HTTP response: b'\\x00\\x00\\x12\\x04'", "HTTP/1.1"),
+        ("no end within 30 s", "start_timeout_s"),
+        ("it began to answer, and no end within 30 s", "left"),
+    ],
+)
+def test_the_remedy_is_that_of_what_came_instead(said: str, remedy: str) -> None:
+    remedy = "Neither [DONE]" if remedy == "left" else remedy
+    assert remedy in str(unreachable("http://host/v1", FetchError(said)))
 
 
 def test_a_secret_in_the_address_is_refused_and_not_repeated() -> None:

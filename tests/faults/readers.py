@@ -36,7 +36,9 @@ from bench.values.outside import plain, text_file
 from bench.values.record import Anchor, Run
 from bench.values.redact import redacted_text
 from bench.values.spec import ModelSpec, SloSpec, WorkloadSpec
-from bench.web import http, sse
+from bench.web import http
+from bench.web.sse import read_body
+from bench.web.tokens import tokens_of
 
 Read = Callable[[bytes, Path], object]
 
@@ -54,7 +56,7 @@ class Reader:
 def answer(data: bytes, _: Path) -> object:
     """A response as the load generator reads it, from the head to the tokens."""
     found = http.frame(data, closed=True)
-    return None if found is None else sse.tokens(sse.read_body(found.body(data), ended=True))
+    return None if found is None else tokens_of(read_body(found.body(data), ended=True))
 
 
 def stored(data: bytes, folder: Path) -> object:

@@ -16,7 +16,7 @@ from test_endings import started
 
 from bench.cli.verbs import doctor
 from bench.engines.guard import GuardedProcess
-from bench.engines.residue import leftovers
+from bench.engines.residue import leftovers, remove
 from bench.store import save_run
 from bench.values import ending, scratch
 
@@ -73,6 +73,29 @@ def dead() -> dict[str, object]:
     child.kill()
     child.wait()
     return named
+
+
+def test_a_container_goes_where_its_owner_has_ended(
+    own_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docker's own words, by a stand-in: of three, one owner is dead, one lives, one is unsaid."""
+    owners = (dead(), ending.writer(), None)
+    lines = "".join(f"/c{n} {json.dumps(o) if o else ''}\n" for n, o in enumerate(owners))
+    (own_tmp / "answer").write_text(lines)
+    program = own_tmp / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\necho $* >> {own_tmp}/asked\n"
+        f"case $1 in ps) echo c0 c1 c2 ;; inspect) cat {own_tmp}/answer ;; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    found = [one for one in leftovers(str(own_tmp)) if one.path.parts[0] == "docker"]
+    assert [str(one.path) for one in found] == ["docker/c0"]
+    assert remove(found) == []
+    asked = (own_tmp / "asked").read_text().splitlines()
+    assert asked[0] == "ps --all --quiet --filter label=bench.owner"
+    assert asked[-1] == "rm --force --volumes c0"
 
 
 def test_what_even_the_supervisor_could_not_remove(

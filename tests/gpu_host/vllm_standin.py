@@ -21,7 +21,7 @@ import uvloop
 import vllm_starts
 from vllm_starts import STARTS, VERSION
 
-from bench.engines.truth_server import Connection, TruthServer
+from bench.engines.truth_server import TruthServer
 
 CONTEXT = 131_072
 
@@ -99,7 +99,7 @@ async def serve(given: argparse.Namespace, start: vllm_starts.Start) -> None:
     found = vllm_starts.memory(start, given.tensor_parallel_size, given.gpu_memory_utilization)
     server.blocks = found.kv_tokens // 16
     server.replicas = given.data_parallel_size
-    listener = await loop.create_server(lambda: Connection(server), "127.0.0.1", given.port)
+    listener = server.listen("127.0.0.1", given.port)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     print("(APIServer pid=1) INFO:     Application startup complete.", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.load.answers import ParsedShot, judged
@@ -13,14 +14,15 @@ from bench.values.server import Server
 ASKED = 10
 WHOLE = ParsedShot(
     outcome="ok",
-    chunk_tokens=[1] * ASKED,
+    chunk_tokens=np.ones(ASKED, dtype=np.int64),
     completion_tokens=ASKED,
     tokens_arose="one_per_chunk",
     done=True,
     finish="length",
 )
 BARE = {"done": False, "finish": "", "completion_tokens": -1, "tokens_arose": "unknown"}
-SHORT = {"chunk_tokens": [1] * 4, "completion_tokens": 4}
+FOUR = np.ones(4, dtype=np.int64)
+SHORT = {"chunk_tokens": FOUR, "completion_tokens": 4}
 
 
 def cut(*answers: dict[str, Any], **server: Any) -> list[bool]:
@@ -48,13 +50,13 @@ def cut(*answers: dict[str, Any], **server: Any) -> list[bool]:
         ),
         # cut in the middle: neither end, fewer pieces
         (
-            [{**BARE, "finish": "length"}] * 3 + [{**BARE, "chunk_tokens": [1] * 4}],
+            [{**BARE, "finish": "length"}] * 3 + [{**BARE, "chunk_tokens": FOUR}],
             {"usage": "none"},
             [False] * 3 + [True],
         ),
         # most are cut, and the probe knows better
         (
-            [{**BARE, "chunk_tokens": [1] * 4}] * 3 + [{**BARE, "done": True}],
+            [{**BARE, "chunk_tokens": FOUR}] * 3 + [{**BARE, "done": True}],
             {"usage": "none", "ends_with_done": True},
             [True] * 3 + [False],
         ),
@@ -85,7 +87,7 @@ def cut(*answers: dict[str, Any], **server: Any) -> list[bool]:
         # the usage that the probe saw is missing
         ([{}, {"completion_tokens": -1}], {"usage": "final"}, [False, True]),
         # a server that never marks an end
-        ([{**BARE, "chunk_tokens": [1] * 4}] * 4, {"usage": "none"}, [False] * 4),
+        ([{**BARE, "chunk_tokens": FOUR}] * 4, {"usage": "none"}, [False] * 4),
     ],
 )
 def test_what_is_cut(

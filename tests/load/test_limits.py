@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.load import limits
-from bench.load.limits import ensure_streams, explained, workers_for
+from bench.load.limits import ensure_streams, workers_for
 from bench.values.errors import InputError
+from bench.web.wire import explained
 
 
 def test_workers_follow_the_streams(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from browser import Tab, chromium, tab
 from point_support import even, point
 
 from bench.claims.verdict import Assessment, Check
+from bench.report.claim_table import GRAVEST
 from bench.report.numbers import quantity
 from bench.report.page.build import html, page
 from bench.report.page.material import Material
@@ -53,7 +54,7 @@ RUN_HEADINGS = [
     "Latency distributions",
     "Time line",
 ]
-LAST_HEADINGS = ["Validity certificate", "Formulae and inputs", "How to reproduce"]
+LAST_HEADINGS = ["Validity certificate", "Words", "Formulae and inputs", "How to reproduce"]
 QUICK = ("load.repeats=3", "load.calibrate=false", "load.duration_s=0.5", "meter=synthetic")
 
 needs_browser = pytest.mark.skipif(
@@ -136,7 +137,7 @@ def opened(browser: Tab, page: Path) -> list[str]:
         "[...document.querySelectorAll('main h2')].map(h => h.textContent)"
     )
     anchors = browser.value(
-        "[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))"
+        "[...document.querySelectorAll('a')].every(a => !a.hash || document.querySelector(a.hash))"
     )
     assert anchors
     ids = browser.value("[...document.querySelectorAll('[id]')].map(e => e.id)")
@@ -420,7 +421,7 @@ def test_a_hostile_claim(browser: Tab, tmp_path: Path) -> None:
     target = tmp_path / "claim.html"
     made = page(Material(claims=[claim], command=HOSTILE, version=HOSTILE), HOSTILE)
     target.write_text(html(made), encoding="utf-8")
-    assert opened(browser, target) == ["Verdict", "Claims", "How to reproduce"]
+    assert opened(browser, target) == ["Verdict", "Claims", "Words", "How to reproduce"]
     assert browser.value("document.images.length") == 0
     shown = browser.value("document.querySelector('#claims').textContent")
     assert shown.count("<script>alert(1)</script>") >= 6
@@ -530,7 +531,7 @@ def test_variants_with_quality(browser: Tab, stored: Callable[..., Path]) -> Non
 @needs_browser
 def test_a_cost_answer(browser: Tab, tmp_path: Path) -> None:
     page = report("tco=worked-example", f"results_dir={tmp_path}")
-    assert opened(browser, page) == ["Verdict", "Cost", "How to reproduce"]
+    assert opened(browser, page) == ["Verdict", "Cost", "Words", "How to reproduce"]
     document = json.loads(bench("tco", "tco=worked-example", "--json"))
     for row in table(browser, "cost"):
         part = row["tokens"][0]
@@ -539,20 +540,29 @@ def test_a_cost_answer(browser: Tab, tmp_path: Path) -> None:
                 expected = document["levels"][level][f"usd_per_mtok_{part}"]
                 assert float(row[title][1]) == expected
     curve = document["curve"]
-    lines = (curve[name] for name in ("monthly_usd", "monthly_usd_p5", "monthly_usd_p95"))
+    lines = [curve[name] for name in ("monthly_usd", "monthly_usd_p5", "monthly_usd_p95")]
+    lines += [way["monthly_usd"] for way in curve["ways"].values()]
     per_mtok = [
         usd / n for line in lines for usd, n in zip(line, curve["mtok_per_month"], strict=True)
     ]
+    for option in document["options"].values():
+        parts = option.get("monthly_usd_parts", {}).values()
+        per_mtok += [usd / document["model"]["demand_mtok_per_month"] for usd in parts]
     assert all_numbers_agree(browser, document, derived=per_mtok) > 50
     names = browser.value("[...document.querySelectorAll('#cost figcaption')].map(c => c.id)")
-    assert names == ["caption-waterfall", "caption-breakeven", "caption-tornado"]
+    drawn = ("ways", "waterfall", "breakeven", "tornado")
+    assert names == [f"caption-{name}" for name in drawn]
+    large = browser.value("document.querySelector('#verdict .figures').textContent")
+    assert all(word in large for word in ("own servers", "rented servers", "the cheapest API"))
 
 
 @needs_browser
 def test_every_claim(browser: Tab, tmp_path: Path) -> None:
     page = report("--claims", f"results_dir={tmp_path}")
-    assert opened(browser, page) == ["Verdict", "Claims", "How to reproduce"]
+    assert opened(browser, page) == ["Verdict", "Claims", "Words", "How to reproduce"]
     document = json.loads(bench("claim", "--all", f"results_dir={tmp_path}", "--json"))
+    verdicts = [row["verdict"][0].lower() for row in table(browser, "claims")]
+    assert verdicts == sorted(verdicts, key=GRAVEST.index)
     shown = {row["claim"][0]: row["verdict"][0].lower() for row in table(browser, "claims")}
     assert shown == {a["claim"]: a["verdict"] for a in document}
 
@@ -567,14 +577,14 @@ def test_a_real_vllm(browser: Tab, vllm_server: Server, tmp_path: Path) -> None:
         f"engine.served_model={vllm_server.served_model}",
         "workload.output_tokens=32",
         "load.concurrency=[1,4]",
-        "load.duration_s=3",
+        "load.duration_s=1",
         "load.repeats=3",
         "load.calibrate=false",
         f"results_dir={tmp_path}",
     )
     headings = opened(browser, report(f"results_dir={tmp_path}"))
     assert headings[:2] == ["Verdict", "Headline numbers"]
-    assert headings[-3:] == LAST_HEADINGS
+    assert headings[-len(LAST_HEADINGS) :] == LAST_HEADINGS
     assert "Time line" in headings
     document = json.loads(bench("show", f"results_dir={tmp_path}", "--json"))
     agrees_with_json(browser, document)

@@ -110,6 +110,8 @@ def test_ray_gets_a_line_per_run(bench: Bench) -> None:
         (("slurm", *WORDS, "engine.args=[--api-key,abcdefgh123]"), "a key stands among the words"),
         (("slurm", *WORDS, "hydra.job.chdir=true"), "without Hydra"),
         (("slurm", *WORDS, "cluster.gress=x"), "gres"),
+        (("slurm", *WORDS, "cluster.nodes=2"), "say nodes=slurm"),
+        (("slurm", *WORDS, "cluster.nodes=3", "nodes=slurm"), "do not divide"),
         (("k8s", *WORDS), "cluster.image"),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tco_support import ask
 
-from bench.cli.composed import cost_question
+from bench.ask.costs import cost_question
 from bench.report.tco_table import against_draws, own_or_rent
 from bench.values.errors import InputError
 
@@ -55,15 +55,41 @@ def test_figures_belong_to_the_server_they_were_given_for() -> None:
         cost_question(SERVER, ())
     for said in ("4×h100-sxm", "8×h100-sxm", "tco.throughput.points", "tco.own.capex_usd"):
         assert said in str(refused.value)
-    with pytest.raises(InputError, match=r"type tco\.own\.capex_usd, tco\.own\.provisioned_kw of"):
+    with pytest.raises(
+        InputError, match=r"type tco\.own\.capex_usd, tco\.own\.residual_usd, .* of this"
+    ):
         cost_question(SERVER, (), measured=True)
-    typed = ("tco.own.capex_usd=150000", "tco.own.provisioned_kw=6")
+    typed = (
+        "capex_usd=150000",
+        "residual_usd=3e4",
+        "provisioned_kw=6",
+        "maintenance_usd_per_month=900",
+    )
+    typed = tuple(f"tco.own.{word}" for word in typed)
     assert cost_question((*SERVER, *typed), (), measured=True).tco.server.gpus == 4
+    # Power of the group is that of eight GPUs: only what the run itself measured may be used.
+    assert cost_question((*SERVER, *typed), (), measured=True).power.load_w is None
     same = cost_question(("tco=worked-example", "tco.server.gpus=8"), ())
     assert same.tco.server.gpus == 8
 
 
-@pytest.mark.parametrize("key", ["power.usd_per_kwh=30", "tco.people.salary_usd_per_year=150"])
+def test_a_rented_server_is_not_set_beside_the_purchase_of_another_one() -> None:
+    asked = cost_question((*SERVER, "tco.basis=on_demand"), (), measured=True)
+    assert asked.tco.own is None
+    assert (asked.power.load_w, asked.power.host_adder_w) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "power.usd_per_kwh=30",
+        "power.usd_per_kwh={value:0.2,low:0.1,high:30,source:mine}",
+        "tco.people.salary_usd_per_year=150",
+        "tco.fleet.claimed_servers=1000000",
+        "tco.throughput.points=[{input_tokens_per_s:1,output_tokens_per_s:1e12}]",
+        "tco.rent.spot_recovery_h=900",
+    ],
+)
 def test_an_implausible_figure_is_asked_back_and_can_be_meant(key: str) -> None:
     with pytest.raises(InputError, match=r"really\?"):
         cost_question(("tco=worked-example", key), ())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tco_support import TODAY, ask, ask_json, request
 
+from bench.ask.costs import book_rows
 from bench.cli.verbs import prices as verb
 from bench.tco.answer import answer
 from bench.tco.document import to_json
@@ -270,7 +271,7 @@ def test_import_appends_and_keeps_history(
     cheaper.write_text('{"m": {"litellm_provider": "deepseek", "input_cost_per_token": 1e-07}}')
     assert verb.run(spec, import_path=str(cheaper), as_of="2026-11-23") == 0
     assert book.read_text(encoding="utf-8").startswith(first)
-    rows = verb.book_rows(spec)
+    rows = book_rows(spec)
     assert len(rows) == len(spec.rows) + 10
     capsys.readouterr()
     assert verb.run(spec) == 0

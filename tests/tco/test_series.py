@@ -46,6 +46,9 @@ def test_the_curve_is_the_bill_at_each_demand(data: dict[str, Any]) -> None:
         at = ask_json("tco=worked-example", f"tco.demand.mtok_per_month={grid[n]!r}")
         assert curve["monthly_usd"][n] == pytest.approx(at["monthly_usd"])
         assert curve["servers"][n] == at["servers"]
+        for way in ("own", "on_demand"):
+            beside = curve["ways"][way]["monthly_usd"][n]
+            assert beside == pytest.approx(at["options"][way]["monthly_usd"])
         for end in ("p5", "p50", "p95"):
             assert curve[f"monthly_usd_{end}"][n] == pytest.approx(
                 at["uncertainty"]["monthly_usd"][end], rel=1e-9

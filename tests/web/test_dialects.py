@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.web.sse import read_body, tokens
+from bench.web.sse import read_body
+from bench.web.tokens import tokens_of as tokens
 
 
 def frames(*messages: Any, done: bool = True) -> bytes:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.web.http import MAX_HEAD_BYTES, MalformedError, dechunk, frame, reads_of
@@ -149,3 +149,27 @@ def test_a_size_that_came_before_is_read_the_same(sizes: tuple[int, ...]) -> Non
 def test_a_chunk_longer_than_its_size_is_refused_also_after_equal_ones(tail: bytes) -> None:
     with pytest.raises(MalformedError, match="does not end there"):
         dechunk(b"3\r\nabc\r\n3\r\nabc\r\n3\r\nabcd\r\n" + tail, 0)
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+_LONG = b"".join(b"%x\r\n%s\r\n" % (n, b"x" * n) for n in (700, 700, 3000, 4000)) + b"0\r\n\r\n"
+
+
+@given(st.integers(0, len(_LONG)), st.sampled_from(b"\r\n0123aAxg;"), st.booleans(), st.booleans())
+@example(0, ord("0"), True, False)
+@example(3, ord("\r"), True, False)
+def test_a_long_body_read_at_once_is_read_as_chunk_by_chunk(
+    at: int, byte: int, put_in: bool, cut: bool
+) -> None:
+    """With a byte changed, added or the end cut off: the same spans, or refused by both."""
+    body = _LONG[:at] if cut else _LONG[:at] + bytes([byte]) + _LONG[at + (not put_in) :]
+    try:
+        spans, end = dechunk(_HEAD + body, len(_HEAD))
+    except MalformedError:
+        with pytest.raises(MalformedError):
+            frame(_HEAD + body)
+        return
+    found = frame(_HEAD + body)
+    assert found is not None
+    assert found.spans.tolist() == [list(span) for span in spans]
+    assert (found.end, found.complete) == (end, end is not None)

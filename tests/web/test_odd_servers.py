@@ -7,8 +7,10 @@ shows. Every mode that is not said to end otherwise has the truth's figures.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,15 +104,45 @@ def ended(count: Callable[[Ask], Any], **more: Any) -> Callable[[Ask], list[Even
     return lambda ask: [*plain(ask), (due_s(ask.tokens - 1), end(ask, count(ask), **more))]
 
 
-def every_chunk(count: Callable[[Ask, int], Any]) -> Callable[[Ask], list[Event]]:
-    """A usage in every chunk, asked for or not."""
+def every_chunk(
+    count: Callable[[Ask, int], Any], last: Callable[[Ask], int] | None = None
+) -> Callable[[Ask], list[Event]]:
+    """A usage in every chunk, asked for or not; `last` is that of the finish."""
 
     def answers(ask: Ask) -> list[Event]:
         made = [{**piece(ask), "usage": count(ask, k)} for k in range(ask.tokens)]
-        last = event(piece(ask, "", finish_reason="length")) + DONE
-        return [*plain(ask, lambda k: made[k]), (due_s(ask.tokens - 1), last)]
+        closing = piece(ask, "", finish_reason="length")
+        if last is not None:
+            closing["usage"] = usage(ask, last(ask))
+        return [*plain(ask, lambda k: made[k]), (due_s(ask.tokens - 1), event(closing) + DONE)]
 
     return answers
+
+
+def usage_elsewhere(place: str) -> Callable[[Ask], list[Event]]:
+    """The usage in the last choice, under other names, as `timings` alone, or behind [DONE]."""
+
+    def answers(ask: Ask) -> list[Event]:
+        counted = usage(ask, ask.tokens)
+        closing = piece(ask, "", finish_reason="length")
+        if place == "choice":
+            closing["choices"][0]["usage"] = counted
+        elif place == "names":
+            closing["usage"] = {"input_tokens": ask.prompt_tokens, "output_tokens": ask.tokens}
+        elif place == "timings":
+            closing["timings"] = {"prompt_n": ask.prompt_tokens, "predicted_n": ask.tokens}
+        last = event(closing) + DONE
+        if place == "after":
+            last += event({"choices": [], "usage": counted})
+        return [*plain(ask), (due_s(ask.tokens - 1), last)]
+
+    return answers
+
+
+def end_token(ask: Ask) -> list[Event]:
+    """The model ends after five pieces of text; its end token is counted and makes no text."""
+    n = min(5, ask.tokens - 1)
+    return [*plain(ask, n=n), (due_s(n), end(ask, n + 1, finish="stop"))]
 
 
 def now_and_then(otherwise: Callable[[Ask], list[Event]]) -> Callable[[Ask], list[Event]]:
@@ -121,6 +153,26 @@ def now_and_then(otherwise: Callable[[Ask], list[Event]]) -> Callable[[Ask], lis
         return otherwise(ask) if of_load and ask.number % 2 else whole(ask)
 
     return answers
+
+
+_ENCRYPTED = {"type": "reasoning.encrypted", "data": "x"}
+
+
+def in_parts(ask: Ask) -> list[Event]:
+    """Five pieces of thought in lists of parts, then the answer in such lists."""
+
+    def made(k: int) -> dict[str, Any]:
+        part = {"type": "text", "text": "a"}
+        thought = {"type": "thinking", "thinking": [part]}
+        return {"choices": [{"index": 0, "delta": {"content": [thought if k < 5 else part]}}]}
+
+    return whole(ask, made)
+
+
+def told_in_a_field(ask: Ask) -> list[Event]:
+    """Four tokens, then a line named error, as llama.cpp wrote it, and [DONE]."""
+    said = b'error: {"code": 400, "message": "the context is full"}\n\n'
+    return [*plain(ask, n=4), (due_s(4), said + DONE)]
 
 
 def held(ask: Ask) -> list[Event]:
@@ -155,6 +207,11 @@ def refuse(*keys: str, status: int = 400) -> Callable[[Ask], tuple[int, str, byt
     return lambda ask: (status, "", b'{"detail":"extra"}') if set(keys) & set(ask.body) else None
 
 
+def too_short(ask: Ask) -> tuple[int, str, bytes] | None:
+    """As OpenAI's newer models: fewer than ten tokens are refused."""
+    return (400, "", b'{"error":"max_tokens is below the minimum"}') if ask.tokens < 10 else None
+
+
 def always(status: int, more: str = "", body: bytes = b"{}") -> Callable[[Ask], Any]:
     return lambda ask: (status, more, body)
 
@@ -169,6 +226,23 @@ def cut_utf8(data: bytes) -> list[bytes]:
     return [data[:at], data[at:]]
 
 
+_JSON = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+
+
+def whole_json(ask: Ask) -> list[Event]:
+    """The answer as one JSON object: no stream, whatever was asked for."""
+    said = {"message": {"content": "aaa"}} if ask.chat else {"text": "aaa"}
+    choice = {"index": 0, "finish_reason": "length", **said}
+    message = {"choices": [choice], "usage": usage(ask, ask.tokens)}
+    return [(due_s(ask.tokens - 1), json.dumps(message).encode())]
+
+
+def one_piece(ask: Ask) -> list[Event]:
+    """A stream of one chunk, as a gateway makes it of an answer that it had whole."""
+    last = due_s(ask.tokens - 1)
+    return [(last, event(piece(ask, "a" * ask.tokens))), (last + 0.001, end(ask))]
+
+
 MODEL_LOADING = b'{"error":{"message":"Loading model","code":503}}'
 CASES: Mapping[str, Case] = {
     "truth": Case(odd=Odd()),
@@ -181,6 +255,28 @@ CASES: Mapping[str, Case] = {
     ),
     "line_separator_in_text": Case(odd=odd(lambda ask: whole(ask, lambda _: piece(ask, "\u2028")))),
     "byte_order_mark": Case(odd=odd(before(b"\xef\xbb\xbf"))),
+    "half_a_character": Case(
+        odd=odd(
+            lambda ask: whole(ask, lambda _: piece(ask, "ö")),
+            packs=lambda d: [d.replace("ö".encode(), "ö".encode()[:1])],
+        )
+    ),
+    "done_in_quotes": Case(
+        odd=odd(packs=lambda d: [d.replace(b"data: [DONE]", b'data: "[DONE]"')])
+    ),
+    "signs_of_life": Case(
+        odd=odd(
+            before(
+                b'event: queue\ndata: {"message": "position 3"}\n\n',
+                event({"type": "ping", "message": "still here"}),
+                event({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]}),
+            )
+        ),
+        api="chat",
+    ),
+    "finish_reason_in_words": Case(
+        odd=odd(lambda ask: whole(ask, lambda _: piece(ask, finish_reason="null")))
+    ),
     "comments": Case(odd=odd(before(b": ping\n\n", b":\n\n", b": still one\n"))),
     "comments_as_data": Case(odd=odd(before(event(": OPENROUTER PROCESSING"), event("ping")))),
     "ping_events": Case(odd=odd(before(b'event: ping\ndata: {"type": "ping"}\n\n'))),
@@ -243,6 +339,19 @@ CASES: Mapping[str, Case] = {
         answer_ms=(FIRST_S + 5 * STEP_S) * 1e3,
         api="chat",
     ),
+    "thought_in_parts": Case(odd=odd(in_parts), answer_ms=(FIRST_S + 5 * STEP_S) * 1e3, api="chat"),
+    "what_is_no_text": Case(
+        odd=odd(
+            before(
+                event({"choices": [{"delta": {"role": "assistant", "content": ""}}]}),
+                event({"choices": [{"delta": None, "content_filter_results": {"a": "x"}}]}),
+                event({"choices": [{"delta": {"content": "", "citations": ["x"]}}]}),
+                event({"choices": [{"delta": {"extra_content": {"google": {"s": "x"}}}}]}),
+                event({"choices": [{"delta": {"reasoning_details": [_ENCRYPTED]}}]}),
+            )
+        ),
+        api="chat",
+    ),
     "nothing_but_thought": Case(odd=odd(thinking("reasoning", 999)), api="chat"),
     "thought_as_empty_chunks": Case(
         odd=odd(
@@ -299,6 +408,24 @@ CASES: Mapping[str, Case] = {
         says="never streamed",
     ),
     "prompt_cut_silently": Case(odd=odd(ended(lambda ask: ask.tokens, prompt=5)), says="planned"),
+    "usage_in_the_choice": Case(odd=odd(usage_elsewhere("choice"))),
+    "usage_as_input_and_output": Case(odd=odd(usage_elsewhere("names"))),
+    "timings_alone": Case(odd=odd(usage_elsewhere("timings"))),
+    "usage_after_done": Case(odd=odd(usage_elsewhere("after"))),
+    "zeros_until_the_end": Case(
+        odd=odd(every_chunk(lambda ask, k: usage(ask, 0), last=lambda ask: ask.tokens))
+    ),
+    "zeros_throughout": Case(
+        odd=odd(ended(lambda ask: 0, prompt=0)), hides=(RATE, *PER_TOKEN), says="gives no usage"
+    ),
+    "a_count_that_lags": Case(
+        odd=odd(every_chunk(lambda ask, k: usage(ask, k), last=lambda ask: ask.tokens))
+    ),
+    "end_token_counted": Case(
+        odd=odd(end_token),
+        tokens=6,
+        says="another length",
+    ),
     # --- what is refused
     "no_token_ids": Case(odd=odd(refuses=ids_only_as_text), says="prompts as token ids"),
     "drops_what_it_does_not_know": Case(
@@ -307,6 +434,7 @@ CASES: Mapping[str, Case] = {
     "no_temperature": Case(
         odd=odd(refuses=refuse("temperature", status=500)), says="temperature=0"
     ),
+    "no_short_answers": Case(odd=odd(refuses=too_short)),
     "another_length_field": Case(odd=odd(refuses=refuse("max_tokens"))),
     "chat_alone": Case(odd=odd(refuses=lambda ask: None if ask.chat else (404, "", b"{}"))),
     # --- ends
@@ -352,6 +480,32 @@ CASES: Mapping[str, Case] = {
         fails=0.5,
         says="GatewayTimeout",
     ),
+    "error_as_a_field": Case(
+        odd=odd(now_and_then(told_in_a_field)), hides=ALL, fails=0.5, says="the context is full"
+    ),
+    "status_in_a_frame": Case(
+        odd=odd(
+            now_and_then(
+                lambda ask: [
+                    *plain(ask, n=4),
+                    (due_s(4), event({"status": "failed", "code": 503}) + DONE),
+                ]
+            )
+        ),
+        hides=ALL,
+        fails=0.5,
+        says="503",
+    ),
+    "aborted": Case(
+        odd=odd(
+            now_and_then(
+                lambda ask: [*plain(ask, n=4), (due_s(4), end(ask, 4, finish="engine_abort"))]
+            )
+        ),
+        hides=ALL,
+        fails=0.5,
+        says="finish_reason is 'engine_abort'",
+    ),
     "done_and_nothing_else": Case(
         odd=odd(now_and_then(lambda ask: [(0.01, DONE)])),
         hides=ALL,
@@ -366,6 +520,15 @@ CASES: Mapping[str, Case] = {
         fails=0.5,
         says="finish_reason is 'error'",
     ),
+    "kept_by_a_gateway": Case(
+        odd=odd(head=f"{Odd.head}X-Portkey-Cache-Status: SEMANTIC HIT\r\n"),
+        hides=ALL,
+        fails=1.0,
+        says="a gateway's cache did",
+    ),
+    "missed_by_a_cache": Case(
+        odd=odd(head=f"{Odd.head}X-Cache: MISS\r\nCache-Control: no-store\r\n")
+    ),
     # --- buffers
     "all_at_once": Case(
         odd=odd(held),
@@ -379,12 +542,19 @@ CASES: Mapping[str, Case] = {
         hides=("ttft_p50_ms", *PER_TOKEN),
         says="something between buffers",
     ),
-    # --- no measurement
-    "whole_answer": Case(
-        refused=True,
-        odd=odd(refuses=always(200, body=b'{"choices":[{"text":"aaa"}]}')),
-        says="it answers whole, not as a stream",
+    "not_streamed": Case(
+        odd=odd(whole_json, head=_JSON),
+        first_ms=(FIRST_S + 9 * STEP_S) * 1e3,
+        hides=("ttft_p50_ms", *PER_TOKEN),
+        says="answers come whole",
     ),
+    "one_piece": Case(
+        odd=odd(one_piece),
+        first_ms=(FIRST_S + 9 * STEP_S) * 1e3,
+        hides=("ttft_p50_ms", *PER_TOKEN),
+        says="answers come whole",
+    ),
+    # --- no measurement
     "error_in_200": Case(
         refused=True,
         odd=odd(refuses=always(200, body=b'{"error":{"message":"no quota"}}')),
@@ -457,10 +627,30 @@ def loaded(server: Server) -> PointData:
     return asyncio.run(run())
 
 
-def measured(host: Host, name: str, spec: RunSpec) -> tuple[Server, PointData, PointMeasurement]:
+@pytest.fixture(scope="module")
+def probed(host: Host, request: pytest.FixtureRequest) -> Mapping[str, Server | BenchError]:
+    """What each server of the selected cases was found to be, or why it was refused: asked several
+    at a time, for a probe mostly waits."""
+
+    def asked(name: str) -> Server | BenchError:
+        target = Target(base_url=host.url(name), key_env="MY_KEY", timeout_s=5)
+        try:
+            return probe(target, served_model="m", api=CASES[name].api)
+        except BenchError as error:
+            return error
+
+    names = [n for n in CASES if any(f"[{n}]" in item.nodeid for item in request.session.items)]
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(names, pool.map(asked, names), strict=True))
+
+
+def measured(
+    found: Server | BenchError, name: str, spec: RunSpec
+) -> tuple[Server, PointData, PointMeasurement]:
     case = CASES[name]
-    target = Target(base_url=host.url(name), key_env="MY_KEY", timeout_s=5)
-    server = probe(target, served_model="m", api=case.api)
+    if isinstance(found, BenchError):
+        raise found
+    server = found
     anchor = Anchor(monotonic_ns=0, wall_iso="2026-11-26T00:00:00")
     run = Run(spec=spec, anchor=anchor, server={"ignore_eos": server.ignore_eos})
     for _ in range(6):
@@ -482,7 +672,7 @@ def _late(data: PointData, case: Case) -> bool:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_right_number_or_the_right_words(
-    host: Host, name: str, run_spec: Callable[..., RunSpec]
+    probed: Mapping[str, Server | BenchError], name: str, run_spec: Callable[..., RunSpec]
 ) -> None:
     case = CASES[name]
     load = {"concurrency": [SLOTS], "repeats": 1, "requests": REQUESTS, "calibrate": False}
@@ -495,9 +685,9 @@ def test_the_right_number_or_the_right_words(
     spec = run_spec(engine="endpoint", load=load, workload=workload)
     if case.refused:
         with pytest.raises(BenchError, match=re.escape(case.says)):
-            measured(host, name, spec)
+            measured(probed[name], name, spec)
         return
-    server, data, point = measured(host, name, spec)
+    server, data, point = measured(probed[name], name, spec)
     failed = float((data.requests["outcome"] != 0).mean())
     words = [*server.left_out, *(f.text for f in point.findings)]
     assert failed == pytest.approx(case.fails, abs=0.2), (failed, words)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bench.web import alike
 from bench.web.http import MalformedError
-from bench.web.sse import _fast, _slow, events, read_body, tokens
+from bench.web.sse import _fast, _slow, events, read_body
+from bench.web.tokens import tokens_of as tokens
 
 
 def completion(text: str, total: int | None = None, **more: Any) -> dict[str, Any]:
@@ -82,6 +85,14 @@ MESSAGES = st.lists(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_are_enough() -> Iterator[None]:
+    """Bodies as short as these are read all at once, too."""
+    before, alike._ENOUGH = alike._ENOUGH, 2
+    yield
+    alike._ENOUGH = before
+
+
 @given(MESSAGES, st.booleans())
 @example([completion('a"b\\c'), completion("☃\u2028 ")], True)
 @example([completion("", 0), *[chat({"role": "assistant", "content": ""})] * 3], False)
@@ -116,11 +127,37 @@ def test_one_event_unlike_the_others_is_read_as_it_stands(odd: Any) -> None:
         assert same(fast, _slow(body))
 
 
-def test_raw_control_characters_are_no_abbreviations() -> None:
-    """Lines of the bytes that the fast reader puts for what repeats: no data, nothing is said."""
-    body = stream(*ALIKE, done=False)
-    for event in (b'\x01 x\x0265,"completion_tokens":1}}\n\n', b"\x01 x\x03\n\n"):
-        assert read_body(body + event + body).total.tolist() == [*range(1, 9)] * 2
+@given(
+    st.integers(0, 10_000), st.sampled_from(b'"\\0-1{}: ,\x00\x01\x1f\x7fn\n\xc3'), st.booleans()
+)
+@settings(max_examples=300)
+def test_a_wrong_byte_is_seen_wherever_it_stands(at: int, byte: int, put_in: bool) -> None:
+    """Both readers say the same of a body with one byte changed or added, or refuse it."""
+    body = stream(*ALIKE)
+    at %= len(body)
+    changed = body[:at] + bytes([byte]) + body[at + (not put_in) :]
+    try:
+        slow = _slow(changed)
+    except MalformedError:
+        with pytest.raises(MalformedError):
+            read_body(changed)
+    else:
+        assert same(read_body(changed), slow)
+
+
+@pytest.mark.parametrize("total", ["01", "-1", "1.0", "+1", "1e1", "9" * 16, "", " 1"])
+def test_numbers_are_read_as_json_reads_them(total: str) -> None:
+    """No sign, no zero ahead, no more than 15 digits is taken for a count by the fast way."""
+    body = stream(*ALIKE).replace(
+        b'"completion_tokens":5', b'"completion_tokens":' + total.encode()
+    )
+    try:
+        slow = _slow(body)
+    except MalformedError:
+        with pytest.raises(MalformedError):
+            read_body(body)
+    else:
+        assert same(read_body(body), slow)
 
 
 def test_thought_that_all_events_share_is_no_answer() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bench.ask.costs import book_rows, cost_question, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.cli.composed import cost_question
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose, run_spec, split_results_dir
 from bench.values.errors import InputError, nearest
@@ -41,8 +41,6 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Cost every candidate that fits and print the plan."""
-    from bench.cli.verbs.prices import book_rows
-    from bench.cli.verbs.tco import trace_of
     from bench.predict.own import kept
     from bench.predict.plan import plan
     from bench.tco.prices.book import select

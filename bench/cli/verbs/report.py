@@ -13,13 +13,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from bench import __version__
+from bench.ask.costs import answered, cost_question
 from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.cli.composed import (
-    allowed,
-    claim_folders,
-    cost_question,
-)
+from bench.cli.composed import allowed, claim_folders
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, split_results_dir
 from bench.values.errors import InputError, StoreError, nearest
@@ -64,10 +61,9 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """Write what was asked for."""
     results_dir, overrides = split_results_dir(arguments.overrides)
-    config_dirs = arguments.config_dirs
     request = Request(
         names=arguments.words,
-        question=cost_question(overrides, config_dirs) if overrides else None,
+        question=_question(arguments, overrides),
         question_name=next(
             (o.partition("=")[2] for o in overrides if o.startswith("tco=")), "cost"
         ),
@@ -80,6 +76,13 @@ def call(arguments: Arguments) -> int:
         as_json=arguments.as_json,
     )
     return run(request)
+
+
+def _question(arguments: Arguments, overrides: Sequence[str]) -> TcoRequest | None:
+    """The cost question that the keys ask; None without keys."""
+    if not overrides:
+        return None
+    return cost_question(overrides, arguments.config_dirs, measured=bool(arguments.words))
 
 
 def _judge(arguments: Arguments, results_dir: str) -> Callable[[], Sequence[Assessment]] | None:
@@ -166,7 +169,7 @@ def _material(request: Request, paths: Sequence[Path], runs: Sequence[Measured])
     cost = None
     if request.question is not None:
         names = [str(path) for path in paths]
-        cost = tco.answered(request.question, tco.stored(names, request.results_dir))
+        cost = answered(request.question, tco.stored(names, request.results_dir))
     return Material(
         runs=tuple(runs),
         comparison=_compared(runs, request.allow) if len(runs) > 1 else None,

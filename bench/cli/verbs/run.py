@@ -51,6 +51,8 @@ VERB = Verb(
         ("load.repeats=N", "how often each load point is measured"),
         ("load.duration_s=X", "how long a load point lasts"),
         ("meter=NAME", "where power is read"),
+        ("nodes=slurm", "one engine over all nodes of the job; nodes=hosts names machines"),
+        ("nodes.load=true", "load clients on all of them, too"),
         ("quality=NAME", "which tasks are scored; none leaves them out"),
         ("seed=N", "prompts and arrivals are drawn from it"),
         keys.RESULTS_DIR,

@@ -29,11 +29,20 @@ def call(arguments: Arguments) -> int:
 
 def list_all(results_dir: str, *, as_json: bool, form: str | None = None) -> int:
     """One line per stored run, oldest first; `form` is a file format instead of a table."""
-    from bench.cli.summaries import summaries
+    from bench.cli.summaries import code, row_of, summaries
+    from bench.cli.team import rows_at
     from bench.report.rows import flat, write_rows
     from bench.report.terminal import print_runs
+    from bench.sweep.mirror import mirror_of
+    from bench.values.address import is_address
 
-    rows = summaries(results_dir, derived)
+    if is_address(results_dir):
+        from bench.sweep.remote import Address
+
+        mirror = mirror_of(results_dir)
+        rows = rows_at(Address(results_dir), mirror, lambda p: row_of(p, derived), code())
+    else:
+        rows = summaries(results_dir, derived)
     if form is not None:
         write_rows([flat(row) for row in rows], form)
     elif as_json:

@@ -33,6 +33,7 @@ VERB = Verb(
     keys=(
         *keys.WHAT_IS_SERVED,
         ("cluster=NAME", "the site: partition, account, gres, time, modules, container, image"),
+        ("cluster.nodes=N nodes=slurm", "several nodes for each run; gpus are those of all"),
         keys.RESULTS_DIR,
     ),
     flags=(
@@ -103,6 +104,8 @@ def _job(arguments: Arguments) -> tuple[Job, ClusterSpec]:
     )
     if not any(o.startswith("gpus=") for o in words) and not _without_gpus(words):
         raise InputError("gpus: say how many; this machine's are not those of the jobs.")
+    if cluster.nodes > 1 and not any(o.startswith("nodes=") for o in words):
+        raise InputError(f"cluster.nodes={cluster.nodes}: say nodes=slurm, so that runs use them.")
     specs = [run_asked(compose(c, arguments.config_dirs), arguments) for c in combinations]
     counts = sorted({spec.gpus for spec in specs})
     if len(counts) > 1:

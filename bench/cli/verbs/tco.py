@@ -9,20 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.ask.costs import answered, book_rows, cost_question, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.cli.composed import (
-    cost_question,
-)
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import split_results_dir
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
-from bench.values.outside import regular, text_file
+from bench.values.outside import regular
 
 if TYPE_CHECKING:
     from bench.tco.answer import TcoAnswer
-    from bench.tco.demand import Demand
     from bench.tco.prices.book import PriceRow
     from bench.tco.spec import TcoRequest
     from bench.tco.throughput import TcoRun
@@ -89,7 +86,6 @@ def since_when(
     request: TcoRequest, runs: tuple[TcoRun, ...], when: str, results_dir: str, *, as_json: bool
 ) -> int:
     """Print what changed since a date, a run's day or a stored answer; returns 0."""
-    from bench.cli.verbs.prices import book_rows
     from bench.report.console import console
     from bench.report.since_table import print_since, since_document
     from bench.tco.answer import answer
@@ -138,25 +134,3 @@ def _day(when: str, results_dir: str) -> str:
     except ValueError:
         return load_run(find_run(when, results_dir)).anchor.wall_iso[:10]
     return when
-
-
-def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
-    """The answer as of today; InputError when there is none."""
-    from bench.cli.verbs.prices import book_rows
-    from bench.tco.answer import answer
-    from bench.trend.licences import changes
-
-    today = datetime.now(tz=UTC).date()
-    found = answer(request, runs, book_rows(request.prices), trace_of(request), today)
-    changed = () if request.model is None else changes(request.model)
-    return replace(found, licence=(*changed, *found.licence))
-
-
-def trace_of(request: TcoRequest) -> Demand | None:
-    """The demand of the trace that the question names; None without one."""
-    from bench.tco.demand import trace_demand
-
-    name = request.tco.demand.trace
-    if name is None:
-        return None
-    return trace_demand(text_file(name, "tco.demand.trace").splitlines(), name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.measure.checks.moves import PER_USER, with_error_in, withhold
 from bench.measure.checks.restamped import as_seen, as_spread
-from bench.measure.client_error import ERROR_SHARE, JUDGED, tolerated_ms, too_large
+from bench.measure.client_error import ERROR_FLOOR_MS, ERROR_SHARE, JUDGED, tolerated_ms, too_large
 from bench.measure.metrics import METRICS, Metric, Steady
 from bench.measure.stats import percentile
 from bench.values.finding import Finding, Severity, finding, some
@@ -48,12 +48,27 @@ def client_bound(
         yield finding("client_cpu", "fail", text, share, "1")
     else:
         yield finding("client_cpu", "pass", f"busiest load worker: {share:.0%} of a core", share)
+    yield from clocks_of_clients(workers)
     yield _lateness(workers, parts, metrics, held_back)
     if calibration is None:
         severity: Severity = "info" if wanted else "warn"
         yield finding("calibration", severity, "the client's own error was not calibrated")
         return
     yield _calibrated(calibration, metrics)
+
+
+def clocks_of_clients(workers: Sequence[WorkerReport]) -> Iterable[Finding]:
+    """Whether load clients on other machines kept one time: their clocks against the head's."""
+    far = [(w.clock_error_ns / 1e6, w.node) for w in workers if w.clock_error_ns is not None]
+    if not far:
+        return
+    error_ms, node = max(far)
+    text = f"the clock of load client {node} was known to ± {error_ms:.3f} ms"
+    if error_ms > ERROR_FLOOR_MS:
+        text = f"{text}, limit {ERROR_FLOOR_MS:g} ms: send the load from one machine"
+        yield finding("client_clocks", "fail", text, error_ms, "ms")
+    else:
+        yield finding("client_clocks", "pass", text, error_ms, "ms")
 
 
 def _lateness(

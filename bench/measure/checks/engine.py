@@ -52,6 +52,12 @@ def _server_counter(repeats: Sequence[PointData]) -> Finding:
     if ours <= server <= ours + spare:
         text = f"the server's counter rose by {server:.0f} tokens, the client saw {ours:.0f}"
         return finding("server_counter", "pass", text, server - ours, "tokens")
+    if any((d.counted("generation_tokens_total") or 0.0) < 0 for d in repeats):
+        text = (
+            "the server's counter fell while the load ran: it was started anew, or a balancer gave "
+            "the metrics of one replica before and of another after; they are not used"
+        )
+        return finding("server_counter", "warn", text, server - ours, "tokens")
     if server < _ONE_REPLICA * ours and all(d.point.repeat >= 0 for d in repeats):
         # Others could only add to it: whoever counts less has not served all of them.
         text = (

@@ -14,6 +14,8 @@ _BURST_CHUNKS = 3.0
 _BURST_SHARE = 0.75
 """From so many chunks a read on, on average, a stream comes in bursts, or where such a share of the
 chunks comes with another: a server that is late now and then bundles fewer."""
+_WHOLE_TOKENS = 8
+"""So many tokens in one piece are no bundle of a decoding step."""
 _FAST_NS = 500_000
 """Tokens closer than this may share a packet without anybody holding them back."""
 _LATE_NS = 2_000_000
@@ -40,6 +42,8 @@ def bursts(repeats: Sequence[PointData]) -> Finding:
         if d.chunk_delay_ns is not None and len(d.chunk_delay_ns):
             late.append(float(np.median(d.chunk_delay_ns)))
     each_read = np.concatenate(sizes)
+    if whole := _come_whole(repeats):
+        return whole
     if not len(each_read):
         return finding("bursts", "info", "no answer of several chunks: bursts cannot be seen")
     chunks = int(each_read.sum())
@@ -51,10 +55,32 @@ def bursts(repeats: Sequence[PointData]) -> Finding:
     if few or took_ns / chunks < _FAST_NS or not on_time:
         return finding("bursts", "pass", text, each, "chunks")
     text = (
-        f"the stream arrives in bursts ({text}, the client was on time): something between buffers "
-        "it; TTFT, ITL and TPOT are those of the buffer, the token rate is right"
+        f"the stream arrives in bursts ({text}, the client was on time): something between "
+        "buffers it, or its server was late; TTFT, ITL and TPOT are those of the buffer, the token "
+        "rate is right"
     )
     return some("bursts", text, (*TTFT, *PER_USER), each, "chunks")
+
+
+def _come_whole(repeats: Sequence[PointData]) -> Finding | None:
+    """Answers of many tokens in one piece, as a server gives that does not stream: what looks like
+    their first token is their end."""
+    one, tokens = 0, []
+    for d in repeats:
+        r = d.requests
+        usage = r["usage_completion_tokens"]
+        many = np.where(usage >= 0, usage, r["requested_tokens"])
+        long = (r["outcome"] == OK) & (many >= _WHOLE_TOKENS)
+        one += int((long & (r["chunks"] == 1)).sum())
+        tokens.append(many[long])
+    each = np.concatenate(tokens)
+    if not len(each) or 2 * one <= len(each):
+        return None
+    text = (
+        f"answers come whole, {float(each.mean()):.0f} tokens in one piece: the server does not "
+        "stream, or something between collects; TTFT, ITL and TPOT are not seen, the token rate is"
+    )
+    return some("bursts", text, (*TTFT, *PER_USER), one / len(each), "1")
 
 
 def _read_sizes(data: PointData, rows: Int64) -> Int64:
@@ -107,7 +133,8 @@ def overcounted(repeats: Sequence[PointData]) -> Finding | None:
         usage = r["usage_completion_tokens"]
         answers += int(good.sum())
         asked = r["requested_tokens"]
-        wrong += int((good & (asked > 0) & (usage > asked) & (usage != r["chunks"])).sum())
+        seen = r["chunks"] + np.maximum(d.column("hidden_tokens"), 0)
+        wrong += int((good & (asked > 0) & (usage > asked) & (usage != seen)).sum())
     if not wrong:
         return None
     text = (

@@ -11,9 +11,21 @@ from typing import Any
 from bench.compare.variant import Measured
 from bench.power.table import EVERY_METRIC
 from bench.report.numbers import load_words, quantity
-from bench.report.page.blocks import MOODS, Block, Cell, Fold, Listing, Section, Table, Text, word
+from bench.report.page.blocks import (
+    MOODS,
+    Block,
+    Cell,
+    Fold,
+    Glossary,
+    Listing,
+    Section,
+    Table,
+    Text,
+    word,
+)
 from bench.report.page.material import Material, found_where
 from bench.report.page.questions import QUESTIONS
+from bench.report.words import WORDS
 from bench.values.codec import encode
 from bench.values.finding import Finding
 
@@ -105,6 +117,11 @@ def _texts(one: Measured, name: str) -> list[Block]:
         )
         blocks.append(Fold(title=f"What the checks that passed found: {name}", blocks=[table]))
     return blocks
+
+
+def words(m: Material) -> Section:
+    """What the headings mean, for who has not read them before."""
+    return Section(name="words", heading="Words", blocks=[Glossary(words=WORDS)])
 
 
 def formulae(m: Material) -> Section | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.report.numbers import quantity, with_interval
+from bench.report.words import Word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +92,15 @@ class Fold:
     blocks: Sequence[Block]
 
 
-Block = Table | Picture | Text | Figures | Listing | Fold
+@dataclass(frozen=True, kw_only=True)
+class Glossary:
+    """Words with what they mean; headings above lead to them."""
+
+    kind: ClassVar[str] = "glossary"
+    words: Sequence[Word]
+
+
+Block = Table | Picture | Text | Figures | Listing | Fold | Glossary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +119,11 @@ class Page:
     title: str
     sections: Sequence[Section]
     made: str
+
+    @property
+    def has_words(self) -> bool:
+        """Whether headings may lead to a list of words."""
+        return any(s.name == "words" for s in self.sections)
 
     def pictures(self) -> list[Picture]:
         """Every picture of the page, those in folds too, in order."""

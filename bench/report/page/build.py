@@ -9,6 +9,7 @@ from itertools import groupby
 from bench.report.page import appendix, hardware, money, search, speed, variants, verdict
 from bench.report.page.blocks import Block, Page, Picture
 from bench.report.page.material import Material
+from bench.report.words import pieces
 from bench.values.outside import plain
 
 _TEXT = 100_000
@@ -27,6 +28,7 @@ SECTIONS = (
     money.cost,
     money.claims,
     appendix.certificate,
+    appendix.words,
     appendix.formulae,
     appendix.reproduce,
 )
@@ -60,6 +62,7 @@ def html(made: Page) -> str:
         finalize=_shown,
     )
     environment.filters["groupby_runs"] = _runs_of_a_kind
+    environment.filters["pieces"] = pieces
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     css = Markup((folder / "page.css").read_text(encoding="utf-8"))
     return template.render(page=made, css=css, picture=picture)

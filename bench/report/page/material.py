@@ -10,7 +10,13 @@ from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
 from bench.measure.metrics import Metric, PointMeasurement
 from bench.report import answer
-from bench.report.numbers import host_cores, load_words, prompt_words, with_interval
+from bench.report.numbers import (
+    host_cores,
+    load_words,
+    prompt_words,
+    weights_words,
+    with_interval,
+)
 from bench.tco.answer import TcoAnswer
 from bench.tco.of_run import slo_met
 from bench.values.finding import Finding
@@ -42,7 +48,7 @@ def subject(one: Measured) -> str:
     spec, server = one.run.spec, one.run.server or {}
     if spec.engine.kind == "endpoint":
         return str(server.get("served_model") or "endpoint")
-    return f"{spec.model.name} · {spec.quant.name}"
+    return f"{spec.model.name} · {weights_words(spec.quant.name)}"
 
 
 def hardware(one: Measured) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from bench.claims.verdict import Assessment, Verdict
+from bench.claims.verdict import Assessment
+from bench.report.claim_table import GRAVEST
 from bench.report.numbers import plain
 from bench.report.page.blocks import (
     Block,
@@ -23,6 +23,7 @@ from bench.report.page.blocks import (
 from bench.report.page.material import Material
 from bench.tco.answer import Option, TcoAnswer
 from bench.tco.apis import ApiAnswer
+from bench.tco.fleet import Bill
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,8 @@ def cost(m: Material) -> Section | None:
     words = "".join(f" [{word.upper()}]" for word in a.words)
     blocks: list[Block] = [Text(text=" ".join(a.note.split()))] if a.note else []
     blocks += [Text(lead="Licence", text=line, mood="doubt") for line in a.licence]
-    blocks += [_levels(a, words), Text(text=_LEVELS), _waterfall(a, words), _breakeven(a, words)]
+    blocks += [_levels(a, words), Text(text=_LEVELS)]
+    blocks += [_ways(a, words), _waterfall(a, words), _breakeven(a, words)]
     if a.bars:
         blocks.append(_tornado(a, words))
     blocks += [_options(a, words), _apis(a, words), Text(text=_APIS)]
@@ -81,6 +83,46 @@ def _levels(a: TcoAnswer, words: str) -> Table:
     return Table(caption=caption, columns=columns, rows=rows)
 
 
+_PARTS = ("servers", "site", "energy", "staff and licences")
+"""What a bill is made of, in the order in which it is stacked."""
+
+
+def _parts(bill: Bill, demand: float) -> dict[str, float]:
+    """$ per M tokens of each part."""
+    usd = (bill.hardware, bill.site, bill.energy, bill.staff)
+    return {name: float(part) / demand for name, part in zip(_PARTS, usd, strict=True)}
+
+
+def _ways(a: TcoAnswer, words: str) -> Picture:
+    """Owned, rented and bought answers beside each other."""
+    demand = float(a.work.demand)
+    bars = {o.basis.replace("_", " "): _parts(o.bill, demand) for o in a.options if o.bill}
+    totals = {
+        o.basis.replace("_", " "): float(o.levels.loaded.blended) for o in a.options if o.levels
+    }
+    apis = {api.key: float(api.price) for api in sorted(a.apis, key=lambda api: float(api.price))}
+    rows = [
+        [word(name), *(_usd(usd) for usd in parts.values()), _usd(totals[name])]
+        for name, parts in bars.items()
+    ]
+    blank = [word("")] * len(_PARTS)
+    rows += [[word(name), *blank, _usd(usd)] for name, usd in apis.items()]
+    table = Table(
+        caption=f"$ per M tokens, each way{words}", columns=("way", *_PARTS, "together"), rows=rows
+    )
+
+    def draw() -> Figure:
+        from bench.report.pictures.money import ways
+
+        return ways(bars, apis, f"own, rent or buy{words}")
+
+    caption = (
+        "A million tokens at this demand from servers of your own, rented ones and each API. What "
+        "has no price in the book is missing here; the table of ways says why."
+    )
+    return Picture(name="ways", caption=caption, draw=draw, numbers=table)
+
+
 def _waterfall(a: TcoAnswer, words: str) -> Picture:
     rows = [
         [word(s.what), word(s.level), _usd(float(s.cost)), _usd(float(s.monthly), 2)]
@@ -118,33 +160,31 @@ def _breakeven(a: TcoAnswer, words: str) -> Picture:
     apis = {api.key: float(api.price) for api in a.apis}
     curve = a.curve
     lines = (curve.monthly_usd, curve.bands.get("p5"), curve.bands.get("p95"))
+    others = {k.replace("_", " "): usd for k, usd in curve.ways.items() if k != a.basis}
     rows = [
         [
             _plain(volume),
             number(float(curve.servers[n]), ".0f"),
             *(_usd(None if line is None else float(line[n] / volume)) for line in lines),
+            *(_usd(float(usd[n] / volume)) for usd in others.values()),
         ]
         for n, volume in list(enumerate(curve.mtok_per_month.tolist()))[::8]
     ]
     table = Table(
-        caption="Own servers, $/M tokens",
+        caption=f"$/M tokens of servers, {a.basis.replace('_', ' ')}, and of the other ways",
         rows=rows,
-        columns=("M tokens/month", "servers", "central", "P5", "P95"),
+        columns=("M tokens/month", "servers", "central", "P5", "P95", *others),
     )
 
     def draw() -> Figure:
         from bench.report.pictures.money import breakeven
 
-        ways = {
-            o.basis.replace("_", " "): float(o.levels.loaded.blended)
-            for o in a.options
-            if o.levels is not None
-        }
-        return breakeven(curve, apis, float(a.work.demand), f"servers or an API{words}", ways)
+        title, basis = f"servers or an API{words}", a.basis.replace("_", " ")
+        return breakeven(curve, apis, float(a.work.demand), title, basis)
 
     band = f"; the band is P5 to P95 of {a.draws:,} draws" if a.draws else ""
     caption = (
-        "Below an API's line, own servers are cheaper than that API. Teeth are further servers"
+        "Below an API's line, servers are cheaper than that API. Teeth are further servers"
         f"{band}. API prices are drawn at their quoted values."
     )
     return Picture(name="breakeven", caption=caption, draw=draw, numbers=table)
@@ -296,9 +336,6 @@ OUTCOMES = {
 }
 """What a claim's verdict says."""
 
-GRAVEST: tuple[Verdict, ...] = ("impossible", "refuted", "not comparable", "untested", "confirmed")
-"""The order in which verdicts are read: what cannot be true first."""
-
 _MOODS: dict[str, Mood] = {
     "confirmed": "good",
     "refuted": "bad",
@@ -312,13 +349,14 @@ def claims(m: Material) -> Section | None:
     """Verdicts in a table, the evidence of each behind a fold."""
     if not m.claims:
         return None
+    gravest = sorted(m.claims, key=lambda a: GRAVEST.index(a.verdict))
     rows = [
         [
             Cell(text=a.claim, note=f"“{shorten(a.quote, 90, placeholder=' …')}”"),
             Cell(text=a.verdict.upper(), mood=_MOODS[a.verdict]),
             word(a.why),
         ]
-        for a in sorted(m.claims, key=lambda a: GRAVEST.index(a.verdict))
+        for a in gravest
     ]
     table = Table(
         caption="Published numbers and what became of them",
@@ -327,8 +365,11 @@ def claims(m: Material) -> Section | None:
         left=(0, 1, 2),
         prose=True,
     )
+    sources: dict[str, list[Assessment]] = {}
+    for a in gravest:
+        sources.setdefault(a.claim.rpartition("/")[0], []).append(a)
     folds = []
-    for source, group in groupby(m.claims, key=lambda a: a.claim.rpartition("/")[0]):
+    for source, group in sources.items():
         each = [Fold(title=f"{a.claim}: {a.verdict}", blocks=_evidence(a)) for a in group]
         folds.append(Fold(title=f"Evidence on {source or 'these'} ({len(each)})", blocks=each))
     return Section(name="claims", heading="Claims", blocks=[table, *folds])

@@ -125,20 +125,23 @@ def _every_metric(one: Measured) -> Table:
     )
 
 
+_PER_USER = "output_tokens_per_s_per_user"
+
+
 def throughput(m: Material) -> Section | None:
     """Throughput against interactivity, all runs in one picture."""
-    told = [r for r in m.runs if fastest(r) is not None]
+    gpus = all(r.run.spec.gpus for r in m.runs)
+    key = "output_tokens_per_s_per_gpu" if gpus else "output_tokens_per_s"
+    told = [r for r in m.runs if _drawn(r, key)]
     if not told:
         return None
-    gpus = all(r.run.spec.gpus for r in told)
-    key = "output_tokens_per_s_per_gpu" if gpus else "output_tokens_per_s"
     unit = "tokens/s per GPU" if gpus else "tokens/s"
     slo = told[0].run.spec.workload.slo
     rows = [
         [
             word(m.name(r)),
             word(load_words(p)),
-            measured(p.metrics["output_tokens_per_s_per_user"]),
+            measured(p.metrics[_PER_USER]),
             measured(p.metrics[key]),
             word({True: "yes", False: "no", None: "–"}[kept_slo(r, p)]),
         ]
@@ -159,7 +162,7 @@ def throughput(m: Material) -> Section | None:
                         load=p.point.label,
                         slo_met=kept_slo(r, p),
                         per_gpu=p.metrics[key],
-                        per_user=p.metrics["output_tokens_per_s_per_user"],
+                        per_user=p.metrics[_PER_USER],
                     )
                     for p in r.measurement.points
                 ],
@@ -178,6 +181,12 @@ def throughput(m: Material) -> Section | None:
     picture = Picture(name="throughput", caption=caption, draw=draw, numbers=table)
     heading = "Throughput against interactivity"
     return Section(name="throughput", heading=heading, blocks=[picture])
+
+
+def _drawn(one: Measured, key: str) -> bool:
+    """Whether any load point has both figures: one without is no place in the picture."""
+    pairs = [(p.metrics[_PER_USER].value, p.metrics[key].value) for p in one.measurement.points]
+    return any(None not in pair for pair in pairs)
 
 
 def _explained(labels: Mapping[str, str]) -> str:

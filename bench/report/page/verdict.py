@@ -7,6 +7,7 @@ from typing import SupportsFloat
 
 from bench.compare.variant import Measured
 from bench.report.answer import answer
+from bench.report.claim_table import GRAVEST
 from bench.report.numbers import load_words
 from bench.report.page.blocks import Block, Cell, Figures, Mood, Section, Text, measured
 from bench.report.page.material import (
@@ -22,10 +23,11 @@ from bench.report.page.material import (
     slo_words,
     subject,
 )
-from bench.report.page.money import GRAVEST, OUTCOMES
+from bench.report.page.money import OUTCOMES
 from bench.report.page.questions import QUESTIONS
 from bench.report.tco_table import against_draws, fleet, own_or_rent
 from bench.report.tco_table import verdict as cost_verdict
+from bench.tco.answer import Levels, TcoAnswer
 from bench.values.finding import Finding
 
 
@@ -83,19 +85,17 @@ def _figures(m: Material) -> list[tuple[str, Cell]]:
     """At most four: of each variant its rate, of one run what a user gets, too, and the cost."""
     found: list[tuple[str, Cell]] = []
     if m.cost is not None:
-        ways = {o.basis: o.levels for o in m.cost.options if o.levels is not None}
-        for basis, levels in (ways or {m.cost.basis: m.cost.levels}).items():
-            found.append(
-                (f"{basis.replace('_', ' ')}, $ per M tokens", _usd(levels.loaded.blended))
-            )
+        for basis, levels in _ways(m.cost).items():
+            rented = f"rented servers ({basis.replace('_', ' ')})"
+            name = "own servers" if basis == "own" else rented
+            found.append((f"{name}, $ per M tokens", _usd(levels.loaded.blended)))
         if m.cost.apis:
             cheapest = min(m.cost.apis, key=lambda api: float(api.price))
             name = cheapest.key.rpartition("/")[2]
             found.append((f"the cheapest API ({name}), $ per M tokens", _usd(cheapest.price)))
-        found = found[:4]
     quotable = [r for r in m.runs if r.measurement.stands and r.measurement.rehearsal is None]
     best = [(one, point) for one in quotable if (point := fastest(one)) is not None]
-    for one, point in best[: 4 - len(found)] if len(m.runs) > 1 else best:
+    for one, point in best[: 4 - len(found)]:
         of = f"{m.name(one)}, " if len(m.runs) > 1 else ""
         found.append((f"{of}output tokens/s at {load_words(point)}", measured(rate(point))))
     if len(m.runs) == 1 and best:
@@ -109,6 +109,15 @@ def _figures(m: Material) -> list[tuple[str, Cell]]:
             if metric is not None and metric.value is not None and len(found) < 4:
                 found.append((title, measured(metric)))
     return found
+
+
+def _ways(a: TcoAnswer) -> dict[str, Levels]:
+    """What the question asked for, owning, and the cheapest rent, each once."""
+    ways = {o.basis: o.levels for o in a.options if o.levels is not None}
+    rents = [basis for basis in ways if basis != "own"]
+    cheapest = min(rents, key=lambda basis: float(ways[basis].loaded.blended), default=a.basis)
+    order = dict.fromkeys((a.basis, "own", cheapest))
+    return {b: ways.get(b, a.levels) for b in order if b in ways or b == a.basis}
 
 
 def _usd(value: SupportsFloat) -> Cell:

@@ -35,9 +35,12 @@ def latency(rows: Sequence[Spread], *, name: str, limit_ms: float | None, limit:
     variants = list(dict.fromkeys(r.variant for r in rows))
     drawing = style.figure(110 + 38 * len(loads) + 12 * (len(variants) - 1))
     ax = drawing.add_subplot()
+    named = set[str | None]()
     for row in rows:
         place, n = len(loads) - 1 - loads.index(row.load), variants.index(row.variant)
-        _hill(ax, row, float(place), n if len(variants) > 1 else None)
+        first = row.variant not in named
+        named.add(row.variant)
+        _hill(ax, row, float(place), n if len(variants) > 1 else None, first=first)
     highest = max(r.histogram.edges_ms[-1] for r in rows)
     if limit_ms is not None and limit_ms < 3 * highest:
         ax.axvline(limit_ms, color=style.QUIET, linestyle=":", linewidth=1.2, label=limit)
@@ -65,8 +68,9 @@ def begins_ms(histogram: Histogram) -> float:
     return histogram.edges_ms[0]
 
 
-def _hill(ax: Axes, row: Spread, base: float, n: int | None) -> None:
-    """One hill with its median and p99; `n` is the variant where several share the row."""
+def _hill(ax: Axes, row: Spread, base: float, n: int | None, *, first: bool) -> None:
+    """One hill with its median and p99; `n` is the variant where several share the row, `first`
+    the hill that the legend is made of."""
     colour = style.SERIES[5] if n is None else style.SERIES[n % len(style.SERIES)]
     mark = style.SERIES[1] if n is None else colour
     drawn = [
@@ -86,7 +90,7 @@ def _hill(ax: Axes, row: Spread, base: float, n: int | None) -> None:
         linewidth=0,
     )
     line = style.INK if n is None else colour
-    named = row.variant if n is not None and base == 0 else None
+    named = row.variant if n is not None and first else None
     ax.stairs(
         tops,
         edges,
@@ -107,5 +111,5 @@ def _hill(ax: Axes, row: Spread, base: float, n: int | None) -> None:
                 markeredgewidth=1.8,
                 linestyle="none",
                 zorder=3,
-                label=words if base == 0 and not n else None,
+                label=words if first and not n else None,
             )

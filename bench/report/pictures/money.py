@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -60,11 +60,51 @@ def _beside(ax: Axes, x: float, y: float, usd: float) -> None:
     ax.annotate(quantity(usd), (x, y), (4, 0), textcoords="offset points", va="center", fontsize=11)
 
 
+def ways(bars: Mapping[str, Mapping[str, float]], apis: Mapping[str, float], title: str) -> Figure:
+    """$/M tokens of every way to have the answers, on one axis: owned and rented servers stacked
+    by what they are made of (`bars`), and what each API asks."""
+    drawing = style.figure(120 + 30 * (len(bars) + len(apis)))
+    ax = drawing.add_subplot()
+    for n, parts in enumerate(bars.values()):
+        left = 0.0
+        for s, (part, usd) in enumerate(parts.items()):
+            ax.barh(
+                n,
+                usd,
+                0.62,
+                left,
+                color=style.SERIES[s],
+                hatch=style.HATCHES[s],
+                edgecolor=style.PAPER,
+                linewidth=0.6,
+                label=part if n == 0 else None,
+            )
+            left += usd
+        _beside(ax, left, n, left)
+    for n, usd in enumerate(apis.values(), len(bars)):
+        label = "an API's price" if n == len(bars) else None
+        ax.barh(n, usd, 0.62, color=style.QUIET, label=label)
+        _beside(ax, usd, n, usd)
+    names = [*bars, *(style.shortened(name, 20) for name in _called(apis))]
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+    ax.margins(x=0.14)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("$ per M tokens, input and output as they occur")
+    ax.set_title(title)
+    ax.locator_params(axis="x", nbins=5)
+    style.ticks(ax, x="linear")
+    style.legend_below(drawing, ax)
+    return drawing
+
+
 def breakeven(
-    curve: Curve, apis: Mapping[str, float], demand: float, title: str, ways: Mapping[str, float]
+    curve: Curve, apis: Mapping[str, float], demand: float, title: str, basis: str
 ) -> Figure:
     """$/M tokens of the servers over demand, with its P5 to P95, against each API's price; what the
-    other `ways` to have the servers (own, rented) cost at this demand stands beside it."""
+    other ways to have the servers (own, rented) cost runs beside it. `basis`: the way asked for."""
     drawing = style.figure(330 + 17 * (len(apis) // 2))
     ax = drawing.add_subplot()
     volumes = curve.mtok_per_month
@@ -77,18 +117,16 @@ def breakeven(
         volumes,
         curve.monthly_usd / volumes,
         color=style.SERIES[0],
-        label="servers, as the cost has them",
+        label=f"servers, {basis}",
     )
-    _ways(ax, ways, demand)
-    models = Counter(name.rpartition("/")[2] for name in apis)
-    for n, (name, usd) in enumerate(apis.items(), 1):
-        model = name.rpartition("/")[2]
+    _ways(ax, curve, basis)
+    for n, (name, usd) in enumerate(zip(_called(apis), apis.values(), strict=True), 1):
         ax.axhline(
             usd,
             color=style.SERIES[n % 6],
             linestyle=style.DASHES[n % 6],
             linewidth=1.2,
-            label=style.shortened(model if models[model] == 1 else name, 25),
+            label=style.shortened(name, 25),
         )
     ax.axvline(demand, color=style.INK, linewidth=0.8, label="this demand")
     ax.set_xlim(volumes[0], volumes[-1])
@@ -100,19 +138,23 @@ def breakeven(
     return drawing
 
 
-def _ways(ax: Axes, ways: Mapping[str, float], demand: float) -> None:
-    """Each way to have the servers, at the demand: bought beside rented."""
-    for n, (name, usd) in enumerate(ways.items()):
+def _called(apis: Iterable[str]) -> list[str]:
+    """The models of the APIs; with the provider where two offer the same."""
+    models = Counter(name.rpartition("/")[2] for name in apis)
+    return [m if models[m := name.rpartition("/")[2]] == 1 else name for name in apis]
+
+
+def _ways(ax: Axes, curve: Curve, basis: str) -> None:
+    """Every other way to have the servers over demand: bought beside rented."""
+    others = {name: usd for name, usd in curve.ways.items() if name.replace("_", " ") != basis}
+    for n, (name, usd) in enumerate(others.items(), 1):
         ax.plot(
-            [demand],
-            [usd],
-            marker=style.MARKERS[n % len(style.MARKERS)],
-            color=style.INK,
-            markerfacecolor=style.PAPER,
-            markersize=8,
-            linestyle="none",
-            zorder=4,
-            label=f"{name}, at this demand: ${quantity(usd)}",
+            curve.mtok_per_month,
+            usd / curve.mtok_per_month,
+            color=style.QUIET,
+            linestyle=style.DASHES[n % len(style.DASHES)],
+            linewidth=1.4,
+            label=f"servers, {name.replace('_', ' ')}",
         )
 
 

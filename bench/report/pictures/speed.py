@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.measure.metrics import Metric
@@ -71,12 +72,7 @@ def throughput(curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_t
         ax.plot([], [], color=colour, linestyle=dash, marker=marker, label=label)
     ax.set_xlim(left=0)
     ax.set_ylim(0, ax.get_ylim()[1] * 1.06)
-    left, right = ax.get_xlim()
-    right = max(right * 1.08, slo_per_user * 1.15)
-    ax.set_xlim(left, right)
-    ax.axvspan(slo_per_user, right, color=style.SHADE, zorder=0, linewidth=0)
-    ax.axvline(slo_per_user, color=style.QUIET, linestyle=":", linewidth=1.2)
-    ax.plot([], [], color=style.QUIET, linestyle=":", label=f"SLO: {slo_text} (right of it)")
+    _limit(ax, slo_per_user, slo_text)
     ax.plot(
         [],
         [],
@@ -91,6 +87,25 @@ def throughput(curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_t
     style.ticks(ax, x="linear", y="linear")
     style.legend_below(drawing, ax, 1)
     return drawing
+
+
+def _limit(ax: Axes, per_user: float, words: str) -> None:
+    """The region that keeps the TPOT; a limit far beyond what was reached is said, and does not
+    press the measurement against the edge."""
+    right = ax.get_xlim()[1] * 1.08
+    label = f"SLO: {words} (right of it)"
+    if per_user > _FAR * right:
+        label = f"SLO: {words}, beyond this axis: kept by none"
+    else:
+        right = max(right, per_user * 1.15)
+        ax.axvspan(per_user, right, color=style.SHADE, zorder=0, linewidth=0)
+        ax.axvline(per_user, color=style.QUIET, linestyle=":", linewidth=1.2)
+    ax.set_xlim(0, right)
+    ax.plot([], [], color=style.QUIET, linestyle=":", label=label)
+
+
+_FAR = 2.0
+"""From how many times the axis on a limit is not drawn."""
 
 
 def _reach(metrics: Sequence[Metric]) -> list[list[float]]:

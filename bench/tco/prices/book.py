@@ -39,6 +39,8 @@ RENT_KINDS = frozenset("rent_on_demand rent_reserved rent_spot".split())
 DAYS_PER_YEAR = 365.25
 USD_PER_MTOK = (1e-4, 1e4)
 """No list price per million tokens lies outside: such a row has another unit."""
+USD_PER_GPU_HOUR = (1e-3, 1e3)
+"""The same of a rent: a GPU, or a host without one, for an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,12 @@ class PriceRow:
                 f"usd is {self.usd:g} per million tokens, which no one asks: is it "
                 "a price per token, or per thousand?"
             )
+        cheapest, dearest = USD_PER_GPU_HOUR
+        if self.kind in RENT_KINDS and not cheapest <= self.usd <= dearest:
+            raise ValueError(
+                f"usd is {self.usd:g} per GPU and hour, which no one asks: is it a price "
+                "per month, or in cents?"
+            )
         if not self.source.strip():
             raise ValueError("source must say where the price comes from")
         first_day(self.as_of)
@@ -75,11 +83,13 @@ class PriceRow:
 @dataclass(frozen=True, kw_only=True)
 class PricesSpec:
     """The `prices` group. `book` is a CSV of further rows (written by `bench prices import`);
-    `as_of` None takes the newest rows, else what held on that date. `gpu_names` maps a seller's
-    GPU names to those of the gpu group when offers are imported."""
+    `shipped` are the package's own histories to add; `as_of` None takes the newest rows, else what
+    held on that date. `gpu_names` maps a seller's GPU names to those of the gpu group when offers
+    are imported."""
 
     rows: tuple[PriceRow, ...] = ()
     more_rows: tuple[PriceRow, ...] = ()
+    shipped: tuple[Literal["rents", "apis"], ...] = ()
     book: str | None = None
     as_of: str | None = None
     stale_days: int = 90

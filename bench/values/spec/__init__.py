@@ -37,6 +37,7 @@ from bench.values.spec.load import (
     SloSpec,
     WorkloadSpec,
 )
+from bench.values.spec.nodes import NodesSpec
 from bench.values.spec.run import FitOptions, MeterSpec, QualitySpec, RunSpec
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "LoadSpec",
     "MeterSpec",
     "ModelSpec",
+    "NodesSpec",
     "NoneSpec",
     "OtherFormat",
     "OtherSpec",

@@ -10,6 +10,7 @@ from bench.values.spec.catalogue import GpuSpec, ModelSpec, QuantSpec
 from bench.values.spec.engines import EngineSpec
 from bench.values.spec.limits import require, require_name
 from bench.values.spec.load import MOST_PROMPT_TOKENS, LoadSpec, WorkloadSpec
+from bench.values.spec.nodes import NodesSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,7 @@ class RunSpec:
     load: LoadSpec
     fit: FitOptions = field(default_factory=FitOptions)
     meter: MeterSpec = field(default_factory=MeterSpec)
+    nodes: NodesSpec = field(default_factory=NodesSpec)
     quality: QualitySpec = field(default_factory=QualitySpec)
     seed: int = 0
     results_dir: str = "results"

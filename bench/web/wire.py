@@ -9,6 +9,8 @@ once has the stamp of the last, so a stamp is never early and never later than t
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import struct
 from typing import Protocol
@@ -16,8 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bench.load.limits import explained
-from bench.load.poll import Poll
+from bench.web.poll import Poll
 
 Int64 = npt.NDArray[np.int64]
 
@@ -30,6 +31,23 @@ _MOST_MISSING = 0.01
 _MOST_STEP_NS = 1_000_000
 
 
+_REMEDIES = {
+    errno.EMFILE: "raise ulimit -n, or load.workers",
+    errno.ENFILE: "raise sysctl fs.file-max",
+    errno.EADDRNOTAVAIL: (
+        "no local port is free; wait a minute for old ones, or widen "
+        "sysctl net.ipv4.ip_local_port_range"
+    ),
+}
+
+
+def explained(error: OSError) -> str:
+    """What a connection could not be made for, with the remedy where it is this machine's."""
+    text = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return text if remedy is None else f"{text}: {remedy}"
+
+
 class Reader(Protocol):
     """Whom a wire hands its reads to."""
 
@@ -39,9 +57,13 @@ class Reader(Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The other side closed, or the connection broke."""
 
+    def resume_writing(self) -> None:
+        """The socket has taken what it did not take at once."""
+
 
 class Wire:
-    """One connected socket: the part of an asyncio transport that a load client uses."""
+    """One connected socket: the part of an asyncio transport that a load client and a server of
+    known timing use."""
 
     __slots__ = ("_fd", "_poll", "_reader", "_received", "_recvmsg", "_sock", "_unsent")
 
@@ -56,7 +78,11 @@ class Wire:
         poll.add_reader(self._fd, self._readable)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Send now what the socket takes, the rest as soon as it takes more: never a copy."""
+        """Send now what the socket takes, the rest as soon as it takes more: never a copy, unless
+        something waits already."""
+        if self._unsent is not None:
+            self._unsent = memoryview(b"".join((self._unsent, data)))
+            return
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -82,6 +108,10 @@ class Wire:
         """Whether it is closed."""
         return self._fd < 0
 
+    def is_full(self) -> bool:
+        """Whether bytes wait for the socket to take them."""
+        return self._unsent is not None
+
     def _readable(self) -> None:
         try:
             data, ancillary, _, _ = self._recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
@@ -99,11 +129,20 @@ class Wire:
         rest, self._unsent = self._unsent, None
         if rest is not None:
             self.write(rest)
+            if self._unsent is None:
+                self._reader.resume_writing()
 
     def _lost(self, error: Exception | None) -> None:
         if self._fd >= 0:
             self.abort()
             self._reader.connection_lost(error)
+
+
+def prepare(sock: socket.socket) -> None:
+    """Never wait, send at once, and have the kernel stamp what arrives."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
 async def connect(
@@ -114,9 +153,7 @@ async def connect(
     problem = OSError("the host has no address")
     for family, address in addresses:
         sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        prepare(sock)
         try:
             await loop.sock_connect(sock, address)
         except OSError as error:
@@ -128,6 +165,19 @@ async def connect(
         else:
             return sock
     raise problem
+
+
+def arrival_ns(raw: bytes, seen_ns: int, offset_ns: int) -> int:
+    """One stamp of the kernel on CLOCK_MONOTONIC, never after `seen_ns`, which stands in for none.
+
+    `offset_ns` is realtime − monotonic now.
+    """
+    if len(raw) != _TIMESPEC_BYTES:
+        return seen_ns
+    seconds: int
+    nanoseconds: int
+    seconds, nanoseconds = struct.unpack("qq", raw)
+    return min(seconds * 1_000_000_000 + nanoseconds - offset_ns, seen_ns)
 
 
 def arrivals_ns(

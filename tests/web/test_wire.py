@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from misbehaving import END, HEAD, Misbehave, event, outcomes, request, shoot
 
-from bench.load.wire import _SO_TIMESTAMPNS, arrivals_ns
 from bench.values.clock import now_ns
+from bench.web.wire import _SO_TIMESTAMPNS, arrival_ns, arrivals_ns
 
 DAY_NS = 86_400_000_000_000
 
@@ -26,6 +26,13 @@ DAY_NS = 86_400_000_000_000
 def raw(real_ns: int) -> bytes:
     """A timespec as the kernel writes it."""
     return struct.pack("qq", *divmod(real_ns, 1_000_000_000))
+
+
+def test_one_stamp_is_moved_and_never_late() -> None:
+    """Arrived at 100 ns, looked at 150; one that would lie after the look is the look."""
+    assert arrival_ns(raw(DAY_NS + 100), 150, DAY_NS) == 100
+    assert arrival_ns(raw(DAY_NS + 200), 150, DAY_NS) == 150
+    assert arrival_ns(b"", 150, DAY_NS) == 150
 
 
 def test_a_stamp_is_moved_to_the_monotonic_clock() -> None:

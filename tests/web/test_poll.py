@@ -7,8 +7,8 @@ import contextlib
 import functools
 import socket
 
-from bench.load.poll import Poll
 from bench.values.clock import AbsoluteTimer, now_ns
+from bench.web.poll import Poll
 
 
 def test_it_stays_while_it_may_and_then_lets_the_loop_go_on() -> None:
