@@ -134,8 +134,9 @@ def _about_intervals(measurement: Measurement) -> str:
         few = [m.no_interval for m in shown if m.repeats and m.repeats < ENOUGH_REPEATS]
         why = next((reason for reason in few if reason), None)
         return f"No ±: {why}." if why else "No figure has an interval."
-    few = min(m.repeats for m in shown if m.ci_low is not None) < ENOUGH_TO_CORRELATE
-    taken = f" over repeats taken as independent ({IF_NOT_INDEPENDENT})" if few else ""
+    least = min(m.repeats for m in shown if m.ci_low is not None)
+    independent = least < ENOUGH_TO_CORRELATE
+    taken = f" over repeats taken as independent ({IF_NOT_INDEPENDENT})" if independent else ""
     return f"± is a 95 % interval{taken}; a figure without one is not bounded by its values."
 
 

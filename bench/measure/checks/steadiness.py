@@ -154,11 +154,12 @@ def alike_in_waves(parts: Sequence[Steady]) -> float:
         return 1.0
     ttft = np.concatenate(waves)
     slow = ttft > np.percentile(ttft, 90)
-    share, slots = float(slow.mean()), slow.shape[1]
+    share, slots = float(slow.mean()), int(slow.shape[1])
     if len(slow) < 2 or not 0 < share < 1:
         return 1.0
     by_chance = slots * share * (1 - share)
-    return max(1.0, float(slow.sum(axis=1).var(ddof=1)) / by_chance)
+    varied = float(slow.sum(axis=1).var(ddof=1))
+    return max(1.0, varied / by_chance)
 
 
 def enough_repeats(parts: Sequence[Steady]) -> Finding:
