@@ -122,7 +122,7 @@ def kept(rows: Iterable[PriceRow], *, every: frozenset[str]) -> list[PriceRow]:
 
 def ratings(folder: str) -> str:
     """The best models of LM Arena's text board, a snapshot a month."""
-    text = []
+    text: list[str] = []
     for day, commit in months(folder, "csv"):
         names = git(folder, "ls-tree", "--name-only", commit, "csv/").split()
         wanted = [n for n in names if re.search(r"(lmarena|lmsys)(_text)?\.csv$", n)]

@@ -102,7 +102,7 @@ def _inferencex(path: str, row: Mapping[str, Any], index: int) -> Result:
                 claims[f"{stem}_{ours}_ms"] = 1e3 * value
     asked = number(row, "osl")
     keys = ("hw", "tp", "ep", "model", "framework", "precision", "isl", "osl", "conc")
-    keys += ("spec_decoding", "disagg", "image")
+    more = ("spec_decoding", "disagg", "image")
     return Result(
         tool="inferencex",
         version=None,
@@ -111,7 +111,7 @@ def _inferencex(path: str, row: Mapping[str, Any], index: int) -> Result:
         detail="summary",
         claims=claims,
         known={} if asked is None else {"asked_output_tokens": asked},
-        conditions={k: row[k] for k in keys if k in row},
+        conditions={k: row[k] for k in (*keys, *more) if k in row},
         unsaid=_UNSAID,
         notes=("its rates are per GPU, multiplied here by the tensor parallel size",),
     )

@@ -55,7 +55,7 @@ def llm_d_reports(run: Run, measurement: Measurement) -> Iterator[dict[str, Any]
     """A report for each load point."""
     for point in measurement.points:
         failed = [f.code for f in (*measurement.findings, *point.findings) if f.severity == "fail"]
-        about = "valid" if point.valid and measurement.valid else "not valid"
+        about = "valid" if point.valid and measurement.stands else "not valid"
         if failed:
             about += f", withheld by {', '.join(sorted(set(failed)))}"
         uid = hashlib.sha256(f"{run.path}/{point.point.label}".encode()).hexdigest()[:32]

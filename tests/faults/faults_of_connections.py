@@ -135,6 +135,14 @@ METRICS: dict[str, Callable[[socket.socket], None]] = {
     "dripping": _drip,
     "endless": _endless,
 }
+LONG = b"# TYPE vllm:x counter\nvllm:x_total %s\nvllm:y 2\n" % (b"9" * 400)
+
+
+@fault(4, "metrics: a number of 400 digits", "left out, the rest is read")
+def _(place: Place) -> None:
+    assert engine_stats.parse(LONG.decode()) == {"y": 2.0}
+
+
 for _name, _body in METRICS.items():
     fault(4, f"metrics: {_name}", "not measured, no traceback, in bounded time")(
         metrics_served(_body)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+import statistics
+from collections import defaultdict
 from datetime import date, timedelta
+from importlib import resources
 
 import pytest
 
@@ -122,3 +127,51 @@ def test_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["trend", "frontier"])
     assert "end of 2026" in capsys.readouterr().out
+
+
+def logs_by_model(kinds: set[str]) -> dict[str, list[float]]:
+    """ln(last ÷ first) a year of every API price seen over 90 days, by model."""
+    where = resources.files("bench.assets").joinpath("snapshots/api_prices.csv")
+    seen: dict[tuple[str, str, str], dict[date, float]] = defaultdict(dict)
+    for row in csv.DictReader(io.StringIO(where.read_text("utf-8"))):
+        if row["kind"] in kinds:
+            key = (row["provider"], row["model"], row["kind"])
+            seen[key][date.fromisoformat(row["as_of"])] = float(row["usd"])
+    found: dict[str, list[float]] = defaultdict(list)
+    for (provider, model, _), days in seen.items():
+        first, last = min(days), max(days)
+        if (last - first).days >= 90:
+            years = (last - first).days / 365.25
+            found[f"{provider}/{model}"].append(math.log(days[last] / days[first]) / years)
+    return found
+
+
+def test_the_rate_of_list_prices_on_the_page_by_hand() -> None:
+    """The mean over models of each one's mean, and t(102) = 1.9835 times its standard error."""
+    kinds = {"input", "output", "cached_input", "cache_write"}
+    rates = [statistics.mean(found) for found in logs_by_model(kinds).values()]
+    mean = statistics.mean(rates)
+    reach = 1.9835 * statistics.stdev(rates) / math.sqrt(len(rates))
+    found = price_trend(prices_of("apis"))
+    assert (found.counted, len(rates)) == (103, 103)
+    assert found.per_year == pytest.approx(math.expm1(mean), abs=1e-6)
+    assert found.low == pytest.approx(math.expm1(mean - reach), abs=1e-4)
+    assert found.high == pytest.approx(math.expm1(mean + reach), abs=1e-4)
+
+
+def test_a_spot_rent_of_the_page_by_hand() -> None:
+    """Least squares of ln USD on days, L4 at us-east4: the textbook's sums, no step."""
+    rows = [
+        r
+        for r in prices_of("rents")
+        if (r.provider, r.model, r.kind) == ("gcp-us-east4", "l4", "rent_spot")
+    ]
+    x = [float(date.fromisoformat(r.as_of).toordinal()) for r in rows]
+    y = [math.log(r.usd) for r in rows]
+    mx, my = statistics.mean(x), statistics.mean(y)
+    slope = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
+    slope /= sum((a - mx) ** 2 for a in x)
+    (series,) = price_trend(rows, market=True).series
+    assert series.steps == ()
+    assert series.per_year == pytest.approx(math.expm1(slope * 365.25), abs=1e-9)
+    assert (rows[0].usd, rows[-1].usd) == (0.238832, 0.310596)

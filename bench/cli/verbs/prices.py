@@ -62,7 +62,7 @@ def call(arguments: Arguments) -> int:
     spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
     question, names = own.pop("tco"), arguments.words[2:]
     if path is None:
-        return run(spec, as_json=arguments.as_json, **own)
+        return run(spec, as_json=arguments.as_json)
     effect = effect_of(
         question or ("default" if names else "worked-example"),
         overrides,
@@ -70,7 +70,15 @@ def call(arguments: Arguments) -> int:
         names,
         results_dir,
     )
-    return run(spec, import_path=path, as_json=arguments.as_json, effect=effect, **own)
+    return run(
+        spec,
+        import_path=path,
+        provider=own["provider"],
+        region=own["region"],
+        as_of=own["as_of"],
+        as_json=arguments.as_json,
+        effect=effect,
+    )
 
 
 DEFAULT_BOOK = "prices.csv"

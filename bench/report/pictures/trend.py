@@ -89,8 +89,16 @@ def prices_over_time(
     ax.set_yscale("log")
     for n, (name, at, seen, line) in enumerate(zip(names, days, values, lines, strict=True)):
         colour = style.SERIES[n % len(style.SERIES)]
-        marks = {"marker": style.MARKERS[n % len(style.MARKERS)], "markersize": 3.5}
-        ax.plot(list(at), list(seen), linestyle="none", color=colour, label=name, **marks)
+        mark = style.MARKERS[n % len(style.MARKERS)]
+        ax.plot(
+            list(at),
+            list(seen),
+            marker=mark,
+            markersize=3.5,
+            linestyle="none",
+            color=colour,
+            label=name,
+        )
         if line is None:
             continue
         reach = [at[0] + (at[-1] - at[0]) * i / 40 for i in range(41)]

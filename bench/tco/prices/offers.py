@@ -58,7 +58,7 @@ def price(value: object) -> float | None:
     """A price above 0, or None for a blank, a zero or a text."""
     try:
         number = float(cast(Any, value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and number > 0 else None
 

@@ -84,7 +84,10 @@ def read_prices(
     if text.lstrip().startswith(("{", "[")):
         found = _of_json(text, path, as_of)
     else:
-        found = _csv(text, path, as_of, provider, gpu_names or {}, gpus, region)
+        try:
+            found = _csv(text, path, as_of, provider, gpu_names or {}, gpus, region)
+        except csv.Error as error:
+            raise InputError(f"{path}: {error}.") from error
     if not found.rows:
         reasons = "; ".join(found.left_out)
         why = f"; left out: {reasons}" if reasons else ""
@@ -101,7 +104,10 @@ def is_price_table(text: str) -> bool:
         except (ValueError, RecursionError):
             return False
         return is_openrouter(table) or is_llm_prices(table) or is_litellm(table)
-    have = set(next(csv.reader(io.StringIO(text)), []))
+    try:
+        have = set(next(csv.reader(io.StringIO(text)), []))
+    except csv.Error:
+        return False
     return any(columns <= have for columns in _COLUMNS)
 
 
@@ -182,7 +188,7 @@ def _book_row(row: Mapping[str, str], where: str) -> PriceRow:
     fields["verified"] = (row.get("verified") or "true").lower() == "true"
     try:
         fields["usd"] = float(row["usd"])
-    except (ValueError, TypeError) as error:  # a row that is too short has None
+    except (ValueError, TypeError, OverflowError) as error:  # a row that is too short has None
         raise InputError(f"{where}: usd: {error}.") from error
     return _row(where, **fields)
 
