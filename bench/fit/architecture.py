@@ -75,7 +75,7 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
     # A decoder's own config at the top has no tower, whatever the wrapper's name is on it.
     alone = text is config and not any(key in config for key in VISION_KEYS)
     vision = () if alone else towers(config, outer, geometry.hidden)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if alone and outer in JOINTS:
         notes = (f"assumed: the decoder of a {outer} alone, as its config names no tower",)
     return replace(geometry, vision=vision, notes=notes)

@@ -177,7 +177,7 @@ _EXPERT_PARTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 
 def _named(modules: Iterable[Any]) -> tuple[str, ...]:
     """Modules of a list as they are named here: one expert for all, its parts by what they do."""
-    found = {}
+    found: dict[str, None] = {}
     for module in map(str, modules):
         if "*" not in module and not module.startswith("re:"):
             module = _EXPERT.sub(".experts.0.", module)
