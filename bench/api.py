@@ -138,20 +138,25 @@ def _request_table(data: PointData) -> pd.DataFrame:
 
 
 def open_run(name: str | Path = "latest", results_dir: str | Path = "results") -> StoredRun:
-    """A stored run by folder, by name as `bench runs` lists it, or the latest.
+    """A stored run by folder, by name as `bench runs` lists it, or the latest. `results_dir` is a
+    folder, or an address that fsspec knows: the run is fetched then.
 
     InputError when there is none of that name, StoreError when it cannot be read.
     """
     from bench.store import find_run, load_run
+    from bench.sweep.mirror import mirrored
 
-    return StoredRun(load_run(find_run(str(name), str(results_dir))))
+    folder, found = mirrored(str(results_dir), str(name))
+    return StoredRun(load_run(find_run(found or str(name), folder)))
 
 
 def runs(results_dir: str | Path = "results") -> tuple[StoredRun, ...]:
     """All stored runs, oldest first. Nothing is derived before it is asked for."""
     from bench.store import list_runs, load_run
+    from bench.sweep.mirror import mirrored
 
-    return tuple(StoredRun(load_run(path)) for path in list_runs(str(results_dir)))
+    folder, _ = mirrored(str(results_dir))
+    return tuple(StoredRun(load_run(path)) for path in list_runs(folder))
 
 
 def fits(*keys: str, config_dirs: Sequence[str] = (), **choices: object) -> tuple[FitReport, ...]:

@@ -211,7 +211,12 @@ def notebook() -> str:
     cells: list[dict[str, object]] = []
     for n, piece in enumerate(re.split(r"```python\n(.*?)```\n", page, flags=re.S)):
         kind = "code" if n % 2 else "markdown"
-        cell = {"cell_type": kind, "id": f"cell-{n}", "metadata": {}, "source": piece.strip()}
+        cell: dict[str, object] = {
+            "cell_type": kind,
+            "id": f"cell-{n}",
+            "metadata": {},
+            "source": piece.strip(),
+        }
         cells.append(cell | ({"execution_count": None, "outputs": []} if n % 2 else {}))
     python = {"display_name": "Python 3", "language": "python", "name": "python3"}
     whole = {"cells": cells, "metadata": {"kernelspec": python}, "nbformat": 4, "nbformat_minor": 5}

@@ -1,6 +1,8 @@
 """Whether bench's numbers are right: simulated servers of known truth, measured by bench itself.
 
-    python scripts/truth_grid.py [--draws 60] [--processes 2] [--only TEXT] [--out FILE]
+    python scripts/truth_grid.py [--draws 60] [--processes 2] [--only TEXT] [--out FILE] [--keep F]
+
+With --keep it goes on where it was stopped: what lies in that file is not drawn again.
 
 Each cell is a server and a load. A draw is six repeats of it, as the client would have recorded
 them; `bench.derive.measure_point` makes figures and certificate of the first, of three, of all six.
@@ -11,6 +13,7 @@ Servers, loads and truths are those of truth_cells.py.
 from __future__ import annotations
 
 import argparse
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -233,16 +236,23 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
-    jobs = [(c, asked.draws) for c in cells() if asked.only in c.name]
+    results: list[tuple[Cell, Scores, int]] = []
+    if asked.keep is not None and asked.keep.exists():
+        results = pickle.loads(asked.keep.read_bytes())  # this script's own file
+    kept = {cell.name for cell, _, _ in results}
+    jobs = [(c, asked.draws) for c in cells() if asked.only in c.name and c.name not in kept]
     run: Callable[..., Any] = map
     if asked.processes > 1:
         run = Pool(asked.processes).imap
-    results: list[tuple[Cell, Scores, int]] = []
     old = asked.out.read_text(encoding="utf-8") if asked.out and asked.out.exists() else ""
     rest = old[old.index(_REST) :] if _REST in old else ""  # written by hand
+    lines: list[str] = []
     for result in run(_timed, jobs):
         results.append(result)
+        if asked.keep is not None:
+            asked.keep.write_bytes(pickle.dumps(results))
         lines = [*HEAD, *summary(results), "", *table(results), ""]
         lines += ["Beyond the targets, and beyond three standard errors:", ""]
         lines += [f"- {m}" for m in misses(results)] or ["- nothing"]

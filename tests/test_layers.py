@@ -61,7 +61,7 @@ NEIGHBOURS: dict[str, set[str]] = {
         *("tco", "trend", "web"),
     },
     # the same for programs
-    "api": {"ask", "config", "derive", "fit", "measure", "report", "store", "tco"},
+    "api": {"ask", "config", "derive", "fit", "measure", "report", "store", "sweep", "tco"},
 }
 
 

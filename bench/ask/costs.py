@@ -110,9 +110,10 @@ def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
 
 def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
     """All rows: those of the configuration, then those of the CSV that `book` names."""
+    from bench.tco.prices.shipped import configured
     from bench.tco.prices.tables import read_prices
 
-    rows = spec.rows + spec.more_rows
+    rows = configured(spec)
     if spec.book is None:
         return rows
     text = text_file(spec.book, "prices.book")

@@ -13,7 +13,9 @@ from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
 from bench.claims.verdict import Check, agrees, from_interval, number, say, worst
 from bench.fit.architecture import from_config
 from bench.tco.prices.book import RENT_KINDS, select
-from bench.trend.document import rating_document
+from bench.tco.prices.shipped import shipped as shipped_prices
+from bench.trend.document import frontier_document, rating_document
+from bench.trend.frontier import frontier
 from bench.trend.rating import rating_trend
 from bench.trend.snapshots import shipped
 from bench.values.errors import InputError, nearest
@@ -53,7 +55,11 @@ def check_lookup(claim: Claim, says: Lookup, sources: Sources) -> Check:
 @cache
 def _trends() -> Mapping[str, Any]:
     """The shipped data's trends, as `bench trend --json` gives them."""
-    return {"rating": rating_document(rating_trend(shipped()))}
+    ratings = shipped()
+    return {
+        "rating": rating_document(rating_trend(ratings)),
+        "frontier": frontier_document(frontier(ratings, shipped_prices("apis"))),
+    }
 
 
 def check_trend(claim: Claim, item: Item) -> tuple[bool | None, list[str], dict[str, float | None]]:
@@ -178,5 +184,6 @@ def check_rent(
         return None, lines, figures
     prices = [quantity(r.usd, "USD/GPU/h").to(parse_unit(rent.stated.unit)) for r in tier]
     figures |= {"lowest": min(prices), "highest": max(prices)}
+    lines[0] += f"; offers go from {min(prices):.2f} to {max(prices):.2f}"
     low, high = rent.stated.band
     return min(prices) >= low and max(prices) <= high, lines, figures

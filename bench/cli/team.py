@@ -8,19 +8,17 @@ missing adds them, and it may be deleted at any time.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import Arguments
-from bench.values.errors import BenchError, InputError, nearest
+from bench.values.address import is_address
+from bench.values.errors import BenchError, InputError
 from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
@@ -37,29 +35,17 @@ INDEX = ".index.json"
 Row = dict[str, Any]
 
 
-def is_address(results_dir: str) -> bool:
-    """Whether it is a place that fsspec knows, not a folder of this machine."""
-    return re.match(r"[A-Za-z][\w+.-]*://", results_dir) is not None
-
-
 def address_in(arguments: Arguments) -> str | None:
     """The address among the words; None where results_dir is a folder."""
     chosen = [o.removeprefix(_KEY) for o in arguments.overrides if o.startswith(_KEY)]
     return chosen[-1].strip("'\"") if chosen and is_address(chosen[-1].strip("'\"")) else None
 
 
-def mirror_of(address: str) -> Path:
-    """Where an address is mirrored on this machine: below BENCH_MIRRORS, else the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bench" / "stores"
-    root = Path(os.environ.get("BENCH_MIRRORS") or cache)
-    name = re.sub(r"[^\w.-]+", "-", address).strip("-")[:60]
-    return root / f"{name}-{hashlib.sha256(address.rstrip('/').encode()).hexdigest()[:8]}"
-
-
 def at_address(
     verb: str, address: str, arguments: Arguments, do: Callable[[Arguments], int]
 ) -> int:
     """Do a verb on the mirror of `address`, with what it names fetched, and push what it made."""
+    from bench.sweep.mirror import mirror_of
     from bench.sweep.remote import Address
 
     if verb in _FOLDERS_ALONE:
@@ -82,60 +68,26 @@ def _fetched(
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Words and options with the runs that they name fetched; `latest` becomes a name."""
     from bench.cli.verb import verb as of
+    from bench.sweep.mirror import fetch, named
 
     words, options = arguments.words, dict(arguments.options)
     bases = options.get("--baseline", ())
     names_runs = of(verb).words == "runs"
     if verb == "claim":  # a claim looks among all of them for its own conditions
         for name in there.names():
-            _fetch(there, mirror, name)
+            fetch(there, mirror, name)
     if not (words or bases or names_runs):
         return words, options
     known = there.names()
     asked = words or (("latest",) if names_runs and verb not in ("predict", "tco") else ())
-    found = {w: _named(w, known, mirror, strict=names_runs) for w in (*asked, *bases)}
+    found = {w: named(w, known, mirror, strict=names_runs) for w in (*asked, *bases)}
     if "latest" in found and found["latest"] is None:
         raise InputError(f"there is no run at {there.text} yet: type bench to make one.")
     for name in {n for n in found.values() if n is not None}:
-        _fetch(there, mirror, name)
+        fetch(there, mirror, name)
     if bases:
         options["--baseline"] = tuple(found[b] or b for b in bases)
     return tuple(found[w] or w for w in words), options
-
-
-def _named(word: str, known: Sequence[str], mirror: Path, *, strict: bool) -> str | None:
-    """The run there that a word means; None for a file or a run of this machine."""
-    if Path(word, "run.json").exists() or Path(word).is_file():
-        return None
-    if word == "latest":
-        here = [f"{p.parent.parent.name}/{p.parent.name}" for p in mirror.glob("*/*/run.json")]
-        return max({*known, *here}, key=_stamp, default=None)
-    matches = [n for n in known if n == word or n.endswith(f"/{word}")]
-    if len(matches) == 1:
-        return matches[0]
-    if (mirror / word / "run.json").exists() or not strict:
-        return None
-    if matches:
-        raise InputError(f"{word!r} names {len(matches)} runs; say <model>/<run>.")
-    hint = nearest(word, known) if len(known) <= 1000 else " bench runs lists them."
-    raise InputError(f"there is no run {word!r} there.{hint}")
-
-
-def _stamp(name: str) -> str:
-    found = re.search(r"\d{8}-\d{6}[\d-]*$", name)
-    return found[0] if found else ""
-
-
-def _fetch(there: Address, mirror: Path, name: str) -> None:
-    if there.pull(name, mirror):
-        _note(mirror, name)
-
-
-def _note(mirror: Path, name: str) -> None:
-    """Remember that a run of the mirror is there: it is not pushed again."""
-    with suppress(OSError):
-        (mirror / ".there").mkdir(exist_ok=True)
-        (mirror / ".there" / name.replace("/", "@")).touch()
 
 
 def _push(there: Address, mirror: Path) -> bool:
@@ -144,6 +96,7 @@ def _push(there: Address, mirror: Path) -> bool:
     A run with an id that was stopped on the way goes on in this mirror: it waits for its end.
     """
     from bench.sweep.ends import end_of
+    from bench.sweep.mirror import note
 
     done = True
     for record in sorted(mirror.glob("*/*/run.json")):
@@ -163,7 +116,7 @@ def _push(there: Address, mirror: Path) -> bool:
             print(f"bench: {name}: another run of that name is there, or comes.", file=sys.stderr)
             done = False
         elif found is not None:
-            _note(mirror, name)
+            note(mirror, name)
     return done
 
 
@@ -172,7 +125,9 @@ def rows_at(there: Address, mirror: Path, derived: Callable[[Path], Row], code: 
 
     `code` is the digest of what derives: a line that other code made is made anew from the run.
     """
-    names = sorted(there.names(), key=_stamp)
+    from bench.sweep.mirror import fetch, stamp
+
+    names = sorted(there.names(), key=stamp)
     known = _index(there, code)
     rows = {n: known[n] for n in names if n in known}
     missing = [n for n in names if n not in rows]
@@ -182,7 +137,7 @@ def rows_at(there: Address, mirror: Path, derived: Callable[[Path], Row], code: 
             if kept["by"] == code and isinstance(kept["row"], dict):
                 rows[part.removesuffix("/summary.json")] = kept["row"]
     for name in (n for n in missing if n not in rows):
-        _fetch(there, mirror, name)
+        fetch(there, mirror, name)
         if (mirror / name / "run.json").is_file():  # else it is still being pushed
             rows[name] = derived(mirror / name)
     if rows.keys() != known.keys():

@@ -53,6 +53,7 @@ class Row:
     runs: tuple[str, ...]
     baseline: bool
     valid: bool
+    stands: bool
     figures: Mapping[str, Metric]
     weights_gib: float | None
     weights_arose: Literal["quoted", "modelled"] | None
@@ -72,6 +73,13 @@ class Row:
     on_front: bool = False
     launches: int = 1
     drafting: Drafting | None = None
+
+    @property
+    def trust(self) -> str:
+        """ok, partly (some load points failed) or FAILED; empty where nothing was measured."""
+        if not self.figures:
+            return ""
+        return "ok" if self.valid else "partly" if self.stands else "FAILED"
 
     @property
     def front_words(self) -> str:
@@ -193,6 +201,7 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         runs=tuple(r.path for r in variant.runs),
         baseline=variant is base,
         valid=all(m.measurement.valid for m in variant.rounds),
+        stands=all(m.measurement.stands for m in variant.rounds),
         figures=figures,
         weights_gib=weights,
         weights_arose="modelled" if modelled else "quoted",

@@ -1,7 +1,7 @@
 """An estimate with its interval, and on which side of a limit the truth lies.
 
 Repeats of one load point follow each other in time, so their errors may be alike: from eight on,
-the correlation of neighbours is estimated and takes its share of the degrees of freedom.
+the correlation of neighbours is estimated and widens the interval.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.measure.stats import effective
+from bench.measure.stats import standard_error
 from bench.values.confidence import t_quantile
 
 
@@ -59,16 +59,13 @@ class Estimate:
 
 
 def of_values(values: Sequence[float]) -> Estimate | None:
-    """The mean of observations in time order; None below two. As many count as they are worth, for
-    neighbours may be alike."""
+    """The mean of observations in time order, whose neighbours may be alike; None below two."""
     n = len(values)
     if n < 2:
         return None
-    worth = effective(values)
-    spread = float(np.std(values, ddof=1)) / math.sqrt(worth)
     centre = float(np.mean(values))
-    half = t_quantile(worth - 1) * spread
-    return Estimate(value=centre, low=centre - half, high=centre + half, n=n, degrees=worth - 1)
+    half = t_quantile(n - 1) * standard_error(values)
+    return Estimate(value=centre, low=centre - half, high=centre + half, n=n, degrees=n - 1)
 
 
 def at_least_as_wide(estimate: Estimate, half: float) -> Estimate:

@@ -328,6 +328,7 @@ def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
     from bench.tco.answer import answer
     from bench.tco.document import to_json
     from bench.tco.prices.book import PricesSpec
+    from bench.tco.prices.shipped import configured
     from bench.tco.spec import TcoRequest
     from bench.values.codec import decode
 
@@ -352,7 +353,7 @@ def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
                     value, loader
                 )
         request = decode(TcoRequest, data, f"tco={question}")
-        rows = request.prices.rows + request.prices.more_rows
+        rows = configured(request.prices)
         return to_json(answer(request, (), rows, None, datetime.now(tz=UTC).date()))
 
-    return prices.rows, ask
+    return configured(prices), ask

@@ -113,7 +113,11 @@ def parse_engine_log(log: str) -> EngineLogFacts:
     facts = EngineLogFacts(
         quantisation_kernels=tuple(dict.fromkeys(kernels)),
         lines=tuple(kept),
-        **{name: _value(name, text) for name, text in values.items()},
+        **{
+            name: _value(name, text)
+            for name, text in values.items()
+            if name in _TEXT or len(text) <= _LONGEST
+        },
     )
     if facts.kv_cache_tokens is None:
         return replace(facts, kv_cache_tokens=_tokens_of_blocks(facts))
@@ -129,6 +133,10 @@ def _tokens_of_blocks(found: EngineLogFacts) -> int | None:
     size = times * each / blocks
     exact = next((s for s in _BLOCK_TOKENS if abs(size / s - 1) < _BLOCK_ERROR), None)
     return None if exact is None else blocks * exact
+
+
+_LONGEST = 40
+"""Characters of a number that an engine would write."""
 
 
 def _value(name: str, text: str) -> Any:

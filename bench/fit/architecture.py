@@ -32,6 +32,7 @@ TEXT_KEYS = ("text_config", "llm_config", "language_config")
 # Decoders that vLLM chooses by `architectures` where the model type names something else.
 _BY_ARCHITECTURE = {
     "DeepseekV3ForCausalLM": "deepseek_v3",
+    "DeepseekV4ForCausalLM": "deepseek_v4",
     "MistralLarge3ForCausalLM": "deepseek_v3",
     "LlamaForCausalLM": "llama",
     "MistralForCausalLM": "mistral",
@@ -74,7 +75,10 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
     # A decoder's own config at the top has no tower, whatever the wrapper's name is on it.
     alone = text is config and not any(key in config for key in VISION_KEYS)
     vision = () if alone else towers(config, outer, geometry.hidden)
-    return replace(geometry, vision=vision)
+    notes: tuple[str, ...] = ()
+    if alone and outer in JOINTS:
+        notes = (f"assumed: the decoder of a {outer} alone, as its config names no tower",)
+    return replace(geometry, vision=vision, notes=notes)
 
 
 def _decoder(config: Mapping[str, Any], outer: str) -> tuple[str, Mapping[str, Any]]:
@@ -121,6 +125,8 @@ ALIASES = {
     "paddleocr_vl_text": "ernie4_5",
     "glm4v_moe_text": "glm4_moe",
     "glm46v_text": "glm4",
+    "minimax_m3": "minimax_m3_vl_text",
+    "minimax_m3_vl": "minimax_m3_vl_text",
 }
 
 
@@ -256,18 +262,26 @@ def _head(c: Config, family: Family, hidden: int, vocab: int, tied: bool) -> tup
 def _mtp(
     c: Config, family: Family, kinds: Sequence[str], hidden: int, vocab: int
 ) -> tuple[Matrix, ...]:
-    """Multi-token-prediction layers: a decoder layer, a joining matrix, three norms, and their own
-    copies of embedding and head as the checkpoints store them."""
+    """Multi-token-prediction layers: a decoder layer, a joining matrix, three norms, and in most
+    checkpoints copies of embedding and head of their own."""
     layers = c.int("num_nextn_predict_layers", 0)
     if not layers:
         return ()
     prefix = "model.mtp"
     last = len(kinds) - 1
+    # Such a layer has an indexer of its own, whatever its neighbours share.
+    alone = Config({**c.data, **_OWN_INDEXER}, c.model_type, where=c.where)
+    alone.defaults, alone._also = c.defaults, c._also
     one = (
-        *family.block(c, kinds[last], last).matrices,
+        *family.block(alone, kinds[last], last).matrices,
         matrix(f"{prefix}.eh_proj", "mtp", hidden, 2 * hidden, "out"),
         *(vector(f"{prefix}.{name}", hidden) for name in ("enorm", "hnorm", "shared_head.norm")),
+    )
+    copies = (
         matrix(f"{prefix}.embed_tokens", "embedding", vocab, hidden, "out", quantisable=False),
         matrix(f"{prefix}.shared_head.head", "lm_head", vocab, hidden, "out"),
     )
-    return one * layers
+    return (*one, *(copies if family.mtp == "copies" else ())) * layers
+
+
+_OWN_INDEXER = {"indexer_types": None, "index_topk_pattern": None, "index_topk_freq": 1}

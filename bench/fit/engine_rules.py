@@ -192,6 +192,9 @@ COMMUNICATION_GIB_PER_RANK = 0.04
 # (0.85 GiB) and the first stage of a pipeline of Llama-3.1-8B (1.05, with two more to send on).
 HIDDEN_STATES_HELD = 4.2
 HIDDEN_STATES_SENT = 2.0
+# Of a recurrent layer's projections, copies that are held at once: Kimi Linear with 64,000 tokens a
+# batch kept 2.3 GiB for its cache on two RTX 3090.
+RECURRENT_COPIES = _seen(2.0, 1, 1.0, 3.0, "vllm-project/vllm#28228")
 # Beside the experts' workspaces, what routing and sorting hold: 0.05 and 0.13 GiB in two logs.
 EXPERT_SORTING_GIB = _seen(0.1, 2, 0.05, 0.15, _LATER)
 # Encoder outputs that wait for their prompt, in hidden states of a full batch: 1.3 to 2.6 in four

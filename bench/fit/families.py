@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.fit.compressed import (
+    ChosenBlocks,
+    Compressed,
+    compressed_kinds,
+    hyper_connections,
+    hyper_head,
+    m3_derived,
+)
 from bench.fit.family import (
     Family,
     after_full,
@@ -25,6 +33,7 @@ from bench.fit.family_extras import (
     double_wide,
     falcon_derived,
     falcon_norms,
+    gate_derived,
     gemma3n_around,
     gemma3n_extras,
     gemma4_around,
@@ -37,29 +46,46 @@ from bench.fit.family_extras import (
     kimi_kinds,
     laguna_derived,
     lfm2_width,
+    longcat_derived,
+    longcat_router,
     mimo_derived,
     mimo_kinds,
     minimax_kinds,
     mpt_derived,
+    nas_derived,
+    nas_kinds,
     nemotron_kinds,
     opt_positions,
+    residual_around,
+    residual_extras,
     shared_tail,
     square_output,
     step_derived,
+    zamba_kinds,
 )
 from bench.fit.layers import Experts, Gqa, Mla, Mlp
-from bench.fit.recurrent import Both, GatedDelta, KimiDelta, Lightning, Mamba1, Mamba2, ShortConv
+from bench.fit.recurrent import (
+    Both,
+    GatedDelta,
+    KimiDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    ShortConv,
+    ZambaHybrid,
+)
 
 _BIASED = Gqa(qkv_bias="attention_bias", o_bias="attention_bias")
 _NORMED = replace(_BIASED, qk_norm="head")
 _QWEN2 = Gqa(qkv_bias=True)
 _ALL_BIASED = Gqa(qkv_bias=True, o_bias=True)
 _GATED_NORMED = replace(_NORMED, gate="width")
+_QWEN_GATED = replace(_GATED_NORMED, gate_if="attn_output_gate")
 _PLAIN = Mlp(gated=False)
 _PLAIN_BIASED = Mlp(gated=False, bias=True)
 _LLAMA = Family(mixer=_BIASED, mlp=Mlp(bias="mlp_bias"), pattern=windowed)
 _DEEPSEEK = Experts(correction=True)
-_MLA = Family(mixer=Mla(), mlp=Mlp(bias="mlp_bias"), experts=_DEEPSEEK, mtp=True)
+_MLA = Family(mixer=Mla(), mlp=Mlp(bias="mlp_bias"), experts=_DEEPSEEK, mtp="copies")
 _QWEN_EXPERTS = Experts(shared_name="shared_expert", shared_gate=True)
 _GPT = Family(
     mixer=_ALL_BIASED,
@@ -77,6 +103,8 @@ _GRANITE_MOE = Experts(
 _GEMMA2 = Family(mixer=_BIASED, norms=4, pattern=alternate)
 _DELTA = {"linear": GatedDelta()}
 _MINIMAX = Experts(name="block_sparse_moe")
+_M3 = Gqa(qk_norm="head")
+_ZAMBA = Mamba2(heads="n_mamba_heads", size=(), bias="add_bias_linear", conv_bias=True)
 
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
@@ -99,6 +127,16 @@ FAMILIES: dict[str, Family] = {
     "nanochat": Family(mixer=_BIASED, mlp=_PLAIN, norms=0, final_norm=False),
     "apertus": Family(mixer=replace(_BIASED, qk_norm="head"), mlp=_PLAIN),
     "phi3": Family(pattern=windowed),
+    "nemotron-nas": replace(
+        _LLAMA,
+        mixers={"alone": _BIASED},
+        kinds=nas_kinds,
+        lone=frozenset({"alone"}),
+        norms=lambda c: c.int("_norms"),
+        derive=nas_derived,
+        ignored=("block_configs", "per_layer_config"),
+        defaults="llama",
+    ),
     "glm": Family(mixer=Gqa(qkv_bias="attention_bias")),
     "glm4": Family(mixer=Gqa(qkv_bias="attention_bias"), norms=4),
     "olmo": Family(mixer=_BIASED, norms=0, final_norm=False),
@@ -181,23 +219,28 @@ FAMILIES: dict[str, Family] = {
     ),
     # Qwen.
     "qwen2": Family(mixer=_QWEN2, pattern=after_full),
+    # The 7 B; its layers that predict further tokens are not counted.
+    "mimo": Family(mixer=_QWEN2, pattern=after_full, defaults="qwen2"),
     "qwen2_moe": Family(mixer=Gqa(qkv_bias="qkv_bias"), experts=_QWEN_EXPERTS, pattern=after_full),
     "qwen3": Family(mixer=_NORMED, pattern=after_full),
     "qwen3_moe": Family(mixer=_NORMED, experts=Experts(), pattern=after_full),
     "qwen3_next": Family(
-        mixer=_GATED_NORMED,
+        mixer=_QWEN_GATED,
         mixers=_DELTA,
+        derive=gate_derived,
         experts=_QWEN_EXPERTS,
         pattern=by_step("full_attention_interval", default=4),
     ),
     "qwen3_5_text": Family(
-        mixer=_GATED_NORMED,
+        mixer=_QWEN_GATED,
         mixers=_DELTA,
+        derive=gate_derived,
         pattern=by_step("full_attention_interval", default=4),
     ),
     "qwen3_5_moe_text": Family(
-        mixer=_GATED_NORMED,
+        mixer=_QWEN_GATED,
         mixers=_DELTA,
+        derive=gate_derived,
         experts=_QWEN_EXPERTS,
         pattern=by_step("full_attention_interval", default=4),
     ),
@@ -244,7 +287,7 @@ FAMILIES: dict[str, Family] = {
         },
         kinds=shared_tail(every(default=6), last_full=True),
         mlp=Mlp(width=double_wide),
-        experts=Experts(shared_count="", name="mlp", router="router.proj", extra=gemma4_router),
+        experts=Experts(shared_count="", name="", router="router.proj", extra=gemma4_router),
         beside=True,
         norms=4,
         extras=gemma4_extras,
@@ -296,7 +339,7 @@ FAMILIES: dict[str, Family] = {
     "glm4_moe": Family(
         mixer=Gqa(qkv_bias="attention_bias", qk_norm="head", qk_norm_if="use_qk_norm"),
         experts=_DEEPSEEK,
-        mtp=True,
+        mtp="copies",
     ),
     "dots1": Family(mixer=_NORMED, experts=_DEEPSEEK, pattern=after_full),
     "solar_open": Family(mixer=_BIASED, experts=_DEEPSEEK),
@@ -390,20 +433,63 @@ FAMILIES: dict[str, Family] = {
         kinds=mimo_kinds,
         derive=mimo_derived,
         experts=_DEEPSEEK,
+        ignored=("attention_chunk_size",),
     ),
     # Latent attention.
     "deepseek_v2": replace(_MLA, experts=Experts()),
     "deepseek_v3": _MLA,
     "kimi_k2": replace(_MLA, defaults="deepseek_v3"),
     "deepseek_v32": _MLA,
-    "glm_moe_dsa": _MLA,
+    "glm_moe_dsa": replace(_MLA, mtp="bare"),
     "glm4_moe_lite": _MLA,
     "minicpm3": Family(mixer=Mla(), mlp=Mlp(bias="mlp_bias")),
     "youtu": Family(mixer=Mla(), mlp=Mlp(bias="mlp_bias")),
     "axk1": _MLA,
     "mistral4": _MLA,
     "kimi_linear": Family(
-        mixer=Mla(), mixers={"linear": KimiDelta()}, kinds=kimi_kinds, experts=_DEEPSEEK
+        mixer=Mla(),
+        mixers={"linear": KimiDelta()},
+        kinds=kimi_kinds,
+        experts=_DEEPSEEK,
+        extras=residual_extras,
+        around=residual_around,
+    ),
+    "longcat_flash": Family(
+        mixer=Mla(),
+        experts=replace(
+            _DEEPSEEK, shared_count="", router="router.classifier", extra=longcat_router
+        ),
+        beside=True,
+        derive=longcat_derived,
+    ),
+    # Entries that stand for several tokens, or blocks that are chosen.
+    "deepseek_v4": Family(
+        mixers={kind: Compressed() for kind in ("sliding", "few", "many")},
+        kinds=compressed_kinds,
+        experts=replace(_DEEPSEEK, name="ffn"),
+        extras=hyper_connections,
+        around=hyper_head,
+        ignored=(
+            "hc_eps",
+            "hc_sinkhorn_iters",
+            "expert_dtype",
+            "index_n_heads",
+            "index_head_dim",
+            "index_topk",
+        ),
+    ),
+    "minimax_m3_vl_text": Family(
+        mixer=_M3,
+        mixers={"minimax_m3_sparse": ChosenBlocks(attention=_M3)},
+        mlp=Mlp(inner="dense_intermediate_size"),
+        experts=Experts(
+            inner="intermediate_size",
+            shared_width="shared_intermediate_size",
+            name="block_sparse_moe",
+            correction="use_routing_bias",
+        ),
+        derive=m3_derived,
+        ignored=("sparse_attention_config", "moe_intermediate_size", "n_shared_experts"),
     ),
     # States instead of caches.
     "mamba": Family(
@@ -459,8 +545,27 @@ FAMILIES: dict[str, Family] = {
         experts=_GRANITE_MOE,
         ignored=("num_key_value_heads", "attention_bias"),
     ),
+    "zamba2": Family(
+        mixers={
+            "linear": _ZAMBA,
+            "hybrid": ZambaHybrid(recurrence=_ZAMBA, owns=True),
+            f"hybrid{SHARED}": ZambaHybrid(recurrence=_ZAMBA, owns=False),
+        },
+        kinds=zamba_kinds,
+        lone=frozenset({"linear", "hybrid", f"hybrid{SHARED}"}),
+        norms=1,
+        ignored=(
+            "attention_hidden_size",
+            "attention_head_dim",
+            "hybrid_layer_ids",
+            "kv_channels",
+            "num_query_groups",
+            "mamba_headdim",
+            "use_conv_bias",
+        ),
+    ),
     "nemotron_h": Family(
-        mixer=replace(_BIASED, name="mixer"),
+        mixer=replace(_BIASED, name="mixer", head_dim=("head_dim", "attention_head_dim")),
         mixers={
             "linear": Mamba2(
                 name="mixer", conv_bias="use_conv_bias", bias="use_bias", recurrent="float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from bench.fit.geometry import Block, KvCache, Matrix
 from bench.fit.keys import Config, Flag
@@ -22,6 +22,7 @@ _KINDS = {
     "attention": "full",
     "global_attention": "full",
     "indexed_attention": "full",
+    "deepseek_sparse_attention": "full",
     "sliding_attention": "sliding",
     "local_attention": "sliding",
     "chunked_attention": "chunked",
@@ -96,6 +97,7 @@ def is_sparse(c: Config, index: int) -> bool:
     """Whether a layer has experts, by whichever of the usual keys the config has."""
     types = c.get("mlp_layer_types")
     if types:
+        c.ignore("moe_layer_freq", "first_k_dense_replace")
         return bool(types[index] not in ("dense", "mlp"))
     for keys in ("moe_layers", "moe_layers_enum"):
         listed = c.get(keys)
@@ -130,7 +132,8 @@ class Family:
     hidden size, `norm_bias` gives each a bias. `extras` adds what no part describes to a layer,
     `around` to the model, and `derive` gives keys that follow from others. `ignored` keys are
     known and change nothing counted here. `defaults` names another class whose defaults hold,
-    `mtp` says that DeepSeek's multi-token-prediction layers follow.
+    `mtp` says that DeepSeek's multi-token-prediction layers follow, and whether checkpoints store
+    copies of embedding and head with them.
     """
 
     mixer: Mixer = field(default_factory=Gqa)
@@ -150,7 +153,7 @@ class Family:
     derive: Callable[[Config], Mapping[str, Any]] | None = None
     ignored: tuple[str, ...] = ()
     defaults: str | None = None
-    mtp: bool = False
+    mtp: Literal["copies", "bare"] | None = None
 
     def layer_kinds(self, c: Config, layers: int) -> Sequence[str]:
         if self.kinds is not None:

@@ -71,6 +71,11 @@ def shared_tail(
     return kinds
 
 
+def gate_derived(c: Config) -> Mapping[str, Any]:
+    """Qwen's hybrids gate what attention gives unless the config says otherwise."""
+    return {"attn_output_gate": c.get("attn_output_gate", True)}
+
+
 def falcon_norms(c: Config) -> int:
     """One norm where attention and MLP run side by side, two otherwise."""
     if c.get("new_decoder_architecture"):
@@ -319,3 +324,92 @@ def mimo_kinds(c: Config, layers: int) -> Sequence[str]:
     return kinds_of(
         c, layers, lambda _, index: "full" if not index or index % 6 == 5 else "sliding"
     )
+
+
+def residual_extras(c: Config, prefix: str, index: int) -> tuple[Matrix, ...]:
+    """Kimi K3 attends to sums of earlier layers: a norm and a query before each of two parts."""
+    hidden = c.int(HIDDEN)
+    named = ("self_attention_res", "mlp_res") if c.get("attn_res_block_size") else ()
+    return tuple(vector(f"{prefix}.{name}", 2 * hidden) for name in named)
+
+
+def residual_around(c: Config) -> tuple[Matrix, ...]:
+    """The same once more behind the last layer."""
+    hidden = c.int(HIDDEN)
+    return (vector("model.output_attn_res", 2 * hidden),) if c.get("attn_res_block_size") else ()
+
+
+def longcat_derived(c: Config) -> Mapping[str, Any]:
+    """LongCat's layer is two of the usual: attention and MLP twice, experts beside the first.
+
+    Of a token's experts a share is of the kind that computes nothing, in the mean as many as there
+    are of them (arXiv:2509.01322 reports 27 B active parameters of 18.6 to 31.3).
+    """
+    real, idle = c.int("n_routed_experts"), c.int("zero_expert_num", 0)
+    c.ignore("num_key_value_heads", "num_layers", "num_hidden_layers", "router_bias")
+    return {
+        "num_hidden_layers": 2 * c.int("num_layers"),
+        "moe_layer_freq": 2,
+        "_active_experts": round(c.int("moe_topk") * real / (real + idle)),
+        "_idle_experts": idle,
+    }
+
+
+def longcat_router(c: Config, at: str) -> tuple[Matrix, ...]:
+    """The router's rows for experts that compute nothing."""
+    idle = c.int("_idle_experts")
+    return (matrix(f"{at}.router.idle", "router", idle, c.int(HIDDEN), quantisable=False),)
+
+
+def nas_derived(c: Config) -> Mapping[str, Any]:
+    """Nemotron's searched Llamas: KV heads and width of each layer, or no attention, or no MLP."""
+    listed = c.get("block_configs")
+    if not isinstance(listed, Sequence) or len(listed) < c.int(LAYERS):
+        raise InputError(f"{c.where}.block_configs must describe each layer; give the model's own.")
+    return {"per_layer_config": {str(i): _nas_layer(c, one) for i, one in enumerate(listed)}}
+
+
+def _nas_layer(c: Config, one: Mapping[str, Any]) -> Mapping[str, Any]:
+    attention, ffn = one["attention"], one["ffn"]
+    for part in (attention, ffn):
+        odd = ("replace_with_linear", "window_length", "num_sink_tokens", "sparsify")
+        if any(part.get(key) for key in odd):
+            raise InputError(
+                f"{c.where}.block_configs: linear, windowed and sparse layers of it "
+                "are not counted here."
+            )
+    found: dict[str, Any] = {"_norms": bool(not attention["no_op"]) + bool(not ffn["no_op"])}
+    if not attention["no_op"]:
+        found["num_key_value_heads"] = c.int(HEADS) // int(attention["n_heads_in_group"])
+    if ffn.get("ffn_mult"):
+        wide = int(2 * ffn["ffn_mult"] * c.int(HIDDEN) / 3)
+        found["intermediate_size"] = -(-wide // 256) * 256
+    elif ffn.get("intermediate_size"):
+        found["intermediate_size"] = int(ffn["intermediate_size"])
+    return found
+
+
+def nas_kinds(c: Config, layers: int) -> Sequence[str]:
+    """`mlp` has no attention, `alone` no MLP, `nothing` neither."""
+
+    def kind(one: Mapping[str, Any]) -> str:
+        attends, feeds = not one["attention"]["no_op"], not one["ffn"]["no_op"]
+        if attends:
+            return "full" if feeds else "alone"
+        return "mlp" if feeds else "nothing"
+
+    return [kind(one) for one in c.get("block_configs")[:layers]]
+
+
+def zamba_kinds(c: Config, layers: int) -> Sequence[str]:
+    """Zamba 2: a state in every layer, and before some of them a block that they share in turn."""
+    listed = c.get(("layers_block_type", "layer_types"))
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise InputError(f"{c.where}.layers_block_type must name each layer's kind.")
+    found: list[str] = []
+    for name in listed[:layers]:
+        hybrids = sum(kind != "linear" for kind in found)
+        first = hybrids < c.int("num_mem_blocks", 1)
+        hybrid = "hybrid" if first else f"hybrid{SHARED}"
+        found.append(hybrid if name == "hybrid" else "linear")
+    return found

@@ -205,7 +205,8 @@ def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache)
             f"{needed:,} tokens exceed the model's context of {spec.model.max_context_tokens:,}"
         )
     capability = float(spec.gpu.compute_capability or "inf")
-    if any(b.kv.selected for b in s.geometry.blocks) and capability < 9.0 and not is_cpu(spec):
+    sparse = any(b.kv.selected and b.kv.kind == "mla" for b in s.geometry.blocks)
+    if sparse and capability < 9.0 and not is_cpu(spec):
         found.append(
             "vLLM's sparse attention kernels need compute capability 9.0 (H100) or newer, "
             f"{spec.gpu.name} has {spec.gpu.compute_capability}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bench.fit.geometry import Block, Geometry, Matrix, Role
+from bench.values.errors import InputError
 
 # Sizes of scale entries as vLLM allocates them: group scales in the activations' data type,
 # per-channel and per-block scales in float32.
@@ -131,7 +132,7 @@ class Served:
 # What checkpoints call a vision tower and the decoder beside it; names here say vision_tower and
 # model. Published names may also join matrices that are held apart here.
 _TOWER_NAMES = ("vision_tower", "vision_model", "visual", "vision_encoder", "model.visual")
-_DECODER_NAMES = ("model.", "language_model.model.", "model.language_model.")
+_DECODER_NAMES = ("model.", "language_model.model.", "model.language_model.", "backbone.")
 _JOINED = {
     "q_proj": "qkv_proj",
     "k_proj": "qkv_proj",
@@ -182,6 +183,24 @@ def by_layer(geometry: Geometry, fmt: WeightFormat) -> Geometry:
     """
     if fmt.bits is None and not fmt.rules:
         return geometry
+    split = _split(geometry, fmt)
+    if fmt.rules and not _follows_rules(split, fmt):
+        raise InputError(
+            f"quant: none of the modules that this quantization_config names "
+            f"({fmt.rules[0][0][0]}, …) is among those of a {geometry.model_type} as counted here, "
+            "so that its weights cannot be counted. Use fit.force=true to run without a fit."
+        )
+    return split
+
+
+def _follows_rules(geometry: Geometry, fmt: WeightFormat) -> bool:
+    """Whether any matrix is in another format than the main one."""
+    inside = (m for b in geometry.blocks for m in b.matrices)
+    every = (*inside, *geometry.stem, *geometry.head, *geometry.mtp, *geometry.vision)
+    return any(fmt.scheme(m) not in (None, fmt) for m in every if m.quantisable)
+
+
+def _split(geometry: Geometry, fmt: WeightFormat) -> Geometry:
     listed = (*fmt.ignore, *(target for targets, _ in fmt.rules for target in targets))
     if not any(_LAYER.search(p) or (p.startswith("re:") and re.search(r"\d", p)) for p in listed):
         return geometry

@@ -102,6 +102,16 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SideCache:
+    """A cache that a layer keeps beside its main one: the last `window` tokens at `entry_bytes`
+    each, in pages of `block` tokens. Without heads, hence whole on every tensor-parallel rank."""
+
+    entry_bytes: int
+    block: int
+    window: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class KvCache:
     """What one layer keeps: per token (keys and values) and per sequence (`states`).
 
@@ -113,7 +123,10 @@ class KvCache:
     attend to another layer's cache and store none. `tokens_per_entry` is above 1 where a layer
     stores one compressed entry for that many tokens. `index_bytes` per token is the
     sparse-attention indexer's cache, whose format does not follow the KV dtype; `selected` is how
-    many tokens such an indexer lets attention read (None reads all).
+    many tokens such an indexer lets attention read (None reads all). `entry_bytes` is the size of
+    an entry in a layout of its own, whatever the KV dtype, and `side` what is kept beside it;
+    `block` the tokens per block that the layer's kernels ask for (None: the engine's default),
+    `alignment` the bytes that pages are rounded up to a multiple of.
     """
 
     kind: Literal["full", "mla", "sliding", "chunked", "none"]
@@ -127,6 +140,10 @@ class KvCache:
     index_bytes: float = 0
     selected: int | None = None
     states: tuple[State, ...] = ()
+    entry_bytes: int | None = None
+    side: tuple[SideCache, ...] = ()
+    block: int | None = None
+    alignment: int = 1
 
     @property
     def elements(self) -> int:
@@ -138,7 +155,17 @@ class KvCache:
         if self.shared or not self.heads:
             return self.index_bytes
         kept = -(-self.heads // tp) / self.heads
-        return self.elements * dtype_bytes * kept / self.tokens_per_entry + self.index_bytes
+        entry = self.stored_bytes(dtype_bytes) * kept
+        return entry / self.tokens_per_entry + self.index_bytes
+
+    def stored_bytes(self, dtype_bytes: float) -> float:
+        """Bytes of one entry over all heads; a layout of its own is not undercut by the dtype's."""
+        plain = self.elements * dtype_bytes
+        return plain if self.entry_bytes is None else min(plain, float(self.entry_bytes))
+
+    def side_bytes(self, context_tokens: float) -> float:
+        """Bytes that a sequence of `context_tokens` keeps in the caches beside the main one."""
+        return sum(min(context_tokens, s.window) * s.entry_bytes for s in self.side)
 
     def state_bytes(self, native_bytes: float = 2.0, tp: int = 1) -> float:
         """Bytes per sequence on one rank that do not grow with its length."""
@@ -288,7 +315,8 @@ class Geometry:
         for block, repeats in self.layers(*layers):
             window = block.kv.window if windowed else None
             kept = context_tokens if window is None else min(context_tokens, window)
-            total += block.kv.bytes_per_token(dtype_bytes, tp) * kept * repeats
+            size = block.kv.bytes_per_token(dtype_bytes, tp) * kept
+            total += (size + block.kv.side_bytes(context_tokens)) * repeats
         return total
 
     def kv_read_bytes(self, context_tokens: float, dtype_bytes: float = 2.0) -> float:
@@ -298,7 +326,8 @@ class Geometry:
             kv = block.kv
             limits = [x for x in (kv.window, kv.selected) if x is not None]
             read = min([context_tokens / kv.tokens_per_entry, *limits])
-            total += (kv.elements * dtype_bytes * read + kv.index_bytes * context_tokens) * repeats
+            entries = kv.stored_bytes(dtype_bytes) * read
+            total += (entries + kv.index_bytes * context_tokens) * repeats
         return total
 
     @property

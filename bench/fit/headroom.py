@@ -74,7 +74,7 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
     if flags.language_model_only:
         g = replace(g, vision=())
     dtype = kv_dtype(flags, spec.model, spec.quant)
-    if dtype == "fp8" and any(b.kv.selected for b in g.blocks):
+    if dtype == "fp8" and any(b.kv.selected and b.kv.kind == "mla" for b in g.blocks):
         dtype = "fp8_ds_mla"
     latent = max((b.kv.elements for b in g.blocks), default=0)
     packed = PACKED_LATENT_BYTES.get(dtype)

@@ -36,6 +36,7 @@ _HARMLESS = re.compile(
     r"|moe_router.*|router_.*|use_moe|moe_dropout_prob|moe_norm_min|moe_use_.*|moe_gate_.*"
     r"|moe_multi.*|moe_capacity|moe_aux.*|moe_apply_.*|need_fp32_gate|.*_multipliers?"
     r"|.*_rope_theta|rope_.*|.*rotary.*|mamba_chunk_size|use_mamba_kernels|ssm_dtype"
+    r"|indexer_rope_.*|index_share_for_mtp_iteration|index_skip_topk_offset"
     r"|mamba_ssm_dtype|mamba_ssm_cache_dtype|mamba_norm_before_gate|.*_rms_norm|mamba_hidden_act"
     r"|rescale_prenorm_residual|time_step_.*|linear_dt_.*|linear_a_log_.*|linear_allow_.*"
     r"|no_rope_layers?|no_rope_layer_interval|.*_init_.*|initializer_.*|ffn_dropout|.*_token_id"

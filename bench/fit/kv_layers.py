@@ -74,8 +74,9 @@ def block_tokens(geometry: Geometry, flags: EngineFlags, *, on_cpu: bool) -> int
         return flags.block_size
     if on_cpu:
         return CPU_MLA_BLOCK if geometry.is_mla else CPU_BLOCK
+    asked = [b.kv.block for b in geometry.blocks if b.kv.block is not None]
     sparse = any(b.kv.selected is not None for b in geometry.blocks)
-    return SPARSE_BLOCK if sparse else GPU_BLOCK
+    return max(asked, default=SPARSE_BLOCK if sparse else GPU_BLOCK)
 
 
 def layer_caches(
@@ -89,12 +90,17 @@ def layer_caches(
         kv, own = kind.kv, []
         per_token = _token_bytes(kv, dtype, native, tp)
         if per_token:
-            page = round(block * per_token / kv.tokens_per_entry)
+            page = _page(block * per_token / kv.tokens_per_entry, kv.alignment)
             kept = "full" if kv.kind == "none" else kv.kind
             own.append(LayerCache(kind=kept, block=block, page_bytes=page, window=kv.window))
         if kv.index_bytes:
-            page = round(block * kv.index_bytes)
+            page = _page(block * kv.index_bytes, kv.alignment)
             own.append(LayerCache(kind="mla", block=block, page_bytes=page, part="indexer"))
+        for side in kv.side:
+            page = _page(side.block * side.entry_bytes, kv.alignment)
+            own.append(
+                LayerCache(kind="sliding", block=side.block, page_bytes=page, window=side.window)
+            )
         if kv.states:
             page = state_page or _state_bytes(kv, flags, native, tp)
             own.append(LayerCache(kind="state", block=block, page_bytes=page))
@@ -102,10 +108,22 @@ def layer_caches(
     return tuple(made[index] for index in geometry.sequence)
 
 
+def _page(size: float, alignment: int) -> int:
+    """Bytes of a page, rounded up to the multiple that its kernels ask for."""
+    return -(-round(size) // alignment) * alignment
+
+
 def _token_bytes(kv: KvCache, dtype: str, native: float, tp: int) -> float:
     """Bytes of one entry on one rank, the indexer's apart."""
     if kv.shared or not kv.heads:
         return 0.0
+    if kv.entry_bytes is not None:
+        if dtype not in ("auto", "fp8", "fp8_ds_mla"):
+            raise InputError(
+                f"engine.args: the layout of --kv-cache-dtype {dtype} is not counted for this "
+                "model; it keeps its own in FP8. Use fit.force=true to run without a fit."
+            )
+        return kv.entry_bytes
     if kv.kind == "mla":
         # Sparse attention knows FP8 in DeepSeek's packed layout only.
         packed = "fp8_ds_mla" if dtype == "fp8" and kv.selected is not None else dtype

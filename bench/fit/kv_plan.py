@@ -7,7 +7,8 @@ a full layer, its window and the tokens in flight in a sliding one, one or two s
 one. Tokens and concurrency that the engine logs, and whether it starts at all, follow from these.
 
 Written after vllm/v1/core/kv_cache_utils.py and vllm/v1/kv_cache_interface.py, 0.32.0, for cache
-layouts with layers outermost (all that its CUDA backends prefer); tests hold it to their functions.
+layouts with layers outermost (all that its CUDA backends prefer) and, `packed`, with blocks
+outermost (DeepSeek V4's); tests hold it to their functions.
 Pure. Bytes and tokens are of one rank.
 """
 
@@ -107,15 +108,22 @@ class KvPlan:
         return blocks / needed if needed else float("inf")
 
 
-def plan(layers: Sequence[Sequence[LayerCache]], demand: Demand, *, hybrid: bool = True) -> KvPlan:
+def plan(
+    layers: Sequence[Sequence[LayerCache]],
+    demand: Demand,
+    *,
+    hybrid: bool = True,
+    packed: bool = False,
+) -> KvPlan:
     """The plan for a model whose layer i stores `layers[i]` (nothing, one cache or several).
 
-    `hybrid` False is --disable-hybrid-kv-cache-manager: windows are then kept as if full.
+    `hybrid` False is --disable-hybrid-kv-cache-manager: windows are then kept as if full. `packed`
+    lays the pages of all layers of a group out one behind the other, however unlike they are.
     """
     numbered = [(i, cache) for i, own in enumerate(layers) for cache in own]
     if not hybrid and any(c.takes_all for _, c in numbered):
         numbered = [(i, _promoted(c)) for i, c in numbered]
-    return KvPlan(groups=tuple(_groups(numbered)), demand=demand)
+    return KvPlan(groups=tuple(_groups(numbered, packed=packed)), demand=demand)
 
 
 def _promoted(cache: LayerCache) -> LayerCache:
@@ -125,11 +133,13 @@ def _promoted(cache: LayerCache) -> LayerCache:
 Numbered = list[tuple[int, LayerCache]]
 
 
-def _groups(layers: Numbered) -> list[Group]:
+def _groups(layers: Numbered, *, packed: bool) -> list[Group]:
     if not layers:
         return []
     if _one_type([c for _, c in layers]):
         return [_group(layers)]
+    if packed and len({c.page_bytes for _, c in layers}) > 1:
+        return _packed_groups(layers)
     try:
         return _equal_groups(_equal_pages(layers))
     except _UnequalPagesError:
@@ -191,3 +201,82 @@ def _equal_groups(layers: Numbered) -> list[Group]:
         count = math.ceil(len(found) / size)
         groups += [_group(found[i::count]) for i in range(count)]
     return groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bucket:
+    """Layers that always need the same number of blocks, by the size of their pages. `balanced`
+    when there are as many of each size, so that they are one pattern repeated."""
+
+    layers: Numbered
+    by_page: dict[int, Numbered]
+
+    @property
+    def balanced(self) -> bool:
+        return len({len(found) for found in self.by_page.values()}) == 1
+
+    @property
+    def repeats(self) -> int:
+        return max(len(found) for found in self.by_page.values())
+
+    def widest_bytes(self, groups: int) -> int:
+        """Bytes of a block of the largest of `groups` parts."""
+        return sum(math.ceil(len(found) / groups) * page for page, found in self.by_page.items())
+
+
+def _packed_groups(layers: Numbered) -> list[Group]:
+    """Groups whose layers' pages lie one behind the other in a block: a pattern of layers stays
+    whole, longer rows of one kind are cut to about as many repeats, and rows that only hold a
+    window or a state to what the widest block has room for."""
+    buckets = _buckets(layers)
+    least = max((b.repeats for b in buckets if b.balanced and len(b.by_page) > 1), default=0)
+    repeats = _least_padding([b.repeats for b in buckets if b.balanced], least) if least else None
+
+    def parts(bucket: _Bucket) -> int:
+        return math.ceil(bucket.repeats / repeats) if bucket.balanced and repeats else 1
+
+    def shrinks(bucket: _Bucket) -> bool:
+        kind = bucket.layers[0][1].kind
+        return kind == "state" or (repeats is None and kind == "sliding")
+
+    room = max(b.widest_bytes(len(b.layers) if shrinks(b) else parts(b)) for b in buckets)
+    groups = []
+    for bucket in buckets:
+        count = parts(bucket)
+        if shrinks(bucket):
+            held = max(room // bucket.layers[0][1].page_bytes, 1)
+            count = max(count, math.ceil(len(bucket.layers) / held))
+        if count == 1:
+            groups.append(_group(bucket.layers))
+            continue
+        pattern = list(zip(*bucket.by_page.values(), strict=True))
+        groups += [
+            _group([layer for repeat in pattern[i::count] for layer in repeat])
+            for i in range(count)
+        ]
+    return groups
+
+
+def _buckets(layers: Numbered) -> list[_Bucket]:
+    found: list[Numbered] = []
+    for layer in layers:
+        for bucket in found:
+            if _one_type([c for _, c in (*bucket, layer)]):
+                bucket.append(layer)
+                break
+        else:
+            found.append([layer])
+    made = []
+    for bucket in found:
+        by_page: dict[int, Numbered] = {}
+        for layer in bucket:
+            by_page.setdefault(layer[1].page_bytes, []).append(layer)
+        made.append(_Bucket(layers=bucket, by_page=by_page))
+    return made
+
+
+def _least_padding(counts: Sequence[int], least: int) -> int:
+    """The number from `least` up to whose multiples the counts are rounded up with the least
+    padding; of equals the largest."""
+    numbers = range(max(least, 1), max(max(counts), least) + 1)
+    return min(numbers, key=lambda d: (sum(-count % d for count in counts), -d))

@@ -13,12 +13,13 @@ from typing import Literal, Protocol
 from bench.fit.geometry import Block, KvCache, Matrix, Role, Split
 from bench.fit.keys import Config, Flag, Keys
 
-HIDDEN: Keys = ("hidden_size", "n_embd", "d_model")
+HIDDEN: Keys = ("hidden_size", "n_embd", "n_embed", "d_model")
 LAYERS: Keys = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS: Keys = ("num_attention_heads", "n_head", "n_heads", "attention_heads")
 KV_HEADS: Keys = ("num_key_value_heads", "num_kv_heads", "num_attention_groups")
 VOCAB: Keys = ("vocab_size", "padded_vocab_size")
 PER_TOKEN: Keys = (
+    "_active_experts",  # where a family works it out
     "num_experts_per_tok",
     "num_experts_per_token",
     "moe_topk",
@@ -188,7 +189,7 @@ class Mla:
     """
 
     bias: Flag = "attention_bias"
-    gate: Flag = False
+    gate: Flag = "mla_use_output_gate"
     index_types: str = "indexer_types"
     name: str = "self_attn"
 
@@ -215,6 +216,8 @@ class Mla:
             matrix(f"{at}.kv_b_proj", "attention", heads * (nope + v_dim), rank, "out"),
             matrix(f"{at}.o_proj", "attention", hidden, heads * v_dim, "in"),
         ]
+        if c.flag(self.gate):
+            found.append(matrix(f"{at}.g_proj", "attention", heads * v_dim, hidden, "out"))
         if c.flag(self.bias):
             down = (q_rank or 0) + rank + rope
             found.append(vector(f"{at}.bias", down + hidden, "bias"))
@@ -238,8 +241,13 @@ class Mla:
         )
 
     def _has_indexer(self, c: Config, index: int) -> bool:
+        """By a list of layers, else by a pattern of letters, else by every so many-th layer."""
         types = c.get(self.index_types)
-        return types is None or types[index] == "full"
+        letters = c.get("index_topk_pattern")
+        if types is None and letters is None:
+            step, skipped = c.int("index_topk_freq", 1), c.int("index_skip_topk_offset", 2)
+            return max(index - skipped + 1, 0) % max(step, 1) == 0
+        return (types or letters)[index] in ("full", "F")
 
     def _indexer(self, c: Config, at: str, hidden: int, dim: int) -> list[Matrix]:
         """The selector of the top-k tokens; replicated on every rank, as in vLLM."""
@@ -314,7 +322,8 @@ class Experts:
     The shared width is `shared_width` where that key is set, else `shared_count` times the expert
     width (`shared_count` "" has none, an int a fixed number). `correction` is a router bias that
     checkpoints hold beside the router: it is no parameter of transformers' classes. Below `least`
-    experts the layer is a dense one.
+    experts the layer is a dense one. With a width under `latent` the routed experts work in that
+    width, between two projections, the second behind a norm where `latent_norm` says so.
     """
 
     least: int = 1
@@ -331,16 +340,19 @@ class Experts:
     router_bias: bool = False
     router: str = "gate"
     name: str = "mlp"
+    latent: Keys = ("moe_latent_size", "routed_expert_hidden_size")
+    latent_norm: Flag = "latent_moe_use_norm"
     extra: Callable[[Config, str], tuple[Matrix, ...]] | None = None
 
     def build(self, c: Config, prefix: str, index: int) -> tuple[Matrix, ...]:
         hidden, total = c.int(HIDDEN), c.int(self.total)
         inner, top_k = c.at(self.inner, index), c.at(self.per_token, index)
-        at = f"{prefix}.{self.name}"
+        at = f"{prefix}.{self.name}" if self.name else prefix
+        latent = c.int(self.latent) if c.get(self.latent) else None
         found = mlp_matrices(
             f"{at}.experts.0",
             "routed_expert",
-            hidden,
+            latent or hidden,
             inner,
             gated=self.gated,
             count=total,
@@ -354,6 +366,11 @@ class Experts:
             )
         if self.router_bias or c.flag(self.correction):
             found.append(vector(f"{at}.{self.router}.bias", total, "router"))
+        if latent is not None:
+            found.append(matrix(f"{at}.fc1_latent_proj", "shared_expert", latent, hidden))
+            found.append(matrix(f"{at}.fc2_latent_proj", "shared_expert", hidden, latent))
+        if latent is not None and c.flag(self.latent_norm):
+            found.append(vector(f"{at}.latent_norm", latent))
         shared = self._shared_width(c, inner)
         if shared:
             name = f"{at}.{self.shared_name}"

@@ -165,7 +165,10 @@ def _activations(
     constant = rules.peak_per_logit
     sampling = (constant.value * logits if part.last else 0.0) + hidden
     forward = _forward_gib(geometry, batch, part)
-    held = _expert_workspace_gib(geometry, batch, part) if rules.keeps_workspaces else 0.0
+    workspace = _expert_workspace_gib(geometry, batch, part)
+    # Engines before 0.18 gave the workspaces back behind each layer, before the sampler's turn.
+    held = workspace if rules.keeps_workspaces else 0.0
+    forward += workspace - held
     waiting = seen.ENCODER_HIDDEN_STATES if vision is not None and part.first else None
     held += waiting.value * hidden if waiting else 0.0
     encoder = _encoder_gib(rules, vision, part.tp) if part.first else 0.0
@@ -198,12 +201,24 @@ def _forward_gib(geometry: Geometry, batch: Batch, part: Part) -> float:
         sum(m.params * m.active / m.count for m in b.matrices if m.role in _WIDE) / geometry.hidden
         for b in geometry.blocks
     ]
-    inner = max([*widths, 1.5 * geometry.attention_dims]) / part.tp
+    inner = max([*widths, 1.5 * geometry.attention_dims, *_recurrent_widths(geometry)]) / part.tp
     states = seen.HIDDEN_STATES_HELD + (seen.HIDDEN_STATES_SENT if part.pp > 1 else 0.0)
     return batch.tokens * batch.native_bytes * (inner + states * geometry.hidden) / GIB
 
 
 _WIDE = ("dense_ffn", "shared_expert")
+
+
+def _recurrent_widths(geometry: Geometry) -> list[float]:
+    """Numbers per token that each kind of recurrent layer holds: what its projections give, before
+    the convolution and behind it, for the kernels of its recurrence."""
+    return [
+        seen.RECURRENT_COPIES.value
+        * sum(
+            m.rows for m in b.matrices if m.role == "recurrent" and m.split == "out" and m.cols > 64
+        )
+        for b in geometry.blocks
+    ]
 
 
 def _expert_workspace_gib(geometry: Geometry, batch: Batch, part: Part) -> float:

@@ -7,7 +7,8 @@ counted, is refused by name.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.fit.declared import geometry_of
@@ -74,12 +75,21 @@ def quantisation_config(model: ModelSpec, quant: QuantSpec) -> Mapping[str, Any]
     is_native = native is not None and chosen is not None and native.repo == chosen.repo
     local = model.weights not in ("hub", "bundled", "dummy")
     if own is None and local and chosen is None:
-        own = own_quantisation(model.config) or None  # a folder or file says itself what it holds
+        # A folder or file says itself what it holds.
+        own = _with_experts(own_quantisation(model.config), model.config) or None
     if own is not None:
         return own
     if quant.hf_quantization_config is None or is_native:
-        return own_quantisation(model.config)
+        return _with_experts(own_quantisation(model.config), model.config)
     return quant.hf_quantization_config
+
+
+def _with_experts(quantisation: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """DeepSeek V4 says beside its `quantization_config` what its experts are; FP4 where it does
+    not (vLLM 0.32.0, models/deepseek_v4/quant_config.py)."""
+    if config.get("model_type") != "deepseek_v4" or method_of(quantisation) != "fp8":
+        return quantisation
+    return {"expert_dtype": config.get("expert_dtype", "fp4"), **quantisation}
 
 
 # The names under which vLLM 0.32 serves a checkpoint of each method, kernels included.
@@ -99,6 +109,8 @@ def method_of(config: Mapping[str, Any]) -> str:
     """The method of a `quantization_config`, one name for each layout."""
     if isinstance(config.get("quantization"), Mapping):  # hf_quant_config.json
         return "modelopt"
+    if "quant_method" not in config and config.get("quant_algo"):
+        return "modelopt"  # some of its exporters name no method
     method = str(config.get("quant_method", "")).lower().replace("_", "-")
     same = {"awq-marlin": "awq", "gptq-marlin": "gptq", "modelopt-fp4": "modelopt"}
     return same.get(method, method).removeprefix("intel/")
@@ -121,6 +133,7 @@ def from_hf(config: Mapping[str, Any], name: str) -> WeightFormat:
     if isinstance(config.get("quantization"), Mapping):  # hf_quant_config.json
         config = {"quant_method": "modelopt", **config["quantization"]}
     method = str(config.get("quant_method", "")).lower().replace("_", "-")
+    method = method or method_of(config)
     reader = _READERS.get(method)
     if reader is None:
         raise InputError(
@@ -154,14 +167,50 @@ def _made(name: str, scheme: Mapping[str, Any], **more: Any) -> WeightFormat:
 def _ignored(config: Mapping[str, Any]) -> tuple[str, ...]:
     for key in ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules"):
         if config.get(key):
-            return tuple(str(entry) for entry in config[key])
+            return _named(config[key])
     return ()
+
+
+_EXPERT = re.compile(r"\\.experts\\.\\d+\\.")
+_EXPERT_PARTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
+
+
+def _named(modules: Iterable[Any]) -> tuple[str, ...]:
+    """Modules of a list as they are named here: one expert for all, its parts by what they do."""
+    found: dict[str, None] = {}
+    for module in map(str, modules):
+        if "*" not in module and not module.startswith("re:"):
+            module = _EXPERT.sub(".experts.0.", module)
+            stem, _, last = module.rpartition(".")
+            if stem.endswith(".experts.0") and last in _EXPERT_PARTS:
+                module = f"{stem}.{_EXPERT_PARTS[last]}"
+        found[module] = None
+    return tuple(found)
 
 
 def _fp8(config: Mapping[str, Any], name: str) -> WeightFormat:
     block = config.get("weight_block_size")
     pair = (int(block[0]), int(block[1])) if block else None
-    return _made(name, _FP8, block=pair, ignore=_ignored(config))
+    experts = _expert_scheme(config)
+    if experts is None:
+        return _made(name, _FP8, block=pair, ignore=_ignored(config))
+    # What NVIDIA's files list under `ignore` is what was left as it was: in FP8.
+    listed = {k: v for k, v in config.items() if k in ("modules_to_not_convert", "ignored_layers")}
+    rules = ((("ffn.experts",), _made(name, experts)),)
+    return _made(name, _FP8, block=pair, ignore=_ignored(listed), rules=rules)
+
+
+def _expert_scheme(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The four bits of DeepSeek V4's experts; None where they are as everything else."""
+    kind = config.get("expert_dtype", "fp8")
+    if kind not in ("fp4", "fp8"):
+        raise InputError(
+            f"model.config.expert_dtype: {kind!r} is not known here; known are fp4 and fp8. Use "
+            "fit.force=true to run without a fit."
+        )
+    if kind == "fp8":
+        return None
+    return _NVFP4 if str(config.get("moe_quant_algo")).upper() == "NVFP4" else _MXFP4
 
 
 def _fbgemm(config: Mapping[str, Any], name: str) -> WeightFormat:
@@ -279,7 +328,7 @@ def _modelopt_mixed(config: Mapping[str, Any], name: str, ignore: tuple[str, ...
             "be counted. Use fit.force=true to run without a fit."
         )
     rules = tuple(
-        (tuple(modules), _made(name, _MODELOPT[key])) for key, modules in by_scheme.items()
+        (_named(modules), _made(name, _MODELOPT[key])) for key, modules in by_scheme.items()
     )
     return WeightFormat(name=name, ignore=ignore, rules=rules)
 
@@ -298,13 +347,13 @@ _MODELOPT: dict[str, dict[str, Any]] = {
 def _compressed_tensors(config: Mapping[str, Any], name: str) -> WeightFormat:
     """The group that targets linear layers, others as rules; `ignore` and `format` per group."""
     groups = [g for g in (config.get("config_groups") or {}).values() if g.get("weights")]
-    ignore = tuple(str(entry) for entry in config.get("ignore") or ())
+    ignore = _named(config.get("ignore") or ())
     if not groups:
         raise InputError(
             "quant: compressed-tensors without weights in its config_groups cannot be counted. "
             "Use fit.force=true to run without a fit."
         )
-    made = [(tuple(g.get("targets") or ("Linear",)), _group(g, config, name)) for g in groups]
+    made = [(_named(g.get("targets") or ("Linear",)), _group(g, config, name)) for g in groups]
     broad = [fmt for targets, fmt in made if _by_class(targets)]
     rules = tuple((targets, fmt) for targets, fmt in made if not _by_class(targets))
     if len(broad) > 1:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from bench.fit.geometry import Block, KvCache, Matrix, State
 from bench.fit.keys import Config, Flag, Keys
-from bench.fit.layers import HEADS, HIDDEN, Mixer, head_dim, matrix, vector
+from bench.fit.layers import HEADS, HIDDEN, Mixer, head_dim, matrix, mlp_matrices, vector
+from bench.values.errors import InputError
 
 Dtype = Literal["native", "float32", "bfloat16", "float16"]
 
@@ -185,17 +186,17 @@ class KimiDelta:
         dim = int(own.get("head_dim") or c.int("linear_head_dim"))
         kernel = int(own.get("short_conv_kernel_size") or c.int("linear_conv_kernel_dim", 4))
         c.ignore("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim")
-        width = heads * dim
+        width, whole_gate = heads * dim, bool(own.get("use_full_rank_gate"))
         return Block(
             matrices=(
                 *(
                     matrix(f"{at}.{n}_proj", "recurrent", width, hidden, "out")
-                    for n in ("q", "k", "v")
+                    for n in ("q", "k", "v", *(("g",) if whole_gate else ()))
                 ),
                 *_conv(at, 3 * width, kernel, bias=False),
                 *(
                     part
-                    for n in ("f", "g")
+                    for n in (("f",) if whole_gate else ("f", "g"))
                     for part in (
                         matrix(f"{at}.{n}_a_proj", "recurrent", dim, hidden),
                         matrix(f"{at}.{n}_b_proj", "recurrent", width, dim, "out"),
@@ -248,6 +249,54 @@ class Both:
             one,
             matrices=(*one.matrices, *two.matrices),
             kv=replace(one.kv, states=two.kv.states),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZambaHybrid:
+    """Zamba 2's attention on the layer's input beside the model's, with an MLP, then a recurrence.
+
+    Attention and MLP are stored where `owns`, and used again in the layers without; each use has
+    its own low-rank additions.
+    """
+
+    recurrence: Mixer
+    owns: bool
+
+    def build(self, c: Config, prefix: str, kind: str, index: int) -> Block:
+        two = self.recurrence.build(c, prefix, kind, index)
+        if c.get("add_bias_linear"):
+            raise InputError(
+                f"{c.where}.add_bias_linear: biases of a Zamba 2 are not counted here."
+            )
+        hidden, heads = c.int(HIDDEN), c.int(HEADS)
+        kv, rank = c.int("num_key_value_heads", heads), c.int("adapter_rank")
+        wide, inner = 2 * hidden, c.int("intermediate_size", 4 * hidden)
+        dim, at = wide // heads, f"{prefix}.shared_transformer"
+        own = (
+            matrix(f"{at}.self_attn.q_proj", "attention", heads * dim, wide, "out"),
+            matrix(f"{at}.self_attn.k_proj", "attention", kv * dim, wide, "kv", heads=kv),
+            matrix(f"{at}.self_attn.v_proj", "attention", kv * dim, wide, "kv", heads=kv),
+            matrix(f"{at}.self_attn.o_proj", "attention", hidden, heads * dim, "in"),
+            *mlp_matrices(f"{at}.feed_forward", "dense_ffn", hidden, inner),
+            vector(f"{at}.norms", wide + hidden),
+        )
+        added = [
+            matrix(f"{prefix}.linear", "dense_ffn", hidden, hidden),
+            matrix(f"{at}.gate_up_adapter.0", "dense_ffn", rank, hidden),
+            matrix(f"{at}.gate_up_adapter.1", "dense_ffn", 2 * inner, rank),
+        ]
+        if c.flag("use_shared_attention_adapter"):
+            for name in ("q", "k", "v"):
+                added.append(matrix(f"{at}.{name}_adapter.0", "attention", rank, wide))
+                added.append(matrix(f"{at}.{name}_adapter.1", "attention", wide, rank))
+        cache = KvCache(kind="full", heads=kv, head_dim=dim, value_dim=dim, states=two.kv.states)
+        dims = 2 * heads * dim
+        return Block(
+            matrices=(*two.matrices, *(own if self.owns else ()), *added),
+            kv=cache,
+            attention_dims=dims,
+            context_flop_dims=dims,
         )
 
 

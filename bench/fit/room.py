@@ -200,7 +200,10 @@ def uses_mtp(flags: EngineFlags, geometry: Geometry) -> bool:
     if method.endswith("mtp") and not flags.speculative.get("model"):
         if geometry.mtp:
             return True
-        raise InputError("engine.args: this model's config has no MTP layers to speculate with.")
+        raise InputError(
+            "engine.args: this model's config has no MTP layers that are known here to speculate "
+            "with. Use fit.force=true to run without a fit."
+        )
     raise InputError(
         f"engine.args: the memory of a draft model (method {method or 'not given'!r}) is not "
         "counted here; counted are mtp and ngram. Use fit.force=true to run without a fit."
@@ -236,7 +239,11 @@ def _plans(
     # Off by default for chunked attention, and on every platform but GPUs.
     allowed = vllm_of(spec).env.get("VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE") == "1"
     hybrid = not (flags.hybrid_manager_off or (chunked and not allowed) or on_cpu)
-    return plan(caches, demand, hybrid=hybrid), plan(caches, demand, hybrid=False)
+    packed = any(b.kv.side for b in s.geometry.blocks)
+    return (
+        plan(caches, demand, hybrid=hybrid, packed=packed),
+        plan(caches, demand, hybrid=False, packed=packed),
+    )
 
 
 def _host_room(

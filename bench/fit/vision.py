@@ -215,6 +215,16 @@ TOWERS: dict[str, Tower] = {
     "step3p5_vision": Tower(scales=True, patch_bias=False),
     "minimax_m3_vl_vision": Tower(temporal=True, patch_bias=False, positions=None),
     "paddleocr_vl_vision": Tower(),
+    "kimi_k3_vision": Tower(
+        mlp_bias=False,
+        qkv_bias="attn_bias",
+        o_bias="attn_bias",
+        head_dim="head_dim",
+        norm_bias=False,
+        patch_bias=False,
+        positions=("init_pos_emb_height", "init_pos_emb_width"),
+        around=1,
+    ),
 }
 
 
@@ -313,6 +323,56 @@ def _kimi(c: Config, v: Config, text: int) -> list[Matrix]:
         _matrix("mm_projector.pre_norm", 2 * width),
         *_linear("mm_projector.linear_1", wide, wide),
         *_linear("mm_projector.linear_2", text, wide),
+    ]
+
+
+def _kimi_k3(c: Config, v: Config, text: int) -> list[Matrix]:
+    if v.get("mm_projector_type") != "patchmergerv2" or v.get("linear_bias"):
+        raise InputError(_refusal(v.where, "a projector other than Kimi K3's"))
+    kernel = v.get("merge_kernel_size") or (2, 2)
+    wide = int(kernel[0]) * int(kernel[1]) * v.int(WIDTH)
+    return [
+        _matrix("mm_projector.linear_1", wide, wide),
+        _matrix("mm_projector.linear_2", text, wide),
+        _matrix("mm_projector.post_norm", text),
+    ]
+
+
+def _minimax_m3(c: Config, v: Config, text: int) -> list[Matrix]:
+    """Each patch through two matrices, then neighbours joined through two more."""
+    inner, merge = c.int("projector_hidden_size"), v.int("spatial_merge_size", 2)
+    at = "multi_modal_projector"
+    return [
+        *_linear(f"{at}.linear_1", inner, v.int(WIDTH)),
+        *_linear(f"{at}.linear_2", text, inner),
+        *_linear(f"{at}.merge_linear_1", inner, text * merge * merge),
+        *_linear(f"{at}.merge_linear_2", text, inner),
+    ]
+
+
+def _aya(c: Config, v: Config, text: int) -> list[Matrix]:
+    wide = v.int(WIDTH) * c.int("downsample_factor", 2) ** 2
+    inner = c.int("alignment_intermediate_size", text)
+    return [
+        _matrix("multi_modal_projector.layernorm", 2 * wide),
+        *_linear("multi_modal_projector.linear_1", inner, wide),
+        *_linear("multi_modal_projector.linear_2", text, inner // 2),
+    ]
+
+
+def _aria(c: Config, v: Config, text: int) -> list[Matrix]:
+    """Learned queries that attend to the picture once, and an MLP."""
+    width, at = v.int(WIDTH), "multi_modal_projector"
+    listed = c.get("projector_patch_to_query_dict") or {"1225": 128, "4900": 256}
+    return [
+        _matrix(f"{at}.query", max(int(n) for n in listed.values()), width, quantisable=False),
+        *(_matrix(f"{at}.cross_attn.{n}_proj", width, width) for n in ("q", "k", "v")),
+        *_linear(f"{at}.cross_attn.multihead_attn.in_proj", 3 * width, width),
+        *_linear(f"{at}.cross_attn.multihead_attn.out_proj", width, width),
+        *_linear(f"{at}.cross_attn.linear", width, width),
+        _matrix(f"{at}.norms", 6 * width),
+        _matrix(f"{at}.feed_forward.linear_in", text, width),
+        _matrix(f"{at}.feed_forward.linear_out", text, text),
     ]
 
 
@@ -439,6 +499,16 @@ JOINTS: dict[str, Joint] = {
     "cohere2_vision": _cohere2,
     "step3p7": _step3p7,
     "paddleocr_vl": _paddle,
+    "kimi_k3": _kimi_k3,
+    "minimax_m3_vl": _minimax_m3,
+    "aya_vision": _aya,
+    "aria": _aria,
+}
+# Wrappers whose tower is of one kind, whatever its config says or leaves out.
+_ONE_TOWER = {
+    "kimi_k3": "kimi_k3_vision",
+    "minimax_m3_vl": "minimax_m3_vl_vision",
+    "aria": "idefics3_vision",
 }
 
 
@@ -462,6 +532,7 @@ def towers(config: Mapping[str, Any], outer: str, text_hidden: int) -> tuple[Mat
     kind = str(vision.get("model_type") or nested.get(key) or "unknown")
     # Before transformers 5 some towers bore the name of the whole model.
     kind = kind if kind in TOWERS else str(nested.get(key, kind))
+    kind = _ONE_TOWER.get(outer, kind)
     tower, joint = TOWERS.get(kind), JOINTS.get(outer)
     if tower is None:
         raise InputError(_refusal(f"model.config.{key}", f"a vision tower of type {kind!r}"))
@@ -479,6 +550,16 @@ def _derived(vision: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     if kind in ("glm4v_vision", "glm4v_moe_vision"):
         default = class_defaults().get(kind, {})
         found["_inner"] = vision.get("out_hidden_size", default.get("out_hidden_size"))
+    found |= {key.removeprefix("vt_"): v for key, v in vision.items() if key.startswith("vt_")}
+    if kind == "kimi_k3_vision":
+        heads = found.get("num_attention_heads")
+        if heads and vision.get("qkv_hidden_size"):
+            found["head_dim"] = vision["qkv_hidden_size"] // heads
+    nested = vision.get("img_token_compression_config")
+    if kind == "minimax_m3_vl_vision" and isinstance(nested, Mapping):
+        found |= {
+            k: nested[k] for k in ("spatial_merge_size", "temporal_patch_size") if k in nested
+        }
     return {**vision, **found}
 
 

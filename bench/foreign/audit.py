@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.foreign.definitions import difference
 from bench.foreign.result import Result, Span
+from bench.foreign.ties import ties
 from bench.measure.checks.moves import PER_USER, RATES, withhold
 from bench.measure.metrics import Metric, PointMeasurement
 from bench.measure.window import DRIFT_LIMIT
@@ -31,6 +32,8 @@ _TOGETHER, _TOGETHER_SHARE = 0.2, 0.10
 """Tokens closer than this share of the mean gap were taken up together; how many may be."""
 _SHORT = 0.95
 _ENOUGH = 20
+_MOST_FAILED = 0.01
+"""As many as a load of this package may lose (load.max_error_rate)."""
 _SIGMAS = 4.0
 
 SHOWN = (
@@ -103,9 +106,12 @@ def for_measuring(result: Result) -> PointData | None:
 def foreign_checks(result: Result) -> Iterator[Finding]:
     """What can be checked of a file of others besides what every run is checked for."""
     yield _arithmetic(result)
+    yield from result.found
     if result.data is None:
-        text = "the file has figures alone: nothing can be computed again"
+        text = "the file has figures alone: whether they fit each other is all that can be checked"
         yield finding("raw_data", "warn", text)
+        yield from _failed(result)
+        yield from ties(result)
         return
     yield from _short_answers(result.data)
     if result.detail == "chunks":
@@ -129,6 +135,18 @@ def _arithmetic(result: Result) -> Finding:
         return some("own_arithmetic", text, tuple(off), off[worst], "1")
     text = f"{len(both)} figures follow from its own data by its own definitions"
     return finding("own_arithmetic", "pass", text, 0.0, "1")
+
+
+def _failed(result: Result) -> Iterator[Finding]:
+    """Failed requests, where the file counts them and keeps no more of them."""
+    share = result.claims.get("error_rate")
+    if share is None:
+        yield finding("errors", "info", "how many requests failed is not in the file")
+    elif share:
+        text = f"{share:.2%} of the requests failed: rates and latencies are of the others"
+        yield finding("errors", "fail" if share > _MOST_FAILED else "warn", text, share, "1")
+    else:
+        yield finding("errors", "pass", "no request failed, by its own count", 0.0, "1")
 
 
 def _off(claimed: float, span: Span) -> float:

@@ -33,6 +33,12 @@ DEFINITIONS: Mapping[str, Mapping[str, str]] = {
         "itl": "(E2E − TTFT) ÷ (tokens − 1) of each request: this package's TPOT",
         "e2e": f"from sending to the last response, {_GOOD}",
     },
+    "mlperf": {
+        "rate": f"tokens or samples that completed {_WHOLE}",
+        "ttft": "from the moment a query is issued to the first token, which the system reports",
+        "tpot": "(latency − TTFT) ÷ (tokens − 1) of each query, tokens as the system reports them",
+        "e2e": "from the moment a query is issued to its completion",
+    },
     "inference-perf": {
         "rate": f"tokens or requests that succeeded {_WHOLE}",
         "ttft": f"from sending to the first piece, {_GOOD}",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.foreign import aiperf, guidellm, summaries, vllm_bench
-from bench.foreign.result import Reader, Result, whole_file
+from bench.foreign import aiperf, guidellm, mlperf, summaries, vllm_bench
+from bench.foreign.result import Reader, Result, parsed_file, whole_file
 from bench.values.errors import InputError
 
 READERS: tuple[Reader, ...] = (
@@ -13,13 +13,17 @@ READERS: tuple[Reader, ...] = (
     guidellm.read,
     aiperf.read,
     summaries.read,
+    mlperf.read,
 )
 
 
 def results(path: str) -> list[Result]:
     """The load points of a file, or of a folder that AIPerf wrote; InputError for any other."""
     name = aiperf.summary_of(path) if Path(path).is_dir() else path
-    found = whole_file(name)
+    text = whole_file(name)
+    if (logged := mlperf.read_text(name, text)) is not None:
+        return logged
+    found = parsed_file(name, text)
     for read in READERS:
         known = read(name, found)
         if known is not None:
@@ -27,6 +31,6 @@ def results(path: str) -> list[Result]:
     keys = ", ".join(sorted(map(str, found))[:6]) if isinstance(found, dict) else "no object"
     raise InputError(
         f"audit: {path}: none of vLLM's or SGLang's serving benchmark (--save-result), GuideLLM "
-        f"(benchmarks.json), AIPerf (its artifact folder), inference-perf or InferenceX; its keys "
-        f"are {keys}."
+        f"(benchmarks.json), AIPerf (its artifact folder), inference-perf, InferenceX or MLPerf "
+        f"(mlperf_log_summary.txt); its keys are {keys}."
     )

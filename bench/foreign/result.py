@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from bench.foreign import lines
 from bench.values.errors import InputError
+from bench.values.finding import Finding
 from bench.values.record import LoadPoint, PointData
 
 Span = tuple[float, float]
@@ -26,8 +27,10 @@ class Result:
 
     `claims` are its figures by this package's names and units; `again` the same figures computed
     from the file's own raw data by the tool's own definitions, as far as they go, as the range that
-    they may be in (percentiles are taken by several rules: a rank either way); `conditions` what
-    the file says of how it was measured; `unsaid` what decides the figures and is not in it.
+    they may be in (percentiles are taken by several rules: a rank either way); `known` its other
+    figures that checks need (requests, output_tokens of a mean answer, asked_output_tokens,
+    e2e_per_token_ms); `found` what its reader checked; `conditions` what the file says of how it
+    was measured; `unsaid` what decides the figures and is not in it.
     """
 
     tool: str
@@ -38,6 +41,8 @@ class Result:
     claims: Mapping[str, float]
     again: Mapping[str, Span] = field(default_factory=dict)
     data: PointData | None = None
+    known: Mapping[str, float] = field(default_factory=dict)
+    found: tuple[Finding, ...] = ()
     conditions: Mapping[str, Any] = field(default_factory=dict)
     unsaid: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -82,10 +87,14 @@ def number(record: Mapping[str, Any], *path: str) -> float | None:
     return float(found)
 
 
-def whole_file(path: str) -> Any:
-    """The JSON that a file holds, or its last line where it is JSONL (SGLang appends runs)."""
+def whole_file(path: str) -> str:
+    """A result's text, which is read whole."""
     with lines.opened(path, "audit") as file:
-        text = file.read(lines.MOST_LINE * 8)
+        return file.read(lines.MOST_LINE * 8)
+
+
+def parsed_file(path: str, text: str) -> Any:
+    """The JSON that a file holds, or the rows of JSONL (SGLang appends runs)."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -5,7 +5,7 @@ Nothing of them can be computed again; what they claim is named, and that it can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.foreign.result import Result, number, point_of
@@ -21,6 +21,8 @@ _INFERENCE_PERF = {
     "tpot": "time_per_output_token",
     "e2e": "request_latency",
 }
+_NORMALISED = "normalized_time_per_output_token"
+_LATE_S = 0.1
 _INFERENCEX = {"ttft": "ttft", "itl": "itl", "tpot": "tpot", "e2e": "e2el"}
 
 
@@ -52,6 +54,12 @@ def _inference_perf(path: str, found: Mapping[str, Any]) -> Result:
     if ok is not None and ok + bad:
         claims["error_rate"] = bad / (ok + bad)
     load = found.get("load_summary") or {}
+    known = {
+        "requests": ok,
+        "output_tokens": number(good, "output_len", "mean"),
+        "input_tokens": number(good, "prompt_len", "mean"),
+        "e2e_per_token_ms": _ms(number(good, "latency", _NORMALISED, "mean")),
+    }
     return Result(
         tool="inference-perf",
         version=None,
@@ -59,9 +67,25 @@ def _inference_perf(path: str, found: Mapping[str, Any]) -> Result:
         point=point_of(load.get("concurrency"), load.get("requested_rate")),
         detail="summary",
         claims={k: v for k, v in claims.items() if v is not None},
+        known={k: v for k, v in known.items() if v is not None},
         conditions={k: v for k, v in load.items() if isinstance(v, (int, float, str))},
         unsaid=(*_UNSAID, "GPUs, model, quantisation and engine"),
+        notes=tuple(_late(load)),
     )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds
+
+
+def _late(load: Mapping[str, Any]) -> Iterator[str]:
+    """How late its own client sent: requests waited in it, which no latency of its shows."""
+    late_s = number(load, "schedule_delay", "p99")
+    if late_s is not None and late_s > _LATE_S:
+        yield (
+            f"its own client sent up to {late_s:.3g} s (p99) after it meant to: the load was below "
+            "the one that was asked for, and no latency of its shows that wait"
+        )
 
 
 def _inferencex(path: str, row: Mapping[str, Any], index: int) -> Result:
@@ -76,7 +100,9 @@ def _inferencex(path: str, row: Mapping[str, Any], index: int) -> Result:
             value = number(row, f"{'median' if ours == 'p50' else ours}_{theirs}")
             if value is not None:
                 claims[f"{stem}_{ours}_ms"] = 1e3 * value
+    asked = number(row, "osl")
     keys = ("hw", "tp", "ep", "model", "framework", "precision", "isl", "osl", "conc")
+    more = ("spec_decoding", "disagg", "image")
     return Result(
         tool="inferencex",
         version=None,
@@ -84,7 +110,8 @@ def _inferencex(path: str, row: Mapping[str, Any], index: int) -> Result:
         point=point_of(row.get("conc"), None, index),
         detail="summary",
         claims=claims,
-        conditions={k: row[k] for k in keys if k in row},
+        known={} if asked is None else {"asked_output_tokens": asked},
+        conditions={k: row[k] for k in (*keys, *more) if k in row},
         unsaid=_UNSAID,
         notes=("its rates are per GPU, multiplied here by the tensor parallel size",),
     )

@@ -1,14 +1,16 @@
 """Logs of GPUs as others keep them, as telemetry that can be replayed, labelled by its sampling.
 
-Two shapes: `nvidia-smi --query-gpu=… --format=csv -l 1` and dcgm-exporter's metrics with the time
-stamps that Prometheus gives them. `power.draw` is the mean of a second on boards since Ampere,
-`power.draw.instant` is not: the note says which. A log has no clock of this machine: its stamps
-count from its first row.
+Read are `nvidia-smi --query-gpu=… --format=csv -l 1`, dcgm-exporter's metrics with the time stamps
+that Prometheus gives them, and Zeus' two CSV files: the samples of its power monitor (`Time,Power`,
+mW of one GPU) and ZeusMonitor's windows (`start_time,window_name,elapsed_time,gpu0_energy`, J).
+`power.draw` is the mean of a second on boards since Ampere, `power.draw.instant` is not: the note
+says which. A log has no clock of this machine: its stamps count from its first row.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +60,8 @@ class _Log:
 
     rows: dict[tuple[int, int, Kind], dict[str, float]] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
+    half_ns: dict[int, int] = field(default_factory=dict)
+    """By moment, how unsure its time is, where the log says so itself."""
     note: str = ""
 
     def device(self, name: str, *, uuid: str, title: str) -> int:
@@ -82,6 +86,11 @@ def telemetry_lines(path: Path) -> Iterator[str] | None:
         if first.lstrip().startswith("timestamp") and "power.draw" in first:
             header = [name.strip() for name in first.strip().split(",")]
             log = _smi(lines.rows(file, header, str(path), number + 1), header)
+        elif first.strip().replace(" ", "") == "Time,Power":
+            log = _zeus_samples(lines.rows(file, ["Time", "Power"], str(path), number + 1))
+        elif first.startswith("start_time,window_name,elapsed_time,"):
+            header = first.strip().split(",")
+            log = _zeus_windows(lines.rows(file, header, str(path), number + 1), header)
         elif first.lstrip().startswith(("DCGM_", "# HELP DCGM_", "# TYPE DCGM_")):
             found = lines.numbered(file, str(path))
             log = _dcgm([opening, *((n + number, text) for n, text in found)], str(path))
@@ -149,6 +158,46 @@ def _dcgm(found: Iterable[tuple[int, str]], path: str) -> _Log:
     return log
 
 
+def _zeus_samples(found: Iterable[tuple[int, Mapping[str, str]]]) -> _Log:
+    log = _Log(note="Zeus' power monitor: NVML's power usage, a mean of a second on newer boards")
+    device = log.device("0", uuid="", title="")
+    for number, row in found:
+        at_s, value = date_s(row["Time"]), _value(row["Power"].strip())
+        if at_s is None or value is None:
+            raise InputError(f"{KEY}: line {number}: {row['Time']!r}, {row['Power']!r}: no sample.")
+        log.add(device, round(at_s * 1e9), ("power", "instant_mw", 1.0), value)
+    return log
+
+
+def _zeus_windows(found: Iterable[tuple[int, Mapping[str, str]]], header: list[str]) -> _Log:
+    """The mean power of each window, in its middle. Windows inside of others are passed over: the
+    energy of a moment counts once."""
+    gpus = [c for c in header if c.endswith("_energy") and c.startswith("gpu")]
+    log = _Log()
+    end_s, inside = -math.inf, 0
+    windows = []
+    for number, row in found:
+        values = [_value(row[c].strip()) for c in ("start_time", "elapsed_time", *gpus)]
+        start_s, took_s, *energy_j = (v if v is not None else math.nan for v in values)
+        if not (math.isfinite(start_s) and math.isfinite(took_s) and took_s > 0):
+            raise InputError(f"{KEY}: line {number}: no window: {row}.")
+        windows.append((start_s, -took_s, energy_j))
+    for start_s, minus_took_s, energy_j in sorted(windows):
+        if start_s < end_s:
+            inside += 1
+            continue
+        took_s = -minus_took_s
+        end_s, at_ns = start_s + took_s, round((start_s + took_s / 2) * 1e9)
+        log.half_ns[at_ns] = round(took_s / 2 * 1e9)
+        for name, joules in zip(gpus, energy_j, strict=True):
+            device = log.device(name, uuid="", title="")
+            if math.isfinite(joules):
+                log.add(device, at_ns, ("power", "instant_mw", 1e3), joules / took_s)
+    log.note = "ZeusMonitor's windows, each as its mean power; between them nothing was measured"
+    log.note += f"; {inside} windows inside of others were passed over" if inside else ""
+    return log
+
+
 def _written(log: _Log) -> Iterator[str]:
     """The log as telemetry. Half of its period is how unsure the time of each reading is."""
     ordered = sorted(log.rows)
@@ -169,5 +218,6 @@ def _written(log: _Log) -> Iterator[str]:
     )
     for device, at_ns, kind in sorted(ordered, key=lambda key: key[1::-1]):
         values = log.rows[device, at_ns, kind]
-        reading = Reading(t_ns=at_ns - first_ns, half_ns=half_ns, values=values)
+        unsure_ns = log.half_ns.get(at_ns, half_ns)
+        reading = Reading(t_ns=at_ns - first_ns, half_ns=unsure_ns, values=values)
         yield reading_line(kind, device, reading)

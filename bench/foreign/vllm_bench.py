@@ -14,8 +14,11 @@ import numpy as np
 from bench.foreign.columns import Sent, point_data
 from bench.foreign.result import LATENCIES, Result, Span, exact, number, point_of, statistics
 from bench.values.errors import InputError
+from bench.values.finding import Finding, finding, some
 
 _STEMS = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2e": "e2el"}
+_COUNTED = 0.05
+"""A text is not always taken apart into the tokens that it was made of."""
 _LISTS = ("ttfts", "itls", "output_lens")
 UNSAID = (
     "the length that was asked for (answers that ended early do not show)",
@@ -42,7 +45,9 @@ def _result(path: str, row: Mapping[str, Any], index: int) -> Result:
     listed = all(isinstance(row.get(k), list) for k in _LISTS)
     raw = list(requests(row, path)) if listed else []
     sent, ends = _without_ends(raw)
-    point = point_of(row.get("max_concurrency"), row.get("request_rate"), index)
+    # A rate with a cap on what is in flight is an open loop that may have to wait.
+    rate = number(row, "request_rate")
+    point = point_of(None if rate else row.get("max_concurrency"), rate, index)
     timed = bool(sent) and isinstance(row.get("start_times"), list)
     keys = ("date", "backend", "model_id", "tokenizer_id", "num_prompts", "max_concurrency")
     unsaid = UNSAID if "random_output_len" not in row else UNSAID[1:]
@@ -57,7 +62,9 @@ def _result(path: str, row: Mapping[str, Any], index: int) -> Result:
         point=point,
         detail="chunks" if timed else "summary",
         claims=_claims(row),
-        again=_again(row, raw),
+        again=_again(row, raw) or _totals(row),
+        known=_known(row),
+        found=tuple(_counted_again(row)),
         data=point_data(point, sent) if timed else None,
         conditions={
             "model": row.get("model_id"),
@@ -156,6 +163,44 @@ def _again(row: Mapping[str, Any], sent: list[Sent]) -> dict[str, Span]:
         **statistics("tpot", tpot),
         **statistics("e2e", took),
     }
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, float]:
+    """Requests and mean lengths, from its totals."""
+    completed = number(row, "completed")
+    found = {"requests": completed}
+    if completed:
+        for ours, theirs in (("output_tokens", "output"), ("input_tokens", "input")):
+            total = number(row, f"total_{theirs}_tokens")
+            found[ours] = None if total is None else total / completed
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def _counted_again(row: Mapping[str, Any]) -> Iterator[Finding]:
+    """SGLang counts what it received once more, from the text: what was asked for is no count."""
+    said = number(row, "total_output_tokens")
+    again = number(row, "total_output_tokens_retokenized")
+    if not said or again is None:
+        return
+    share = again / said
+    text = f"counted from their text, the answers have {share:.1%} of the tokens it counts with"
+    if abs(share - 1) > _COUNTED:
+        text += ": what it divides by is not what came"
+        yield some("counted_again", text, ("output_tokens_per_s", "tpot", "itl"), share, "1")
+    else:
+        yield finding("counted_again", "pass", text, share, "1")
+
+
+def _totals(row: Mapping[str, Any]) -> dict[str, Span]:
+    """Without lists: its rates from its own totals and duration."""
+    duration = number(row, "duration")
+    totals = {
+        "requests_per_s": number(row, "completed"),
+        "output_tokens_per_s": number(row, "total_output_tokens"),
+    }
+    if not duration:
+        return {}
+    return exact({k: v / duration for k, v in totals.items() if v is not None})
 
 
 def _notes(row: Mapping[str, Any]) -> Iterator[str]:

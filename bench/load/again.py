@@ -1,6 +1,6 @@
 """When a load point is measured once more: for precision, or because something else disturbed it.
 
-Precision: repeats are added one by one until the 95 % t interval of the output rate is as narrow as
+Precision: repeats are added one by one until the 95 % interval of the output rate is as narrow as
 asked for. Looking after every repeat stops at lucky scatter, and from three repeats on the interval
 would cover 91 %. From PRECISION_LEAST on and with twelve at most it covers 93 % or more
 (simulated: tests/load/test_again.py). Causes: findings that the engine has no part in. The figure
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from bench.measure.checks.client import client_bound
 from bench.measure.checks.server import bursts
 from bench.measure.checks.steadiness import steady_state
-from bench.measure.metrics import ENOUGH_REPEATS, measure_all, steady_parts, whole_parts
-from bench.measure.stats import t_interval
+from bench.measure.metrics import measure_all, steady_parts, whole_parts
+from bench.measure.stats import mean_interval
 from bench.values.record import PointData
 from bench.values.spec import PRECISION_LEAST, RunSpec
 
@@ -27,7 +27,7 @@ the truth server's client is what it is there to find."""
 
 def narrow_enough(rates: Sequence[float], share: float) -> bool:
     """Whether the 95 % interval of their mean reaches no further than `share` of it."""
-    interval = t_interval(rates) if len(rates) >= max(PRECISION_LEAST, ENOUGH_REPEATS) else None
+    interval = mean_interval(rates).ends if len(rates) >= PRECISION_LEAST else None
     if interval is None:
         return False
     low, high = interval

@@ -356,11 +356,20 @@ class Measurement:
         return tuple(p for p in self.points if p.point.index == self.found_index)
 
     @property
+    def sound(self) -> tuple[PointMeasurement, ...]:
+        """Those of the headline that may be quoted: a load point that failed takes itself away, a
+        failure of the run as a whole takes all."""
+        return tuple(p for p in self.headline if p.valid) if is_valid(self.findings) else ()
+
+    @property
+    def stands(self) -> bool:
+        """Whether any of it may be quoted: at some load not everything is taken away."""
+        return is_valid(self.findings) and any(is_valid(p.findings) for p in self.headline)
+
+    @property
     def valid(self) -> bool:
         """Whether the run and every load point that speaks for it can be trusted."""
-        return (
-            bool(self.headline) and is_valid(self.findings) and all(p.valid for p in self.headline)
-        )
+        return bool(self.headline) and len(self.sound) == len(self.headline)
 
 
 def steady_parts(

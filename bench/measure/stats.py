@@ -23,6 +23,12 @@ ENOUGH_REPEATS = 3
 ENOUGH_TO_CORRELATE = 8
 """Below this many observations the correlation of neighbours is noise itself, and none is used."""
 
+IF_ALIKE = 1.8
+"""So many times as wide an interval of fewer would have to be, were neighbours alike by a half:
+1.77 to 1.79 for 3 to 7 of them, for 95 % of simulated series (docs/truth-grid.md)."""
+
+_MOST_ALIKE = 0.75
+
 _RESAMPLES = 400
 _LONG_SERIES = 5_000
 _BATCHES = 30
@@ -39,22 +45,28 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def correlation(values: Sequence[float]) -> float:
-    """Correlation of neighbours in time order, 0 where it is negative or cannot be told: corrected
-    for its bias (Marriott and Pope 1954)."""
+    """How much neighbours in time order may be alike: their correlation, corrected for its bias
+    (Marriott and Pope 1954), and one standard error more, for of so few it is hardly known. Between
+    0 and 0.75; 0 where it cannot be told."""
     n = len(values)
     off = np.asarray(values) - np.mean(values)
     total = float(off @ off)
     if n < ENOUGH_TO_CORRELATE or total == 0:
         return 0.0
     seen = float(off[1:] @ off[:-1]) / total
-    return min(0.95, max(0.0, (n * seen + 1) / (n - 3)))
+    likely = min(0.95, max(-0.9, (n * seen + 1) / (n - 3)))
+    return min(_MOST_ALIKE, max(0.0, likely + math.sqrt((1 - likely**2) / n)))
 
 
-def effective(values: Sequence[float]) -> float:
-    """How many independent observations these are worth: n(1 - r) ÷ (1 + r) for a correlation r of
-    neighbours (Bayley and Hammersley 1946), two at least."""
-    r = correlation(values)
-    return max(2.0, len(values) * (1 - r) / (1 + r))
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of observations in time order whose neighbours may be alike (Bayley and
+    Hammersley 1946): with correlations r, r², … the mean of n varies by V·sigma²/n, where V is
+    1 + 2·sum((1 - k/n)·r^k), and what they show of sigma² lacks (V - 1)/(n - 1) of it."""
+    n = len(values)
+    r, k = correlation(values), np.arange(1, n)
+    v = 1 + 2 * float(((1 - k / n) * r**k).sum())
+    wider = v / (1 - (v - 1) / (n - 1))
+    return float(np.std(values, ddof=1)) * math.sqrt(wider / n)
 
 
 def within(interval: tuple[float, float] | None, low: float, high: float) -> Judgement:
@@ -125,13 +137,13 @@ def _too_few(repeats: int) -> Interval | None:
 
 
 def mean_interval(values: Sequence[float], *, systematic: float = 0.0) -> Interval:
-    """Interval of the mean of repeats in time order: Student's t over as many as they are worth,
-    wider by a `systematic` error on both sides."""
+    """Interval of the mean of repeats in time order: Student's t, wider by a `systematic` error on
+    both sides."""
     few = _too_few(len(values))
     if few is not None:
         return few
-    n, centre = effective(values), float(np.mean(values))
-    half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / n**0.5 + systematic
+    centre = float(np.mean(values))
+    half = t_quantile(len(values) - 1) * standard_error(values) + systematic
     return Interval(ends=(centre - half, centre + half))
 
 
@@ -177,9 +189,7 @@ class Pooled:
         if len(known) < len(bounds):
             what = "too few, for they differ" if known else "too few"
             return value, Interval(why_not=f"{n:,} values in {k} repeats are {what}: no bound")
-        of_groups = [own(g) for g in self.groups]
-        worth = effective(of_groups)
-        half = t_quantile(worth - 1) * float(np.std(of_groups, ddof=1)) / worth**0.5
+        half = t_quantile(k - 1) * standard_error([own(g) for g in self.groups])
         low, high = min(b[0] for b in known), max(b[1] for b in known)
         return value, Interval(ends=(min(low, value - half), max(high, value + half)))
 

@@ -87,9 +87,18 @@ def parse(text: str) -> dict[str, Any] | None:
                 continue
             if name.endswith("_info"):
                 values[name] = dict(sample.labels)
-            elif math.isfinite(sample.value):
-                values[name] = _joined(name, values.get(name, 0.0), sample.value)
+            elif (value := _finite(sample.value)) is not None:
+                values[name] = _joined(name, values.get(name, 0.0), value)
     return _with_lookups(text, values)
+
+
+def _finite(value: float) -> float | None:
+    """A sample as a number; None for infinity, and for what is beyond a double's range."""
+    try:
+        number = float(value)
+    except OverflowError:  # the parser makes whole numbers of any length
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _joined(name: str, known: float, more: float) -> float:

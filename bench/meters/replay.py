@@ -28,7 +28,7 @@ _POLL_S = 0.01
 
 
 def read_telemetry(path: Path) -> Telemetry:
-    """A telemetry file, gzipped or not, or a log of nvidia-smi or DCGM; InputError for others."""
+    """A telemetry file, gzipped or not, or a log of nvidia-smi, DCGM or Zeus; else InputError."""
     try:
         log = telemetry_lines(regular(path))
         if log is not None:

@@ -17,6 +17,8 @@ _MOST_BYTES = 16 * 2**20
 _MOST_NUMBER = 1e38
 """Some configurations hold the least float16 or float32 as a bias of masks."""
 _MOST_LAYERS = 100_000
+_ENDLESS = "time_step_limit"
+"""Mamba's, [0, infinity] in what Nemotron publishes; no size."""
 
 
 def read_config(directory: str | Path) -> Mapping[str, Any]:
@@ -116,6 +118,8 @@ def _parse(text: str, where: str) -> Mapping[str, Any]:
 def _check_numbers(data: Any, where: str) -> None:
     """InputError for a number that no model has: counting its layers would take for ever."""
     for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        if key == _ENDLESS:
+            continue
         if isinstance(value, (dict, list)):
             _check_numbers(value, where)
         elif isinstance(value, (int, float)) and abs(value) > _MOST_NUMBER:

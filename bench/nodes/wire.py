@@ -15,7 +15,8 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any, Protocol
 
-_HANDSHAKE_S = 10.0
+_HANDSHAKE_S = 2.0
+_CONNECT_S = 10.0
 
 
 class Wire(Protocol):
@@ -30,7 +31,7 @@ class Wire(Protocol):
 
 def call_head(address: str, port: int, key: bytes, hello: tuple[str, int]) -> Connection:
     """A connection to the head that has said who calls. Raises OSError, AuthenticationError."""
-    connection = _over(socket.create_connection((address, port), timeout=_HANDSHAKE_S))
+    connection = _over(socket.create_connection((address, port), timeout=_CONNECT_S))
     answer_challenge(connection, key)
     deliver_challenge(connection, key)
     connection.send(hello)
@@ -61,7 +62,7 @@ class Listener:
         return self._waiting[hello].pop(0)
 
     def _greeted(self, sock: socket.socket) -> tuple[tuple[str, int], Connection] | None:
-        """Who calls; None for a stranger, who gets no time to hold others up."""
+        """Who calls; None for a stranger, who holds others up for two seconds at most."""
         connection = _over(sock, patience_s=_HANDSHAKE_S)
         try:
             deliver_challenge(connection, self._key)

@@ -39,7 +39,7 @@ def mixes(runs: Sequence[tuple[Run, Measurement]]) -> Mixes:
         for point in measurement.points:
             label = f"{name} {point.point.label}"
             headline = point.metrics[HEADLINE]
-            if not measurement.valid or headline.value is None:
+            if not measurement.stands or headline.value is None:
                 left_out.append(f"{label}: {headline.reason or 'the run is not valid'}")
                 continue
             repeats = counting([d for d in run.points if d.point.index == point.point.index])

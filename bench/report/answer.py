@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
@@ -29,8 +30,8 @@ def answer(run: Run, measurement: Measurement) -> Answer:
 
 
 def fastest(measurement: Measurement) -> PointMeasurement | None:
-    """The load point with the highest output rate that is shown."""
-    known = [p for p in measurement.headline if _rate(p).value is not None]
+    """The load point with the highest output rate that may be quoted."""
+    known = [p for p in measurement.sound if _rate(p).value is not None]
     return max(known, key=lambda p: _rate(p).value or 0.0) if known else None
 
 
@@ -43,19 +44,17 @@ def _found(measurement: Measurement) -> str:
     if not measurement.points:
         return "no load was put on it: no speed was measured"
     if best is None:
+        if any(_rate(p).value is not None for p in measurement.headline):
+            return "no rate that may be quoted"
         why = _why_none(measurement)
         return "no rate that may be shown" + (f": {why}" if why else "")
-    if not measurement.valid:
-        return "no rate that may be quoted"
     rate, get = _rate(best), best.metrics.get
     text = "" if measurement.rehearsal is None else "made up, not to be quoted: "
     text += f"{with_interval(rate.value or 0.0, rate.ci_low, rate.ci_high)} tokens/s out"
     total = get("total_tokens_per_s")
     if total is not None and total.value is not None:
         text += f" ({quantity(total.value)} with those of the prompts)"
-    several = len(measurement.headline)
-    text += f" at {load_words(best)}"
-    text += f", the most of {several} loads" if several > 1 else ""
+    text += f" at {load_words(best)}{_of_how_many(measurement)}"
     user, first = get("output_tokens_per_s_per_user"), get("ttft_p50_ms")
     if user is not None and user.value is not None:
         text += f"; each user gets {quantity(user.value)} tokens/s"
@@ -65,6 +64,18 @@ def _found(measurement: Measurement) -> str:
     if joules is not None and joules.value is not None:
         text += f"; {quantity(joules.value)} J per token"
     return text
+
+
+def _of_how_many(measurement: Measurement) -> str:
+    """Among how many loads it is the most; those withheld may have had more."""
+    asked, sound = len(measurement.headline), len(measurement.sound)
+    if asked < 2:
+        return ""
+    if sound == asked:
+        return f", the most of {asked} loads"
+    if sound == 1:
+        return f", the only one of {asked} loads that may be quoted"
+    return f", the most of the {sound} of {asked} loads that may be quoted"
 
 
 def _why_none(measurement: Measurement) -> str | None:
@@ -82,17 +93,12 @@ def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
         return f"NO: a rehearsal, nothing was measured ({measurement.rehearsal})", "bad"
     if run.spec.engine.kind == "none" and run.status == "complete":
         return "of quality alone: no engine ran", "doubt"
+    failed_ones = _failures(measurement)
     if not measurement.valid:
-        why = next((f for f in found if _takes_all(f)), None) or next(
-            (f for f in found if f.severity == "fail"), None
-        )
-        failed = [load_words(p) for p in measurement.points if not p.valid]
-        where = f" ({', '.join(failed)})" if failed else ""
-        return f"NO, do not quote it{where}: {_short(why)}", "bad"
+        return _in_part(measurement, failed_ones)
     checks = f"{counted['pass']} checks passed"
     warned = counted["warn"]
     checks += f", {warned} warning{'s' if warned > 1 else ''} below" if warned else ""
-    failed_ones = [f for f in found if f.severity == "fail"]
     energy = next((f for f in failed_ones if f.withholds == "energy"), None)
     some = next((f for f in failed_ones if f.withholds != "energy"), None)
     if some is not None:
@@ -103,8 +109,28 @@ def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
     return f"yes: {checks}", "good"
 
 
-def _takes_all(finding: Finding) -> bool:
-    return finding.severity == "fail" and finding.withholds == "all"
+def _failures(measurement: Measurement) -> list[Finding]:
+    """What failed at the load points that speak for the run, and of the run as a whole: first what
+    takes everything away."""
+    found = [*(f for p in measurement.headline for f in p.findings), *measurement.findings]
+    return sorted((f for f in found if f.severity == "fail"), key=lambda f: f.withholds != "all")
+
+
+def _in_part(measurement: Measurement, failed: Sequence[Finding]) -> tuple[str, str]:
+    """Where no output rate may be quoted, why, and whether the rest may."""
+    why = next(iter(failed), None)
+    where = failed_loads(measurement)
+    if measurement.stands:
+        return (
+            f"in part, not at {where}: {_short(why)}; what is not withheld may be quoted",
+            "doubt",
+        )
+    return f"NO, do not quote it{f' ({where})' if where else ''}: {_short(why)}", "bad"
+
+
+def failed_loads(measurement: Measurement) -> str:
+    """The loads that failed, in words."""
+    return ", ".join(load_words(p) for p in measurement.headline if not p.valid)
 
 
 def _short(finding: Finding | None) -> str:
@@ -117,9 +143,7 @@ def _short(finding: Finding | None) -> str:
 
 def _remedy(measurement: Measurement) -> str:
     """What the first failure says that is to be changed: findings end with it."""
-    found = [*(f for p in measurement.points for f in p.findings), *measurement.findings]
-    failed = [f for f in found if f.severity == "fail"]
-    worst = next((f for f in failed if _takes_all(f)), None) or next(iter(failed), None)
+    worst = next(iter(_failures(measurement)), None)
     return "" if worst is None else worst.text.rpartition("; ")[2 if "; " in worst.text else 0]
 
 
@@ -128,7 +152,7 @@ def _next(run: Run, measurement: Measurement) -> str:
     if measurement.rehearsal is not None:
         return "the same command on the real host"
     remedy = _remedy(measurement)
-    if not measurement.valid:
+    if not measurement.stands:
         return f"{remedy or 'mend what failed'}, and run it again"
     if remedy:
         return f"{remedy}; what is not withheld may be quoted"

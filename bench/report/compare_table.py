@@ -53,7 +53,8 @@ def _figures(c: Comparison) -> Grid:
         cells = [_figure(row.figures.get(name)) for _, name in used]
         memory = [_weights(row), _number(row.kv_cache_gib), _number(row.max_concurrency)]
         kernel = ", ".join(row.kernel.names) or "–"
-        trust = "ok" if row.valid else ("FAILED" if row.figures else "–")
+
+        trust = row.trust or "–"
         rows.append((row.name, *cells, *memory, _usd(row.usd_per_mtok), kernel, trust))
     titles = (*(t for t, _ in used), "weights GiB", "KV GiB", "max requests", "$/M tokens")
     columns = (column("variant"), *numbers(*titles), column("kernel", wraps=True), column("trust"))

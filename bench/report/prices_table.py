@@ -10,12 +10,15 @@ from typing import Any
 from rich.console import Console
 
 from bench.report.grid import Grid, column, numbers, print_grid
+from bench.report.numbers import quantity
 from bench.tco.prices.book import Decline, Key, PriceRow, decline
 from bench.tco.prices.tables import Change, Imported
+from bench.tco.since import Effect
 from bench.values.codec import encode
 from bench.values.figure import age_days
 
 SHOWN = 40
+_BILL = " bill, USD/month"
 
 
 def book_document(
@@ -93,10 +96,12 @@ def _yearly(found: Decline) -> str:
 
 
 def import_document(
-    path: str, book: str, found: Imported, new: tuple[Change, ...]
+    path: str, book: str, found: Imported, new: tuple[Change, ...], effect: Effect | None = None
 ) -> dict[str, Any]:
-    """What was read, and every row that was appended with the price it follows."""
+    """What was read, every row that was appended with the price it follows, and what a cost
+    question then says (null where none was asked)."""
     return {
+        "effect": None if effect is None else encode(effect),
         "file": path,
         "shape": found.shape,
         "read": len(found.rows),
@@ -112,6 +117,27 @@ def import_document(
             for c in new
         ],
     }
+
+
+def print_effect(out: Console, effect: Effect) -> None:
+    """What an import changed in the answer of a cost question."""
+    name = f"bench tco {effect.question}"
+    if effect.why is not None:
+        out.print(f"{name}: no answer ({effect.why})", markup=False, highlight=False)
+        return
+    known = [m for m in effect.moved if m.before is not None]
+    if not effect.moved:
+        out.print(f"{name}: no figure of the answer moved", markup=False, highlight=False)
+    for m in known[:SHOWN]:
+        after = "none" if m.after is None else quantity(m.after)
+        line = f"{name}: {m.name} {quantity(m.before or 0.0)} → {after}"
+        out.print(line, markup=False, highlight=False)
+    first = [m for m in effect.moved if m.before is None and m.name.endswith(_BILL)]
+    if first:
+        first.sort(key=lambda m: m.after or 0.0)
+        least = f"{first[0].name.removesuffix(_BILL)} {quantity(first[0].after or 0.0)}"
+        line = f"{name}: {len(first)} more to compare with, the least {least} USD a month"
+        out.print(line, markup=False, highlight=False)
 
 
 def print_import(

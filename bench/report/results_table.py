@@ -42,7 +42,7 @@ def results_table(stored: Sequence[Stored]) -> str:
     rows = [
         (s.run, point)
         for s in stored
-        if s.run.spec.gpus > 0 and s.measurement.valid and s.run.status == "complete"
+        if s.run.spec.gpus > 0 and s.measurement.stands and s.run.status == "complete"
         for point in s.measurement.points
         if point.valid
     ]

@@ -25,10 +25,10 @@ FORMATS = ("csv", "md", "parquet")
 Row = Mapping[str, Any]
 
 
-def known_format(name: str | None) -> str | None:
+def known_format(name: str | None, every: Sequence[str] = FORMATS) -> str | None:
     """The format that was asked for; InputError for one that there is not."""
-    if name is not None and name not in FORMATS:
-        raise InputError(f"--format: {name!r} is unknown.{nearest(name, FORMATS)}")
+    if name is not None and name not in every:
+        raise InputError(f"--format: {name!r} is unknown.{nearest(name, every)}")
     return name
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.measure.checks.steadiness import IF_NOT_INDEPENDENT
 from bench.measure.client_error import Calibration
 from bench.measure.metrics import ENOUGH_REPEATS, Measurement, Metric, PointMeasurement
-from bench.report.answer import answer
+from bench.measure.stats import ENOUGH_TO_CORRELATE
+from bench.report.answer import answer, failed_loads
 from bench.report.console import console
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
@@ -91,6 +93,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         print_quality(out, run.quality)
     _print_findings(out, measurement)
     verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
+    if measurement.stands and not measurement.valid:
+        verdict = f"NOT VALID at {failed_loads(measurement)}: what is not withheld may be quoted"
     if run.status != "complete":
         verdict = f"NOT VALID, {words(run.status, run.ended_by)}: do not quote these numbers"
     if measurement.rehearsal is not None:
@@ -130,7 +134,10 @@ def _about_intervals(measurement: Measurement) -> str:
         few = [m.no_interval for m in shown if m.repeats and m.repeats < ENOUGH_REPEATS]
         why = next((reason for reason in few if reason), None)
         return f"No ±: {why}." if why else "No figure has an interval."
-    return "± is a 95 % interval; a figure without one is not bounded by its values."
+    least = min(m.repeats for m in shown if m.ci_low is not None)
+    independent = least < ENOUGH_TO_CORRELATE
+    taken = f" over repeats taken as independent ({IF_NOT_INDEPENDENT})" if independent else ""
+    return f"± is a 95 % interval{taken}; a figure without one is not bounded by its values."
 
 
 def _title(run: Run) -> str:

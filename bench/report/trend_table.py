@@ -8,9 +8,11 @@ from rich.console import Console
 
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.trend.document import YEAR_ENDS, day_text
-from bench.trend.prices import PriceTrend
+from bench.trend.frontier import Frontier
+from bench.trend.prices import PriceSeries, PriceTrend
 from bench.trend.rating import RatingTrend, per_month
 
+MOST = 40
 NAMES = {
     "open": "best open model, within scales",
     "closed": "best closed model, within scales",
@@ -75,8 +77,47 @@ def _end(year: int) -> int:
     return date(year, 12, 31).toordinal()
 
 
+def print_frontier(out: Console, found: Frontier) -> None:
+    """A line a snapshot, and the ratio at the ends of years with its interval."""
+    rows = tuple(
+        (
+            p.day,
+            p.closed,
+            f"{p.closed_usd:.3g}",
+            p.open,
+            f"{p.open_usd:.3g}",
+            f"{p.ratio:.1f}",
+            f"{p.gap:.0f}",
+        )
+        for p in found.pairs
+    )
+    columns = (
+        column("day"),
+        column("best closed with a price", wraps=True),
+        *numbers("USD/Mtok"),
+        column("best open with a price", wraps=True),
+        *numbers("USD/Mtok", "ratio", "points behind"),
+    )
+    print_grid(out, Grid(title="3 of 4 tokens prompt, list prices", columns=columns, rows=rows))
+    for line in frontier_lines(found):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def frontier_lines(found: Frontier) -> list[str]:
+    """The ratio to come, a sentence a year, or that there is too little for one."""
+    said = [(y, found.ratio_at(_end(y))) for y in YEAR_ENDS]
+    lines = [
+        f"end of {y}: {at[0]:.1f} times, 95 % {at[1]:.1f} to {at[2]:.1f} (if it goes on as a line)"
+        for y, at in said
+        if at is not None
+    ]
+    return lines or ["too few dates with prices for a line"]
+
+
 def print_prices(out: Console, t: PriceTrend, title: str) -> None:
-    """The series that changed or were watched for a quarter, and the rate over all of them."""
+    """The series that changed most and those with noise, and the rate over all of them."""
+    moved = [s for s in t.series if s.steps or s.line is not None]
+    moved.sort(key=lambda s: -abs(s.per_year or 0.0))
     rows = tuple(
         (
             "/".join(s.key[:2]),
@@ -85,10 +126,10 @@ def print_prices(out: Console, t: PriceTrend, title: str) -> None:
             f"{s.first.usd:.4g}",
             s.last.as_of,
             f"{s.last.usd:.4g}",
-            "–" if s.per_year is None else f"{s.per_year:+.0%}",
+            _yearly(s),
             "; ".join(f"{x.relative:+.0%} by {x.before}" for x in s.steps) or "none",
         )
-        for s in t.series
+        for s in moved[:MOST]
     )
     columns = (
         column("price"),
@@ -101,7 +142,20 @@ def print_prices(out: Console, t: PriceTrend, title: str) -> None:
     )
     if rows:
         print_grid(out, Grid(title=title, columns=columns, rows=rows))
+    left = len(t.series) - len(rows)
+    if left:
+        out.print(f"{left} more were seen on two days or more: --json", highlight=False)
     out.print(price_line(t), markup=False, highlight=False, soft_wrap=True)
+
+
+def _yearly(s: PriceSeries) -> str:
+    if s.per_year is None:
+        return "–"
+    if s.low is None or s.high is None:
+        return f"{s.per_year:+.0%}"
+    if not s.steady:
+        return f"{s.per_year:+.0%} (no steady rate)"
+    return f"{s.per_year:+.0%} ({s.low:+.0%} to {s.high:+.0%})"
 
 
 def price_line(t: PriceTrend) -> str:
@@ -109,6 +163,6 @@ def price_line(t: PriceTrend) -> str:
     if t.per_year is None or t.low is None or t.high is None:
         return t.why or "no rate"
     return (
-        f"{t.per_year:+.0%} a year, 95 % {t.low:+.0%} to {t.high:+.0%}, mean of {t.counted} models "
-        f"known over 90 days or more ({t.single} are known on one day only)"
+        f"{t.per_year:+.0%} a year, 95 % {t.low:+.0%} to {t.high:+.0%}, mean of {t.counted} {t.of} "
+        f"known over 90 days or more ({t.single} prices are known on one day only)"
     )

@@ -1,13 +1,14 @@
 """Cases: what serving really cost somebody, without saying who, and several beside each other.
 
 A case is a measured run, the answer of the cost model to it, and what was assumed. Hosts, paths,
-addresses and free text stay out: only names of the catalogue, numbers and how they arose go in.
+addresses and free text stay out: only names of the package's own catalogue and price book, numbers
+and how they arose go in. A name of one's own becomes "own model" or "own seller 1".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.tco.answer import TcoAnswer
@@ -22,14 +23,48 @@ METRICS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Names that everybody has: those that are shipped with the package."""
+
+    models: Collection[str]
+    quants: Collection[str]
+    gpus: Collection[str]
+    prices: Collection[str]
+    """`provider/model` of the price book."""
+
+    own: dict[str, str] = field(default_factory=dict)
+
+    def of_run(self, key: str, value: object) -> object:
+        """A value of the run's summary, without a name that is somebody's own."""
+        every = {"model": self.models, "quant": self.quants, "gpu": self.gpus}.get(key)
+        return value if every is None or value in every else f"own {key}"
+
+    def of_key(self, text: str) -> str:
+        """A figure's or an assumption's name, in which a seller may stand."""
+        for name in sorted(self._sellers(text), key=len, reverse=True):
+            text = text.replace(name, self.own.setdefault(name, f"own seller {len(self.own) + 1}"))
+        return text
+
+    def _sellers(self, text: str) -> set[str]:
+        """What stands there as `provider/model` and is in nobody else's book."""
+        plain = text.removeprefix("prices.")
+        for suffix in (" bill, USD/month", " break-even, Mtok/month"):
+            plain = plain.removesuffix(suffix)
+        if "/" not in plain or plain.startswith(("tco.", "own ", "USD")):
+            return set()
+        bare = {plain, plain.rpartition(".")[0]} - {""}
+        return set() if bare & set(self.prices) else {min(bare, key=len)}
+
+
 def case_of(
-    summary: Mapping[str, Any], metrics: Mapping[str, Any], answer: TcoAnswer
+    summary: Mapping[str, Any], metrics: Mapping[str, Any], answer: TcoAnswer, known: Known
 ) -> dict[str, Any]:
     """The case as plain data: the run's `summary`, its best load point's metrics (value and
     interval), and the answer."""
     return {
         "case": SCHEMA,
-        "run": {key: summary[key] for key in RUN_KEYS},
+        "run": {key: known.of_run(key, summary[key]) for key in RUN_KEYS},
         "month": str(summary["started"])[:7],
         "metrics": {
             name: {k: one[k] for k in ("value", "ci_low", "ci_high", "unit")}
@@ -41,10 +76,14 @@ def case_of(
             "words": list(answer.words),
             "servers": int(float(answer.bill.servers)),
             "utilisation": float(answer.bill.utilisation),
-            "figures": figures_of(answer),
+            "figures": {known.of_key(k): v for k, v in figures_of(answer).items()},
         },
         "assumed": {
-            a.key: {"value": a.figure.value, "arose": a.figure.arose, "as_of": a.figure.as_of}
+            known.of_key(a.key): {
+                "value": a.figure.value,
+                "arose": a.figure.arose,
+                "as_of": a.figure.as_of,
+            }
             for a in answer.assumed
         },
     }

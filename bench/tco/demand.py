@@ -51,7 +51,13 @@ def trace_demand(lines: Iterable[str], path: str) -> Demand:
 
     InputError names the line that is wrong; an hour may not be missing or given twice.
     """
-    reader = csv.DictReader(lines)
+    try:
+        return _trace_demand(csv.DictReader(lines), path)
+    except csv.Error as error:
+        raise InputError(f"{path}: {error}.") from error
+
+
+def _trace_demand(reader: csv.DictReader[str], path: str) -> Demand:
     have = tuple(reader.fieldnames or ())
     for column in COLUMNS:
         if column not in have:

@@ -25,6 +25,8 @@ def tco_run(run: Run, measurement: Measurement) -> TcoRun:
     boards = [p.metrics["idle_resident_w"] for p in measurement.headline]
     idle = [m.value for m in boards if m.scope == BOARD and m.value is not None]
     on_cpu = spec.gpu.name == "cpu"
+    words = _words(run, measurement)
+    withheld = "invalid" in words
     return TcoRun(
         path=run.path,
         model=spec.model.name,
@@ -33,9 +35,9 @@ def tco_run(run: Run, measurement: Measurement) -> TcoRun:
         gpus=spec.gpus,
         engine=f"{spec.engine.kind} {server.get('engine_version') or ''}".strip(),
         host=str(run.provenance.get("host_cpu") or "") if on_cpu else "",
-        points=tuple(_point(p, spec.workload.slo) for p in measurement.headline),
+        points=tuple(_point(p, spec.workload.slo, withheld) for p in measurement.headline),
         as_of=run.anchor.wall_iso[:10],
-        words=_words(run, measurement),
+        words=words,
         idle_w=max(idle, default=None),
         searched=measurement.found_index is not None,
         licence=spec.model.licence,
@@ -87,7 +89,7 @@ def measured_quality(run: Run) -> MeasuredQuality | None:
 
 def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
     found: list[Word] = []
-    if not measurement.valid or run.status != "complete":
+    if not measurement.sound or run.status != "complete":
         found.append("invalid")
     if run.spec.model.weights == "dummy":
         found.append("dummy")
@@ -100,16 +102,18 @@ def _words(run: Run, measurement: Measurement) -> tuple[Word, ...]:
     return tuple(found)
 
 
-def _point(point: PointMeasurement, slo: SloSpec) -> ThroughputPoint:
+def _point(point: PointMeasurement, slo: SloSpec, withheld: bool) -> ThroughputPoint:
+    """A load point; `withheld` figures count only where the run carries the word for it."""
     rate = point.metrics["output_tokens_per_s"]
-    output, prompt = _known(rate), _known(point.metrics["input_tokens_per_s"])
+    prompts = point.metrics["input_tokens_per_s"]
+    output, prompt = _known(rate, withheld), _known(prompts, withheld)
     known = output is not None and prompt is not None  # one of them alone is no mix
     cached = next((f.figure for f in point.findings if f.code == "prefix_cache"), None)
     return ThroughputPoint(
         input_tokens_per_s=prompt if prompt is not None and known else 0.0,
         output_tokens_per_s=output if output is not None and known else 0.0,
         relative_ci=_relative_ci(rate),
-        slo_met=slo_met(point, slo),
+        slo_met=slo_met(point, slo, withheld),
         valid=point.valid,
         label=point.point.label,
         cache_hit_rate=cached,
@@ -117,8 +121,9 @@ def _point(point: PointMeasurement, slo: SloSpec) -> ThroughputPoint:
     )
 
 
-def slo_met(point: PointMeasurement, slo: SloSpec) -> bool | None:
-    """Whether the SLO's percentile of TTFT and of TPOT held; None where it was not measured.
+def slo_met(point: PointMeasurement, slo: SloSpec, withheld: bool = False) -> bool | None:
+    """Whether the SLO's percentile of TTFT and of TPOT held; None where it was not measured or is
+    `withheld` and that does not count.
 
     TTFT counts from the scheduled time where requests arrive by a schedule. Percentiles that are
     not measured are judged by the share of requests that met both limits.
@@ -130,14 +135,14 @@ def slo_met(point: PointMeasurement, slo: SloSpec) -> bool | None:
     }
     if not limits.keys() <= point.metrics.keys():
         good, every = (
-            _known(point.metrics[n]) for n in ("goodput_requests_per_s", "requests_per_s")
+            _known(point.metrics[n], withheld) for n in ("goodput_requests_per_s", "requests_per_s")
         )
         return None if good is None or not every else good / every >= slo.percentile / 100
-    values = [(_known(point.metrics[name]), limit) for name, limit in limits.items()]
+    values = [(_known(point.metrics[name], withheld), limit) for name, limit in limits.items()]
     if any(value is None for value, _ in values):
         return None
     return all(value is not None and value <= limit for value, limit in values)
 
 
-def _known(metric: Metric) -> float | None:
-    return metric.withheld_value if metric.value is None else metric.value
+def _known(metric: Metric, withheld: bool) -> float | None:
+    return metric.withheld_value if withheld and metric.value is None else metric.value

@@ -50,6 +50,15 @@ class Since:
     changes: tuple[Change, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What new prices moved in the answer to a question; `why` where there is no answer."""
+
+    question: str
+    moved: tuple[Moved, ...] = ()
+    why: str | None = None
+
+
 def figures_of(answer: TcoAnswer) -> dict[str, float | None]:
     """The figures of an answer that decisions hang on, in USD a month and M tokens a month."""
     found: dict[str, float | None] = {

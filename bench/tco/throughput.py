@@ -134,9 +134,17 @@ def saturated_point(run: TcoRun) -> tuple[ThroughputPoint, tuple[str, ...]]:
     fit = [p for p in run.points if p.valid] or list(run.points)
     fit = [p for p in fit if p.tokens_per_s > 0]
     if not fit:
-        raise InputError(f"{run.path}: no load point served any token; its cost is not defined.")
+        raise InputError(
+            f"{run.path}: no load point served any token, or its rates are withheld; its cost is "
+            "not defined."
+        )
     within = [p for p in fit if p.slo_met]
     caveats = []
+    left_out = [p.label for p in run.points if not p.valid]
+    if left_out and len(left_out) < len(run.points):
+        caveats.append(
+            f"{run.path}: {', '.join(left_out)} failed the certificate and counts for nothing here"
+        )
     if not within:
         unchecked = [p for p in fit if p.slo_met is None]
         if not unchecked:

@@ -6,6 +6,7 @@ import math
 from datetime import date
 from typing import Any
 
+from bench.trend.frontier import Frontier
 from bench.trend.line import Line
 from bench.trend.prices import PriceTrend
 from bench.trend.rating import RatingTrend, per_month
@@ -78,6 +79,29 @@ def _rate(line: Line | None) -> dict[str, Any] | None:
     return {"value": value, "low": low, "high": high, "dates": line.points, "scales": line.scales}
 
 
+def frontier_document(f: Frontier) -> dict[str, Any]:
+    """What the best closed model costs for each dollar of the best open one."""
+    ends = {f"{y}-12-31": f.ratio_at(date(y, 12, 31).toordinal()) for y in YEAR_ENDS}
+    return {
+        "pairs": [
+            {
+                "day": p.day,
+                "closed": p.closed,
+                "open": p.open,
+                "closed_usd_per_mtok": p.closed_usd,
+                "open_usd_per_mtok": p.open_usd,
+                "ratio": p.ratio,
+                "points_behind": p.gap,
+            }
+            for p in f.pairs
+        ],
+        "ratio_at": {
+            day: None if at is None else {"value": at[0], "low": at[1], "high": at[2]}
+            for day, at in ends.items()
+        },
+    }
+
+
 def price_document(t: PriceTrend) -> dict[str, Any]:
     """Changes a year as shares (-0.4 is 40 % less), with a 95 % interval over models."""
     return {
@@ -98,6 +122,10 @@ def price_document(t: PriceTrend) -> dict[str, Any]:
                 "last_usd": s.last.usd,
                 "last_day": s.last.as_of,
                 "per_year": s.per_year,
+                "low": s.low,
+                "high": s.high,
+                "dates": len(s.points) or None,
+                "memory": None if s.line is None else s.line.memory,
                 "steps": [
                     {"after": x.after, "before": x.before, "usd": x.usd, "relative": x.relative}
                     for x in s.steps

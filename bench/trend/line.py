@@ -5,6 +5,10 @@ series) and one per step; intervals are Student's t. A step is looked for at eve
 two points on either side; the largest F of all places is held against the same maximum of simulated
 series without a step (Andrews' sup-F, its distribution drawn for the dates at hand), so that having
 looked everywhere is paid for.
+
+Neighbours of a market price resemble each other: from MEMORY_POINTS dates on the residuals' first
+autocorrelation (corrected for its bias) widens the intervals as that many fewer values would, and
+the simulated series have it, too.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ NULL_DRAWS = 1_999
 STEP_LEVEL = 0.01
 """Chance of a step that is none: one taken for real costs the slopes some of their coverage."""
 MOST_STEPS = 3
+MEMORY_POINTS = 25
+"""Dates below which an autocorrelation cannot be told; the values are then taken to be apart."""
+MOST_MEMORY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,8 @@ class Line:
     points: int
     scales: int
     steps: tuple[Step, ...] = ()
+    memory: float = 0.0
+    """Correlation of neighbouring residuals that the intervals allow for."""
 
     def slope_interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
         """The interval of the slope, per day; None without a degree of freedom."""
@@ -90,7 +99,7 @@ def fit_line(
         return None
     places = find_steps(t, y, group) if steps else ()
     design = _design(t, group, tuple(k for k, _ in places))
-    beta, cov, free = _solve(design, y)
+    beta, cov, free, memory = _solve(design, y)
     levels = len(set(group.tolist()))
     # the newest scale's level, and every step that lies behind its last point
     pick = np.zeros(design.shape[1])
@@ -110,6 +119,7 @@ def fit_line(
         steps=tuple(
             _step(t, beta, cov, free, 1 + levels + i, k, p) for i, (k, p) in enumerate(places)
         ),
+        memory=memory,
     )
 
 
@@ -135,7 +145,10 @@ def find_steps(t: Array, y: Array, group: npt.NDArray[np.int_]) -> tuple[tuple[i
         best, index = _largest_f(t, y, group, taken)
         if index is None:
             break
-        null = _null(tuple(t.tolist()), tuple(group.tolist()), taken)
+        # Without the step in question: a real one only makes the neighbours look more alike.
+        design = _design(t, group, taken)
+        memory = round(_memory(y - design @ (np.linalg.pinv(design) @ y), bias=0.0), 1)
+        null = _null(tuple(t.tolist()), tuple(group.tolist()), taken, memory)
         p = (1 + sum(f >= best for f in null)) / (1 + len(null))
         if p > STEP_LEVEL:
             break
@@ -189,11 +202,15 @@ def _fs(
 
 @lru_cache(maxsize=64)
 def _null(
-    t: tuple[float, ...], group: tuple[int, ...], taken: tuple[int, ...]
+    t: tuple[float, ...], group: tuple[int, ...], taken: tuple[int, ...], memory: float
 ) -> tuple[float, ...]:
-    """The largest F of series that have no step, drawn for these dates; free of scale and slope."""
+    """The largest F of series that have no step, drawn for these dates; free of scale and slope.
+    Neighbours are correlated by `memory`."""
     days, scales = np.asarray(t), np.asarray(group, dtype=int)
     noise = np.random.default_rng(20261126).standard_normal((len(t), NULL_DRAWS))
+    fresh = math.sqrt(1 - memory * memory)
+    for i in range(1, len(t) if memory else 0):
+        noise[i] = memory * noise[i - 1] + fresh * noise[i]
     design = _design(days, scales, taken)
     free = len(t) - design.shape[1] - 1
     every = [f for _, f in _fs(days, noise, scales, taken, design, free)]
@@ -214,10 +231,24 @@ def _design(t: Array, group: npt.NDArray[np.int_], steps: tuple[int, ...]) -> Ar
     return found
 
 
-def _solve(design: Array, y: Array) -> tuple[Array, Array, int]:
+def _memory(rest: Array, bias: float = 1.0) -> float:
+    """The correlation of neighbouring residuals, 0 where it is not above or cannot be told."""
+    if len(rest) < MEMORY_POINTS or not (rest @ rest) > 0:
+        return 0.0
+    raw = float(rest[1:] @ rest[:-1] / (rest @ rest))
+    return min(MOST_MEMORY, max(0.0, raw + bias * (2 + 4 * raw) / len(rest)))
+
+
+def _solve(design: Array, y: Array) -> tuple[Array, Array, int, float]:
+    """Coefficients, their covariance, degrees of freedom and the residuals' memory, which both of
+    the former allow for."""
     inverse = np.asarray(np.linalg.pinv(design.T @ design), dtype=np.float64)
     beta: Array = inverse @ design.T @ y
     free = len(y) - int(np.linalg.matrix_rank(design))
     rest = y - design @ beta
-    variance = float(rest @ rest) / free if free > 0 else math.nan
-    return beta, inverse * variance if free > 0 else inverse * 0.0, free
+    if free <= 0:
+        return beta, inverse * 0.0, free, 0.0
+    memory = _memory(rest)
+    wider = (1 + memory) / (1 - memory)
+    variance = float(rest @ rest) / free * wider
+    return beta, inverse * variance, max(1, int(free / wider)), memory

@@ -75,7 +75,8 @@ def read_ratings(
     if set(COLUMNS) <= set(reader.fieldnames or ()):
         found = [_row(path, reader.line_num, row) for row in reader]
         return tuple(found)
-    rating = have.get("arenascore") or have.get("score") or have.get("rating")
+    names = ("arenascore", "arenaelo", "score", "rating")
+    rating = next((have[name] for name in names if name in have), None)
     model = have.get("model")
     if rating is None or model is None:
         raise InputError(

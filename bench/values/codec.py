@@ -108,7 +108,7 @@ def _by_kind(values: Sequence[Any], data: Mapping[Any, Any], path: str) -> Any:
         return values[0]
     by_name = {typing.get_args(_hints(v)["kind"])[0]: v for v in values}
     name = data.get("kind")
-    if name not in by_name:
+    if not isinstance(name, str) or name not in by_name:
         hint = nearest(str(name), by_name)
         raise InputError(f"{_at(path, 'kind')}: {name!r} is unknown.{hint}")
     return by_name[name]
@@ -162,7 +162,10 @@ def _decode_dataclass(kind: type, data: object, path: str) -> Any:
 
 def _decode_scalar(kind: Any, data: object, path: str) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError:
+            raise _said(path, "the number is too large.") from None
     if kind is Path and isinstance(data, str):
         return Path(data)
     if isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool)):

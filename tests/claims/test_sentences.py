@@ -91,7 +91,7 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
         ),
     },
     "summary: open models could match frontier performance at 10x lower cost by Q4 2026": {
-        f"{TRAJECTORY}/ten-times-cheaper": UNKNOWN,
+        f"{TRAJECTORY}/ten-times-cheaper": ("untested", "trend", 2.192),
     },
     "2.1 Frontier API | $10-30/M tokens | $2-75/M tokens | -50% to +150%": {
         f"{TRAJECTORY}/frontier-2025-range": (
@@ -192,7 +192,7 @@ SENTENCES: dict[str, dict[str, tuple[str, str | None, float | str]]] = {
         f"{HARDWARE}/ram-4xa100": ("confirmed", "computed", 320.0),
     },
     "4.1 A100/H100 spot prices on cloud (AWS, GCP, Azure) range $2-4/hr per GPU": {
-        f"{HARDWARE}/spot-rents": ("untested", "offers", 0.0),
+        f"{HARDWARE}/spot-rents": ("refuted", "lowest", 0.748),
     },
     "4.2 1-2 ML engineers + DevOps @ $200k/year each": {f"{HARDWARE}/staff": UNKNOWN},
     "7 The trajectory suggests open models will be near-parity by late 2026": {
@@ -248,7 +248,11 @@ def test_a_figure_in_another_unit_has_no_ratio_to_the_stated_one() -> None:
             "the source does not say: quant, engine, engine_version, input_tokens, output_tokens, "
             "form_factor, concurrency, metric definition",
         ),
-        (f"{HARDWARE}/spot-rents", "the book has no dated spot offer of these GPUs"),
+        (
+            f"{HARDWARE}/spot-rents",
+            "spot rent of a100-40gb-sxm, a100-40gb-pcie, a100-80gb-sxm, a100-80gb-pcie, h100-sxm, "
+            "h100-pcie, h100-nvl: stated 2–4 USD/GPU/h; offers go from 0.75 to 4.03",
+        ),
         (
             f"{MODELS}/r1-price",
             "output price: stated 0.55 USD/Mtok: contradicted, it is 2.19 USD/Mtok",

@@ -147,12 +147,15 @@ def test_mistral_cannot_be_examined() -> None:
     assert found.settle_with is None
 
 
-def test_spot_rents_want_a_dated_price() -> None:
+def test_spot_rents_by_dated_prices_of_two_clouds() -> None:
+    """February 2026 at Google Cloud: A100 40 GB from 1.28, H100 2.43 to 3.22; Azure's newest known
+    ones are of July 2025: 5.9833 ÷ 8 = 0.75 for the same A100, 32.2195 ÷ 8 = 4.03 for an H100."""
     found = assessed(f"{HARDWARE}/spot-rents")
-    assert found.verdict == "untested"
-    assert found.checks[0].figures["offers"] == 0
-    assert found.settle_with is not None
-    assert "bench prices import" in found.settle_with
+    assert found.verdict == "refuted"
+    figures = found.checks[0].figures
+    assert figures["lowest"] == pytest.approx(5.9833 / 8, abs=1e-4)
+    assert figures["highest"] == pytest.approx(32.2195 / 8, abs=1e-4)
+    assert figures["offers"] == 12
 
 
 def test_mid_tier_price_did_not_move() -> None:

@@ -37,14 +37,15 @@ def test_one_observation_is_no_interval_and_no_spread_is_certain() -> None:
 
 def test_neighbours_alike_count_for_less() -> None:
     # 0,0,0,0,1,1,1,1: deviations -+0.5, sum of squares 2, of neighbours 0.25*(3 - 1 + 3) = 1.25;
-    # r = 0.625, corrected (8*0.625 + 1)/(8 - 3) = 1.2, held at 0.95: 2 of 8 observations are left
+    # r = 0.625, corrected (8*0.625 + 1)/(8 - 3) = 1.2, held at 0.75: 2.852 times as wide
     drifting = of_values([0.0] * 4 + [1.0] * 4)
-    # 0,1,0,1,...: r = -0.875, so none is used and all eight count
+    # 0,1,0,1,...: r = -0.875, so none is used
     alternating = of_values([0.0, 1.0] * 4)
     assert drifting is not None
     assert alternating is not None
-    assert (drifting.degrees, alternating.degrees) == (1.0, 7.0)
-    assert drifting.high - drifting.low > 5 * (alternating.high - alternating.low)
+    assert (drifting.degrees, alternating.degrees) == (7.0, 7.0)
+    wider = (drifting.high - drifting.low) / (alternating.high - alternating.low)
+    assert wider == pytest.approx(2.85245, abs=1e-4)
 
 
 def test_false_alarms_of_correlated_repeats_stay_near_five_percent() -> None:

@@ -118,6 +118,14 @@ def test_a_server_without_prompt_log_probabilities_is_scored_in_process(serve_ht
     assert lm_eval.choose_backend(auto, yes) == "endpoint"
 
 
+@pytest.mark.parametrize("given", [None, [], [-1.0], [-1.0, -2.0], "x"])
+def test_log_probabilities_of_an_answer_are_none_of_the_prompt(serve_http: Any, given: Any) -> None:
+    def answers(path: str, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, Any]]:
+        return 200, {"choices": [{"logprobs": {"token_logprobs": given}}]}
+
+    assert not lm_eval.gives_prompt_logprobs(server(base_url=serve_http(answers) + "/v1"))
+
+
 def test_a_folder_of_tasks_that_is_none_is_refused_before_anything_starts() -> None:
     with pytest.raises(InputError, match=r"quality\.task_dir"):
         lm_eval.check(spec("quality.task_dir=/nowhere"))

@@ -135,6 +135,14 @@ METRICS: dict[str, Callable[[socket.socket], None]] = {
     "dripping": _drip,
     "endless": _endless,
 }
+LONG = b"# TYPE vllm:x counter\nvllm:x_total %s\nvllm:y 2\n" % (b"9" * 400)
+
+
+@fault(4, "metrics: a number of 400 digits", "left out, the rest is read")
+def _(place: Place) -> None:
+    assert engine_stats.parse(LONG.decode()) == {"y": 2.0}
+
+
 for _name, _body in METRICS.items():
     fault(4, f"metrics: {_name}", "not measured, no traceback, in bounded time")(
         metrics_served(_body)
@@ -151,7 +159,7 @@ def probed(body: Callable[[socket.socket], None]) -> Callable[[Place], None]:
 
         url = place.misbehave(serve).base_url
         named = ("engine=endpoint", "gpus=0", f"engine.base_url={url}", "engine.served_model=m")
-        said = bench(*named, "engine.start_timeout_s=0.5", f"results_dir={place.folder}")
+        said = bench(*named, "engine.start_timeout_s=0.2", f"results_dir={place.folder}")
         refused(said, 1)
         assert said.took_s < 20
 

@@ -23,6 +23,8 @@ YAML = {
     "an alias of itself": b"a: &a [*a]",
     "a Python object": b"!!python/object:os.system x",
     "an unknown key": b"foo: 1",
+    "a number of 400 digits": b"name: x\nmax_context_tokens: 1\nparams_b: " + b"9" * 400,
+    "a kind that is a list": b"name: x\nkind: [a]",
 }
 
 
@@ -122,6 +124,9 @@ for _name, _text in {
     "NaN": "provider,model,kind,usd,as_of,source\np,m,input,nan,2026,y\n",
     "no date": "provider,model,kind,usd,as_of,source\np,m,input,1,²²²²,y\n",
     "brackets": "{" * 50_000,
+    "a lone carriage return": "provider,model,kind,usd,as_of,source\np,m\rx,input,1,2026,y\n",
+    "a field of a megabyte": "provider,model,kind,usd,as_of,source\n" + "x" * 2**20,
+    "400 digits": '{"m": {"input_cost_per_token": ' + "9" * 400 + ', "mode": "chat"}}',
 }.items():
 
     @fault(9, f"prices: {_name}", TWO)

@@ -12,6 +12,135 @@ from bench.fit.architecture import from_config
 from bench.models.model_config import hub_config, read_config
 from bench.values.errors import InputError
 
+LONGCAT = {
+    "model_type": "longcat_flash",
+    "hidden_size": 6144,
+    "num_layers": 28,
+    "num_attention_heads": 64,
+    "q_lora_rank": 1536,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "ffn_hidden_size": 12288,
+    "expert_ffn_hidden_size": 2048,
+    "n_routed_experts": 512,
+    "zero_expert_num": 256,
+    "moe_topk": 12,
+    "vocab_size": 131072,
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": False,
+}
+
+
+def test_longcat_as_published() -> None:
+    """560 B, 27 B of them active in the mean (arXiv:2509.01322); each layer attends twice."""
+    g = from_config(LONGCAT)
+    assert round(g.total_params / 1e9) in (560, 561)
+    # The table that a token is looked up in is not among those that are called activated.
+    assert round((g.active_params - g.vocab * g.hidden) / 1e9) == 27
+    assert g.kv_bytes_per_token(2.0) == 2 * 28 * (512 + 64) * 2
+
+
+# Whole files: parameters, two bytes each, as the indices of public copies have them.
+PUBLISHED_BYTES: dict[str, tuple[dict[str, object], int]] = {
+    "Yi-1.5-6B": (
+        {
+            "model_type": "llama",
+            "hidden_size": 4096,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 4,
+            "vocab_size": 64000,
+            "tie_word_embeddings": False,
+        },
+        12_122_071_040,
+    ),
+    "Phi-3 mini": (
+        {
+            "model_type": "phi3",
+            "hidden_size": 3072,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 32,
+            "vocab_size": 32064,
+            "tie_word_embeddings": False,
+        },
+        7_642_159_104,
+    ),
+    "Devstral Small 2507": (
+        {
+            "model_type": "mistral",
+            "hidden_size": 5120,
+            "intermediate_size": 32768,
+            "num_hidden_layers": 40,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "vocab_size": 131072,
+            "tie_word_embeddings": False,
+        },
+        47_144_806_400,
+    ),
+    "WizardLM-2 8x22B": (
+        {
+            "model_type": "mixtral",
+            "hidden_size": 6144,
+            "intermediate_size": 16384,
+            "num_hidden_layers": 56,
+            "num_attention_heads": 48,
+            "num_key_value_heads": 8,
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "vocab_size": 32000,
+            "tie_word_embeddings": False,
+        },
+        281_241_268_224,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_BYTES)
+def test_files_to_the_byte(name: str) -> None:
+    config, size = PUBLISHED_BYTES[name]
+    assert 2 * from_config(config).total_params == size
+
+
+def test_glm_5_2_to_the_byte() -> None:
+    """1,506,659,919,872 bytes: indexers in every fourth layer, and a layer that predicts further
+    with an indexer of its own, without copies of embedding and head; biases of 76 routers are
+    stored in float32, two bytes more for each of 256 experts."""
+    config = {
+        "model_type": "glm_moe_dsa",
+        "hidden_size": 6144,
+        "intermediate_size": 12288,
+        "moe_intermediate_size": 2048,
+        "num_hidden_layers": 78,
+        "num_attention_heads": 64,
+        "q_lora_rank": 2048,
+        "kv_lora_rank": 512,
+        "qk_nope_head_dim": 192,
+        "qk_rope_head_dim": 64,
+        "v_head_dim": 256,
+        "index_head_dim": 128,
+        "index_n_heads": 32,
+        "index_topk": 2048,
+        "index_topk_freq": 4,
+        "index_skip_topk_offset": 3,
+        "n_routed_experts": 256,
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 8,
+        "first_k_dense_replace": 3,
+        "num_nextn_predict_layers": 1,
+        "vocab_size": 154880,
+        "tie_word_embeddings": False,
+    }
+    g = from_config(config)
+    assert 2 * (g.total_params + g.mtp_params) + 2 * 76 * 256 == 1_506_659_919_872
+
+
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 8,

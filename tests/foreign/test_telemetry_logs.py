@@ -67,3 +67,51 @@ def test_what_is_no_log_is_said_as_before(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="is no recorded telemetry"):
         read_telemetry(tmp_path / "x.csv")
+
+
+ZEUS = """\
+Time,Power
+2022-07-13 02:07:36.708783111,32402
+2022-07-13 02:07:36.761689374,32402
+2022-07-13 02:07:36.814552346,32312
+"""
+"""The first rows of zeus_monitor/sample.csv, github.com/ml-energy/zeus at 9703b31f (Apache-2.0)."""
+WINDOWS = """\
+start_time,window_name,elapsed_time,gpu0_energy,gpu1_energy
+13586624.12895549,__ZeusDataLoader_power_limit,33.27751154080033,3991.396999999881,4170.069999992847
+13586667.135764524,__ZeusDataLoader_power_limit,33.00594837591052,4046.0810000002384,4337.599000006914
+13586668.0,inner,2.0,300.0,300.0
+"""
+"""Of tests/profile_data/A40+resnet18+gpu0,1,2,3.csv, github.com/ml-energy/zeus at 0d425157, two
+GPUs of four; the window inside the second one is made up."""
+
+
+def test_samples_of_zeus(tmp_path: Path) -> None:
+    """mW as they stand; 53 ms between samples, half of which is how unsure each time is."""
+    (tmp_path / "zeus.csv").write_text(ZEUS)
+    found = read_telemetry(tmp_path / "zeus.csv")
+    t_ns, power_mw = found.of(0, "power").read("instant_mw")
+    assert power_mw.tolist() == [32_402.0, 32_402.0, 32_312.0]
+    assert (t_ns / 1e6).tolist() == pytest.approx([0, 52.906, 105.769], abs=0.002)
+    assert found.of(0, "power").half_ns[0] / 1e6 == pytest.approx(26.4, abs=0.1)
+    assert "Zeus" in (found.header.note or "")
+
+
+def test_windows_of_zeus_are_mean_powers(tmp_path: Path) -> None:
+    """3,991.397 J in 33.2775 s are 119.943 W in the middle of the window, unsure by half of it; the
+    one inside another counts once."""
+    (tmp_path / "windows.csv").write_text(WINDOWS)
+    found = read_telemetry(tmp_path / "windows.csv")
+    t_ns, power_mw = found.of(0, "power").read("instant_mw")
+    assert power_mw.tolist() == pytest.approx([119_942.8, 122_586.4], abs=0.1)
+    assert t_ns.tolist()[1] / 1e9 == pytest.approx(42.871, abs=0.001)
+    halves = (found.of(0, "power").half_ns / 1e9).tolist()
+    assert halves == pytest.approx([16.6388, 16.5030], abs=1e-3)
+    assert found.of(1, "power").read("instant_mw")[1].tolist()[0] == pytest.approx(125_311.9, abs=1)
+    assert "1 windows inside of others" in (found.header.note or "")
+
+
+def test_a_sample_that_is_none_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "zeus.csv").write_text(ZEUS + "yesterday,1\n")
+    with pytest.raises(InputError, match="line 5"):
+        read_telemetry(tmp_path / "zeus.csv")

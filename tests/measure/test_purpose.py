@@ -6,12 +6,16 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from point_support import Shot, even, point
 
+from bench.config.compose import compose, run_spec
+from bench.derive import measure_point
 from bench.load.judge import slo_margin
+from bench.load.schedule import arrivals_ns
 from bench.measure.checks.arrivals import achieved_rate
 from bench.measure.checks.moves import RATES, moved_by, withhold
 from bench.measure.checks.steadiness import precision
@@ -19,7 +23,8 @@ from bench.measure.histogram import histograms
 from bench.measure.metrics import Metric, PointMeasurement, measure_all, steady_parts, whole_parts
 from bench.measure.window import steady_window
 from bench.values.finding import some
-from bench.values.spec import SloSpec
+from bench.values.record import Anchor, Run
+from bench.values.spec import SloSpec, TruthSpec
 
 LOOSE = SloSpec(ttft_ms=1e9, tpot_ms=1e9)
 
@@ -98,6 +103,24 @@ def test_as_many_requests_as_gaps_between_them() -> None:
     assert found["output_tokens_per_s"].value == pytest.approx(1.0)
 
 
+def test_an_open_loop_begins_at_an_arrival_that_is_like_the_last_one() -> None:
+    """Poisson arrivals, 5/s, 100 of them, each answered by 10 tokens 0.1 s apart: 50 tokens/s. From
+    the first arrival after a tenth of the time on, 2 % less: no other came for long before it,
+    so that fewer are in the middle of an answer than when the last one comes."""
+    rates = []
+    for seed in range(400):
+        sent = arrivals_ns("poisson", 5.0, 100, np.random.default_rng(seed)) / 1e6
+        after = 100.0 * np.arange(1, 11)
+        shots = [Shot(sent=t, chunks=(t + after).tolist(), end=t + 1e3) for t in sent.tolist()]
+        data = point(shots, rate_per_s=5.0)
+        window = steady_window(data)
+        assert window is not None
+        rates.append(window.per_s(data.chunk_ns, data.chunk_tokens))
+    error = np.std(rates) / len(rates) ** 0.5
+    assert np.mean(rates) == pytest.approx(50.0, abs=0.25 + 2 * error)
+    assert 2 * error < 0.5
+
+
 def test_three_repeats_that_narrowly_kept_a_limit_say_little_of_the_next() -> None:
     """TPOT 10.0, 10.1 and 9.9 ms against 10.2: all good three times, and the next repeat, 4.3 x 1 %
     slower or faster, may have none. The interval says so; at a limit of 20 it does not."""
@@ -110,3 +133,40 @@ def test_three_repeats_that_narrowly_kept_a_limit_say_little_of_the_next() -> No
     assert goodput(10.2).value == goodput(20.0).value
     assert goodput(10.2).ci_low == 0.0
     assert (goodput(20.0).ci_low or 0.0) > 0.9 * (goodput(20.0).value or math.inf)
+
+
+def test_the_command_that_said_12_6_requests_a_second() -> None:
+    """bench engine=truth … of issue 17: 50 + 49 x 20 = 1,030 ms each, so 16 ÷ 1.03 s = 15.534
+    requests/s and 776.7 tokens/s, and everything ties out. It printed 12.615 ± 0.001, VALID."""
+    words = "engine=truth engine.ttft_ms=50 engine.itl_ms=20 workload.input_tokens=64 gpus=0 "
+    words += "workload.output_tokens=50 load.concurrency=[16] load.duration_s=4 load.repeats=3"
+    spec = run_spec(compose(words.split()), detect_gpus=False)
+    engine, (slots,), tokens = spec.engine, spec.load.concurrency, spec.workload.output_tokens
+    assert isinstance(engine, TruthSpec)
+    assert isinstance(tokens, int)
+    gaps = engine.ttft_ms + engine.itl_ms * np.arange(tokens)
+    took = float(gaps[-1])
+    waves = math.ceil(1e3 * (spec.load.duration_s or 0) / took)
+    shots = [
+        Shot(sent=took * w, chunks=(took * w + gaps).tolist(), end=took * (w + 1))
+        for w in range(waves)
+        for _ in range(slots)
+    ]
+    run = Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso="2026"), status="complete")
+    found = measure_point(run, [point(shots, concurrency=slots, repeat=r) for r in range(3)])
+    for name, right in (("requests_per_s", 16 / 1.03), ("output_tokens_per_s", 800 / 1.03)):
+        said = found.metrics[name]
+        assert said.value == pytest.approx(right, rel=1e-6)
+        assert (said.ci_low or math.inf) <= right <= (said.ci_high or 0.0)
+    passed = {f.code for f in found.findings if f.severity == "pass"}
+    assert {"little", "tie_out"} <= passed
+
+
+def test_the_rows_of_the_readme_add_up() -> None:
+    """64 tokens an answer: tokens/s ÷ 64 is the requests/s beside it (once 30.4 against 28.7)."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    figure = r"([\d,.]+) ± [\d,.]+"
+    rows = re.findall(rf"^ +\d+ in flight +{figure} +{figure} +{figure} ", text, re.MULTILINE)
+    assert len(rows) == 3
+    for tokens, _, requests in (tuple(float(f.replace(",", "")) for f in row) for row in rows):
+        assert tokens / 64 == pytest.approx(requests, rel=0.005)

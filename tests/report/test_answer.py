@@ -54,6 +54,31 @@ def test_a_failed_run_says_so_first_and_what_to_change() -> None:
     assert what == "no rate that may be quoted"
 
 
+def test_a_load_that_failed_takes_itself_away_and_the_rest_may_be_quoted() -> None:
+    wrong = found("errors", "fail", "5 % of the requests failed; lower load.concurrency")
+    what, trust, after, mood = told(load(100, 4), load(300, 16, wrong))
+    assert what == (
+        "100 tokens/s out (200 with those of the prompts) at 4 in flight, the only one of 2 loads "
+        "that may be quoted; the first token comes after 20.0 ms (median)"
+    )
+    assert (trust, mood) == (
+        "in part, not at 16 in flight: 5 % of the requests failed (errors); what is not withheld "
+        "may be quoted",
+        "doubt",
+    )
+    assert after == "lower load.concurrency; what is not withheld may be quoted"
+    three = told(load(100, 4), load(200, 8), load(300, 16, wrong))
+    assert "200 tokens/s" in three[0]
+    assert "the most of the 2 of 3 loads that may be quoted" in three[0]
+
+
+def test_what_a_run_failed_at_as_a_whole_takes_every_load() -> None:
+    made = measured(load(100, 4), findings=[found("incomplete", "fail", "it was interrupted")])
+    first = answer(made.run, made.measurement)
+    assert (first.found, first.mood) == ("no rate that may be quoted", "bad")
+    assert first.trust == "NO, do not quote it: it was interrupted (incomplete)"
+
+
 def test_energy_alone_may_be_missing() -> None:
     wrong = found("energy_window", "fail", "windows of 2 s; load=energy", "energy")
     _, trust, after, mood = told(load(100, 4, wrong))

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from test_remote import stored
 
+from bench.api import open_run, runs
 from bench.cli.arguments import Arguments
-from bench.cli.team import at_address, mirror_of, rows_at
+from bench.cli.team import at_address, rows_at
 from bench.sweep.ends import End, note_end
+from bench.sweep.mirror import mirror_of
 from bench.sweep.remote import Address, push
 
 fsspec = pytest.importorskip("fsspec")
@@ -104,6 +106,16 @@ def test_what_could_not_be_pushed_is_pushed_later(
     assert push_after() == 0
     assert f"{stopped.name} was stopped" in capsys.readouterr().err
     assert [p.parent.name for p in (tmp_path / "there").glob("*/*/run.json")] == [waits.name]
+
+
+def test_programs_read_an_address_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_MIRRORS", str(tmp_path / "m"))
+    first, last = stored(tmp_path / "a"), stored(tmp_path / "a")
+    where = f"file://{tmp_path}/there"
+    push(str(tmp_path / "a"), where)
+    assert open_run("latest", where).name == f"tiny/{last.name}"
+    assert len(list((tmp_path / "m").rglob("run.json"))) == 1
+    assert [r.name for r in runs(where)] == [f"tiny/{first.name}", f"tiny/{last.name}"]
 
 
 def test_addresses_that_look_alike_have_mirrors_of_their_own() -> None:

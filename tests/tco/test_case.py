@@ -9,7 +9,7 @@ import pytest
 from stored_support import busy, stored
 
 from bench.cli.main import main
-from bench.tco.case import beside
+from bench.tco.case import Known, beside
 
 QUESTION = (
     "tco.demand.mtok_per_month=1",
@@ -52,6 +52,30 @@ def test_a_run_becomes_a_case_that_names_nobody(
     assert "own bill, USD/month" in capsys.readouterr().out
     assert code("case", "export", path.name, str(mine), where) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_name_of_one_s_own_is_in_no_case() -> None:
+    """A fine-tuned model and a contract's seller carry names that tell whose they are."""
+    known = Known(
+        models={"tiny"},
+        quants={"fp8"},
+        gpus={"l4"},
+        prices={"openai/gpt-5-mini", "google/gemini-2.5-pro"},
+    )
+    assert known.of_run("model", "tiny") == "tiny"
+    assert known.of_run("model", "acme-support-llama") == "own model"
+    assert known.of_run("valid", True) is True
+    for name in (
+        "own cost, USD/Mtok",
+        "on_demand bill, USD/month",
+        "openai/gpt-5-mini bill, USD/month",
+        "prices.google/gemini-2.5-pro.input",
+        "tco.people.fte",
+    ):
+        assert known.of_key(name) == name
+    assert known.of_key("acme/llm break-even, Mtok/month") == "own seller 1 break-even, Mtok/month"
+    assert known.of_key("prices.acme/llm.input") == "prices.own seller 1.input"
+    assert known.of_key("prices.other/x.output") == "prices.own seller 2.output"
 
 
 def test_cases_of_unlike_things_stand_beside_each_other() -> None:

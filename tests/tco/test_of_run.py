@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.tco.of_run import slo_met, tco_run
+from bench.tco.throughput import saturated_point
 from bench.values.finding import finding
 from bench.values.record import Anchor, LoadPoint, Run
 from bench.values.spec import RunSpec, SloSpec
@@ -118,6 +120,26 @@ def test_of_a_search_the_load_it_found_counts(stored: Callable[..., Run]) -> Non
     found = tco_run(stored(), Measurement(points=points, found_index=1))
     assert [p.output_tokens_per_s for p in found.points] == [100.0]
     assert found.searched
+
+
+def test_a_load_that_failed_counts_for_nothing_and_leaves_the_others(
+    stored: Callable[..., Run],
+) -> None:
+    """200 tokens/s are withheld: the cost is of the 100 that stand, and says what was left out."""
+    hidden = Metric(value=None, unit="x", withheld_value=200.0)
+    failed = replace(
+        load_point(1, output_tokens_per_s=hidden, input_tokens_per_s=hidden, ttft_p99_ms=hidden),
+        findings=(finding("errors", "fail", "too many"),),
+    )
+    found = tco_run(stored(), Measurement(points=(load_point(), failed)))
+    assert found.words == ()
+    best, caveats = saturated_point(found)
+    assert best.output_tokens_per_s == 100.0
+    assert any("c4 failed the certificate" in c for c in caveats)
+    assert found.points[1].tokens_per_s == 0.0
+    assert found.points[1].slo_met is None
+    alone = tco_run(stored(), Measurement(points=(failed,)))
+    assert (alone.words, alone.points[0].output_tokens_per_s) == (("invalid",), 200.0)
 
 
 def test_a_run_that_did_not_end_is_invalid(stored: Callable[..., Run]) -> None:

@@ -65,10 +65,10 @@ def test_figures_belong_to_the_server_they_were_given_for() -> None:
         "provisioned_kw=6",
         "maintenance_usd_per_month=900",
     )
-    typed = tuple(f"tco.own.{word}" for word in typed)
-    assert cost_question((*SERVER, *typed), (), measured=True).tco.server.gpus == 4
+    words = tuple(f"tco.own.{word}" for word in typed)
+    assert cost_question((*SERVER, *words), (), measured=True).tco.server.gpus == 4
     # Power of the group is that of eight GPUs: only what the run itself measured may be used.
-    assert cost_question((*SERVER, *typed), (), measured=True).power.load_w is None
+    assert cost_question((*SERVER, *words), (), measured=True).power.load_w is None
     same = cost_question(("tco=worked-example", "tco.server.gpus=8"), ())
     assert same.tco.server.gpus == 8
 

@@ -218,6 +218,8 @@ def test_the_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code("trend", "rating", "board=arena-coding", "--json") == 0
     assert json.loads(capsys.readouterr().out)["board"] == "arena-coding"
     assert code("trend", "spot") == 0
+    assert "mean of 4 GPUs known over 90 days or more" in capsys.readouterr().out
+    assert code("trend", "spot", "model=rtx-pro-6000") == 0
     assert "too little for a rate" in capsys.readouterr().out
     assert code("trend", "price", "provider=deepseek", "model=deepseek-chat", "--json") == 0
     (price, *_) = json.loads(capsys.readouterr().out)["series"]
@@ -263,10 +265,11 @@ def test_the_page_says_what_the_figures_say(
         "the best open model (glm-4.6) stood 45 points behind the best closed one (gemini-3-pro)",
         "Whether it shrinks is not certain: -2.4 points a month, 95 % -5.5 to +0.7",
         "Parity by the end of 2026 has a chance of 35%",
-        "prices of 2 models are known over 90 days or more, 365 on one day only: too little",
+        "List prices: +2% a year, 95 % -1% to +4%, mean of 103 models",
+        "mean of 4 GPUs known over 90 days or more",
     ):
         assert words in text
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 4
     assert "http-equiv" in text
     assert "<script" not in text
     with pytest.raises(SystemExit):

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
-from bench.values.errors import InputError
+from bench.values.errors import InputError, nearest
 from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
+    from bench.config.catalogue import Catalogue
     from bench.foreign.result import Result
+    from bench.values.finding import Finding
     from bench.values.record import Run
 
 IMPORTED = ("vllm", "sglang", "guidellm", "aiperf")
 
 VERB = Verb(
     usage=("bench audit FILE ... [--import] [model=NAME gpu=NAME gpus=N] [--json]",),
-    more="Reads results of vLLM's and SGLang's benchmarks (--save-result --save-detailed),\n"
-    "GuideLLM (benchmarks.json), AIPerf (its folder), inference-perf and InferenceX. Where raw\n"
-    "data is there, every figure is computed again and passes the checks of a run.",
+    more="Reads results of vLLM's (Python and Rust) and SGLang's benchmarks (--save-detailed),\n"
+    "GuideLLM (benchmarks.json), AIPerf (its folder), inference-perf, InferenceX and MLPerf\n"
+    "(mlperf_log_summary.txt, summary_results.json). Where raw data is there, every figure is\n"
+    "computed again and passes the checks of a run; figures alone are held to each other.",
     keys=(
         ("model=NAME", "what was served; with gpu= and gpus= the physical bound is checked, too"),
         ("gpu=NAME gpus=N", "what it was served on"),
@@ -49,6 +54,8 @@ def call(arguments: Arguments) -> int:
             run = _run_of(found, arguments)
             data = for_measuring(found)
             measured = None if run is None or data is None else measure_point(run, [data])
+            if data is None:  # measuring looks at the bound itself
+                found = replace(found, found=(*found.found, *_bound(found, arguments)))
             document = audit_document(audit(found, measured))
             if "--import" in arguments.flags:
                 document["stored"] = _stored(found, run)
@@ -58,6 +65,49 @@ def call(arguments: Arguments) -> int:
     if arguments.as_json:
         print(json_text(documents, indent=2))
     return 0
+
+
+def _bound(found: Result, arguments: Arguments) -> Iterator[Finding]:
+    """Its rates against the hardware, by the words that were typed or else by its own."""
+    from bench.claims.of_summary import bound_findings, conditions_of
+    from bench.config.compose import catalogue
+
+    own = found.conditions
+    nodes, each = own.get("nodes") or 1, own.get("gpus_per_node") or own.get("tp")
+    said = {
+        "model": own.get("model"),
+        "gpu": own.get("accelerator") or own.get("hw"),
+        "gpus": nodes * each if isinstance(each, int) and isinstance(nodes, int) else None,
+        "quant": own.get("precision"),
+        "engine": own.get("framework") or own.get("engine"),
+        "speculative": own.get("spec_decoding"),
+        "scenario": own.get("scenario") or own.get("Scenario"),
+        "concurrency": found.point.concurrency,
+    }
+    every = catalogue(arguments.config_dirs)
+    said |= _typed(arguments, every)
+    known = {"input_tokens": own.get("isl"), "output_tokens": own.get("osl"), **found.known}
+    lengths = {k: float(v) for k, v in known.items() if isinstance(v, (int, float))}
+    yield from bound_findings(found.claims, conditions_of(said, lengths, every), every)
+
+
+def _typed(arguments: Arguments, every: Catalogue) -> dict[str, str]:
+    """What was typed of a summary; InputError for a name that the catalogue does not have."""
+    names = {"model": every.models, "gpu": every.gpus, "quant": every.quants}
+    said: dict[str, str] = {}
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key == "results_dir":
+            continue
+        if key not in (*names, "gpus"):
+            known = (*names, "gpus", "results_dir")
+            raise InputError(f"{key!r} says nothing of a summary.{nearest(key, known)}")
+        if key in names and value not in names[key]:
+            raise InputError(f"{key}={value} is not known.{nearest(value, names[key])}")
+        if key == "gpus" and not value.isdecimal():
+            raise InputError(f"gpus={value} is no number of GPUs.")
+        said[key] = value
+    return said
 
 
 def _run_of(found: Result, arguments: Arguments) -> Run | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.ask.costs import answered, cost_question
 from bench.cli import keys
@@ -14,6 +14,9 @@ from bench.config.compose import split_results_dir
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
 from bench.values.outside import regular
+
+if TYPE_CHECKING:
+    from bench.tco.case import Known
 
 VERB = Verb(
     usage=(
@@ -58,12 +61,28 @@ def export(
     metrics = {} if best is None else {k: encode(m) for k, m in best.metrics.items()}
     question = cost_question(overrides, config_dirs, measured=True)
     answer = answered(question, (tco_run(run, measurement),))
+    case = case_of(said, metrics, answer, _known())
     try:
-        Path(path).write_text(json_text(case_of(said, metrics, answer), indent=2), "utf-8")
+        Path(path).write_text(json_text(case, indent=2), "utf-8")
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}.") from error
     print(f"{path}: read it before you give it away")
     return 0
+
+
+def _known() -> Known:
+    """The shipped names: none of a folder of one's own."""
+    from bench.config.compose import catalogue, claim_costs
+    from bench.tco.case import Known
+
+    every = catalogue()
+    prices, _ = claim_costs()
+    return Known(
+        models=frozenset(every.models),
+        quants=frozenset(every.quants),
+        gpus=frozenset(every.gpus),
+        prices=frozenset(row.key for row in prices),
+    )
 
 
 def compare(names: tuple[str, ...], *, as_json: bool) -> int:

@@ -193,6 +193,7 @@ def _answered(variants: Sequence[Variant], request: Request) -> int:
     from bench.report.junit import junit
     from bench.report.rows import comparison_rows, write_rows
     from bench.store import write_file
+    from bench.trend.licences import changes
 
     conditions = tuple(map(parse, request.fail_if))
     comparison = _compare(variants, request)
@@ -202,7 +203,9 @@ def _answered(variants: Sequence[Variant], request: Request) -> int:
     if request.form is not None:
         write_rows(comparison_rows(comparison, gate), request.form)
         return 0 if gate is None else gate.exit_code
-    return show(comparison, gate, as_json=request.as_json)
+    models = {m.first.spec.model.name: m.first.spec.model for m in variants}
+    terms = tuple(line for model in models.values() for line in changes(model))
+    return show(comparison, gate, terms, as_json=request.as_json)
 
 
 def _paths(names: Sequence[str], results_dir: str) -> list[Path]:
@@ -274,16 +277,26 @@ def measured_run(path: Path) -> Measured:
     )
 
 
-def show(comparison: Comparison, gate: Gate | None = None, *, as_json: bool) -> int:
-    """Print a comparison and its gate as tables or as JSON; the gate's exit code, 0 without one."""
+def show(
+    comparison: Comparison,
+    gate: Gate | None = None,
+    terms: tuple[str, ...] = (),
+    *,
+    as_json: bool,
+) -> int:
+    """Print a comparison and its gate as tables or as JSON; the gate's exit code, 0 without one.
+    `terms` are changes of the models' licences."""
     from bench.values.codec import encode
 
     if as_json:
-        print(json_text({**encode(comparison), "gate": encode(gate)}))
+        document = {**encode(comparison), "gate": encode(gate), "licence": list(terms)}
+        print(json_text(document))
     else:
         from bench.report.compare_table import print_comparison
 
         print_comparison(comparison, gate)
+        for line in terms:
+            print(f"licence: {line}")
     return 0 if gate is None else gate.exit_code
 
 

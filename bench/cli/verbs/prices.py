@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ask.costs import book_rows
+from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.composed import own_words
+from bench.cli.price_effect import Ask, effect_of, moved_by
 from bench.cli.verb import Verb
-from bench.config.compose import catalogue, compose
+from bench.config.compose import catalogue, compose, split_results_dir
 from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
 from bench.values.outside import text_file
@@ -20,12 +23,24 @@ if TYPE_CHECKING:
     from bench.tco.prices.tables import Change
 
 VERB = Verb(
-    usage=("bench prices [import FILE] [provider=NAME] [as_of=DATE] [prices.book=FILE] [--json]",),
+    usage=(
+        "bench prices [prices.book=FILE] [prices.as_of=DATE] [--json]",
+        "bench prices import FILE [RUN] [provider=NAME] [as_of=DATE] [prices.book=FILE]",
+    ),
+    more="Reads LiteLLM, llm-prices, OpenRouter, offers of GPUs (SkyPilot's catalogue, gpuhunt's,\n"
+    "the table that instances.vantage.sh exports) and the book's own CSV. What an import changes\n"
+    "in the answer of bench tco is shown at once: of the RUN named, or of tco=NAME.",
     keys=(
         ("provider=NAME", "whose prices an imported file holds"),
+        ("region=NAME", "of offers of GPUs, those of one region (the lowest of all)"),
         ("as_of=DATE", "the day of an imported file that has no dates (today)"),
         ("prices.book=FILE", "a CSV of your own; imports are appended to it"),
         ("prices.as_of=DATE", "the book as it stood on that day"),
+        (
+            "tco=NAME",
+            "the cost question that an import is shown in (worked-example; default with RUN)",
+        ),
+        keys.RESULTS_DIR,
     ),
     words="files",
 )
@@ -36,16 +51,36 @@ def call(arguments: Arguments) -> int:
     from bench.tco.prices.book import PricesSpec
     from bench.values.codec import decode
 
-    own, overrides = own_words(arguments, ("provider", "as_of"), "prices")
+    results_dir, words = split_results_dir(arguments.overrides)
+    arguments = replace(arguments, overrides=tuple(words))
+    own, overrides = own_words(arguments, ("provider", "as_of", "region", "tco"), "prices")
     path = None
     if arguments.words:
-        if arguments.words[0] != "import" or len(arguments.words) != 2:
-            raise InputError("bench prices takes nothing, or: import FILE.")
+        if arguments.words[0] != "import" or len(arguments.words) not in (2, 3):
+            raise InputError("bench prices takes nothing, or: import FILE [RUN].")
         path = arguments.words[1]
     for key in (k for k, value in own.items() if value is not None and path is None):
         raise InputError(f"{key} is of an imported file: bench prices import FILE {key}=…")
     spec = decode(PricesSpec, compose(overrides, arguments.config_dirs, "cost")["prices"], "prices")
-    return run(spec, import_path=path, as_json=arguments.as_json, **own)
+    question, names = own.pop("tco"), arguments.words[2:]
+    if path is None:
+        return run(spec, as_json=arguments.as_json)
+    effect = effect_of(
+        question or ("default" if names else "worked-example"),
+        overrides,
+        arguments.config_dirs,
+        names,
+        results_dir,
+    )
+    return run(
+        spec,
+        import_path=path,
+        provider=own["provider"],
+        region=own["region"],
+        as_of=own["as_of"],
+        as_json=arguments.as_json,
+        effect=effect,
+    )
 
 
 DEFAULT_BOOK = "prices.csv"
@@ -57,18 +92,23 @@ def run(
     import_path: str | None = None,
     provider: str | None = None,
     as_of: str | None = None,
+    region: str | None = None,
+    text: str | None = None,
     as_json: bool = False,
+    effect: Ask | None = None,
 ) -> int:
     """List the book as of its date, or import a file into it; returns 0.
 
     An import is dated `as_of` (today when None) where the file has no dates, and is appended to
-    the book's CSV: nothing there is changed or removed.
+    the book's CSV: nothing there is changed or removed. `text` is its content where it was fetched;
+    `effect` asks the cost question that it is shown in.
     """
     today = datetime.now(tz=UTC).date().isoformat()
     if import_path is None:
         _show(spec, today, as_json)
     else:
-        _import(spec, import_path, provider, as_of or today, as_json)
+        offer = Given(provider=provider, region=region, as_of=as_of or today, text=text)
+        _import(spec, import_path, offer, effect, as_json=as_json)
     return 0
 
 
@@ -87,34 +127,51 @@ def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
         print_book(console(), held, known, on, spec.stale_days)
 
 
-def _import(spec: PricesSpec, path: str, provider: str | None, as_of: str, as_json: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What was typed about a file: whose prices, of which region and day."""
+
+    provider: str | None
+    region: str | None
+    as_of: str
+    text: str | None = None
+
+
+def _import(
+    spec: PricesSpec, path: str, given: Given, effect: Ask | None, *, as_json: bool
+) -> None:
     from bench.report.console import console
-    from bench.report.prices_table import import_document, print_import
+    from bench.report.prices_table import import_document, print_effect, print_import
+    from bench.tco.prices.shipped import configured
     from bench.tco.prices.tables import changes, read_prices
 
-    text = text_file(path, "prices import")
+    text = given.text if given.text is not None else text_file(path, "prices import")
     found = read_prices(
         text,
         path,
-        as_of=as_of,
-        provider=provider,
+        as_of=given.as_of,
+        provider=given.provider,
+        region=given.region,
         gpu_names=spec.gpu_names,
         gpus=[n for n in catalogue().gpus if n not in ("auto", "cpu")],
     )
     book = Path(spec.book or DEFAULT_BOOK)
-    known = spec.rows + spec.more_rows
+    known = configured(spec)
     if book.exists():
         known += read_prices(
             text_file(str(book), "prices.book"), str(book), as_of="1970", provider=None
         ).rows
     new = changes(known, found.rows)
+    moved = None if effect is None else moved_by(effect, known, [c.row for c in new])
     if new:
         _append(book, new)
     if as_json:
-        print(json_text(import_document(path, str(book), found, new), indent=2))
+        print(json_text(import_document(path, str(book), found, new, moved), indent=2))
         return
     out = console()
     print_import(out, path, str(book), found, new)
+    if moved is not None:
+        print_effect(out, moved)
     if spec.book is None:
         out.print(f"Use them with prices.book={book}.", markup=False)
 

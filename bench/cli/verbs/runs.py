@@ -30,9 +30,11 @@ def call(arguments: Arguments) -> int:
 def list_all(results_dir: str, *, as_json: bool, form: str | None = None) -> int:
     """One line per stored run, oldest first; `form` is a file format instead of a table."""
     from bench.cli.summaries import code, row_of, summaries
-    from bench.cli.team import is_address, mirror_of, rows_at
+    from bench.cli.team import rows_at
     from bench.report.rows import flat, write_rows
     from bench.report.terminal import print_runs
+    from bench.sweep.mirror import mirror_of
+    from bench.values.address import is_address
 
     if is_address(results_dir):
         from bench.sweep.remote import Address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,16 +18,23 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "ratings.csv"
 SHOWN = 8
+OF_PRICES = ("provider", "region", "prices.book")
 
 VERB = Verb(
-    usage=("bench snapshot import FILE [as_of=DATE] [source=TEXT] [board=NAME] [ratings=FILE]",),
-    more="Reads Arena's CSV and JSON and the tidy CSV of this project. Price tables (LiteLLM, GPU\n"
-    "offers) go to the price book: bench prices import FILE. Nothing is fetched by itself.",
+    usage=(
+        "bench snapshot import FILE [as_of=DATE] [source=TEXT] [board=NAME] [ratings=FILE]",
+        "bench snapshot import PRICES [as_of=DATE] [provider=NAME] [prices.book=FILE]",
+    ),
+    more="Reads Arena's CSV and JSON and the tidy CSV of this project, and says\n"
+    "what changed since the one before. Price tables (LiteLLM, llm-prices, OpenRouter, offers of\n"
+    "GPUs) go to the price book, as bench prices import does it. Nothing is fetched by itself.",
     keys=(
         ("as_of=DATE", "the day of a file that has no dates (today)"),
         ("source=TEXT", "where it is from (the file's name)"),
         ("board=NAME", "arena-text; arena-coding, arena-math, … are categories of Arena's JSON"),
         ("ratings=FILE", f"the CSV that it is appended to ({DEFAULT_FILE})"),
+        ("provider=NAME region=NAME", "of offers of GPUs: whose they are, and of which region"),
+        ("prices.book=FILE", "the CSV that prices are appended to (prices.csv)"),
     ),
     flags=(Flag(name="--from", what="fetch this address first", value="URL"),),
     words="files",
@@ -35,10 +43,12 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Import one file."""
+    from bench.tco.prices.tables import is_price_table
     from bench.trend.snapshots import BOARD, changed, read_ratings, shipped
 
     today = datetime.now(tz=UTC).date().isoformat()
     own = {"as_of": today, "source": "", "board": BOARD, "ratings": DEFAULT_FILE}
+    own |= dict.fromkeys(OF_PRICES, "")
     for override in arguments.overrides:
         key, _, value = override.partition("=")
         if key not in own:
@@ -49,6 +59,8 @@ def call(arguments: Arguments) -> int:
         raise InputError("bench snapshot takes: import FILE (or import --from URL).")
     name = address or arguments.words[1]
     text = fetched(name) if address else file_text(name)
+    if is_price_table(text):
+        return _prices(arguments, name, text, own)
     board = own["board"]
     new = read_ratings(text, name, as_of=own["as_of"], source=own["source"] or name, board=board)
     book = Path(own["ratings"])
@@ -65,6 +77,28 @@ def call(arguments: Arguments) -> int:
     else:
         _print(name, book, new, added, found)
     return 0
+
+
+def _prices(arguments: Arguments, name: str, text: str, own: Mapping[str, str]) -> int:
+    """A price table: into the price book, which keeps history as the ratings do."""
+    from bench.cli.price_effect import effect_of
+    from bench.cli.verbs.prices import run
+    from bench.config.compose import compose
+    from bench.tco.prices.book import PricesSpec
+    from bench.values.codec import decode
+
+    words = [f"prices.book={own['prices.book']}"] if own["prices.book"] else []
+    spec = decode(PricesSpec, compose(words, arguments.config_dirs, "cost")["prices"], "prices")
+    return run(
+        spec,
+        import_path=own["source"] or name,
+        text=text,
+        provider=own["provider"] or None,
+        region=own["region"] or None,
+        as_of=own["as_of"],
+        as_json=arguments.as_json,
+        effect=effect_of("worked-example", words, arguments.config_dirs, (), "results"),
+    )
 
 
 def file_text(name: str) -> str:

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from bench.tco.prices.book import PriceRow
     from bench.trend.prices import PriceTrend
     from bench.trend.rating import RatingTrend
+    from bench.trend.snapshots import Rating
 
-KINDS = ("rating", "price", "spot", "cost")
+KINDS = ("rating", "price", "spot", "cost", "frontier")
 
 VERB = Verb(
-    usage=("bench trend rating|price|spot|cost [KEY=VALUE ...] [--json]",),
+    usage=("bench trend rating|price|spot|cost|frontier [KEY=VALUE ...] [--json]",),
     more="rating: the best open and closed model of a leaderboard, and when they might meet.\n"
-    "price: list prices of tokens; cost: a token of which three quarters are prompt; spot: rents.\n"
+    "price: list prices of tokens; cost: a token of which three quarters are prompt; spot: rents;\n"
+    "frontier: what the best closed model costs against the best open one of the same board.\n"
     "Too little data says so; scales that were moved are never joined silently.",
     keys=(
         ("ratings=FILE", f"snapshots of your own, as bench snapshot writes them ({DEFAULT_FILE})"),
@@ -56,13 +58,15 @@ def call(arguments: Arguments) -> int:
             f"bench trend {said}: say one of {', '.join(KINDS)}.{nearest(said, KINDS)}"
         )
     kind = arguments.words[0]
-    mine = ("ratings", "board") if kind == "rating" else ("provider", "model")
+    mine = ("ratings", "board") if kind in ("rating", "frontier") else ("provider", "model")
     own, overrides = own_words(arguments, mine, f"trend {kind}")
+    if kind == "frontier":
+        return _frontier(own["ratings"], own["board"], as_json=arguments.as_json)
     if kind == "rating":
         found = ratings(own["ratings"], own["board"])
         if (path := arguments.option("--page")) is not None:
-            every = prices("price", overrides, arguments.config_dirs)
-            return write_page(found, every, path)
+            every, spot = (prices(k, overrides, arguments.config_dirs) for k in ("price", "spot"))
+            return write_page(found, every, spot, path)
         if arguments.as_json:
             print(json_text(rating_document(found), indent=2))
         else:
@@ -76,14 +80,31 @@ def call(arguments: Arguments) -> int:
     return 0
 
 
-def write_page(found: RatingTrend, every: PriceTrend, path: str) -> int:
+def _frontier(name: str | None, board: str | None, *, as_json: bool) -> int:
+    """The best closed and open models' prices on every snapshot, and their ratio to come."""
+    from bench.report.console import console
+    from bench.report.trend_table import print_frontier
+    from bench.tco.prices.shipped import shipped as prices_of
+    from bench.trend.document import frontier_document
+    from bench.trend.frontier import frontier
+    from bench.trend.snapshots import BOARD
+
+    found = frontier(known_ratings(name, board), prices_of("apis"), board or BOARD)
+    if as_json:
+        print(json_text(frontier_document(found), indent=2))
+    else:
+        print_frontier(console(), found)
+    return 0
+
+
+def write_page(found: RatingTrend, every: PriceTrend, spot: PriceTrend, path: str) -> int:
     """Write the page; StoreError when it cannot be written."""
     from bench import __version__
     from bench.report.page.build import html
     from bench.report.page.trend import trend_page
 
     day = datetime.now(tz=UTC).date().isoformat()
-    text = html(trend_page(found, every, f"bench {__version__}, {day}"))
+    text = html(trend_page(found, every, spot, f"bench {__version__}, {day}"))
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
@@ -95,7 +116,14 @@ def write_page(found: RatingTrend, every: PriceTrend, path: str) -> int:
 def ratings(name: str | None, board: str | None = None) -> RatingTrend:
     """The trend of the shipped snapshots and those of a file; the default one where it exists."""
     from bench.trend.rating import rating_trend
-    from bench.trend.snapshots import BOARD, read_ratings, shipped
+    from bench.trend.snapshots import BOARD
+
+    return rating_trend(known_ratings(name, board), board or BOARD)
+
+
+def known_ratings(name: str | None, board: str | None) -> tuple[Rating, ...]:
+    """The shipped ratings and those of a file; InputError for a board that neither has."""
+    from bench.trend.snapshots import read_ratings, shipped
 
     known = shipped()
     path = name or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
@@ -104,7 +132,7 @@ def ratings(name: str | None, board: str | None = None) -> RatingTrend:
     boards = {r.board for r in known}
     if board is not None and board not in boards:
         raise InputError(f"board={board}: no snapshot of it.{nearest(board, boards)}")
-    return rating_trend(known, board or BOARD)
+    return known
 
 
 def prices(
@@ -116,13 +144,14 @@ def prices(
 ) -> PriceTrend:
     """The trend of list prices: of tokens (price), of blended tokens (cost) or of spot rents."""
     from bench.tco.prices.book import TOKEN_KINDS, PricesSpec
+    from bench.tco.prices.shipped import shipped
     from bench.trend.prices import blended, price_trend
     from bench.values.codec import decode
 
     spec = decode(PricesSpec, compose(list(overrides), config_dirs, "cost")["prices"], "prices")
     rows = [
         r
-        for r in (*shipped_prices(), *spec.rows, *spec.more_rows, *_book(spec))
+        for r in (*shipped("apis"), *shipped("rents"), *spec.rows, *spec.more_rows, *_book(spec))
         if (r.kind in TOKEN_KINDS if kind != "spot" else r.kind == "rent_spot")
         and provider in (None, r.provider)
         and model in (None, r.model)
@@ -131,7 +160,7 @@ def prices(
         raise InputError(
             f"no {kind} is known of {provider or 'any provider'}, {model or 'any model'}."
         )
-    return price_trend(blended(rows) if kind == "cost" else rows)
+    return price_trend(blended(rows) if kind == "cost" else rows, market=kind == "spot")
 
 
 def _book(spec: object) -> tuple[PriceRow, ...]:
@@ -141,13 +170,3 @@ def _book(spec: object) -> tuple[PriceRow, ...]:
     if book is None:
         return ()
     return read_prices(file_text(book), book, as_of="1970", provider=None).rows
-
-
-def shipped_prices() -> tuple[PriceRow, ...]:
-    """The dated API prices that come with the package."""
-    from importlib import resources
-
-    from bench.tco.prices.tables import read_prices
-
-    where = resources.files("bench.assets").joinpath("snapshots/api_prices.csv")
-    return read_prices(where.read_text("utf-8"), "api_prices.csv", as_of="1970", provider=None).rows

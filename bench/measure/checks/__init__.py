@@ -60,7 +60,7 @@ def certificate(
         prefix_cache(repeats, workload),
         enough_repeats(parts),
         precision(metrics),
-        enough_samples(metrics),
+        enough_samples(metrics, parts),
     ]
     if repeats and repeats[0].point.mode != "closed":
         found += [achieved_rate(repeats, load.max_in_flight), overload(parts)]

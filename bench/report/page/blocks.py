@@ -155,9 +155,12 @@ def rounded(value: float | None, note: str = "") -> Cell:
     return word(None) if value is None else Cell(text=quantity(value), value=value, note=note)
 
 
-def trust(valid: bool) -> Cell:
-    """A cell that says whether what stands beside it may be quoted."""
-    return Cell(text="ok" if valid else "FAILED", mood="good" if valid else "bad")
+_MOODS: dict[str, Mood] = {"ok": "good", "partly": "doubt", "FAILED": "bad"}
+
+
+def trust(how: str) -> Cell:
+    """A cell that says how much of what stands beside it may be quoted."""
+    return Cell(text=how or "–", mood=_MOODS.get(how, ""))
 
 
 def measured(metric: Metric | None, *, note: str = "") -> Cell:

@@ -9,6 +9,7 @@ from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
 from bench.measure.metrics import Metric, PointMeasurement
+from bench.report import answer
 from bench.report.numbers import (
     host_cores,
     load_words,
@@ -102,9 +103,8 @@ def found_where(one: Measured, whole: str) -> list[tuple[str, Finding]]:
 
 
 def fastest(one: Measured) -> PointMeasurement | None:
-    """The load point with the highest output rate that is shown."""
-    known = [p for p in one.measurement.headline if rate(p).value is not None]
-    return max(known, key=lambda p: rate(p).value or 0.0) if known else None
+    """The load point with the highest output rate that may be quoted."""
+    return answer.fastest(one.measurement)
 
 
 def rate(point: PointMeasurement) -> Metric:

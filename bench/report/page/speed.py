@@ -7,8 +7,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bench.compare.variant import Measured
+from bench.measure.checks.steadiness import IF_NOT_INDEPENDENT
 from bench.measure.histogram import Histogram, histograms
 from bench.measure.metrics import Metric, PointMeasurement, steady_parts
+from bench.measure.stats import ENOUGH_TO_CORRELATE
 from bench.measure.timeline import Timeline, timeline
 from bench.power.table import EVERY_METRIC
 from bench.report.numbers import load_words
@@ -46,7 +48,8 @@ _HEADLINE = (
 
 _LEGEND = (
     "TTFT: time to the first token. ITL: time between tokens. E2E: whole request. p50 is the "
-    "median; 99 of 100 are below p99. ± is the half width of the 95 % interval over repeats; n "
+    "median; 99 of 100 are below p99. ± is the half width of the 95 % interval over repeats, taken "
+    f"as independent below {ENOUGH_TO_CORRELATE}: {IF_NOT_INDEPENDENT}. n "
     "counts the observations (time bins, requests or gaps) in all repeats. Measured by this run's "
     "own client; the bound, which no honest measurement exceeds, is modelled from the "
     "hardware's published limits, – where there are none. A withheld number failed its certificate."
@@ -71,7 +74,7 @@ def _table(one: Measured, name: str) -> Table:
         cells = [measured(p.metrics[key], note=_counted(p.metrics[key])) for _, key in _HEADLINE]
         slo = {True: "kept", False: "not kept", None: "–"}[kept_slo(one, p)]
         rate, *others = cells
-        rows.append([word(load_words(p)), trust(p.valid), word(slo), rate, _bound(p), *others])
+        rows.append([word(load_words(p)), trust(p.trust), word(slo), rate, _bound(p), *others])
     titles = [title for title, _ in _HEADLINE]
     columns = ("load", "trust", "SLO", titles[0], "bound, tokens/s", *titles[1:])
     caption = f"{name}: SLO {slo_words(one.run.spec.workload.slo)}"

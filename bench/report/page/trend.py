@@ -8,24 +8,33 @@ from typing import TYPE_CHECKING
 from bench.report.page.blocks import Block, Cell, Page, Picture, Section, Table, Text, word
 from bench.report.trend_table import NAMES, price_line, rating_lines
 from bench.trend.document import YEAR_ENDS, day_text
-from bench.trend.prices import PriceTrend
+from bench.trend.prices import PriceSeries, PriceTrend
 from bench.trend.rating import RatingTrend, per_month
 from bench.values.figure import first_day
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHOWN = 15
+MOST_DRAWN = 6
 
-def trend_page(t: RatingTrend, prices: PriceTrend, made: str) -> Page:
-    """Three sections: in short, ratings, prices; sources last."""
+
+def trend_page(t: RatingTrend, prices: PriceTrend, rents: PriceTrend, made: str) -> Page:
+    """Four sections: in short, ratings, prices, spot rents; sources last."""
     return Page(
         title="Open and closed models: where the trends lead",
-        sections=[_short(t, prices), _ratings(t), _prices(prices), _rests(t)],
+        sections=[
+            _short(t, prices, rents),
+            _ratings(t),
+            _prices(prices),
+            _rents(rents),
+            _rests(t, rents),
+        ],
         made=made,
     )
 
 
-def _short(t: RatingTrend, prices: PriceTrend) -> Section:
+def _short(t: RatingTrend, prices: PriceTrend, rents: PriceTrend) -> Section:
     """What a manager reads in a minute."""
     gap, first, last = t.gaps[-1], t.days[0], t.days[-1]
     text = (
@@ -48,6 +57,7 @@ def _short(t: RatingTrend, prices: PriceTrend) -> Section:
         )
     blocks: list[Block] = [Text(text=text, lead="Ratings.")]
     blocks.append(Text(text=f"List prices: {price_line(prices)}.", lead="Prices."))
+    blocks.append(Text(text=f"Spot rents of GPUs: {price_line(rents)}.", lead="Rents."))
     return Section(name="short", heading="In short", blocks=blocks)
 
 
@@ -140,18 +150,13 @@ def _snapshots(t: RatingTrend) -> Table:
 
 
 def _prices(prices: PriceTrend) -> Section:
-    rows = [
-        [
-            word("/".join(s.key[:2])),
-            word(s.key[2]),
-            Cell(text=f"{s.first.usd:.4g}", value=s.first.usd, note=s.first.as_of),
-            Cell(text=f"{s.last.usd:.4g}", value=s.last.usd, note=s.last.as_of),
-            word(None) if s.per_year is None else Cell(text=f"{s.per_year:+.0%}", value=s.per_year),
-        ]
-        for s in prices.series
-    ]
+    """Those that changed, the largest changes first; of the others their number."""
+    changed = [s for s in prices.series if s.steps]
+    changed.sort(key=lambda s: -max(abs(x.relative) for x in s.steps))
+    rows = [_price(s) for s in changed[:SHOWN]]
     table = Table(
-        caption="Prices known on two days or more, USD per million tokens",
+        caption=f"List prices that changed, USD per million tokens ({len(rows)} of {len(changed)}; "
+        f"{len(prices.series) - len(changed)} more were seen on two days and did not)",
         columns=("price", "kind", "first", "last", "a year"),
         rows=rows,
         left=(0, 1),
@@ -160,8 +165,68 @@ def _prices(prices: PriceTrend) -> Section:
     return Section(name="prices", heading="List prices", blocks=blocks)
 
 
-def _rests(t: RatingTrend) -> Section:
+def _price(s: PriceSeries) -> list[Cell]:
+    rate = word(None)
+    if s.per_year is not None:
+        known = s.low is not None and s.high is not None
+        ends = f"{s.low:+.0%} to {s.high:+.0%}" if known and s.steady else ""
+        ends = "no steady rate" if known and not s.steady else ends
+        rate = Cell(text=f"{s.per_year:+.0%}", value=s.per_year, note=ends)
+    return [
+        word("/".join(s.key[:2])),
+        word(s.key[2]),
+        Cell(text=f"{s.first.usd:.4g}", value=s.first.usd, note=s.first.as_of),
+        Cell(text=f"{s.last.usd:.4g}", value=s.last.usd, note=s.last.as_of),
+        rate,
+    ]
+
+
+def _rents(rents: PriceTrend) -> Section:
+    """Spot rents: a picture of one seller's GPUs, and every series with its rate."""
+    rows = [_price(s) for s in rents.series]
+    table = Table(
+        caption="Spot rents, USD per GPU-hour with its share of the host, and their change a year "
+        "with a 95 % interval",
+        columns=("seller and GPU", "kind", "first", "last", "a year"),
+        rows=rows,
+        left=(0, 1),
+    )
+    blocks: list[Block] = [Text(text=price_line(rents))]
+    drawn = _drawn(rents)
+    if drawn:
+
+        def draw() -> Figure:
+            from bench.report.pictures.trend import prices_over_time
+
+            return prices_over_time(
+                [s.key[1] for s in drawn],
+                [[float(first_day(p.as_of).toordinal()) for p in s.points] for s in drawn],
+                [[p.usd for p in s.points] for s in drawn],
+                [s.line if s.steady else None for s in drawn],
+                "USD/GPU-hour, spot",
+            )
+
+        where = "a line, with its 95 % band, where the months show a steady rate"
+        caption = f"Spot rents at {drawn[0].key[0]}; {where}."
+        blocks.append(Picture(name="rents", caption=caption, draw=draw))
+    return Section(name="rents", heading="Spot rents", blocks=[*blocks, *([table] if rows else [])])
+
+
+def _drawn(rents: PriceTrend) -> list[PriceSeries]:
+    """The series with lines of the seller that has most of them."""
+    lined = [s for s in rents.series if s.line is not None]
+    if not lined:
+        return []
+    sellers = [s.key[0] for s in lined]
+    most = max(sorted(set(sellers)), key=sellers.count)
+    return [s for s in lined if s.key[0] == most][:MOST_DRAWN]
+
+
+def _rests(t: RatingTrend, rents: PriceTrend) -> Section:
     blocks: list[Block] = [Text(text=line) for line in (*rating_lines(t), *t.findings)]
+    sources = sorted({s.last.source.partition(",")[0].partition(" at ")[0] for s in rents.series})
+    if sources:
+        blocks.append(Text(text=f"Spot rents: {', '.join(sources)}; each row names its commit."))
     text = (
         "Ratings: LM Arena text, from two public repositories (named in each row of the "
         "snapshots). Open means that weights can be downloaded. A straight line is an assumption: "

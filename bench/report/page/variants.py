@@ -252,7 +252,7 @@ def _figures(c: Comparison) -> Table:
         memory = [rounded(row.weights_gib, row.weights_arose or ""), rounded(row.kv_cache_gib)]
         figures = [measured(row.figures.get(n)) for _, n in used]
         kernel = word(", ".join(row.kernel.names) or None)
-        trusted = trust(row.valid) if row.figures else word(None)
+        trusted = trust(row.trust)
         rows.append([word(row.name), *figures, *memory, usd, kernel, trusted, word(row.verdict)])
     columns = (
         "variant",

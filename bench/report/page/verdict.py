@@ -76,7 +76,7 @@ def _decision(m: Material) -> list[Block]:
         blocks.append(Text(text=text, large=True))
     elif len(m.runs) == 1:
         first = answer(m.runs[0].run, m.runs[0].measurement)
-        text = first.found if m.runs[0].measurement.valid else f"{first.found}: {first.trust}"
+        text = first.found if m.runs[0].measurement.valid else f"{first.found}. {first.trust}"
         blocks.append(Text(text=f"{text[:1].upper()}{text[1:]}.", large=True))
     return [*blocks, *([Figures(items=_figures(m))] if _figures(m) else [])]
 
@@ -93,7 +93,7 @@ def _figures(m: Material) -> list[tuple[str, Cell]]:
             cheapest = min(m.cost.apis, key=lambda api: float(api.price))
             name = cheapest.key.rpartition("/")[2]
             found.append((f"the cheapest API ({name}), $ per M tokens", _usd(cheapest.price)))
-    quotable = [r for r in m.runs if r.measurement.valid and r.measurement.rehearsal is None]
+    quotable = [r for r in m.runs if r.measurement.stands and r.measurement.rehearsal is None]
     best = [(one, point) for one in quotable if (point := fastest(one)) is not None]
     for one, point in best[: 4 - len(found)]:
         of = f"{m.name(one)}, " if len(m.runs) > 1 else ""
@@ -141,43 +141,40 @@ def _run(one: Measured, name: str) -> list[Block]:
         text = "Quality alone: no engine ran, so no speed was measured."
         return [*blocks, Text(text=text, lead="Scope", mood="doubt")]
     if not found.valid:
-        blocks.append(Text(lead=f"{name}NOT VALID", text=_refusal(one), mood="bad"))
-        blocks += _failures(one, "all")
-        return [*blocks, *_caveats(one)]
+        lead = f"{name}NOT VALID{' IN PART' if found.stands else ''}"
+        blocks.append(Text(lead=lead, text=_refusal(one), mood="doubt" if found.stands else "bad"))
+        if fastest(one) is not None:
+            blocks.append(Text(lead="Meaning", text=_meaning(one)))
+        return [*blocks, *_failures(one), *_caveats(one)]
     everything = [f for p in found.points for f in p.findings] + list(found.findings)
     counted = Counter(f.severity for f in everything)
-    failed = (
-        f"{counted['fail']} failed: what they move is withheld"
-        if counted["fail"]
-        else "none failed"
-    )
+    failed = f"{counted['fail']} failed, which withholds what stands below"
+    failed = failed if counted["fail"] else "none failed"
     text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
     if found.rehearsal is not None:
-        return [*blocks, Text(text=text), *_withheld(one), *_caveats(one)]
+        return [*blocks, Text(text=text), *_failures(one), *_caveats(one)]
     blocks.append(Text(lead=f"{name}VALID", text=text, mood="good"))
     blocks.append(Text(lead="Meaning", text=_meaning(one)))
-    return [*blocks, *_withheld(one), *_caveats(one)]
+    return [*blocks, *_failures(one), *_caveats(one)]
 
 
 def _refusal(one: Measured) -> str:
-    """How much of a run failed. A part that passed is no excuse to quote the run."""
-    points = one.measurement.points
+    """How much of a run failed, and whether the rest of it may be quoted."""
+    points, found = one.measurement.headline, one.measurement
     text = "Do not quote numbers of this run."
+    if found.stands:
+        text = "Do not quote what is withheld; the rest stands."
     if failed := [load_words(p) for p in points if not p.valid]:
         text += f" {len(failed)} of {len(points)} load points failed: {', '.join(failed)}."
     return text
 
 
-def _withheld(one: Measured) -> list[Block]:
-    """What took some figures away and left the others."""
-    return [*_failures(one, "some"), *_failures(one, "energy")]
-
-
-def _failures(one: Measured, withholds: str) -> list[Block]:
-    """Each check that failed, once, with what it asks, where it failed and its first reason."""
+def _failures(one: Measured) -> list[Block]:
+    """Each check that failed, once, with what it asks, where it failed and its first reason; those
+    that take energy alone at the end."""
     failed: dict[str, list[tuple[str, Finding]]] = {}
-    for place, f in found_where(one, ""):
-        if f.severity == "fail" and f.withholds == withholds:
+    for place, f in sorted(found_where(one, ""), key=lambda at: at[1].withholds == "energy"):
+        if f.severity == "fail":
             failed.setdefault(f.code, []).append((place, f))
     blocks: list[Block] = []
     for code, seen in failed.items():
@@ -187,8 +184,9 @@ def _failures(one: Measured, withholds: str) -> list[Block]:
         text += seen[0][1].text + "."
         if len({f.text for _, f in seen}) > 1:
             text += f" That is at {seen[0][0]}; the certificate has the others."
-        lead = {"energy": "Energy withheld", "some": "Withheld in part"}.get(withholds, "Failed")
-        mood: Mood = "bad" if withholds == "all" else "doubt"
+        of_energy = seen[0][1].withholds == "energy"
+        lead = "Energy withheld" if of_energy else "Failed"
+        mood: Mood = "doubt" if of_energy else "bad"
         blocks.append(Text(lead=lead, text=text, mood=mood))
     return blocks
 

@@ -83,11 +83,13 @@ class PriceRow:
 @dataclass(frozen=True, kw_only=True)
 class PricesSpec:
     """The `prices` group. `book` is a CSV of further rows (written by `bench prices import`);
-    `as_of` None takes the newest rows, else what held on that date. `gpu_names` maps a seller's
-    GPU names to those of the gpu group when offers are imported."""
+    `shipped` are the package's own histories to add; `as_of` None takes the newest rows, else what
+    held on that date. `gpu_names` maps a seller's GPU names to those of the gpu group when offers
+    are imported."""
 
     rows: tuple[PriceRow, ...] = ()
     more_rows: tuple[PriceRow, ...] = ()
+    shipped: tuple[Literal["rents", "apis"], ...] = ()
     book: str | None = None
     as_of: str | None = None
     stale_days: int = 90

@@ -17,7 +17,15 @@ def known_as(name: str, given: Mapping[str, str], gpus: Collection[str]) -> tupl
     exact = [g for g in gpus if _bare(g) == wanted]
     longer = [g for g in gpus if _bare(g).startswith(wanted) and _ends(g, wanted)]
     after = [g for g in gpus if _bare(g).removeprefix("rtx") == wanted]
-    return tuple(sorted(set(exact or longer or after)))
+    turned = [g for g in gpus if _words(name) == set(g.split("-"))]  # A100_SXM_80G
+    return tuple(sorted(set(exact or longer or after or turned)))
+
+
+def _words(name: str) -> set[str]:
+    """A name's parts in any order, as the catalogue writes them."""
+    parts = [p for p in re.split(r"[^a-z0-9]+", name.lower()) if p and p != "nvidia"]
+    sized = [re.sub(r"^(\d+)g$", r"\1gb", p) for p in parts]
+    return {re.sub(r"^sxm\d$", "sxm", p) for p in sized}
 
 
 def _bare(name: str) -> str:
