@@ -28,9 +28,8 @@ def __getattr__(name: str) -> object:
 
         return getattr(bench.api, name)
     if name in _MEANT:
-        raise AttributeError(
-            f"bench.{name} is a package (import bench.{name}.…); the function is bench.{_MEANT[name]}"
-        )
+        text = f"bench.{name} is a package (import bench.{name}.…); the function is bench."
+        raise AttributeError(text + _MEANT[name])
     raise AttributeError(f"module 'bench' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
