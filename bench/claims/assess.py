@@ -25,7 +25,9 @@ def assess(claim: Claim, sources: Sources) -> Assessment:
     try:
         checks = tuple(_checks(claim, sources))
     except ValueError as error:
-        raise InputError(f"{claim.name}: {error}.") from error
+        text = str(error)
+        stop = "" if text.endswith((".", "?")) else "."
+        raise InputError(f"{claim.name}: {text}{stop}") from error
     said = [*(x for x in (claim.note,) if x), *licence_changes(claim, sources)]
     found = Assessment(
         claim=claim.name,

@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.config.yaml_file import check_folders
 from bench.values.errors import InputError, nearest
+from bench.values.ggml import DYNAMIC, is_dynamic
 from bench.values.serving import ON_HOST
 
 GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "nodes", "quality")
@@ -63,7 +64,7 @@ def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
     for name in value.split(","):
         plain = name.strip().strip("'\"")
         if plain not in valid and not any(c in plain for c in "(*[{"):
-            hint = _elsewhere(group, plain) or nearest(plain, valid)
+            hint = _elsewhere(group, plain, valid) or nearest(plain, valid)
             raise InputError(f"{group}={plain}: there is no such {group}.{hint}")
 
 
@@ -86,8 +87,12 @@ _OTHER_NAMES = {
 """What others call a choice that has another name here, or none."""
 
 
-def _elsewhere(group: str, name: str) -> str:
+def _elsewhere(group: str, name: str, valid: Sequence[str]) -> str:
     """A clause for a name that is known elsewhere, or that is a path; else empty."""
+    if name.lower() in valid:
+        return f" Names are in lower case: {group}={name.lower()}."
+    if group == "quant" and is_dynamic(name):
+        return DYNAMIC
     for (of, names), hint in _OTHER_NAMES.items():
         if group == of and name.lower() in names.split():
             return hint

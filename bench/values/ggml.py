@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 # Weights in one block and bytes of one block, by the number that files hold (ggml.h; the same as
@@ -42,3 +43,14 @@ TYPES: Mapping[int, tuple[str, int, int]] = {
     40: ("NVFP4", 64, 36),
     41: ("Q1_0", 128, 18),
 }
+
+DYNAMIC = (
+    " a dynamic GGUF has a type per tensor that was chosen for that one model; its name does not "
+    "say which. Give the file itself with model.weights=FILE.gguf."
+)
+
+
+def is_dynamic(name: str) -> bool:
+    """Whether a file of that name has types that no rule gives: UD-Q4_K_XL, Q3_K_XL."""
+    plain = name.casefold().replace("-", "_")
+    return bool(re.fullmatch(r"ud_(iq|q|tq)\d\w*|q\d_k_xx?l|q[^3]_k_l", plain))

@@ -189,7 +189,41 @@ def test_what_only_unknown_formats_could_hold_is_said_so() -> None:
     claim = serving(**{**H100, **two, "quant": None, "engine": None})
     check = assess(claim, conf_sources()).checks[0]
     assert check.verdict == "untested"
-    assert any("none of the formats and engines known here" in e for e in check.evidence)
+    assert any("not in the formats and engines known here" in e for e in check.evidence)
+    why = assess(claim, conf_sources()).why
+    assert why.endswith("; memory: not in the formats and engines known here")
+
+
+def test_a_format_that_can_be_made_is_known_here() -> None:
+    """q2_k of 70 B is 26.4 GB for llama.cpp: 32 GB hold it, and vLLM's own formats do not fit."""
+    one = {"model": "deepseek-r1-distill-llama-70b", "gpu": "rtx-5090", "form_factor": None}
+    for engine, verdict in ((None, "possible"), ("Llama.cpp", "possible"), ("vLLM", "untested")):
+        claim = serving(**{**H100, **one, "gpus": 1, "quant": None, "engine": engine})
+        check = assess(claim, conf_sources()).checks[0]
+        assert check.verdict == verdict, engine
+        made = any("q2_k, 26.4 GB" in e and e.endswith("fits") for e in check.evidence)
+        assert made == (verdict == "possible")
+
+
+def test_a_file_of_another_engine_is_not_what_a_claim_is_about() -> None:
+    two = {"model": "deepseek-r1", "gpu": "a100-80gb", "form_factor": "sxm", "gpus": 2}
+    for engine, verdict in (("vllm", "untested"), ("TRT-LLM", "untested"), ("ollama", "possible")):
+        claim = serving(**{**H100, **two, "quant": None, "engine": engine})
+        assert assess(claim, conf_sources()).checks[0].verdict == verdict
+
+
+def test_a_verdict_of_memory_says_what_it_rests_on() -> None:
+    big = {"model": "deepseek-r1", "gpu": "l4", "form_factor": None, "gpus": 1, "quant": "Q4_K_M"}
+    slow = {"value": 0.1, "unit": "tok/s"}
+    host = assess(serving(stated=slow, **{**H100, **big, "concurrency": 1}), conf_sources())
+    assert host.verdict == "untested"
+    assert "more than the 24 GB of the GPUs; only with host memory or disk" in host.why
+    alone = assess(
+        serving(stated=slow, **{**H100, **big, "quant": None, "offload": False}), conf_sources()
+    )
+    assert alone.verdict == "impossible"
+    assert "(1.5625 bits a weight) it takes 131" in alone.why
+    assert "awq" not in alone.why
 
 
 def test_metrics_and_units_come_from_one_list() -> None:

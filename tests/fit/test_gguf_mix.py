@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fit_support import catalogue, run_of
@@ -11,13 +13,32 @@ from bench.fit.architecture import from_config
 from bench.fit.declared import geometry_of
 from bench.fit.fit import fit
 from bench.fit.gguf_mix import FILE_TYPES, tensor_sums
+from bench.fit.precision import precision
 from bench.models.weights import resolve_weights
 from bench.values.errors import InputError
+from bench.values.ggml import is_dynamic
+
+EVIDENCE = Path(__file__).parents[1] / "data" / "evidence"
 
 # Bits per weight of Llama 3.1 8B: ggml-org/llama.cpp, tools/quantize/README.md (311c2c9).
 LLAMA_8B = {
     "q8_0": 8.5008,
     "q6_k": 6.5633,
+    "iq1_s": 2.0042,
+    "iq1_m": 2.1460,
+    "iq2_xxs": 2.3824,
+    "iq2_xs": 2.5882,
+    "iq2_s": 2.7403,
+    "iq2_m": 2.9294,
+    "iq3_xxs": 3.2548,
+    "iq3_xs": 3.4977,
+    "iq3_s": 3.6606,
+    "iq3_m": 3.7628,
+    "iq4_xs": 4.4597,
+    "iq4_nl": 4.6818,
+    "q2_k_s": 2.9697,
+    "q3_k_s": 3.6429,
+    "q3_k_l": 4.2979,
     "q5_k_m": 5.7036,
     "q5_k_s": 5.5704,
     "q4_k_m": 4.8944,
@@ -26,12 +47,17 @@ LLAMA_8B = {
 }
 # The `size` column of llama-bench in public logs, GiB, of Q4_K_M.
 LLAMA_BENCH_GIB = {
-    "llama-3.1-70b": 39.59,  # 70B: its value projections take 5 bits
-    "qwen3-32b": 18.40,
-    "mixtral-8x7b": 26.49,  # eight experts: rules of their own
-    "qwen3-30b-a3b": 17.28,
-    "deepseek-r1": 376.65,  # latent attention, three dense layers
+    ("llama-3.1-70b", "q4_k_m"): 39.59,  # 70B: its value projections take 5 bits
+    ("qwen3-32b", "q4_k_m"): 18.40,
+    ("mixtral-8x7b", "q4_k_m"): 26.49,  # eight experts: rules of their own
+    ("qwen3-30b-a3b", "q4_k_m"): 17.28,
+    ("deepseek-r1", "q4_k_m"): 376.65,  # latent attention, three dense layers
+    ("phi-4", "q4_k_m"): 8.43,  # one tensor of queries, keys and values
+    ("llama-3.1-405b", "iq2_xxs"): 99.90,
 }
+# llama.cpp's own print of Gemma 2 9B (ggml-org/llama.cpp, pull request 8836, MASTER): tied, two
+# heads to a value projection.
+GEMMA_2_9B_GIB = {"iq1_s": 2.21, "iq1_m": 2.37}
 
 
 def totals(model: str, file_type: str) -> tuple[int, int]:
@@ -46,10 +72,18 @@ def test_llama_8b_takes_what_llama_cpp_says(file_type: str) -> None:
     assert 8 * size / weights == pytest.approx(LLAMA_8B[file_type], abs=5e-5)
 
 
-@pytest.mark.parametrize("model", LLAMA_BENCH_GIB)
-def test_sizes_are_those_that_llama_bench_prints(model: str) -> None:
-    _, size = totals(model, "q4_k_m")
-    assert size / 2**30 == pytest.approx(LLAMA_BENCH_GIB[model], abs=0.0051)
+@pytest.mark.parametrize(("model", "file_type"), LLAMA_BENCH_GIB)
+def test_sizes_are_those_that_llama_bench_prints(model: str, file_type: str) -> None:
+    _, size = totals(model, file_type)
+    assert size / 2**30 == pytest.approx(LLAMA_BENCH_GIB[model, file_type], abs=0.0051)
+
+
+@pytest.mark.parametrize("file_type", GEMMA_2_9B_GIB)
+def test_the_smallest_types_of_a_tied_model(file_type: str) -> None:
+    config = json.loads((EVIDENCE / "configs" / "gemma2-9b.json").read_text(encoding="utf-8"))
+    sums = tensor_sums(from_config(config), file_type)
+    size = sum(one["bytes"] for one in sums.values())
+    assert size / 2**30 == pytest.approx(GEMMA_2_9B_GIB[file_type], abs=0.0051)
 
 
 def test_rows_that_no_block_divides_take_smaller_blocks() -> None:
@@ -86,6 +120,8 @@ def test_a_fit_counts_a_type_by_its_name() -> None:
         ("llama-3.1-8b", "q4_k_x", "q4_k_"),
         ("qwen3-next-80b", "q8_0", "recurrent"),
         ("gpt-oss-20b", "q4_k_m", "MXFP4"),
+        ("phi-4", "iq2_xs", "fused attention"),
+        ("llama-3.1-8b", "ud-q4_k_xl", "dynamic GGUF"),
     ],
 )
 def test_what_is_not_known_says_so(model: str, file_type: str, word: str) -> None:
@@ -97,7 +133,7 @@ def test_every_named_type_is_known_and_none_is_a_folder() -> None:
     c = catalogue()
     named = {name for name, quant in c.quants.items() if quant.is_gguf}
     assert named
-    assert named <= set(FILE_TYPES)
+    assert named == set(FILE_TYPES)
     assert not named & {q.name for q in c.folder_quants()}
 
 
@@ -105,3 +141,14 @@ def test_no_random_weights_stand_for_a_file() -> None:
     spec = run_of("llama-3.1-8b", "q8_0", "l40s", 1)
     with pytest.raises(InputError, match=r"FILE\.gguf"):
         resolve_weights(replace(spec.model, weights="dummy"), spec.quant)
+
+
+@pytest.mark.parametrize("name", ["UD-Q4_K_XL", "ud-iq1_s", "q3_k_xl", "q2_k_l", "UD-TQ1_0"])
+def test_a_dynamic_name_is_known_for_what_it_is(name: str) -> None:
+    assert is_dynamic(name)
+    assert not any(map(is_dynamic, FILE_TYPES))
+
+
+def test_claims_know_every_type() -> None:
+    assert [t for t in FILE_TYPES if precision(t) is None] == []
+    assert precision("UD-IQ2_M") == precision("iq2_m")
