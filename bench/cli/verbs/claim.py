@@ -17,6 +17,7 @@ from bench.cli.claim_files import read_or, write_new
 from bench.cli.composed import (
     claim_folders,
 )
+from bench.cli.conflicts import refuse_never_full
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, compose, run_spec, split_results_dir
 from bench.values.errors import InputError, StoreError, nearest
@@ -90,8 +91,17 @@ def call(arguments: Arguments) -> int:
         endpoint="engine.base_url" in arguments.typed_keys,
     )
     words = (*more, f"results_dir={results_dir}")
+    if more:
+        _check_values(more, arguments)
     known, costs = catalogue(arguments.config_dirs), claim_costs(arguments.config_dirs)
     return run(request, known, *costs, _measurer(words, arguments) if measuring else None)
+
+
+def _check_values(more: Sequence[str], arguments: Arguments) -> None:
+    """InputError for a value that no run takes: a claim judged without one would not say so."""
+    served = any(word.startswith("engine.") for word in more)
+    engine = "engine=endpoint" if served else "engine=truth"
+    run_spec(compose([engine, *more], arguments.config_dirs), detect_gpus=False)
 
 
 def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
@@ -101,6 +111,7 @@ def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
 
     def measure(overrides: tuple[str, ...]) -> Run:
         spec = run_spec(compose([*overrides, *words], arguments.config_dirs))
+        refuse_never_full(spec)
         with shown() as progress:
             return execute(spec, catalogue(arguments.config_dirs), progress)
 
