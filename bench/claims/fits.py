@@ -131,7 +131,8 @@ def _least(c: Conditions, catalogue: Catalogue) -> Least:
     lines.append(f"{text}, more than the {memory:,.0f} GB of the GPUs")
     if c.offload is False:
         return Least(gb=size + cache, verdict="impossible", lines=tuple(lines))
-    lines.append(f"{OFFLOADED}, which the source does not exclude, can it run")
+    said = "names" if c.offload else "does not exclude"
+    lines.append(f"{OFFLOADED}, which the source {said}, can it run")
     return Least(gb=size + cache, verdict="untested", lines=tuple(lines))
 
 

@@ -76,7 +76,7 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
     serves = f"{c.model or 'it'} is served"
     if c.engine is not None:
         serves = " ".join(w for w in (c.engine, c.engine_version, "serves", c.model or "it") if w)
-    if not missing(says, sources.catalogue.gpus):
+    if c.quant in sources.catalogue.quants and not missing(says, sources.catalogue.gpus):
         told = "" if launches else f" {ADDRESS}  # where {serves}"
         return f"bench claim {word} --measure{told}"
     words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True) if known else []

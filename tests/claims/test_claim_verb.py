@@ -480,3 +480,39 @@ def test_an_engine_has_one_name_in_every_spelling(
     claimed: str, served: str | None, same: bool
 ) -> None:
     assert (differences({"engine": claimed}, {"engine": served}) == ()) == same
+
+
+@pytest.mark.parametrize(
+    ("quant", "asked"),
+    [("BF16", "quant=none"), ("Q4_K_M", "quant=q4_k_m"), ("FP8", "quant=fp8")],
+)
+def test_a_run_is_made_at_the_precision_that_a_source_spells_its_own_way(
+    tmp_path: Path, exact_run: Run, quant: str, asked: str
+) -> None:
+    """BF16 was left out of the command, and the run then differed: BF16 ≠ none."""
+    words: list[tuple[str, ...]] = []
+
+    def measure(overrides: tuple[str, ...]) -> Run:
+        words.append(overrides)
+        return stored(exact_run, tmp_path / "results")
+
+    name = claim_file(tmp_path, "spelled", EXACT_TOKENS_PER_S, quant=quant)
+    plain = conf_sources()
+    request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path))
+    assessed(request, plain.catalogue, plain.prices, plain.cost_model, measure)
+    assert asked in words[0]
+
+
+def test_a_precision_that_no_run_can_have_is_refused_before_one(tmp_path: Path) -> None:
+    """It would have been measured, and stored, as the published weights."""
+
+    def never(_: tuple[str, ...]) -> Run:
+        raise AssertionError("must not be launched")
+
+    name = claim_file(tmp_path, "odd", 100, quant="UD-IQ1_S")
+    plain = conf_sources()
+    request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path))
+    with pytest.raises(InputError, match="'UD-IQ1_S', which is no name of conf/quant"):
+        assessed(request, plain.catalogue, plain.prices, plain.cost_model, never)
+    (found,) = assessed(request, plain.catalogue, plain.prices, plain.cost_model)
+    assert "'quant=<quant>'" in (found.settle_with or "")

@@ -298,12 +298,19 @@ def _measured(
     from bench.claims.of_run import as_told
     from bench.claims.settle import run_overrides
     from bench.claims.spec import Serving
+    from bench.claims.variants import in_our_words
 
+    claim = in_our_words(claim, sources.catalogue)
     says = claim.says
     if not isinstance(says, Serving) or assessment.verdict == "impossible":
         return assessment
     if claim.absent is not None or missing(says, sources.catalogue.gpus):
         return assessment  # the checks already list what is missing
+    if says.conditions.quant not in sources.catalogue.quants:
+        raise InputError(
+            f"{claim.name}: a run cannot be under precision {says.conditions.quant!r}, which is no "
+            f"name of conf/quant.{nearest(str(says.conditions.quant), sources.catalogue.quants)}"
+        )
     _check_host(claim, says, endpoint)
     words = (*run_overrides(says.conditions, sources), f"load.repeats={MEASURE_REPEATS}")
     if endpoint:
