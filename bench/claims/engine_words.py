@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _OTHER_WORDS = {
     "tensorrtllm": "trtllm",
@@ -18,6 +19,16 @@ def engine_name(word: str | None) -> str | None:
         return None
     plain = re.sub(r"[^a-z0-9]", "", word.casefold())
     return _OTHER_WORDS.get(plain, plain)
+
+
+def same_condition(key: str, one: Any, other: Any) -> bool:
+    """Whether two sources' words for a condition are the same: engines in any spelling, versions
+    with or without their v."""
+    if key == "engine":
+        return engine_name(one) == engine_name(other)
+    if key == "engine_version" and None not in (one, other):
+        return str(one).removeprefix("v") == str(other).removeprefix("v")
+    return bool(one == other)
 
 
 def may_serve(claimed: str | None, made_for: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims.engine_words import engine_name
+from bench.claims.engine_words import same_condition
 from bench.claims.metrics import metric_unit
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Point, Sources
@@ -85,14 +85,9 @@ def differences(wanted: Mapping[str, Any], have: Mapping[str, Any]) -> tuple[Dif
     return tuple(
         Difference(key=key, claimed=value, measured=have.get(key))
         for key, value in wanted.items()
-        if key != "metric definition" and (value is None or not _same(key, value, have.get(key)))
+        if key != "metric definition"
+        and (value is None or not same_condition(key, value, have.get(key)))
     )
-
-
-def _same(key: str, claimed: Any, measured: Any) -> bool:
-    if key == "engine" and measured is not None:
-        return engine_name(claimed) == engine_name(measured)
-    return bool(claimed == measured)
 
 
 def check_runs(says: Serving, sources: Sources) -> Check:

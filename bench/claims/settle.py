@@ -38,13 +38,18 @@ def settle_with(claim: Claim, verdict: Verdict, sources: Sources) -> str | None:
 
 def _speedup(says: Speedup, sources: Sources) -> str:
     """Both sides in turns, then their comparison."""
-    sides = [
-        " ".join(
-            ("bench", *_known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True), *_load(c))
-        )
-        for c in (says.baseline, says.conditions)
-    ]
+    sides = [_one_side(c, sources) for c in (says.baseline, says.conditions)]
     return "; ".join((*sides, "bench compare '<second run>' --baseline '<first run>'"))
+
+
+def _one_side(c: Conditions, sources: Sources) -> str:
+    """A run on the side's own engine: two sides on one engine would settle another claim."""
+    engine = engine_name(c.engine)
+    words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True)
+    served = [_ask("engine=<engine>")] if engine is None else [f"engine={engine}"]
+    if engine is not None and engine not in sources.engines:
+        served = ["engine=endpoint", ADDRESS]
+    return " ".join(("bench", *words, *served, *_load(c)))
 
 
 def _cost(says: Arithmetic) -> str | None:

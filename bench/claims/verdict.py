@@ -72,7 +72,9 @@ class Assessment:
                 found = [line for line in lines if mark in line]
                 if found:
                     return found[0]
-        reason = next((line for line in lines if line.startswith("stated ")), lines[0])
+        held = [line for line in lines if line.startswith("stated ")]
+        beyond = [line for line in held if "what the bound allows" in line]  # of a curve's points
+        reason = next(iter((*beyond, *held, lines[0])))
         fit = next((c for c in self.checks if c.kind == "fit" and c.verdict == "untested"), None)
         words = () if fit is None or deciding.verdict != "not comparable" else fit.evidence
         said = [w for w in (NOT_KNOWN, OFFLOADED) if any(w in line for line in words)]
