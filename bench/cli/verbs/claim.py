@@ -99,9 +99,13 @@ def call(arguments: Arguments) -> int:
 
 def _check_values(more: Sequence[str], arguments: Arguments) -> None:
     """InputError for a value that no run takes: a claim judged without one would not say so."""
-    served = any(word.startswith("engine.") for word in more)
-    engine = "engine=endpoint" if served else "engine=truth"
-    run_spec(compose([engine, *more], arguments.config_dirs), detect_gpus=False)
+    from bench.engines.exchange import normalise_base_url
+
+    served = "engine.base_url" in arguments.typed_keys
+    words = ["engine=endpoint" if served else "engine=vllm", *more]
+    spec = run_spec(compose(words, arguments.config_dirs), detect_gpus=False)
+    if served:
+        normalise_base_url(spec.engine.base_url)
 
 
 def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
