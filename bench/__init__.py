@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["StoredRun", "__version__", "costs", "fits", "open_run", "runs"]
 
+_MEANT = {"load": "open_run", "fit": "fits", "tco": "costs"}
+"""Packages whose names are also verbs, and the function that answers what the verb does."""
+
 
 def __getattr__(name: str) -> object:
     if name in __all__:
         import bench.api
 
         return getattr(bench.api, name)
+    if name in _MEANT:
+        text = f"bench.{name} is a package (import bench.{name}.…); the function is bench."
+        raise AttributeError(text + _MEANT[name])
     raise AttributeError(f"module 'bench' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

@@ -23,6 +23,9 @@ def test_importing_bench_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == ""
     with pytest.raises(AttributeError, match=r"it has .*open_run"):
         bench.__getattr__("lod")
+    for package, function in (("load", "open_run"), ("fit", "fits"), ("tco", "costs")):
+        with pytest.raises(AttributeError, match=rf"is a package .* bench\.{function}$"):
+            bench.__getattr__(package)
 
 
 def test_a_stored_run_is_tables(tmp_path: Path) -> None:

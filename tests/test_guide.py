@@ -28,7 +28,8 @@ def blocks(page: Path) -> str:
 
 @pytest.mark.parametrize("page", RUN, ids=lambda p: p.stem)
 def test_the_commands_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
-    bench = f'bench() {{ {shlex.quote(sys.executable)} -m bench.cli "$@"; }}\n'
+    few = "${@/load.requests=24/load.requests=8}"  # as many as are needed to go through all of it
+    bench = f'bench() {{ {shlex.quote(sys.executable)} -m bench.cli "{few}"; }}\n'
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", bench + blocks(page)],
         cwd=tmp_path,

@@ -15,6 +15,7 @@ from bench.claims.settle import settle_with
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Claim, Lookup, Serving, Speedup
 from bench.claims.speedup import check_speedup
+from bench.claims.variants import in_our_words
 from bench.claims.verdict import Assessment, Check
 from bench.trend.licences import changes
 from bench.values.errors import InputError
@@ -22,10 +23,13 @@ from bench.values.errors import InputError
 
 def assess(claim: Claim, sources: Sources) -> Assessment:
     """Every check that applies; InputError names the claim when its file cannot be worked with."""
+    claim = in_our_words(claim, sources.catalogue)
     try:
         checks = tuple(_checks(claim, sources))
     except ValueError as error:
-        raise InputError(f"{claim.name}: {error}.") from error
+        text = str(error)
+        stop = "" if text.endswith((".", "?")) else "."
+        raise InputError(f"{claim.name}: {text}{stop}") from error
     said = [*(x for x in (claim.note,) if x), *licence_changes(claim, sources)]
     found = Assessment(
         claim=claim.name,

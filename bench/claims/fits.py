@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.claims.engine_words import may_serve
 from bench.claims.limits import named_precision
 from bench.claims.spec import Conditions
-from bench.claims.variants import Variant, gpu_names, model_of, variants
-from bench.claims.verdict import Check, CheckVerdict
+from bench.claims.variants import Variant, gpu_names, model_of, spec_for, variants
+from bench.claims.verdict import FEWEST, NOT_KNOWN, OFFLOADED, Check, CheckVerdict
 from bench.config.catalogue import Catalogue
 from bench.fit.alternatives import alternatives
 from bench.fit.architecture import from_config
@@ -22,12 +23,16 @@ from bench.fit.bound import held, kv_bytes_kept
 from bench.fit.fit import fit
 from bench.fit.geometry import Geometry
 from bench.fit.overheads import GIB
+from bench.fit.precision import UNSAID
 from bench.fit.report import FitReport
 from bench.values.errors import InputError
-from bench.values.spec import GpuSpec
+from bench.values.spec import GpuSpec, ModelSpec
 
 Outcome = Literal["bytes", "overheads", "fits"]
 SHOWN_ALTERNATIVES = 4
+LLAMACPP = "llama.cpp"
+LLAMACPP_KV_BITS = 4.5
+"""The smallest cache that llama.cpp serves with (q4_0: 18 bytes for 32 elements, ggml-common.h)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,25 +115,53 @@ def _least(c: Conditions, catalogue: Catalogue) -> Least:
     tokens = c.context_tokens or (c.input_tokens or 1) + (c.output_tokens or 1)
     cache = kv_bytes_kept(h, tokens) / 1e9
     size = h.weights / 1e9
-    published = [f for f in model.other_formats if c.quant is None]
     memory = max(_memory_gb(c.gpus or 0, catalogue.gpus[n]) for n in gpu_names(c, catalogue.gpus))
     bits = f"{wanted.weight_bits:g} bits a weight"
-    text = f"at the fewest bits that its words allow ({bits}) it takes {size + cache:,.1f} GB"
+    text = f"{FEWEST} ({bits}) it takes {size + cache:,.1f} GB"
+    files = _files(c, model, catalogue, tokens) if c.quant is None else []
     lines = [
-        f"published: {f.name}, {f.size_gb:,.1f} GB, for {f.engine} ({f.source}, {f.as_of}): "
-        + ("fits" if f.size_gb + cache <= memory else f"{f.size_gb + cache - memory:,.1f} GB over")
-        for f in published
+        f"{what}: " + ("fits" if gb <= memory else f"{gb - memory:,.1f} GB over")
+        for what, gb in files
     ]
-    if any(f.size_gb + cache <= memory for f in published):
+    if any(gb <= memory for _, gb in files):
         return Least(gb=size + cache, verdict="possible", lines=tuple(lines))
     if size + cache <= memory:
-        lines.append(f"{text} of {memory:,.0f}: it fits none of the formats and engines known here")
+        lines.append(f"{text} of {memory:,.0f}: {NOT_KNOWN}")
         return Least(gb=size + cache, verdict="untested", lines=tuple(lines))
     lines.append(f"{text}, more than the {memory:,.0f} GB of the GPUs")
     if c.offload is False:
         return Least(gb=size + cache, verdict="impossible", lines=tuple(lines))
-    lines.append("only with host memory or disk, which the source does not exclude, can it run")
+    said = "names" if c.offload else "does not exclude"
+    lines.append(f"{OFFLOADED}, which the source {said}, can it run")
     return Least(gb=size + cache, verdict="untested", lines=tuple(lines))
+
+
+def _files(
+    c: Conditions, model: ModelSpec, catalogue: Catalogue, tokens: int
+) -> list[tuple[str, float]]:
+    """Files for llama.cpp that the claim may be about, each with its GB, the cache included: those
+    published, and the smallest that llama-quantize makes where its layout is known."""
+    h = held(from_config(model.config), UNSAID, c.kv_bits or LLAMACPP_KV_BITS)
+    cache = kv_bytes_kept(h, tokens) / 1e9
+    found = [
+        (
+            f"published: {f.name}, {f.size_gb:,.1f} GB, for {f.engine} ({f.source}, {f.as_of})",
+            f.size_gb + cache,
+        )
+        for f in model.other_formats
+        if may_serve(c.engine, f.engine)
+    ]
+    gguf = [q for q in catalogue.quants.values() if q.is_gguf]
+    if not gguf or not may_serve(c.engine, LLAMACPP):
+        return found
+    least = min(gguf, key=lambda q: q.weight_bits or 16.0)
+    gpu = catalogue.gpus[gpu_names(c, catalogue.gpus)[0]]
+    try:
+        size = fit(spec_for(c, model, least, gpu, 16)).weights_gb
+    except InputError:
+        return found
+    made = f"made by llama-quantize: {least.name}, {size:,.1f} GB, for {LLAMACPP}"
+    return [*found, (made, size + cache)]
 
 
 def _memory_gb(gpus: int, gpu: GpuSpec) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.claims.engine_words import same_condition
 from bench.claims.metrics import metric_unit
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Point, Sources
@@ -84,7 +85,8 @@ def differences(wanted: Mapping[str, Any], have: Mapping[str, Any]) -> tuple[Dif
     return tuple(
         Difference(key=key, claimed=value, measured=have.get(key))
         for key, value in wanted.items()
-        if key != "metric definition" and (value is None or have.get(key) != value)
+        if key != "metric definition"
+        and (value is None or not same_condition(key, value, have.get(key)))
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bench.claims.engine_words import engine_name
 from bench.claims.sources import Point
 from bench.claims.spec import Serving
 from bench.measure.checks.server import unlike_prompt
@@ -82,7 +83,8 @@ def as_told(point: Point, says: Serving) -> Point:
     told = {"engine": says.conditions.engine, "engine_version": says.conditions.engine_version}
     have = dict(point.conditions)
     unsaid = [k for k in told if have.get(k) in (None, "endpoint") and told[k] is not None]
-    if not unsaid or have.get("engine") not in ("endpoint", told["engine"]):
+    theirs = engine_name(have.get("engine"))
+    if not unsaid or theirs not in ("endpoint", engine_name(told["engine"])):
         return point
     have |= {k: told[k] for k in unsaid}
     said = " ".join(str(told[k]) for k in unsaid)

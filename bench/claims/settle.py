@@ -1,14 +1,21 @@
-"""The one command that would settle a claim, with what is still unknown in angle brackets."""
+"""The one command that would settle a claim, with what is still unknown in angle brackets.
+
+It is pasted into a shell: what is unknown is quoted, so that bench names it and no shell takes it
+for a file; an address is a place to fill in, and what serves there a comment.
+"""
 
 from __future__ import annotations
 
 import shlex
 
+from bench.claims.engine_words import engine_name
 from bench.claims.measured import missing
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Claim, Conditions, Lookup, Serving, Speedup
 from bench.claims.variants import gpu_names, model_of
 from bench.claims.verdict import Verdict
+
+ADDRESS = "engine.base_url=http://HOST:PORT/v1"
 
 
 def settle_with(claim: Claim, verdict: Verdict, sources: Sources) -> str | None:
@@ -31,13 +38,18 @@ def settle_with(claim: Claim, verdict: Verdict, sources: Sources) -> str | None:
 
 def _speedup(says: Speedup, sources: Sources) -> str:
     """Both sides in turns, then their comparison."""
-    sides = [
-        " ".join(
-            ("bench", *_known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True), *_load(c))
-        )
-        for c in (says.baseline, says.conditions)
-    ]
-    return "; ".join((*sides, "bench compare <second run> --baseline <first run>"))
+    sides = [_one_side(c, sources) for c in (says.baseline, says.conditions)]
+    return "; ".join((*sides, "bench compare '<second run>' --baseline '<first run>'"))
+
+
+def _one_side(c: Conditions, sources: Sources) -> str:
+    """A run on the side's own engine: two sides on one engine would settle another claim."""
+    engine = engine_name(c.engine)
+    words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True)
+    served = [_ask("engine=<engine>")] if engine is None else [f"engine={engine}"]
+    if engine is not None and engine not in sources.engines:
+        served = ["engine=endpoint", ADDRESS]
+    return " ".join(("bench", *words, *served, *_load(c)))
 
 
 def _cost(says: Arithmetic) -> str | None:
@@ -59,16 +71,18 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
         words = _known(c, sources, ("model", "quant", "gpu", "gpus"))
         return " ".join(("bench fit", *words)) if model_of(c, sources.catalogue) else None
     word = shlex.quote(claim.asked_by)
-    launches = c.engine in sources.engines and c.model in sources.catalogue.models
-    if launches and not missing(says, sources.catalogue.gpus):
-        return f"bench claim {word} --measure"
+    engine, known = engine_name(c.engine), c.model in sources.catalogue.models
+    launches = engine in sources.engines and known
+    serves = f"{c.model or 'it'} is served"
+    if c.engine is not None:
+        serves = " ".join(w for w in (c.engine, c.engine_version, "serves", c.model or "it") if w)
+    if c.quant in sources.catalogue.quants and not missing(says, sources.catalogue.gpus):
+        told = "" if launches else f" {ADDRESS}  # where {serves}"
+        return f"bench claim {word} --measure{told}"
+    words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True) if known else []
     if launches:
-        words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True)
-        return " ".join(("bench", *words, f"engine={c.engine}", *_load(c)))
-    if not missing(says, sources.catalogue.gpus):
-        return f"bench claim {word} --measure engine.base_url=<{c.engine} serving {c.model}>"
-    served = " ".join(w for w in (c.engine, c.engine_version, "serving", c.model) if w)
-    return " ".join(("bench engine=endpoint", f"engine.base_url=<{served}>", *_load(c)))
+        return " ".join(("bench", *words, f"engine={engine}", *_load(c)))
+    return " ".join(("bench engine=endpoint", ADDRESS, *words, *_load(c), f" # where {serves}"))
 
 
 def _known(
@@ -88,26 +102,32 @@ def _known(
         if value is not None:
             words.append(f"{key}={value}")
         elif ask:
-            words.append(f"{key}=<{key}>")
+            words.append(_ask(f"{key}=<{key}>"))
     return words
 
 
 def _load(c: Conditions) -> list[str]:
     words = [
-        f"workload.{key}={getattr(c, key) or f'<{key}>'}"
+        _ask(f"workload.{key}={getattr(c, key) or f'<{key}>'}")
         for key in ("input_tokens", "output_tokens")
     ]
     if c.gpu == "cpu" and c.own_cores is not None:
         words.append(f"load.own_cores={c.own_cores}")
     if c.rate_per_s is not None:
         return [*words, "load=open", f"load.rate_per_s=[{c.rate_per_s:g}]"]
-    return [*words, "load=closed", f"load.concurrency=[{c.concurrency or '<concurrency>'}]"]
+    at_once = _ask(f"load.concurrency=[{c.concurrency or '<concurrency>'}]")
+    return [*words, "load=closed", at_once]
+
+
+def _ask(word: str) -> str:
+    """The word, quoted where a shell would read its bracket as a file."""
+    return shlex.quote(word) if "<" in word else word
 
 
 def run_overrides(c: Conditions, sources: Sources) -> list[str]:
     """The overrides that make `bench` run under exactly these conditions (none may be unsaid)."""
     words = _known(c, sources, ("model", "quant", "gpu", "gpus"))
-    words += [f"engine={c.engine}", *_load(c)]
+    words += [f"engine={engine_name(c.engine)}", *_load(c)]
     if c.slo is not None:
         words += [
             f"workload.slo.ttft_ms={c.slo.ttft_ms:g}",

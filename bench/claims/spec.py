@@ -404,7 +404,10 @@ class Claim:
     @property
     def asked_by(self) -> str:
         """The word that names it to `bench claim`."""
-        return self.file or self.name
+        if self.file is None:
+            return self.name
+        _, _, one_of_several = self.name.partition("/")
+        return f"{self.file}/{one_of_several}" if one_of_several else self.file
 
     def __post_init__(self) -> None:
         first_day(self.as_of)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from bench.claims.bounds import hold
+from bench.claims.engine_words import same_condition
 from bench.claims.fits import check_fit
 from bench.claims.metrics import known_metric
 from bench.claims.spec import Conditions, Speedup, Stated
@@ -100,9 +101,10 @@ def _conditions(says: Speedup) -> Check:
         if getattr(c, key) is None
     ]
     differ = [
-        f"{f.name} {getattr(says.baseline, f.name)} → {getattr(says.conditions, f.name)}"
+        f"{f.name} {old} → {new}"
         for f in fields(Conditions)
-        if getattr(says.baseline, f.name) != getattr(says.conditions, f.name)
+        for old, new in [(getattr(says.baseline, f.name), getattr(says.conditions, f.name))]
+        if not same_condition(f.name, old, new)
     ]
     lines = [f"from baseline to claim: {'; '.join(differ) or 'no condition differs'}"]
     if lacking:

@@ -6,9 +6,9 @@ A bound forbids a claim only when it forbids all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.claims.spec import Conditions
+from bench.claims.spec import Claim, Conditions, Serving, Speedup
 from bench.config.catalogue import Catalogue
 from bench.fit.headroom import gpu_memory_gib, has_checkpoint
 from bench.fit.overheads import GIB
@@ -74,6 +74,29 @@ def model_of(conditions: Conditions, catalogue: Catalogue) -> ModelSpec | None:
         if name is not None and name in catalogue.models:
             return catalogue.models[name]
     return None
+
+
+def in_our_words(claim: Claim, catalogue: Catalogue) -> Claim:
+    """The claim with its precision by the catalogue's name, so that runs are found under it."""
+    says = claim.says
+    if isinstance(says, Serving):
+        return replace(claim, says=replace(says, conditions=_named(says.conditions, catalogue)))
+    if isinstance(says, Speedup):
+        new, old = (_named(c, catalogue) for c in (says.conditions, says.baseline))
+        return replace(claim, says=replace(says, conditions=new, baseline=old))
+    return claim
+
+
+def _named(c: Conditions, catalogue: Catalogue) -> Conditions:
+    """Q4_K_M is q4_k_m, and a model's own data type is `none`; other words stay."""
+    plain = "" if c.quant is None else c.quant.strip().casefold().replace(" ", "-")
+    model = model_of(c, catalogue)
+    if plain in catalogue.quants:
+        return replace(c, quant=plain)
+    own = "bfloat16" if plain == "bf16" else plain
+    if model is not None and own == model.native_dtype.casefold():
+        return replace(c, quant="none")
+    return c
 
 
 def quants_of(conditions: Conditions, model: ModelSpec, catalogue: Catalogue) -> list[QuantSpec]:

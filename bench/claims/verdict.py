@@ -23,6 +23,9 @@ WIDEST_INTERVAL = 0.25
 proves nothing: it would contain many others."""
 DISTURBED = 0.5
 """Half-width above which a measurement proves nothing at all: the machine did other work."""
+NOT_KNOWN = "not in the formats and engines known here"
+OFFLOADED = "only with host memory or disk"
+FEWEST = "at the fewest bits that its words allow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +66,19 @@ class Assessment:
             return "nothing at hand bears it out or contradicts it"
         lines = [" ".join(line.split()) for line in deciding.evidence]
         if deciding.kind == "fit":
-            worst_of = [line for line in lines if "too much" in line][-1:]
-            return "; ".join([lines[0].partition(" (")[0], *worst_of])
+            return _why_of_fit(lines)
         if deciding.kind == "lookup":
             for mark in (": contradicted", ": no dated reference", "has no dated", ": agrees"):
                 found = [line for line in lines if mark in line]
                 if found:
                     return found[0]
-        return next((line for line in lines if line.startswith("stated ")), lines[0])
+        held = [line for line in lines if line.startswith("stated ")]
+        beyond = [line for line in held if "what the bound allows" in line]  # of a curve's points
+        reason = next(iter((*beyond, *held, lines[0])))
+        fit = next((c for c in self.checks if c.kind == "fit" and c.verdict == "untested"), None)
+        words = () if fit is None or deciding.verdict != "not comparable" else fit.evidence
+        said = [w for w in (NOT_KNOWN, OFFLOADED) if any(w in line for line in words)]
+        return "; ".join([reason, *(f"memory: {w}" for w in said)])
 
     def to_json(self) -> dict[str, Any]:
         """The contract of `bench claim --json`; numbers that are not finite become null."""
@@ -92,6 +100,14 @@ class Assessment:
             "settle_with": self.settle_with,
             "note": self.note,
         }
+
+
+def _why_of_fit(lines: Sequence[str]) -> str:
+    """The memory, and what its verdict rests on: the fewest bytes of any reading, not those of one
+    format."""
+    rest = [line for line in lines if line.startswith((FEWEST, OFFLOADED))]
+    first = [] if lines[0] in rest else [lines[0].partition(" (")[0]]
+    return "; ".join([*first, *rest])
 
 
 def _finite(value: float | None) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.arguments import Arguments
-from bench.cli.conflicts import refuse_without_effect
+from bench.cli.conflicts import refuse_never_full, refuse_without_effect
 from bench.config.compose import conf_dir, run_spec, split_results_dir
 from bench.values.errors import InputError, nearest
 
@@ -22,6 +22,7 @@ def run_asked(data: dict[str, Any], arguments: Arguments) -> RunSpec:
 
     spec: RunSpec = run_spec(data)
     refuse_without_effect(spec, arguments.typed_keys)
+    refuse_never_full(spec)
     spec = replace(spec, model=resolve_model(spec.model, arguments.typed_keys))
     return expecting(spec, arguments.typed_keys)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.values.errors import InputError
 
 if TYPE_CHECKING:
+    from bench.cli.arguments import Arguments
     from bench.values.spec import RunSpec
 
 _SEARCH = "belongs to a search: choose load=slo or load=saturate"
@@ -22,6 +23,48 @@ def refuse_without_effect(spec: RunSpec, typed: frozenset[str]) -> None:
         group, _, name = key.partition(".")
         if key in typed and getattr(getattr(spec, group), name) not in (None, (), ""):
             raise InputError(f"{key} would have no effect: it {why}, or leave it out.")
+
+
+def refuse_hydra_keys(arguments: Arguments) -> None:
+    """InputError for a setting of Hydra's own that nothing here would look at, or an empty one."""
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        bare = key.lstrip("+~")
+        if not bare.startswith(("hydra.", "hydra/")):
+            continue
+        if bare.startswith(("hydra.run.", "hydra.job.")):
+            raise InputError(
+                f"{key} would have no effect: runs are written below results_dir=FOLDER."
+            )
+        if not arguments.hydra_flags:
+            raise InputError(f"{key} would have no effect: it belongs to a sweep, bench -m.")
+        if not value and not key.startswith("~"):
+            raise InputError(f"{key}= has no value.")
+
+
+def refuse_no_sweep(combinations: int, arguments: Arguments) -> None:
+    """InputError for -m where no key offers a choice, unless a launcher takes the one run along."""
+    sweeping = set(arguments.hydra_flags) <= {"-m", "--multirun"}
+    elsewhere = any(o.startswith("hydra/launcher=") for o in arguments.overrides)
+    if sweeping and combinations < 2 and not elsewhere:
+        raise InputError(
+            f"{arguments.hydra_flags[0]} begins a sweep, and no key has several values: "
+            "type KEY=A,B, or leave it out."
+        )
+
+
+def refuse_never_full(spec: RunSpec) -> None:
+    """InputError where so few requests are sent that a load point never has its concurrency."""
+    load = spec.load
+    closed = load.mode == "closed" or (
+        load.mode in ("slo", "saturate") and load.over == "concurrency"
+    )
+    most = max(load.concurrency, default=0)
+    if closed and load.requests is not None and load.requests < most:
+        raise InputError(
+            f"load.requests={load.requests} never has load.concurrency={most} in flight: send "
+            f"more, load.requests={load.requests_per_slot * most}, or lower load.concurrency=[N]."
+        )
 
 
 def _of_load(spec: RunSpec) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from bench import __version__
 from bench.cli.arguments import find_verb, parse
+from bench.cli.conflicts import refuse_hydra_keys
 from bench.cli.help import of_verb, overview
 from bench.cli.meant import word_meant
 from bench.cli.streams import give_up_stdout, interrupted_code, shown_error, steady_streams
@@ -92,6 +93,7 @@ def _dispatch(words: list[str]) -> int:
     if arguments.hydra_flags and not of.sweeps:
         flag = arguments.hydra_flags[0]
         raise InputError(f"{flag} belongs to bench run: bench {name} has no sweep.")
+    refuse_hydra_keys(arguments)
     address = address_in(arguments)
     if address is None or name == "runs":
         return call(name, arguments)

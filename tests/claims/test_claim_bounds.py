@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,7 +113,7 @@ def test_fp4_has_its_own_peak() -> None:
 
 
 def test_every_point_of_a_curve_is_held_against_its_own_bound() -> None:
-    def curve(*points: tuple[int, float]) -> str:
+    def curve(*points: tuple[int, float]) -> tuple[str, str]:
         says = {
             "kind": "serving",
             "conditions": {**H100, "engine_version": None},
@@ -122,10 +123,14 @@ def test_every_point_of_a_curve_is_held_against_its_own_bound() -> None:
             "curve": [{"concurrency": c, "value": v} for c, v in points],
         }
         claim = claims_of("test", {**HEAD, "says": says}, "test.yaml")[0]
-        return assess(claim, conf_sources()).verdict
+        found = assess(claim, conf_sources())
+        return found.verdict, found.why
 
-    assert curve((1, 150), (64, 3000)) == "not comparable"  # conditions unsaid, nothing forbidden
-    assert curve((1, 1500), (64, 3000)) == "impossible"
+    assert curve((1, 150), (64, 3000))[0] == "not comparable"  # conditions unsaid, not forbidden
+    verdict, why = curve((64, 3000), (1, 1500))
+    assert verdict == "impossible"
+    assert why.startswith("stated 1,500 tokens/s: ")  # not the first point, which the bound allows
+    assert "what the bound allows" in why
 
 
 def speedup(**more: Any) -> str:
@@ -148,6 +153,27 @@ def test_a_speedup_is_held_against_both_numbers_and_both_bounds() -> None:
     assert speedup(stated=stated, value=540, baseline_value=400) == "refuted"
     assert speedup(stated={"value": 170, "unit": "%"}, value=540, baseline_value=200) == "untested"
     assert speedup(stated={"value": 20, "unit": "x"}, baseline_value=1500) == "impossible"
+
+
+def test_each_side_of_a_speedup_is_run_on_its_own_engine() -> None:
+    """Both would have run on bench's default; one engine in two spellings is no difference."""
+    here = {**H100, "model": "llama-3.1-8b", "concurrency": 8, "engine_version": "1.0"}
+    says = {
+        "kind": "speedup",
+        "conditions": {**here, "engine": "TensorRT-LLM"},
+        "baseline": {**here, "engine": "mk1"},
+        "metric": "output_tokens_per_s",
+        "definition": None,
+        "stated": {"value": 2, "unit": "x"},
+    }
+    every = replace(conf_sources(), engines=("vllm", "trtllm"))
+    found = assess(claims_of("t", {**HEAD, "says": says}, "t.yaml")[0], every)
+    first, second, _ = (found.settle_with or "").split("; ")
+    assert "engine=endpoint engine.base_url=http://HOST:PORT/v1" in first
+    assert "engine=trtllm" in second
+    same = {**says, "baseline": {**here, "engine": "trtllm", "engine_version": "v1.0"}}
+    found = assess(claims_of("t", {**HEAD, "says": same}, "t.yaml")[0], every)
+    assert "no condition differs" in found.why
 
 
 def test_a_number_that_was_put_in_confirms_nothing() -> None:
@@ -186,10 +212,44 @@ def test_memory_is_impossible_only_where_nothing_is_left_to_try() -> None:
 
 def test_what_only_unknown_formats_could_hold_is_said_so() -> None:
     two = {"model": "deepseek-r1-distill-llama-70b", "gpu": "l4", "form_factor": None, "gpus": 1}
-    claim = serving(**{**H100, **two, "quant": None, "engine": None})
+    claim = serving(**{**H100, **two, "quant": None, "engine": "vllm"})
     check = assess(claim, conf_sources()).checks[0]
     assert check.verdict == "untested"
-    assert any("none of the formats and engines known here" in e for e in check.evidence)
+    assert any("not in the formats and engines known here" in e for e in check.evidence)
+    why = assess(claim, conf_sources()).why
+    assert why.endswith("; memory: not in the formats and engines known here")
+
+
+def test_a_format_that_can_be_made_is_known_here() -> None:
+    """iq1_s of 70 B is 15.3 GB for llama.cpp: 24 GB hold it, and vLLM's own formats do not fit."""
+    one = {"model": "deepseek-r1-distill-llama-70b", "gpu": "l4", "form_factor": None}
+    for engine, verdict in ((None, "possible"), ("Llama.cpp", "possible"), ("vLLM", "untested")):
+        claim = serving(**{**H100, **one, "gpus": 1, "quant": None, "engine": engine})
+        check = assess(claim, conf_sources()).checks[0]
+        assert check.verdict == verdict, engine
+        made = any("iq1_s, 15.3 GB" in e and e.endswith("fits") for e in check.evidence)
+        assert made == (verdict == "possible")
+
+
+def test_a_file_of_another_engine_is_not_what_a_claim_is_about() -> None:
+    two = {"model": "deepseek-r1", "gpu": "a100-80gb", "form_factor": "sxm", "gpus": 2}
+    for engine, verdict in (("vllm", "untested"), ("TRT-LLM", "untested"), ("ollama", "possible")):
+        claim = serving(**{**H100, **two, "quant": None, "engine": engine})
+        assert assess(claim, conf_sources()).checks[0].verdict == verdict
+
+
+def test_a_verdict_of_memory_says_what_it_rests_on() -> None:
+    big = {"model": "deepseek-r1", "gpu": "l4", "form_factor": None, "gpus": 1, "quant": "Q4_K_M"}
+    slow = {"value": 0.1, "unit": "tok/s"}
+    host = assess(serving(stated=slow, **{**H100, **big, "concurrency": 1}), conf_sources())
+    assert host.verdict == "untested"
+    assert "more than the 24 GB of the GPUs; only with host memory or disk" in host.why
+    alone = assess(
+        serving(stated=slow, **{**H100, **big, "quant": None, "offload": False}), conf_sources()
+    )
+    assert alone.verdict == "impossible"
+    assert "(1.5625 bits a weight) it takes 131" in alone.why
+    assert "awq" not in alone.why
 
 
 def test_metrics_and_units_come_from_one_list() -> None:

@@ -17,6 +17,7 @@ import yaml
 from claims_support import CONDITIONS, HEAD, conf_sources
 
 from bench import __version__
+from bench.claims.measured import differences
 from bench.cli.claim_files import write_new
 from bench.cli.main import main
 from bench.cli.verbs.claim import Request, assessed, run
@@ -224,7 +225,7 @@ def test_measuring_elsewhere_is_refused(tmp_path: Path) -> None:
 
     for conditions, message in (
         ({"host_cpu": "another CPU"}, "a run here would not be comparable"),
-        ({"engine": "tensorrt-llm"}, "bench does not launch 'tensorrt-llm'"),
+        ({"engine": "lmdeploy"}, "bench does not launch 'lmdeploy'"),
     ):
         name = claim_file(tmp_path, "elsewhere", 100, **conditions)
         request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path))
@@ -365,13 +366,14 @@ def test_the_command_that_is_printed_settles_it(
     it is a truth server, so that a claim about another engine is not settled there."""
     names = [
         claim_file(tmp_path, name, 300, "at_least", engine=engine, engine_version=__version__)
-        for name, engine in (("told", "truth"), ("other", "llama.cpp"))
+        for name, engine in (("told", "truth"), ("other", "lmdeploy"))
     ]
     assert code(*names, f"results_dir={tmp_path}", "--json") == 0
     printed = [v["settle_with"] for v in json.loads(capfd.readouterr().out)]
     assert printed == [
         f"bench claim {names[0]} --measure",
-        f"bench claim {names[1]} --measure engine.base_url=<llama.cpp serving tiny>",
+        f"bench claim {names[1]} --measure engine.base_url=http://HOST:PORT/v1  "
+        f"# where lmdeploy {__version__} serves tiny",
     ]
     spec = run_spec(engine="truth", engine_keys={"ttft_ms": 20.0, "itl_ms": 2.0})
     quick = [
@@ -382,11 +384,13 @@ def test_the_command_that_is_printed_settles_it(
     ]
     with load_engine("truth").serve(spec, tmp_path, lambda _: None) as server:
         where = f"engine.base_url={server.base_url}"
-        words = [w for w in shlex.split(printed[1])[1:] if not w.startswith("engine.")][:3]
+        words = [
+            w for w in shlex.split(printed[1], comments=True)[1:] if not w.startswith("engine.")
+        ][:3]
         assert words == ["claim", names[1], "--measure"]
         assert code(*names, "--measure", where, *quick, "--json") == 0
     found = {v["claim"]: v for v in json.loads(capfd.readouterr().out)}
-    assert "engine llama.cpp ≠ truth" in " ".join(found["other"]["checks"][-1]["evidence"])
+    assert "engine lmdeploy ≠ truth" in " ".join(found["other"]["checks"][-1]["evidence"])
     assert found["other"]["verdict"] == "untested"
     runs = found["told"]["checks"][-1]
     if runs["figures"].get("measured") is None:
@@ -414,3 +418,101 @@ def test_an_endpoint_settles_a_claim_about_an_engine_that_bench_does_not_launch(
     assert "engine=endpoint" in asked[0]
     assert found.verdict == "confirmed", found.why
     assert any("as you said" in line for line in found.checks[-1].evidence)
+
+
+SEVERAL = """
+who: somebody
+where: somewhere
+as_of: "2026"
+quote: a number
+claims:
+  one:
+    says: &says
+      kind: serving
+      conditions: &here {model: tiny, quant: none, gpu: l4, form_factor: null, gpus: 1,
+                         engine: vllm, engine_version: "1", input_tokens: 64, output_tokens: 64,
+                         concurrency: 8}
+      metric: output_tokens_per_s
+      definition: x
+      stated: {value: 300, unit: tok/s}
+  two: {says: {<<: *says, conditions: {<<: *here, engine: TensorRT-LLM}}}
+  three: {says: {<<: *says, conditions: {<<: *here, engine: llama.cpp, concurrency: null}}}
+  four: {says: {<<: *says, conditions: {<<: *here, engine: null, concurrency: null}}}
+"""
+
+
+def test_a_printed_command_is_about_its_own_claim_and_is_read_by_a_shell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One of several in a file once printed the whole file; brackets were files to a shell."""
+    file = tmp_path / "several.yaml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    there = f"results_dir={tmp_path}"
+    assert code(str(file), there, "--json") == 0
+    printed = [v["settle_with"] for v in json.loads(capfd.readouterr().out)]
+    asked = "workload.input_tokens=64 workload.output_tokens=64 load=closed"
+    place = "model=tiny quant=none gpu=l4 gpus=1"
+    assert printed == [
+        f"bench claim {file}/one --measure",
+        f"bench claim {file}/two --measure",
+        f"bench {place} engine=llamacpp {asked} 'load.concurrency=[<concurrency>]'",
+        f"bench engine=endpoint engine.base_url=http://HOST:PORT/v1 {place} {asked} "
+        "'load.concurrency=[<concurrency>]'  # where tiny is served",
+    ]
+    assert code(f"{file}/two", there, "--json") == 0
+    assert [v["claim"] for v in json.loads(capfd.readouterr().out)] == ["several/two"]
+    assert code(f"{file}/tow", there) == 2
+    assert "no claim 'tow'. Did you mean 'two'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("claimed", "served", "same"),
+    [
+        ("TensorRT-LLM", "trtllm", True),
+        ("TRT-LLM", "tensorrt-llm", True),
+        ("llama.cpp", "llamacpp", True),
+        ("vLLM", "vllm", True),
+        ("SGLang", "vllm", False),
+        ("vllm", None, False),
+    ],
+)
+def test_an_engine_has_one_name_in_every_spelling(
+    claimed: str, served: str | None, same: bool
+) -> None:
+    assert (differences({"engine": claimed}, {"engine": served}) == ()) == same
+
+
+@pytest.mark.parametrize(
+    ("quant", "asked"),
+    [("BF16", "quant=none"), ("Q4_K_M", "quant=q4_k_m"), ("FP8", "quant=fp8")],
+)
+def test_a_run_is_made_at_the_precision_that_a_source_spells_its_own_way(
+    tmp_path: Path, exact_run: Run, quant: str, asked: str
+) -> None:
+    """BF16 was left out of the command, and the run then differed: BF16 ≠ none."""
+    words: list[tuple[str, ...]] = []
+
+    def measure(overrides: tuple[str, ...]) -> Run:
+        words.append(overrides)
+        return stored(exact_run, tmp_path / "results")
+
+    name = claim_file(tmp_path, "spelled", EXACT_TOKENS_PER_S, quant=quant)
+    plain = conf_sources()
+    request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path))
+    assessed(request, plain.catalogue, plain.prices, plain.cost_model, measure)
+    assert asked in words[0]
+
+
+def test_a_precision_that_no_run_can_have_is_refused_before_one(tmp_path: Path) -> None:
+    """It would have been measured, and stored, as the published weights."""
+
+    def never(_: tuple[str, ...]) -> Run:
+        raise AssertionError("must not be launched")
+
+    name = claim_file(tmp_path, "odd", 100, quant="UD-IQ1_S")
+    plain = conf_sources()
+    request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path))
+    with pytest.raises(InputError, match="'UD-IQ1_S', which is no name of conf/quant"):
+        assessed(request, plain.catalogue, plain.prices, plain.cost_model, never)
+    (found,) = assessed(request, plain.catalogue, plain.prices, plain.cost_model)
+    assert "'quant=<quant>'" in (found.settle_with or "")

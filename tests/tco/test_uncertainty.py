@@ -10,7 +10,7 @@ from tco_support import ask, cpu_run
 from bench.tco.demand import trace_demand
 from bench.tco.spec import UncertaintySpec
 from bench.tco.throughput import Split, ThroughputPoint, fit_split
-from bench.tco.uncertainty import quantile, sample, tornado
+from bench.tco.uncertainty import latin_hypercube, quantile, sample, tornado
 from bench.values import units as u
 from bench.values.errors import InputError
 from bench.values.figure import Figure
@@ -69,6 +69,15 @@ def test_quantiles_by_hand() -> None:
     uneven = quantile(_figure(0.5, 1, 8, "lognormal"), p[1:4])  # off its centre: as it was given
     assert uneven.tolist() == pytest.approx([0.5, 1.0, 8.0])
     assert quantile(Figure(value=3.0, source="t"), p).tolist() == [3.0] * 5
+
+
+def test_draws_are_scipys() -> None:
+    for dimensions, draws, seed in ((1, 7, 0), (5, 1000, 3)):
+        known = stats.qmc.LatinHypercube(d=dimensions, rng=np.random.default_rng(seed))
+        assert np.array_equal(latin_hypercube(draws, dimensions, seed), known.random(draws))
+    p = np.linspace(0, 1, 101)
+    skewed = stats.triang.ppf(p, 0.3, loc=1, scale=10)
+    assert quantile(_figure(1, 4, 11, "triangular"), p) == pytest.approx(skewed, rel=1e-12)
 
 
 def test_tornado_orders_by_swing() -> None:

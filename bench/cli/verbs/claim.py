@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,10 @@ from bench.cli.claim_files import read_or, write_new
 from bench.cli.composed import (
     claim_folders,
 )
+from bench.cli.conflicts import refuse_never_full
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, compose, run_spec, split_results_dir
-from bench.values.errors import InputError, StoreError
+from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 from bench.values.outside import regular
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 VERB = Verb(
     usage=(
         "bench claim NAME ... | --all [--measure] [results_dir=FOLDER] [--json]",
-        "bench claim FILE.yaml      a claim of your own",
+        "bench claim FILE.yaml      claims of your own; FILE.yaml/KEY is one of several",
         "bench claim --new NAME     write its skeleton, every field explained",
         "bench claim --predict aiconfigurator model=NAME gpu=NAME load.concurrency=[N]",
     ),
@@ -89,8 +91,21 @@ def call(arguments: Arguments) -> int:
         endpoint="engine.base_url" in arguments.typed_keys,
     )
     words = (*more, f"results_dir={results_dir}")
+    if more:
+        _check_values(more, arguments)
     known, costs = catalogue(arguments.config_dirs), claim_costs(arguments.config_dirs)
     return run(request, known, *costs, _measurer(words, arguments) if measuring else None)
+
+
+def _check_values(more: Sequence[str], arguments: Arguments) -> None:
+    """InputError for a value that no run takes: a claim judged without one would not say so."""
+    from bench.engines.exchange import normalise_base_url
+
+    served = "engine.base_url" in arguments.typed_keys
+    words = ["engine=endpoint" if served else "engine=vllm", *more]
+    spec = run_spec(compose(words, arguments.config_dirs), detect_gpus=False)
+    if served:
+        normalise_base_url(spec.engine.base_url)
 
 
 def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
@@ -100,6 +115,7 @@ def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
 
     def measure(overrides: tuple[str, ...]) -> Run:
         spec = run_spec(compose([*overrides, *words], arguments.config_dirs))
+        refuse_never_full(spec)
         with shown() as progress:
             return execute(spec, catalogue(arguments.config_dirs), progress)
 
@@ -206,16 +222,39 @@ def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim
         raise InputError("name a claim, or say --all; bench claim --new NAME writes a new one.")
     if request.names and request.everything:
         raise InputError(f"--all names every claim: leave {request.names[0]!r} or --all out.")
-    files = {n: Path(n) for n in request.names if n.endswith((".yaml", ".yml"))}
+    files = {n: file for n in request.names if (file := _file_of(n)) is not None}
     found = [
-        replace(claim, file=str(path)) for path in files.values() for claim in read_or(path, bad)
+        replace(claim, file=str(path))
+        for path, key in files.values()
+        for claim in _of_key(key, path, read_or(path, bad))
     ]
     names = [n for n in request.names if n not in files]
     if names or request.everything:
-        paths = [p for folder in request.folders for p in sorted(folder.glob("*.yaml"))]
-        every = [c for p in paths for c in read_or(p, bad)]
+        every = [
+            replace(c, file=str(path)) if own else c
+            for own, folder in enumerate(request.folders)  # the first is the catalogue's
+            for path in sorted(folder.glob("*.yaml"))
+            for c in read_or(path, bad)
+        ]
         found += every if request.everything else chosen(names, every)
     return tuple({c.name: c for c in found}.values())
+
+
+def _file_of(word: str) -> tuple[Path, str | None] | None:
+    """A claim file and the one of its claims that is asked for; None for a claim's name."""
+    found = re.fullmatch(r"(.+\.ya?ml)(?:/(.+))?", word)
+    return None if found is None else (Path(found[1]), found[2])
+
+
+def _of_key(key: str | None, path: Path, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    """All claims of a file, or the one under that key; none where the file itself was refused."""
+    if key is None or not claims:
+        return claims
+    found = tuple(c for c in claims if c.name == f"{path.stem}/{key}")
+    if not found:
+        known = [c.name.partition("/")[2] for c in claims]
+        raise InputError(f"{path}: there is no claim {key!r}.{nearest(key, known)}")
+    return found
 
 
 def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...]:
@@ -263,12 +302,19 @@ def _measured(
     from bench.claims.of_run import as_told
     from bench.claims.settle import run_overrides
     from bench.claims.spec import Serving
+    from bench.claims.variants import in_our_words
 
+    claim = in_our_words(claim, sources.catalogue)
     says = claim.says
     if not isinstance(says, Serving) or assessment.verdict == "impossible":
         return assessment
     if claim.absent is not None or missing(says, sources.catalogue.gpus):
         return assessment  # the checks already list what is missing
+    if says.conditions.quant not in sources.catalogue.quants:
+        raise InputError(
+            f"{claim.name}: a run cannot be under precision {says.conditions.quant!r}, which is no "
+            f"name of conf/quant.{nearest(str(says.conditions.quant), sources.catalogue.quants)}"
+        )
     _check_host(claim, says, endpoint)
     words = (*run_overrides(says.conditions, sources), f"load.repeats={MEASURE_REPEATS}")
     if endpoint:
@@ -281,11 +327,12 @@ def _measured(
 
 def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:
     """Refuse a run that could not be compared: another engine than bench launches, another host."""
+    from bench.claims.engine_words import engine_name
     from bench.engines import ENGINES
     from bench.host import provenance
 
     c = says.conditions
-    if c.engine not in ENGINES and not endpoint:
+    if engine_name(c.engine) not in ENGINES and not endpoint:
         raise InputError(
             f"{claim.name}: bench does not launch {c.engine!r}; serve it yourself and say "
             f"bench claim {claim.asked_by} --measure engine.base_url=http://HOST:PORT/v1."

@@ -13,6 +13,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.composed import (
     run_asked,
 )
+from bench.cli.conflicts import refuse_no_sweep
 from bench.cli.streams import shown_error
 from bench.cli.sweeps import asked_sweep, by_id, ended
 from bench.cli.verb import Flag, Verb
@@ -140,6 +141,7 @@ def _hydra(arguments: Arguments) -> int:
     What became of a sweep is read from the store: a launcher may have run its jobs elsewhere.
     """
     combinations = check_sweep(arguments.overrides, arguments.config_dirs)
+    refuse_no_sweep(len(combinations), arguments)
     if len(combinations) < 2 or not any(f in _MULTIRUN for f in arguments.hydra_flags):
         return _one_job(arguments)
     specs = look_before(combinations, arguments)

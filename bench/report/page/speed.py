@@ -176,7 +176,8 @@ def throughput(m: Material) -> Section | None:
     caption = (
         f"Output {unit} over what each user sees: up and to the right is better. Bars are 95 % "
         "intervals. Shaded: time per output token (TPOT) within the SLO. A hollow point did not "
-        f"keep the whole SLO. Withheld load points are not drawn. {_explained(labels)}"
+        "keep the whole SLO, or it is not known. Withheld load points are not drawn. "
+        f"{_explained(labels)}"
     )
     picture = Picture(name="throughput", caption=caption, draw=draw, numbers=table)
     heading = "Throughput against interactivity"

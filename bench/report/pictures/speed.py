@@ -80,7 +80,7 @@ def throughput(curves: Sequence[Curve], *, unit: str, slo_per_user: float, slo_t
         linestyle="none",
         marker="o",
         markerfacecolor=style.PAPER,
-        label="hollow: SLO not kept",
+        label="hollow: SLO not kept, or not known",
     )
     ax.set_xlabel("interactivity, tokens/s per user")
     ax.set_ylabel(f"output, {unit}")

@@ -76,6 +76,7 @@ class ModelSpec:
     note: str | None = None
 
     def __post_init__(self) -> None:
+        require(bool(self.name.strip()), "name must not be empty")
         require(self.max_context_tokens > 0, "max_context_tokens must be above 0")
 
 
@@ -94,6 +95,9 @@ class QuantSpec:
     recipe: Mapping[str, Any] | None = None
     source: str = ""
     as_of: str = ""
+
+    def __post_init__(self) -> None:
+        require(bool(self.name.strip()), "name must not be empty")
 
     @property
     def is_gguf(self) -> bool:
@@ -147,3 +151,6 @@ class GpuSpec:
     verified: bool = True
     unverified_fields: tuple[str, ...] = ()
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.name.strip()), "name must not be empty")

@@ -124,6 +124,7 @@ class WorkloadSpec:
     source: str = ""
 
     def __post_init__(self) -> None:
+        require(bool(self.name.strip()), "name must not be empty")
         for key in ("input_tokens", "output_tokens"):
             value = getattr(self, key)
             if isinstance(value, int):
