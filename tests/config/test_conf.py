@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,10 @@ def test_quant_decodes(path: Path) -> None:
     assert quant.hf_quantization_config is not None
     if quant.is_gguf:
         assert quant.hf_quantization_config["file_type"] == quant.name
-        main = quant.name.removesuffix("_m").upper()
+        # llama.cpp's default type of each mixture (llama_ftype_get_default_type).
+        main = re.sub(r"(?<=_k)_[sml]$", "", quant.name).upper()
+        odd = {"IQ2_S": "IQ2_XS", "IQ2_M": "IQ2_S", "IQ3_XS": "IQ3_S", "IQ3_M": "IQ3_S"}
+        main = odd.get(main, main)
         sizes = {name: 8 * size / block for name, block, size in TYPES.values()}
         assert quant.weight_bits == sizes[main]
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def test_modelopt_beside_a_config_is_read(tmp_path: Path) -> None:
 R1_FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
 
 
-def in_a_folder(quantisation: dict[str, object]) -> ModelSpec:
+def in_a_folder(quantisation: Mapping[str, object]) -> ModelSpec:
     listed = catalogue().models["deepseek-r1"]
     config = {**listed.config, "quantization_config": quantisation}
     return replace(listed, weights="/models/r1", config=config)
