@@ -11,6 +11,7 @@ from bench.fit.declared import geometry_of
 from bench.fit.fit import fit
 from bench.fit.geometry import Geometry
 from bench.fit.headroom import gpu_memory_gib, has_checkpoint, is_cpu
+from bench.fit.quantisations import is_local, own_quantisation
 from bench.fit.report import Alternative, FitReport
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
@@ -66,7 +67,9 @@ def _search(
 
 
 def _distinct(model: ModelSpec, catalogue: Catalogue) -> list[QuantSpec]:
-    """The quantisations whose weights can be had, the same repository only once."""
+    """The quantisations whose weights can be had, the same repository or folder only once."""
+    if is_local(model) and own_quantisation(model.config):
+        return [catalogue.quants["none"]]  # what the folder holds, whatever it is called
     found: dict[str, QuantSpec] = {}
     for quant in sorted(catalogue.folder_quants(), key=lambda q: (q.weight_bits is None, q.name)):
         if has_checkpoint(model, quant.name):

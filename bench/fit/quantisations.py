@@ -41,6 +41,8 @@ def weight_format(model: ModelSpec, quant: QuantSpec, method: str | None = None)
     the checkpoint is.
     """
     config = _laid_out(model, quantisation_config(model, quant))
+    if is_local(model):
+        _check_local(model, quant, from_hf(config, quant.name), method_of(config))
     if method is None:
         return from_hf(config, quant.name)
     if not config:
@@ -52,6 +54,27 @@ def weight_format(model: ModelSpec, quant: QuantSpec, method: str | None = None)
             f"{model.name} are {own!r}. Leave one out."
         )
     return from_hf(config, quant.name)
+
+
+def is_local(model: ModelSpec) -> bool:
+    return model.weights not in ("hub", "bundled", "dummy")
+
+
+def _check_local(model: ModelSpec, quant: QuantSpec, fmt: WeightFormat, method: str) -> None:
+    """InputError where a folder or file holds another format than the quantisation's name says."""
+    if not is_local(model) or quant.name == "none" or not method:
+        return
+    is_file = method == "gguf"
+    other = is_file != quant.is_gguf
+    if not other and not is_file and fmt.bits is not None:
+        named = from_hf(quant.hf_quantization_config or {}, quant.name)
+        other = fmt.integer != named.integer or abs(fmt.bits - (named.bits or 16)) > 1
+    if other:
+        what = "a GGUF file" if is_file else f"{fmt.bits or 'mixed'}-bit {method}"
+        raise InputError(
+            f"quant={quant.name} contradicts model.weights={model.weights}, which holds {what}: "
+            "leave quant out, or name the folder that holds it."
+        )
 
 
 def _laid_out(model: ModelSpec, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -73,10 +96,9 @@ def quantisation_config(model: ModelSpec, quant: QuantSpec) -> Mapping[str, Any]
     chosen = model.checkpoints.get(quant.name)
     own = chosen.quantization_config if chosen is not None else None
     is_native = native is not None and chosen is not None and native.repo == chosen.repo
-    local = model.weights not in ("hub", "bundled", "dummy")
-    if own is None and local and chosen is None:
-        # A folder or file says itself what it holds.
-        own = _with_experts(own_quantisation(model.config), model.config) or None
+    if is_local(model) and (held := own_quantisation(model.config)):
+        # A folder or file says itself what it holds, whatever was listed of a repository.
+        return _with_experts(held, model.config)
     if own is not None:
         return own
     if quant.hf_quantization_config is None or is_native:

@@ -75,10 +75,10 @@ def _check_product(gpus: int, tp: int, pp: int | None, dp: int = 1) -> None:
         return
     parts = [f"tensor parallel {tp}", f"pipeline parallel {pp or 1}"]
     parts += [f"data parallel {dp}"] if dp > 1 else []
-    raise InputError(
-        f"gpus: {gpus} GPUs are not {' × '.join(parts)}. Set gpus={whole}, or "
-        f"engine.tensor_parallel_size={max(1, gpus // ((pp or 1) * dp))}."
-    )
+    beside = (pp or 1) * dp
+    remedy = f", or engine.tensor_parallel_size={gpus // beside}" if gpus % beside == 0 else ""
+    one = "1 GPU is" if gpus == 1 else f"{gpus} GPUs are"
+    raise InputError(f"gpus: {one} not {' × '.join(parts)}. Set gpus={whole}{remedy}.")
 
 
 def rank_bytes(

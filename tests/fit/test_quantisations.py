@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fit_support import run_of
+from fit_support import catalogue, run_of
 
 from bench.fit.architecture import from_config
 from bench.fit.fit import fit
@@ -20,10 +20,12 @@ from bench.fit.quantisations import (
     online,
     own_quantisation,
     quantisation_config,
+    weight_format,
 )
 from bench.fit.sharding import checkpoint_bytes
 from bench.models.model_config import read_config
 from bench.values.errors import InputError
+from bench.values.spec import ModelSpec
 
 LLAMA = {
     "model_type": "llama",
@@ -242,3 +244,29 @@ def test_modelopt_beside_a_config_is_read(tmp_path: Path) -> None:
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(beside))
     config = read_config(tmp_path)
     assert from_hf(own_quantisation(config), "x").bits == 4
+
+
+R1_FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+
+
+def in_a_folder(quantisation: dict[str, object]) -> ModelSpec:
+    listed = catalogue().models["deepseek-r1"]
+    config = {**listed.config, "quantization_config": quantisation}
+    return replace(listed, weights="/models/r1", config=config)
+
+
+@pytest.mark.parametrize("quant", ["awq", "int8", "q4_k_m"])
+def test_a_folder_that_holds_another_format_contradicts_the_name(quant: str) -> None:
+    """It was counted as the repository that is listed under the name: 356 GB for 681."""
+    with pytest.raises(
+        InputError, match=r"contradicts model\.weights=/models/r1, which holds 8-bit"
+    ):
+        weight_format(in_a_folder(R1_FP8), catalogue().quants[quant])
+
+
+def test_a_folder_is_counted_as_what_it_holds() -> None:
+    awq = {"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": True}
+    quants = catalogue().quants
+    assert weight_format(in_a_folder(awq), quants["awq"]).group_size == 64
+    assert weight_format(in_a_folder(awq), quants["none"]).bits == 4
+    assert weight_format(in_a_folder(R1_FP8), quants["fp8"]).bits == 8
