@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +141,13 @@ def test_nvml_names_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
+MAIN_TYPE = {
+    **{name: name.upper() for name in ("iq1_s", "iq1_m", "iq3_s")},
+    **{"q3_k_l": "Q3_K", "iq2_s": "IQ2_XS", "iq2_m": "IQ2_S", "iq3_xs": "IQ3_S", "iq3_m": "IQ3_S"},
+}
+"""What llama.cpp's llama_ftype_get_default_type gives most tensors of these mixtures."""
+
+
 @pytest.mark.parametrize("path", _options("quant"), ids=lambda p: p.stem)
 def test_quant_decodes(path: Path) -> None:
     quant = decode(QuantSpec, _load(path), f"quant={path.stem}")
@@ -152,10 +158,7 @@ def test_quant_decodes(path: Path) -> None:
     assert quant.hf_quantization_config is not None
     if quant.is_gguf:
         assert quant.hf_quantization_config["file_type"] == quant.name
-        # llama.cpp's default type of each mixture (llama_ftype_get_default_type).
-        main = re.sub(r"(?<=_k)_[sml]$", "", quant.name).upper()
-        odd = {"IQ2_S": "IQ2_XS", "IQ2_M": "IQ2_S", "IQ3_XS": "IQ3_S", "IQ3_M": "IQ3_S"}
-        main = odd.get(main, main)
+        main = MAIN_TYPE.get(quant.name) or quant.name.removesuffix("_s").removesuffix("_m").upper()
         sizes = {name: 8 * size / block for name, block, size in TYPES.values()}
         assert quant.weight_bits == sizes[main]
         return
