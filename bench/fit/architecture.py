@@ -43,6 +43,10 @@ _WHAT_TO_DO = (
 )
 
 
+# Published with a tower only; copies that flatten them lose its layers and windowed heads.
+_NEVER_ALONE = ("step3p7",)
+
+
 def from_config(config: Mapping[str, Any]) -> Geometry:
     """The Geometry of a config.json, multimodal wrappers unpacked; InputError when it cannot be."""
     outer = str(config.get("model_type") or "unknown")
@@ -76,6 +80,12 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
     alone = text is config and not any(key in config for key in VISION_KEYS)
     vision = () if alone else towers(config, outer, geometry.hidden)
     notes: tuple[str, ...] = ()
+    if alone and outer in _NEVER_ALONE:
+        raise InputError(
+            f"model.config: a {outer} has a vision tower, and this config.json names none: it is "
+            "not the model's own, and what it leaves out is 1 % of the weights. Give the model's own "
+            "(model.path=DIR), or use fit.force=true to run without a fit."
+        )
     if alone and outer in JOINTS:
         notes = (f"assumed: the decoder of a {outer} alone, as its config names no tower",)
     return replace(geometry, vision=vision, notes=notes)

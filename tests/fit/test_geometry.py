@@ -329,3 +329,12 @@ def test_hub_config_prefers_the_cache_and_respects_offline(tmp_path: Path) -> No
     assert hub_config("a/b", env=env)["hidden_size"] == 8
     with pytest.raises(InputError, match="HF_HUB_OFFLINE"):
         hub_config("a/c", env=env)
+
+
+EVIDENCE = Path(__file__).parents[1] / "data" / "evidence" / "configs"
+
+
+def test_a_flattened_copy_that_lost_its_tower_is_refused() -> None:
+    config = json.loads((EVIDENCE / "step35-flash.json").read_text(encoding="utf-8"))
+    with pytest.raises(InputError, match="has a vision tower, and this"):
+        from_config({**config, "model_type": "step3p7", "architectures": ["Step3p7ForCausalLM"]})
