@@ -83,7 +83,7 @@ def from_config(config: Mapping[str, Any]) -> Geometry:
     if alone and outer in _NEVER_ALONE:
         raise InputError(
             f"model.config: a {outer} has a vision tower, and this config.json names none: it is "
-            "not the model's own, and what it leaves out is 1 % of the weights. Give the model's own "
+            "not the model's own, and 1 % of the weights is left out. Give the model's own "
             "(model.path=DIR), or use fit.force=true to run without a fit."
         )
     if alone and outer in JOINTS:
