@@ -108,7 +108,7 @@ def test_ray_gets_a_line_per_run(bench: Bench) -> None:
         (("slurm", "-m", "seed=1,2"), "gpus: say how many"),
         (("slurm", "-m", "gpus=1,2"), "the runs of one array ask for the same"),
         (("slurm", *WORDS, "engine.args=[--api-key,abcdefgh123]"), "a key stands among the words"),
-        (("slurm", *WORDS, "hydra.job.chdir=true"), "without Hydra"),
+        (("slurm", *WORDS, "hydra.job.chdir=true"), "would have no effect"),
         (("slurm", *WORDS, "cluster.gress=x"), "gres"),
         (("slurm", *WORDS, "cluster.nodes=2"), "say nodes=slurm"),
         (("slurm", *WORDS, "cluster.nodes=3", "nodes=slurm"), "do not divide"),
