@@ -60,6 +60,7 @@ class Job:
     output_tokens: int
     usage: str
     received_ns: int
+    ttft_ns: int
     itl_ns: int
     before: bytes  # what each of its events begins with
     sent: int = 0
@@ -127,6 +128,7 @@ class TruthServer:
             output_tokens=int(body.get("max_tokens", 16)),
             usage=usage if options.get("include_usage") else "none",
             received_ns=stamp,
+            ttft_ns=self.ttft_ns if paced else 0,
             itl_ns=self.itl_ns if paced else 0,
             before=b'data: {"id":"cmpl-%d","object":"text_completion","created":%d,"model":"%s",'
             b'"choices":[%s' % (self._numbers, _CREATED, self._words, _FIRST_CHOICE),
@@ -135,7 +137,7 @@ class TruthServer:
         if self.slots is not None and self.running >= self.slots:
             self.waiting.append(job)
         else:
-            self._start(job, stamp, self.ttft_ns if paced else 0)
+            self._start(job, stamp)
 
     def abandoned(self, job: Job) -> None:
         """The client went away: its slot is free again."""
@@ -146,10 +148,10 @@ class TruthServer:
             job.sent = job.output_tokens  # the heap's next look at it does nothing
             self._release()
 
-    def _start(self, job: Job, stamp: int, ttft_ns: int) -> None:
+    def _start(self, job: Job, stamp: int) -> None:
         self.running += 1
         self.prompt_tokens += job.prompt_tokens
-        job.due_ns = stamp + ttft_ns
+        job.due_ns = stamp + job.ttft_ns
         heapq.heappush(self._heap, (job.due_ns, job.number, job))
         if self._heap[0][2] is job:
             self._timer.set(job.due_ns)
@@ -157,7 +159,7 @@ class TruthServer:
     def _release(self) -> None:
         self.running -= 1
         if self.waiting:
-            self._start(self.waiting.popleft(), now_ns(), self.ttft_ns)
+            self._start(self.waiting.popleft(), now_ns())
 
     def _tick(self) -> None:
         """Send everything that is due. The schedule is absolute: a late tick never shifts it.

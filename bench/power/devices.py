@@ -81,6 +81,10 @@ def _processors(
         )
     if not on_cpu:
         return Deployment(reason="the engine did not compute on the processors")
+    if telemetry.header.bare_hosts:
+        hosts = ", ".join(telemetry.header.bare_hosts)
+        text = f"the processors of {hosts} are not metered: those of the others are a part"
+        return Deployment(reason=text, finding=energy("gpu_set", "fail", text))
     text = f"{len(packages)} processor packages, with everything else that ran on them"
     return Deployment(
         devices=packages, scope="CPU package", finding=energy("gpu_set", "info", text)

@@ -62,7 +62,8 @@ class Header:
     """The first line. `reason` says why there is no device; `owner_pid` is the run's own process.
 
     `gpus_told` says what is known of this machine's GPUs (None: nobody asked); `silent` are boards
-    that did not answer, with the reason.
+    that did not answer, with the reason. `bare_hosts` are the machines of several whose processors
+    are not metered.
 
     The clock pair is for display; `note` and `wall_iso` are the provenance of replayed telemetry.
     """
@@ -73,6 +74,7 @@ class Header:
     host_reason: str | None = None
     gpus_told: Told | None = None
     silent: tuple[str, ...] = ()
+    bare_hosts: tuple[str, ...] = ()
     owner_pid: int | None = None
     monotonic_ns: int = 0
     wall_iso: str = ""

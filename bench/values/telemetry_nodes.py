@@ -69,7 +69,13 @@ def with_nodes(head: Telemetry, nodes: Sequence[FromNode]) -> Telemetry:
     whole = head
     for node in nodes:
         whole = _with(whole, node)
-    return whole
+    machines = [("this machine", head), *((node.host, node.telemetry) for node in nodes)]
+    bare = tuple(host for host, t in machines if not _meters_processors(t)) if nodes else ()
+    return replace(whole, header=replace(whole.header, bare_hosts=bare))
+
+
+def _meters_processors(telemetry: Telemetry) -> bool:
+    return any(d.scope == "CPU package" for d in telemetry.header.devices)
 
 
 def _with(head: Telemetry, node: FromNode) -> Telemetry:

@@ -16,6 +16,7 @@ from bench.measure.checks.client import clocks_of_clients
 from bench.meters.synthetic import constant
 from bench.nodes.joined import Node
 from bench.power.checks import node_clocks
+from bench.power.devices import deployment
 from bench.power.window import device_window
 from bench.values.errors import BenchError
 from bench.values.node_clock import Offset
@@ -60,6 +61,23 @@ def test_a_sampler_that_died_on_any_machine_is_said() -> None:
     head = replace(board_telemetry(constant(300.0), 5.0), end=end)
     assert with_nodes(head, [of_node(head)]).end == end
     assert with_nodes(head, [of_node(replace(head, end=None))]).end is None
+
+
+def test_processors_of_a_part_of_the_machines_have_no_energy() -> None:
+    """Two machines compute, the counters of one are read: half a deployment is none."""
+    board = board_telemetry(constant(300.0), 5.0)
+    package = replace(board.header.devices[0], scope="CPU package")
+    metered = replace(board, header=replace(board.header, source="rapl", devices=(package,)))
+    bare = replace(metered, header=replace(metered.header, devices=()), series={}, processes=())
+    for head, other, who in ((metered, bare, "b"), (bare, metered, "this machine")):
+        whole = with_nodes(head, [of_node(other)])
+        found = deployment(whole, 0, ZERO_NS, ZERO_NS + 10**9, None)
+        assert found.devices == ()
+        assert found.reason is not None
+        assert f"the processors of {who} are not metered" in found.reason
+    both = with_nodes(metered, [of_node(metered)])
+    assert len(both.header.devices) == 2
+    assert both.header.bare_hosts == ()
 
 
 def test_a_window_that_may_lie_elsewhere_has_no_energy() -> None:
