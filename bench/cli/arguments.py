@@ -69,7 +69,7 @@ def find_verb(words: Sequence[str], verbs: Sequence[str]) -> tuple[str | None, l
             if word in verbs:
                 return word, [*words[:i], *words[i + 1 :]]
             if not a_value:
-                check_closed(words[: i + 1])
+                check_closed(words, i)
                 raise InputError(f"{word!r} is no verb of bench.{word_meant(word, verbs)}")
         before = word
     return None, list(words)

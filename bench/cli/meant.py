@@ -37,9 +37,9 @@ def flag_meant(flag: str, following: Sequence[str]) -> str:
     return f" Keys have no dashes: {key}={value}."
 
 
-def check_closed(words: Sequence[str]) -> None:
-    """InputError where the last word is the rest of a list that a blank broke: `a=[1 4]`."""
-    for i, word in enumerate(words[:-1]):
+def check_closed(words: Sequence[str], at: int) -> None:
+    """InputError where a word is the rest of a list that a blank broke, `a=[1 4]`."""
+    for i, word in enumerate(words[:at]):
         if "=" in word and word.count("[") > word.count("]"):
             rest = range(i, len(words))
             end = next((j for j in rest if words[j].endswith("]")), len(words) - 1)

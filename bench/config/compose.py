@@ -214,7 +214,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
 
 def _check_whose(data: Mapping[str, Any]) -> None:
     """InputError for a key typed without the group that has it: `concurrency` for `load.…`."""
-    groups = {k: v for k, v in data.items() if isinstance(v, Mapping)}
+    groups = {k: v.get("on_gpu", v) for k, v in data.items() if isinstance(v, Mapping)}
     for key in data:
         whose = [g for g, keys in groups.items() if g in GROUPS and key in keys]
         if key not in GROUPS and key not in ("name", "kind") and whose:
