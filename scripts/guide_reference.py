@@ -42,8 +42,8 @@ def verbs_page() -> str:
 
 def keys_page() -> str:
     """Every group with its choices, and every key with type, default and a line."""
-    from bench.tco.prices.book import PricesSpec
-    from bench.tco.spec import PowerSpec, TcoSpec
+    from bench.money.prices.book import PricesSpec
+    from bench.money.spec import PowerSpec, TcoSpec
     from bench.values.spec import RunSpec
 
     parts = []

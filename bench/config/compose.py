@@ -346,11 +346,11 @@ def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
 
     import yaml
 
-    from bench.tco.answer import answer
-    from bench.tco.document import to_json
-    from bench.tco.prices.book import PricesSpec
-    from bench.tco.prices.shipped import configured
-    from bench.tco.spec import TcoRequest
+    from bench.money.answer import answer
+    from bench.money.document import to_json
+    from bench.money.prices.book import PricesSpec
+    from bench.money.prices.shipped import configured
+    from bench.money.spec import TcoRequest
     from bench.values.codec import decode
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.claims.spec import Claim
     from bench.claims.verdict import Assessment
     from bench.config.catalogue import Catalogue
-    from bench.tco.prices.book import PriceRow
+    from bench.money.prices.book import PriceRow
     from bench.values.record import Run
 
 VERB = Verb(
