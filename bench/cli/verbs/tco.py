@@ -53,11 +53,13 @@ def call(arguments: Arguments) -> int:
     results_dir, overrides = split_results_dir(arguments.overrides)
     for word in set(arguments.words) & set(options("tco", arguments.config_dirs)):
         raise InputError(f"{word!r} is a cost question, and no run: type tco={word}.")
-    request = cost_question(overrides, arguments.config_dirs, measured=bool(arguments.words))
+    runs = stored(arguments.words, results_dir)
+    if runs and "tco" not in arguments.typed_keys and all(r.gpu == "cpu" for r in runs):
+        overrides = ["tco=cpu-host", *overrides]  # the one question about a host without GPU
+    request = cost_question(overrides, arguments.config_dirs, measured=bool(runs))
     if (when := arguments.option("--since")) is not None:
-        runs = stored(arguments.words, results_dir)
         return since_when(request, runs, when, results_dir, as_json=arguments.as_json)
-    return run(request, stored(arguments.words, results_dir), as_json=arguments.as_json)
+    return run(request, runs, as_json=arguments.as_json)
 
 
 def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
