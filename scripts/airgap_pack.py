@@ -273,6 +273,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     total = sum(p["bytes"] for p in manifest["slices"]) / 2**20
     print(f"{len(wheels)} wheels, {total:.1f} MiB, {len(manifest['slices'])} slices in {given.out}")
+    print(f"carry the slices, {MANIFEST} and airgap_install.py; {work} is a cache and stays here")
     return 0
 
 
