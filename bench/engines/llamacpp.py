@@ -26,6 +26,8 @@ from bench.values.spec import LengthSpec, LlamacppSpec, RunSpec
 
 _SAMPLING = {"top_k": 1, "min_p": 0.0, "top_p": 1.0}
 _REMEDY = "Build llama.cpp"
+_IN_IMAGE = "/app/llama-server"
+"""Where llama.cpp's own images have it, which is on no PATH."""
 
 
 def argv(
@@ -131,6 +133,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
         timeout_s=engine.start_timeout_s,
         env={**more, **({} if spec.gpus else {"CUDA_VISIBLE_DEVICES": ""}), **engine.env},
         wanted={"api": "completions", "extra_body": _SAMPLING},
+        folders=[str(file.parent)],
     )
     with launched("llamacpp", launch, spec, run_dir, progress) as server:
         target = Target(base_url=server.base_url, timeout_s=engine.start_timeout_s)
@@ -148,8 +151,8 @@ def _program(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The first words, and what the environment needs for them: the wheel where nothing is built
     here. It computes on the processor alone."""
-    if engine.command or shutil.which("llama-server"):
-        return program(engine.command, ("llama-server",), _REMEDY), {}
+    if engine.command or engine.container or shutil.which("llama-server"):
+        return program(engine, ("llama-server",), _REMEDY, _IN_IMAGE), {}
     folder = ready(progress)
     return (sys.executable, llama_wheel.__file__), {"PYTHONPATH": str(folder)}
 

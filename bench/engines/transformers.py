@@ -85,7 +85,7 @@ class TransformersEngine:
 def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator[Server]:
     engine = _engine(spec)
     weights = checkpoint(spec, run_dir, dummies=False)
-    start = program(engine.command, ("transformers",), _REMEDY)
+    start = program(engine, ("transformers",), _REMEDY)
     port = claim_port(engine.port)
     launch = Launch(
         command=argv(spec, weights, port, start),
@@ -100,11 +100,12 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             "extra_body": {"generation_config": json_text(ENDLESS)},
             "metrics": False,
         },
+        folders=[str(weights.location)] if weights.is_local else [],
     )
     with launched("transformers", launch, spec, run_dir, progress) as server:
         yield replace(
             server,
-            engine_version=_version() if not engine.command else None,
+            engine_version=_version() if not (engine.command or engine.container) else None,
             model_path=weights.location if weights.is_local else None,
             conditions=conditions(spec),
         )

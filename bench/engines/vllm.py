@@ -191,6 +191,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             max_model_len=found.max_model_len,
             engine_version=found.engine_version,
             argv=command,
+            image=container.image_facts(engine),
             pid=container.main_pid(engine, name) or process.pid,
             node_pids=parts.pids,
             log_path=log_path,
