@@ -201,6 +201,58 @@ def test_prefix_hits_are_of_the_tokens_looked_up() -> None:
         assert told["prefix_cache_queries_total"] == 100
 
 
+# Written after the definitions in tensorrt_llm/metrics/collector.py (050f80d); no server said it.
+TRTLLM = """\
+# HELP trtllm_request_success_total Count of successfully processed requests.
+# TYPE trtllm_request_success_total counter
+trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="length"} 4.0
+# HELP trtllm_e2e_request_latency_seconds Histogram of end to end request latency in seconds.
+# TYPE trtllm_e2e_request_latency_seconds histogram
+trtllm_e2e_request_latency_seconds_bucket{model_name="m",engine_type="trtllm",le="0.3"} 1.0
+trtllm_e2e_request_latency_seconds_bucket{model_name="m",engine_type="trtllm",le="+Inf"} 4.0
+trtllm_e2e_request_latency_seconds_count{model_name="m",engine_type="trtllm"} 4.0
+trtllm_e2e_request_latency_seconds_sum{model_name="m",engine_type="trtllm"} 2.5
+# HELP trtllm_prompt_tokens_total Cumulative number of prompt (input) tokens processed.
+# TYPE trtllm_prompt_tokens_total counter
+trtllm_prompt_tokens_total{model_name="m",engine_type="trtllm"} 256.0
+# HELP trtllm_generation_tokens_total Cumulative number of generation (output) tokens produced.
+# TYPE trtllm_generation_tokens_total counter
+trtllm_generation_tokens_total{model_name="m",engine_type="trtllm"} 128.0
+# HELP trtllm_prompt_cached_tokens_total Total prompt tokens served from KV cache.
+# TYPE trtllm_prompt_cached_tokens_total counter
+%s# HELP trtllm_kv_cache_utilization KV cache utilization
+# TYPE trtllm_kv_cache_utilization gauge
+trtllm_kv_cache_utilization{model_name="m",engine_type="trtllm"} 0.25
+# HELP trtllm_num_requests_running Number of active requests
+# TYPE trtllm_num_requests_running gauge
+trtllm_num_requests_running{model_name="m",engine_type="trtllm"} 3.0
+# HELP trtllm_num_requests_waiting Number of queued requests
+# TYPE trtllm_num_requests_waiting gauge
+trtllm_num_requests_waiting{model_name="m",engine_type="trtllm"} 2.0
+"""
+HIT = 'trtllm_prompt_cached_tokens_total{model_name="m",engine_type="trtllm"} 64.0\n'
+
+
+def test_the_counters_of_tensorrt_llm() -> None:
+    """64 of 256 prompt tokens came from the cache; before the first hit that is not known."""
+    told = parse(TRTLLM % HIT)
+    assert told is not None
+    assert (told["prompt_tokens_total"], told["generation_tokens_total"]) == (256, 128)
+    assert (told["prefix_cache_hits_total"], told["prefix_cache_queries_total"]) == (64, 256)
+    assert gauges_in(TRTLLM % HIT) == {
+        "running": 3,
+        "waiting": 2,
+        "generation_tokens": 128,
+        "kv_use": 0.25,
+    }
+    none = parse(TRTLLM % "")
+    assert none is not None
+    assert "prefix_cache_hits_total" not in none
+    one = next(line for line in TRTLLM.splitlines() if "success_total{" in line)
+    early = parse(f"# TYPE trtllm_request_success_total counter\n{one}\n")  # none of tokens
+    assert early == {"trtllm_request_success_total": 4}
+
+
 def test_failures_of_other_engines_have_a_class() -> None:
     for line, code in (
         ("RuntimeError: No GPU devices found on the node", "no_gpu"),
