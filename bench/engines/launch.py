@@ -264,6 +264,11 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def log_text(server: Server) -> str:
+    """What the engine has said until now."""
+    return "" if server.log_path is None else server.log_path.read_text(errors="replace")
+
+
 def last_line(log_path: Path) -> str:
     """The last line of the log that says something, without vLLM's prefix; "" for none."""
     with log_path.open("rb") as log:

@@ -7,6 +7,7 @@ measurement is set: as many slots as requests in flight, no cache of prompts, no
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines import llama_wheel
+from bench.engines.asked import at_once, longest
 from bench.engines.exchange import Target, json_of, optional
-from bench.engines.launch import Launch, claim_port, launched, program
+from bench.engines.launch import Launch, claim_port, launched, log_text, program
 from bench.models.gguf_file import checkpoint_folder, converted, gguf_of
 from bench.models.llama_tools import ready
 from bench.values.cores import available, split
 from bench.values.server import Progress, ProgressCallback, Server
-from bench.values.spec import LengthSpec, LlamacppSpec, RunSpec
+from bench.values.spec import LlamacppSpec, RunSpec
 
 _SAMPLING = {"top_k": 1, "min_p": 0.0, "top_p": 1.0}
+_STEP = re.compile(r"llama_context: n_batch\s+= (\d+)")
 _REMEDY = "Build llama.cpp"
 _IN_IMAGE = "/app/llama-server"
 """Where llama.cpp's own images have it, which is on no PATH."""
@@ -54,23 +57,12 @@ def argv(
 def slots(spec: RunSpec) -> int:
     """As set, or as many as are ever in flight: what does not get a slot waits. Its own default,
     4, would measure the queue."""
-    most = max(spec.load.concurrency, default=0) if spec.load.mode == "closed" else 0
-    return _engine(spec).slots or most or 16
+    return _engine(spec).slots or at_once(spec)
 
 
 def context(spec: RunSpec) -> int:
-    """Tokens of a slot: as set, or the model's whole context where that is short, else what the
-    workload's longest request takes with a quarter to spare."""
-    engine, model = _engine(spec), spec.model.max_context_tokens
-    if engine.context is not None:
-        return engine.context
-    w = spec.workload
-    ends = [
-        v.max or int(v.mean or v.median or 0) * 4 if isinstance(v, LengthSpec) else v
-        for v in (w.input_tokens, w.output_tokens)
-    ]
-    need = int(1.25 * (sum(ends) * w.turns + w.shared_prefix_tokens)) + 64
-    return min(model, max(2048, need))
+    """Tokens of a slot, as set or as the run asks."""
+    return _engine(spec).context or longest(spec)
 
 
 def kv_type(spec: RunSpec) -> str:
@@ -78,8 +70,10 @@ def kv_type(spec: RunSpec) -> str:
     return _engine(spec).kv_type or ("f32" if spec.gpus == 0 else "f16")
 
 
-def conditions(spec: RunSpec, props: dict[str, Any], threads: int) -> dict[str, Any]:
-    """What it serves under, in the words of `bench.values.serving`: by /props where that tells."""
+def conditions(spec: RunSpec, props: dict[str, Any], threads: int, log: str = "") -> dict[str, Any]:
+    """What it serves under, in the words of `bench.values.serving`: by /props or its `log` where
+    those tell."""
+    said = _STEP.search(log)
     engine = _engine(spec)
     number = props.get("total_slots")
     each = (props.get("default_generation_settings") or {}).get("n_ctx")
@@ -88,6 +82,7 @@ def conditions(spec: RunSpec, props: dict[str, Any], threads: int) -> dict[str, 
         "kv_type": kv_type(spec),
         "kv_tokens": number * each if isinstance(number, int) and isinstance(each, int) else None,
         "batch_limit": number,
+        "step_tokens": int(said[1]) if said else engine.batch_tokens,
         "context": each,
         "prefix_cache": "on" if engine.prompt_cache else "off",
         "chunked_prefill": "on",
@@ -142,7 +137,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             server,
             engine_version=_version(props, more),
             model_path=source,
-            conditions=conditions(spec, props, threads),
+            conditions=conditions(spec, props, threads, log_text(server)),
         )
 
 

@@ -79,6 +79,7 @@ def conditions(spec: RunSpec) -> dict[str, Any]:
         "weights": None if spec.quant.name == "none" else spec.quant.name,
         "kv_type": engine.kv_cache_dtype,
         "batch_limit": engine.max_batch_size,
+        "step_tokens": engine.max_num_tokens,
         "context": engine.max_seq_len,
         "prefix_cache": "on" if engine.prefix_cache else "off",
         "chunked_prefill": "on" if engine.chunked_prefill else "off",

@@ -13,7 +13,6 @@ from bench.fit.against_measured import MeasuredMemory, compare_fit
 from bench.fit.alternatives import alternatives
 from bench.fit.fit import fit, suggested_max_model_len
 from bench.fit.geometry import Matrix
-from bench.fit.overheads import batch_limits
 from bench.fit.quantisations import from_hf
 from bench.fit.report import FitReport
 from bench.fit.sharding import Layout, layout
@@ -21,6 +20,7 @@ from bench.preflight import checked
 from bench.values.engine_flags import EngineFlags, parse
 from bench.values.errors import InputError
 from bench.values.spec import VllmSpec
+from bench.values.vllm_defaults import batch_limits
 
 GIB = 1024**3
 REQUIRED = {
