@@ -152,7 +152,9 @@ def _limits(spec: RunSpec) -> tuple[int | None, int | None]:
     step, seqs = flags.max_num_batched_tokens, flags.max_num_seqs
     plain = engine.container is None and flags.performance_mode is None
     if plain and spec.gpus == 0:
-        defaults = cpu_batch_limits(_tensor_parallel(spec) * (flags.pipeline_parallel_size or 1))
+        defaults = cpu_batch_limits(
+            max(1, _tensor_parallel(spec)) * (flags.pipeline_parallel_size or 1)
+        )
         step, seqs = step or defaults[0], seqs or defaults[1]
     elif plain and spec.gpu.memory_gib is not None:
         defaults = batch_limits(spec.gpu.memory_gib, spec.gpu.name)

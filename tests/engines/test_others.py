@@ -47,7 +47,7 @@ def test_the_command_of_transformers(run_spec: Spec) -> None:
 
 
 def test_the_cache_of_transformers_is_what_the_run_asks_for(run_spec: Spec) -> None:
-    """16 in flight of 2,048 tokens are 32,768, 128 blocks of 256; on GPUs its own choice stays. Left
+    """16 in flight of 2,048 tokens are 32,768, 128 blocks of 256; GPUs keep its own choice. Left
     to itself on a processor it fills most of the host's memory."""
     load = {"concurrency": [1, 16], "repeats": 1}
     spec = run_spec(engine="transformers", load=load)
@@ -337,7 +337,7 @@ def test_what_was_equalised_between_engines(
     assert found["batch_limit"] is False  # vLLM's 128, and four slots
     assert found["threads"] is None  # no log said how many
     print_fairness(console(), (first, second))
-    assert "not equalised: prefix_cache" in " ".join(capsys.readouterr().out.split())
+    assert "not equalised: batch_limit, prefix_cache" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(InputError, match=r"served\.prefix_cache"):
         refuse("llamacpp", unlike(first, second))
     refuse("llamacpp", unlike(first, second, ["served"]))
