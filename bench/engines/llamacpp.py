@@ -50,6 +50,8 @@ def argv(
         words += ["-b", str(engine.batch_tokens)]
     layers = engine.gpu_layers if engine.gpu_layers is not None else 999
     words += ["-ngl", str(layers if spec.gpus else 0)]
+    if spec.gpus and engine.cpu_moe_layers:
+        words += ["--n-cpu-moe", str(engine.cpu_moe_layers)]
     # Level 4 tells what memory the model, the cache and the graph take; no line per request.
     return (*words, "-lv", "4", *engine.args)
 

@@ -17,6 +17,7 @@ import pytest
 from bench.config.compose import catalogue, compose, run_spec
 from bench.derive import derive
 from bench.measure.metrics import PointMeasurement
+from bench.models.gguf import read_gguf
 from bench.models.llama_tools import ready
 from bench.run import execute
 from bench.values.errors import BenchError
@@ -58,7 +59,8 @@ def test_llamacpp_counts_what_the_client_counts(tmp_path: Path) -> None:
     assert data.counted("prompt_tokens_total") == REQUESTS * PROMPT  # nothing came from a cache
     told, facts = (run.server or {})["conditions"], run.engine_facts or {}
     assert facts["kv_cache_tokens"] == told["kv_tokens"]  # its log, and /props
-    assert facts["weights_gib"] * 2**30 > 4 * 2_000_000  # f32: 4 bytes of more than 2 M weights
+    (file,) = tmp_path.rglob("*.gguf")  # what llama.cpp mapped, and the file's tensors: 0.01 MiB
+    assert facts["weights_gib"] * 2**30 == pytest.approx(read_gguf(file).bytes, abs=0.01 * 2**20)
     rate = point.metrics["output_tokens_per_s"]
     assert rate.value is not None or rate.withheld_value is not None
 

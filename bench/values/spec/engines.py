@@ -152,7 +152,9 @@ class LlamacppSpec(ContainedSpec):
     instead of a `llama-server` on the PATH or, where there is none, the Python wheel.
 
     `prompt_cache` False computes every prompt anew, as engines do whose prompts are all different.
-    `kv_type` is both caches' format. `threads` None: as many as the engine has cores here.
+    `kv_type` is both caches' format. `gpu_layers` None puts all layers on the GPUs (the output is
+    one of them), but for the routed experts of the first `cpu_moe_layers`. `threads` None: as many
+    as the engine has cores here.
     """
 
     kind: Literal["llamacpp"] = "llamacpp"
@@ -165,13 +167,15 @@ class LlamacppSpec(ContainedSpec):
     threads: int | None = None
     batch_tokens: int | None = None
     gpu_layers: int | None = None
+    cpu_moe_layers: int | None = None
     start_timeout_s: float = 900.0
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_counts(self, "slots", "context", "threads", "batch_tokens")
+        _check_counts(self, "slots", "context", "threads", "batch_tokens", "cpu_moe_layers")
+        require(self.gpu_layers is None or self.gpu_layers >= 0, "gpu_layers must be at least 0")
         require(
             self.kv_type is None or self.kv_type in LLAMACPP_KV_TYPES,
             f"kv_type must be one of {', '.join(LLAMACPP_KV_TYPES)}",
