@@ -154,7 +154,11 @@ def _memory_lines(r: FitReport) -> list[str]:
             else ""
         )
         + f"; {r.max_concurrency:,} requests at once"
-        + (f"; the engine logs {r.kv_tokens:,} tokens{_token_band(r)}" if r.kv_tokens else ""),
+        + (
+            f"; the engine logs {r.kv_tokens:,} tokens{_token_band(r)}"
+            if r.kv_tokens and r.offload is None
+            else ""
+        ),
     ]
 
 
@@ -172,7 +176,7 @@ def _token_band(r: FitReport) -> str:
 def _rate_lines(r: FitReport) -> list[str]:
     if r.offload is not None:
         most = r.bound_tokens_per_s_per_user
-        return [] if most is None else [f"bound {_number(most, 3)} output tokens/s for one user"]
+        return [] if most is None else [f"bound {_number(most, 1)} output tokens/s for one user"]
     if r.decode_batch1 is None or r.decode is None or r.prefill is None:
         return ["bounds not known: no bandwidth is published for this device"]
     coverage = r.decode.expert_coverage

@@ -21,7 +21,8 @@ MIB, GIB = 2**20, 2**30
 
 
 def spec_of(*words: str) -> RunSpec:
-    return run_spec(compose(["gpus=1", *words]), detect_gpus=False)
+    found: RunSpec = run_spec(compose(["gpus=1", *words]), detect_gpus=False)
+    return found
 
 
 def test_qwen3_30b_as_llamacpp_laid_it_out() -> None:
