@@ -1,6 +1,6 @@
 """HTTP/1.1 responses found in raw bytes: head, body framing, and whether they are whole.
 
-Pure; strict where leniency could hang or mislead a measurement. `bench.load.sse` reads the body.
+Pure; strict where leniency could hang or mislead a measurement. `bench.traffic.sse` reads the body.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.load.answers import ParsedShot, parse_shot, parse_shots
-from bench.load.client import Shot
+from bench.traffic.answers import ParsedShot, parse_shot, parse_shots
+from bench.traffic.client import Shot
 from bench.web import alike, together
 from bench.web.together import batches, read_together
 from tests.web.test_sse import MESSAGES, chat, completion, stream
