@@ -132,29 +132,30 @@ def _mark(
     same lengths."""
     rows = np.concatenate([np.arange(a, b) for _, a, b in members])
     each = np.repeat(np.arange(len(members)), [b - a for _, a, b in members])
-    words = _Parts(*zip(*(parts for parts, _, _ in members), strict=True))
+    parts = [parts for parts, _, _ in members]
+    before, after, between, last = (list(words) for words in zip(*parts, strict=True))
     ends = ends[rows]
-    text_at = starts[rows] + len(words.before[0])
-    if words.last[0]:
-        total_end = ends - len(words.last[0])
+    text_at = starts[rows] + len(before[0])
+    if last[0]:
+        total_end = ends - len(last[0])
         good, found.total[rows], total_at = _number_before(body, total_end)
-        sum_end = total_at - len(words.between[0])
+        sum_end = total_at - len(between[0])
         well, _, sum_at = _number_before(body, sum_end)
-        text_end = sum_at - len(words.after[0])
-        good &= well & _hold(body, sum_end, words.between, each)
-        good &= _hold(body, total_end, words.last, each)
+        text_end = sum_at - len(after[0])
+        good &= well & _hold(body, sum_end, between, each)
+        good &= _hold(body, total_end, last, each)
     else:
-        text_end = ends - len(words.after[0])
+        text_end = ends - len(after[0])
         good = np.full(len(rows), True)
     good &= text_end >= text_at
-    good &= _hold(body, starts[rows], words.before, each)
-    good &= _hold(body, text_end, words.after, each)
+    good &= _hold(body, starts[rows], before, each)
+    good &= _hold(body, text_end, after, each)
     _only_strings(body, text_at, text_end, good)
     found.like[rows] = good
     found.text[rows] = text_end > text_at
 
 
-def _hold(body: bytes, at: Int64, words: tuple[bytes, ...], each: Int64) -> Mask:
+def _hold(body: bytes, at: Int64, words: list[bytes], each: Int64) -> Mask:
     """Whether at each of `at` its answer's word stands; they are as long as each other, and `each`
     says which is whose."""
     width = len(words[0])

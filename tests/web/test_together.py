@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from event_support import MESSAGES, chat, completion, stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from bench.traffic.answers import ParsedShot, parse_shot, parse_shots
 from bench.traffic.client import Shot
 from bench.web import alike, together
 from bench.web.together import batches, read_together
-from tests.web.test_sse import MESSAGES, chat, completion, stream
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
@@ -72,7 +72,9 @@ def told(parsed: ParsedShot) -> dict[str, Any]:
         "chunk_reads": parsed.chunk_reads.tolist(),
         "chunk_tokens": parsed.chunk_tokens.tolist(),
     }
-    bare = replace(parsed, chunk_reads=np.empty(0), chunk_tokens=np.empty(0))
+    bare = replace(
+        parsed, chunk_reads=np.empty(0, dtype=np.int64), chunk_tokens=np.empty(0, dtype=np.int64)
+    )
     return vars(bare) | arrays
 
 
