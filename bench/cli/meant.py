@@ -37,6 +37,16 @@ def flag_meant(flag: str, following: Sequence[str]) -> str:
     return f" Keys have no dashes: {key}={value}."
 
 
+def check_closed(words: Sequence[str], at: int) -> None:
+    """InputError where a word is the rest of a list that a blank broke, `a=[1 4]`."""
+    for i, word in enumerate(words[:at]):
+        if "=" in word and word.count("[") > word.count("]"):
+            rest = range(i, len(words))
+            end = next((j for j in rest if words[j].endswith("]")), len(words) - 1)
+            whole = ",".join(w.strip(",") for w in words[i : end + 1])
+            raise InputError(f"{word!r} is a list without an end: no blanks in it, as {whole}")
+
+
 def check_shown(flag: str, what: str) -> None:
     """InputError for a word after Hydra's --cfg or --info that it does not know."""
     valid = _SHOWN.get(flag, _INFO)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from bench.fit.report import FitReport
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
+from bench.sizing.report import FitReport
 
 
 def _grid(rows: Sequence[FitReport]) -> Grid:

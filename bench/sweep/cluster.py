@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from bench.sweep.asked import Element, Sweep
 from bench.values.errors import InputError
 from bench.values.redact import HIDDEN, redacted
 
+SLURM_TIME = r"(\d+-)?\d+(:\d+){0,2}|UNLIMITED|INFINITE"
 STOPPED_IN_TIME = 75
 """Exit code of a run that made way after SIGUSR1 (`bench.cli.streams`)."""
 
@@ -88,6 +90,11 @@ def check_words(combinations: Sequence[Sequence[str]]) -> None:
 def slurm_script(job: Job, cluster: ClusterSpec) -> str:
     """A job array for sbatch. An element that is preempted or near its end makes way and waits."""
     sweep, count = job.sweep, len(job.sweep.elements)
+    if cluster.time is not None and not re.fullmatch(SLURM_TIME, cluster.time):
+        raise InputError(
+            f"cluster.time: {cluster.time!r} is no time of Slurm's: write 04:00:00 (hours, "
+            "minutes, seconds), 1-12 (days, hours) or a number of minutes."
+        )
     most = "" if cluster.at_once is None else f"%{cluster.at_once}"
     if cluster.nodes < 1 or job.gpus % cluster.nodes:
         raise InputError(f"cluster.nodes={cluster.nodes}: gpus={job.gpus} do not divide over them.")

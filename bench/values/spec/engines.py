@@ -69,7 +69,7 @@ class EndpointSpec:
     takes a certificate that nobody signed. `extra_body` goes into every request. `launch` names
     this start of a server that does not tell when its process began: comparisons count launches
     (`bench.compare.launches`). `weights` and `kv_cache_dtype` are the formats that it keeps both
-    in, in the words of `bench.fit.precision`; None is not known, and bounds by the smallest that
+    in, in the words of `bench.sizing.precision`; None is not known, and bounds by the smallest that
     there is. `expects_model` is the model that it has to serve: the one that was typed as
     model=NAME."""
 
