@@ -7,6 +7,7 @@ CONDITIONS: dict[str, str] = {
     "kv_type": "format of the KV cache",
     "kv_tokens": "tokens that the KV cache holds",
     "batch_limit": "most requests in one step",
+    "step_tokens": "most tokens in one step",
     "context": "longest request, tokens",
     "prefix_cache": "prefix cache",
     "chunked_prefill": "chunked prefill",
