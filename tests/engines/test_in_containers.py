@@ -22,7 +22,7 @@ from bench.models.llama_tools import ready
 from bench.preflight import check_package
 from bench.run import execute
 from bench.values.errors import BenchError, EngineError, InputError
-from bench.values.record import OK
+from bench.values.record import OK, counting
 from bench.values.spec import ContainedSpec, LlamacppSpec, OtherSpec, RunSpec
 
 Spec = Callable[..., RunSpec]
@@ -158,7 +158,7 @@ def test_llamacpp_in_a_real_container(image: str, tmp_path: Path) -> None:
         catalogue(()),
         lambda progress: during.append(listed()) if progress.phase.startswith("load") else None,
     )
-    data, server = run.points[0], run.server or {}
+    data, server = counting(run.points)[-1], run.server or {}
     assert list(data.requests["outcome"]) == [OK] * 8
     assert data.counted("generation_tokens_total") == 8 * 16 == data.chunk_tokens.sum()
     asked = ("podman", "image", "inspect", "--format", "{{.Id}} {{.Digest}}", image)
