@@ -17,6 +17,7 @@ from bench.config.compose import catalogue, compose
 from bench.config.compose import run_spec as composed
 from bench.engines import llama_wheel, load_engine
 from bench.engines.container import image_facts, inside
+from bench.engines.failures import classify
 from bench.engines.launch import program
 from bench.models.llama_tools import ready
 from bench.preflight import check_package
@@ -115,6 +116,24 @@ def test_what_docker_says_of_an_image(tmp_path: Path, monkeypatch: pytest.Monkey
         assert told is not None
         found.append((told["id"], told["digest"]))
     assert found == [("sha256:1f", "sha256:77"), ("sha256:1f", None)]
+
+
+def test_an_image_that_is_not_there_and_a_program_that_is_not_in_it_have_a_class() -> None:
+    """As podman 4.3 with runc says both."""
+    for line, code in (
+        (
+            'Error: short-name "nosuch:1" did not resolve to an alias and no unqualified-search '
+            'registries are defined in "/etc/containers/registries.conf"',
+            "no_image",
+        ),
+        (
+            'Error: runc: runc create failed: unable to start container process: exec: "/nosuch": '
+            "stat /nosuch: no such file or directory: OCI runtime attempted to invoke a command "
+            "that was not found",
+            "no_program_in_image",
+        ),
+    ):
+        assert classify(line, 125).code == code
 
 
 @pytest.fixture
