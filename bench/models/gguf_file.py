@@ -20,7 +20,7 @@ from bench.values.spec import ModelSpec, QuantSpec, RunSpec
 
 CONVERTED = ("f32", "f16", "bf16", "q8_0")
 """Formats that the converter writes itself."""
-QUANTIZED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "q2_k")
+QUANTIZED = tuple(kind.casefold() for kind in llama_quantize.TYPES)
 """Formats that llama-quantize makes of a converted file."""
 _PROGRAM = "llama-quantize"
 FORMATS = (*CONVERTED, *QUANTIZED)

