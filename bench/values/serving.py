@@ -21,3 +21,5 @@ CONDITIONS: dict[str, str] = {
 
 ON_HOST = ("vllm", "transformers", "llamacpp")
 """Engines that compute on this host's processor where there are no GPUs."""
+ON_GPUS = ("sglang", "trtllm")
+"""Engines that are started here and compute on GPUs alone."""

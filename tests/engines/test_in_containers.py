@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,13 @@ from bench.config.compose import catalogue, compose
 from bench.config.compose import run_spec as composed
 from bench.engines import llama_wheel, load_engine
 from bench.engines.container import image_facts, inside
-from bench.engines.launch import program
+from bench.engines.failures import classify
+from bench.engines.launch import listens, program
 from bench.models.llama_tools import ready
 from bench.preflight import check_package
 from bench.run import execute
 from bench.values.errors import BenchError, EngineError, InputError
-from bench.values.record import OK
+from bench.values.record import OK, counting
 from bench.values.spec import ContainedSpec, LlamacppSpec, OtherSpec, RunSpec
 
 Spec = Callable[..., RunSpec]
@@ -117,6 +119,24 @@ def test_what_docker_says_of_an_image(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found == [("sha256:1f", "sha256:77"), ("sha256:1f", None)]
 
 
+def test_an_image_that_is_not_there_and_a_program_that_is_not_in_it_have_a_class() -> None:
+    """As podman 4.3 with runc says both."""
+    for line, code in (
+        (
+            'Error: short-name "nosuch:1" did not resolve to an alias and no unqualified-search '
+            'registries are defined in "/etc/containers/registries.conf"',
+            "no_image",
+        ),
+        (
+            'Error: runc: runc create failed: unable to start container process: exec: "/nosuch": '
+            "stat /nosuch: no such file or directory: OCI runtime attempted to invoke a command "
+            "that was not found",
+            "no_program_in_image",
+        ),
+    ):
+        assert classify(line, 125).code == code
+
+
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A real image without a registry: a root without files, to which /usr is mounted."""
@@ -134,6 +154,42 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     subprocess.run(("podman", "rmi", "--force", name), capture_output=True, check=False)
 
 
+LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("kind", ["transformers", "sglang", "trtllm"])
+def test_a_stand_in_serves_from_a_real_container_and_is_gone(
+    kind: str, image: str, run_spec: Spec, tmp_path: Path
+) -> None:
+    """What each needs of this machine is mounted: the checkpoint, and for TensorRT-LLM its YAML."""
+    packages = sysconfig.get_path("purelib")
+    keys = {
+        "container": "podman",
+        "image": image,
+        "command": [str(PYTHON), str(TESTS / "stand_in.py"), kind],
+        "mounts": [f"{p}:{p}:ro" for p in ("/usr", sys.base_prefix, packages, str(TESTS.parent))],
+        "container_args": LIMITS,
+        "env": {"PYTHONPATH": f"{TESTS.parent}:{packages}"},
+    }
+    spec = run_spec(engine=kind, engine_keys=keys)
+    with load_engine(kind).serve(spec, tmp_path, lambda _: None) as server:
+        name = next(word for word in server.argv or () if word.startswith("bench-"))
+        assert f"{name} Up" in listed()
+        assert server.image is not None
+        assert str(server.image["digest"]).startswith("sha256:")
+        assert server.pid is not None
+        seen = Path(f"/proc/{server.pid}/mountinfo").read_text()  # of the engine's own process
+        weights = next(word for word in server.argv or () if word.endswith("/assets/models/tiny"))
+        for folder in (weights, str(tmp_path) if kind == "trtllm" else weights):
+            assert f" {folder} " in seen
+        port = int(server.base_url.rpartition(":")[2].partition("/")[0])
+        assert listens(port)
+    assert name not in listed()
+    assert not listens(port)
+
+
 def test_llamacpp_in_a_real_container(image: str, tmp_path: Path) -> None:
     """Measured there, its image named by podman's own digest; afterwards no container is left."""
     try:
@@ -143,11 +199,10 @@ def test_llamacpp_in_a_real_container(image: str, tmp_path: Path) -> None:
     base = Path(sys.base_prefix)
     seen = {"/usr", str(base), str(tools), str(Path(llama_wheel.__file__).parent)}
     mounts = [f"{folder}:{folder}:ro" for folder in sorted(seen)]
-    start = [str(base / "bin" / f"python3.{sys.version_info.minor}"), str(llama_wheel.__file__)]
-    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+    start = [str(PYTHON), str(llama_wheel.__file__)]
     words = ["engine=llamacpp", "engine.container=podman", f"engine.image='{image}'"]
     words += [f"engine.{key}={value}" for key, value in
-              (("mounts", mounts), ("command", start), ("container_args", limits))]  # fmt: skip
+              (("mounts", mounts), ("command", start), ("container_args", LIMITS))]  # fmt: skip
     words += [f"+engine.env.PYTHONPATH='{tools}'", "workload.output_tokens=16", "model=tiny"]
     words += ["workload.input_tokens=64", "load.concurrency=[2]", "load.requests=8", "gpus=0"]
     words += ["load.repeats=1", "load.calibrate=false", "meter=none"]
@@ -158,7 +213,7 @@ def test_llamacpp_in_a_real_container(image: str, tmp_path: Path) -> None:
         catalogue(()),
         lambda progress: during.append(listed()) if progress.phase.startswith("load") else None,
     )
-    data, server = run.points[0], run.server or {}
+    data, server = counting(run.points)[-1], run.server or {}
     assert list(data.requests["outcome"]) == [OK] * 8
     assert data.counted("generation_tokens_total") == 8 * 16 == data.chunk_tokens.sum()
     asked = ("podman", "image", "inspect", "--format", "{{.Id}} {{.Digest}}", image)
