@@ -42,6 +42,7 @@ from bench.values.record import (
     Run,
     WorkerReport,
 )
+from bench.values.record_shapes import check_point, check_shapes
 from bench.values.redact import redacted
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Telemetry, parse
@@ -242,6 +243,7 @@ def load_run(path: Path) -> Run:
         raise StoreError(f"{path}: schema version {version}; this bench reads {known}.")
     with _reading(path / "run.json"):
         run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
+        check_shapes(record, str(path / "run.json"))
     joined = _joined(run, path)
     return replace(
         _ended(run, path),
@@ -344,6 +346,7 @@ def _point(folder: Path) -> PointData:
     import pyarrow.parquet as pq
 
     meta = json.loads(regular(folder / "point.json").read_text())
+    check_point(meta, f"{folder / 'point.json'}")
     # Neither `read_table` nor `to_numpy`, which bring in pandas: most of a second.
     with pq.ParquetFile(regular(folder / "requests.parquet")) as file:
         table = file.read()
