@@ -183,9 +183,11 @@ def save_point(path: Path, data: PointData) -> Path:
 
     target = path / "points" / data.point.key
     part = target.with_name(target.name + ".part")
+    if not target.parent.is_dir():  # never made anew: what was measured before would be missing
+        raise StoreError(f"{path} was removed or renamed while the run went on.")
     with _writing(target), _removed_if_not_whole(part):
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        part.mkdir()
         # Stamps are near-sequences: delta encoding makes them a fifth of their size. One group of
         # rows is one array when it is read: nothing is copied.
         options: dict[str, Any] = {
