@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def within(folder: Path | None = None, **names: str | None) -> Iterator[None]:
+def within(folder: Path | None = None, /, **names: str | None) -> Iterator[None]:
     """Another working folder, and variables of the environment (None: unset)."""
     usual, here = dict(os.environ), Path.cwd()
     try:
@@ -161,13 +161,14 @@ def _(place: Place) -> None:
         assert outcomes(shoot(served)) == ["ok"] * 4
 
 
-for _name, _given in {
+ENVIRONMENTS: dict[str, dict[str, str | None]] = {
     "no HOME": {"HOME": None, "XDG_CACHE_HOME": None},
     "a HOME that is nowhere": {"HOME": "/nowhere/at/all"},
     "a time zone that is none": {"TZ": "Nowhere/Never"},
     "a terminal of one column": {"COLUMNS": "1", "LINES": "0"},
     "a width that is no number": {"COLUMNS": "wide"},
-}.items():
+}
+for _name, _given in ENVIRONMENTS.items():
 
     @fault(8, f"environment: {_name}", "makes no difference")
     def _(place: Place, given: dict[str, str | None] = _given) -> None:
