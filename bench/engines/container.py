@@ -66,7 +66,10 @@ def inside(
     words = build[engine.container or ""](
         engine, name=name, gpus=gpus, mounts=mounts, env=settings, chosen=chosen, cores=cores
     )
-    return (*words, *(engine.python, *command[1:]))
+    inside = list(command[1:])
+    if inside[:1] == ["-P"]:  # an image's Python may be older, and its working folder is its own
+        del inside[0]
+    return (*words, engine.python, *inside)
 
 
 def _docker(
