@@ -270,7 +270,7 @@ def quantisation_of(file: GgufFile) -> dict[str, Any]:
 
 
 def _role(name: str) -> str:
-    """The role of a tensor in `bench.fit.geometry`'s words."""
+    """The role of a tensor in `bench.sizing.geometry`'s words."""
     if name in ("token_embd.weight", "output.weight"):
         return "embedding" if name.startswith("token") else "lm_head"
     for part, role in (

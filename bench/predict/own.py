@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.fit.headroom import typical
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.predict.evidence import Row, read, write
 from bench.predict.question import question
+from bench.sizing.headroom import typical
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
 from bench.values.record import Run

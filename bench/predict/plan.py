@@ -15,17 +15,17 @@ from typing import Literal
 
 import numpy as np
 
+from bench.money.api_price import api_blend
+from bench.money.apis import terms
+from bench.money.demand import Demand
+from bench.money.fleet import monthly_bill
+from bench.money.inputs import THROUGHPUT, build_work, own_costs, rent_costs, with_demand
+from bench.money.prices.book import Key, PriceRow, comparable_apis
+from bench.money.spec import ServerSpec, TcoRequest
+from bench.money.throughput import ThroughputPoint, fit_split
 from bench.predict.answer import predictions
 from bench.predict.evidence import Row
 from bench.predict.question import Question
-from bench.tco.api_price import api_blend
-from bench.tco.apis import terms
-from bench.tco.demand import Demand
-from bench.tco.fleet import monthly_bill
-from bench.tco.inputs import THROUGHPUT, build_work, own_costs, rent_costs, with_demand
-from bench.tco.prices.book import Key, PriceRow, comparable_apis
-from bench.tco.spec import ServerSpec, TcoRequest
-from bench.tco.throughput import ThroughputPoint, fit_split
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
 from bench.values.prediction import Band, Prediction
@@ -206,6 +206,14 @@ def decide(options: Sequence[Option]) -> tuple[float | None, tuple[str, ...]]:
     return odds, tuple(needed)
 
 
+def _of_owned(request: TcoRequest, options: Sequence[Option]) -> tuple[str, ...]:
+    """Why owning takes more GPUs than renting does, where servers are bought whole."""
+    each = request.tco.server.gpus
+    if each == 1 or not any(o.way == "own" for o in options):
+        return ()
+    return (f"own: whole servers of {each} GPUs are bought (tco.server), rented are single ones",)
+
+
 def normal_cdf(z: float) -> float:
     """The share of a standard normal distribution below z."""
     return 0.5 * (1 + math.erf(z / math.sqrt(2)))
@@ -237,5 +245,6 @@ def plan(
         notes=(
             "P(SLO) is of predicted medians: tails (p99) are in no evidence; measure them",
             "the band of $/month is of the predicted rate alone, not of prices and demand",
+            *_of_owned(request, found),
         ),
     )

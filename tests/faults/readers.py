@@ -25,14 +25,14 @@ from bench.config.yaml_file import load
 from bench.derive import derive
 from bench.engines.failures import classify
 from bench.engines.log import parse_engine_log
-from bench.load.workload_file import check
 from bench.meters.engine_stats import parse as parse_metrics
 from bench.models.model_config import read_config
+from bench.money.demand import trace_demand
+from bench.money.prices.tables import read_prices
 from bench.report.document import summary
 from bench.report.terminal import print_run
 from bench.store import create_run_dir, load_run, save_point, save_run
-from bench.tco.demand import trace_demand
-from bench.tco.prices.tables import read_prices
+from bench.traffic.workload_file import check
 from bench.values.codec import decode
 from bench.values.errors import BenchError
 from bench.values.outside import plain, text_file
