@@ -87,6 +87,27 @@ def layers_of_file(spec: RunSpec) -> Mapping[str, Mapping[str, int]] | None:
     return found if isinstance(found, Mapping) else None
 
 
+def placed(
+    pieces: Sequence[Piece], layers: int, gpu_layers: int, cpu_moe_layers: int = 0
+) -> Placement:
+    """Where each lies. A tied output on the host is the table that is there already."""
+    first = max(layers + 1 - gpu_layers, 0)
+    sizes, read = {True: 0, False: 0}, {True: 0.0, False: 0.0}
+    for piece in pieces:
+        on_gpu = piece.layer >= first and piece.layer != INPUT
+        on_gpu = on_gpu and not (piece.role == _ROUTED and piece.layer < cpu_moe_layers)
+        same = piece.role == "embedding" and piece.layer == layers and not on_gpu
+        sizes[on_gpu] += 0 if same else piece.bytes
+        read[on_gpu] += piece.read
+    return Placement(
+        gpu_bytes=sizes[True],
+        host_bytes=sizes[False],
+        gpu_read=read[True],
+        host_read=read[False],
+        first_on_gpu=first,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Offload:
     """A run's layout in GiB, what the GPUs have, and one request's bound in tokens/s (None: the
