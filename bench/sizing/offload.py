@@ -15,9 +15,11 @@ from bench.sizing.bound import HOST_GB_PER_S
 from bench.sizing.geometry import Geometry
 from bench.sizing.gguf_mix import INPUT, bytes_of, laid_out
 from bench.sizing.overheads import GIB
+from bench.values.ggml import TYPES
 from bench.values.spec import LlamacppSpec, RunSpec
 
 _ROUTED = "routed_expert"
+_SIZES = {name: (block, size) for name, block, size in TYPES.values()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,8 @@ def asked(spec: RunSpec) -> bool:
 
 
 def offload(spec: RunSpec, geometry: Geometry, *, gpu_gib: float, cache_tokens: int) -> Offload:
-    """The layout that a run asks for, with `cache_tokens` of cache in 16 bits."""
+    """The layout that a run asks for, with `cache_tokens` of cache in the format that it has on
+    GPUs: as set, else f16."""
     engine = spec.engine
     assert isinstance(engine, LlamacppSpec)
     layers, file = len(geometry.sequence), layers_of_file(spec)
@@ -156,12 +159,14 @@ def offload(spec: RunSpec, geometry: Geometry, *, gpu_gib: float, cache_tokens: 
     pieces = pieces_of(geometry, spec.quant.name) if named else pieces_of_file(geometry, file or {})
     wanted = layers + 1 if engine.gpu_layers is None else min(engine.gpu_layers, layers + 1)
     moe = min(engine.cpu_moe_layers or 0, layers)
+    block, size = _SIZES[(engine.kv_type or "f16").upper()]
+    element = size / block
 
     def cache(first: int) -> tuple[float, float]:
         """GiB on the GPUs and on the host."""
         at = min(first, layers)
         sizes = [
-            geometry.kv_bytes(cache_tokens, 2.0, windowed=False, layers=part) / GIB
+            geometry.kv_bytes(cache_tokens, element, windowed=False, layers=part) / GIB
             for part in ((at, None), (0, at))
         ]
         return (0.0 if at == layers else sizes[0], 0.0 if at == 0 else sizes[1])

@@ -119,6 +119,18 @@ def test_as_many_layers_as_it_names_fit_and_one_more_does_not() -> None:
     assert fits == [True, False]
 
 
+def test_the_cache_has_the_format_that_was_asked_for() -> None:
+    """q8_0 takes 34 bytes for 32 elements, f16 64: 0.53125 of it, on both sides."""
+    words = ("model=qwen3-30b-a3b", "quant=q4_k_m", "gpu=l4", "engine=llamacpp")
+    plain, packed = (
+        fit(spec_of(*words, "engine.gpu_layers=20", *more)).offload or {}
+        for more in ((), ("engine.kv_type=q8_0",))
+    )
+    for side in ("gpu_cache_gib", "host_cache_gib"):
+        assert plain[side] > 0
+        assert packed[side] == pytest.approx(0.53125 * plain[side])
+
+
 def test_the_command_says_it_on_gpus_alone() -> None:
     spec = spec_of("model=qwen3-30b-a3b", "quant=q4_k_m", "gpu=l4", "engine=llamacpp",
                    "engine.gpu_layers=20", "engine.cpu_moe_layers=7")  # fmt: skip
