@@ -189,10 +189,8 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
     x = np.array([[p.input_tokens_per_s, p.output_tokens_per_s] for p in points]) / 1e6
     if float(shares.max() - shares.min()) < DISTINCT_MIX:
         return _blend(x, float(shares.mean()), ci)
-    from scipy import optimize  # a second of imports, for several mixes alone
-
-    (a, b), norm = optimize.nnls(x, np.ones(len(x)))
-    if a == 0 or b == 0:
+    a, b = (float(seconds) for seconds in np.linalg.lstsq(x, np.ones(len(x)), rcond=None)[0])
+    if a <= 0 or b <= 0:  # with neither below 0 the best fit would have one of them at 0
         return _blend(x, float(shares.mean()), ci, "the mixes fit no positive cost for both parts")
     mixes = _distinct(shares)
     spread = _spread(x, np.array([a, b])) if mixes > 2 else None
@@ -205,7 +203,7 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
         mixes=mixes,
         measured_input_share=float(shares.mean()),
         relative_ci=ci,
-        residual=float(norm) / math.sqrt(len(x)),
+        residual=float(np.linalg.norm(1 - x @ (a, b))) / math.sqrt(len(x)),
         a_ci=a_ci,
         b_ci=b_ci,
         spread=spread,
