@@ -115,7 +115,7 @@ class StoredRun:
 
 
 def _need_pandas() -> None:
-    """InputError where it is missing: an extra, for who measures on the command line does without."""
+    """InputError where it is missing; it is an extra, which measuring does without."""
     if find_spec("pandas") is None:
         raise InputError(
             "Tables need pandas, which is not installed: pip install 'selfhost-bench[pandas]'."

@@ -18,6 +18,9 @@ from bench.values.confidence import t_quantile
 from bench.values.errors import InputError
 from bench.values.spec import Licence
 
+_NO_PART = 1e-9
+"""A cost of one part below this share of the other's is rounding."""
+
 DISTINCT_MIX = 0.02
 """Input shares closer than this are one mix: their split would be noise."""
 
@@ -190,7 +193,7 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
     if float(shares.max() - shares.min()) < DISTINCT_MIX:
         return _blend(x, float(shares.mean()), ci)
     a, b = (float(seconds) for seconds in np.linalg.lstsq(x, np.ones(len(x)), rcond=None)[0])
-    if a <= 0 or b <= 0:  # with neither below 0 the best fit would have one of them at 0
+    if min(a, b) <= _NO_PART * max(a, b):  # with neither below 0 the best fit has one at 0
         return _blend(x, float(shares.mean()), ci, "the mixes fit no positive cost for both parts")
     mixes = _distinct(shares)
     spread = _spread(x, np.array([a, b])) if mixes > 2 else None

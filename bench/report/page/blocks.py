@@ -130,6 +130,28 @@ class Page:
         return [p for s in self.sections for p in _pictures(s.blocks)]
 
 
+_SHORT = 20
+"""Characters of a cell that is a word, not a sentence."""
+
+
+def text_of(blocks: Sequence[Block]) -> str:
+    """All that can be read in these blocks but the words of pictures and sentences in tables."""
+    found: list[str] = []
+    for block in blocks:
+        if isinstance(block, Table):
+            found += [block.caption, *block.columns]
+            found += [c.text for row in block.rows for c in row if len(c.text) <= _SHORT]
+        elif isinstance(block, Picture):
+            found += [block.caption, text_of([block.numbers] if block.numbers else [])]
+        elif isinstance(block, Text):
+            found += [block.lead, block.text]
+        elif isinstance(block, Figures):
+            found += [t for name, cell in block.items for t in (name, cell.text)]
+        elif isinstance(block, Fold):
+            found += [block.title, text_of(block.blocks)]
+    return "\n".join(found)
+
+
 def _pictures(blocks: Sequence[Block]) -> list[Picture]:
     found: list[Picture] = []
     for block in blocks:
