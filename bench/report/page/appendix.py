@@ -191,15 +191,14 @@ def reproduce(m: Material) -> Section:
             blocks.append(Text(text="which started the engine as:"))
             blocks.append(Listing(text=shlex.join(map(str, server["argv"]))))
         rows = [[word(k), word(v)] for k, v in _versions(one)]
-        blocks.append(
-            Table(
-                caption=f"{m.name(one)}: versions and hashes",
-                rows=rows,
-                left=(0, 1),
-                prose=True,
-                columns=("what", "value"),
-            )
+        table = Table(
+            caption=f"{m.name(one)}: versions and hashes",
+            rows=rows,
+            left=(0, 1),
+            prose=True,
+            columns=("what", "value"),
         )
+        blocks.append(Fold(title=f"Versions and hashes: {m.name(one)}", blocks=[table]))
     return Section(name="reproduce", heading="How to reproduce", blocks=blocks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.report.numbers import quantity, with_interval
@@ -160,6 +160,25 @@ def _pictures(blocks: Sequence[Block]) -> list[Picture]:
         elif isinstance(block, Fold):
             found += _pictures(block.blocks)
     return found
+
+
+def without_empty(table: Table, kept: Sequence[str] = ()) -> Table:
+    """The table without columns in which no row has anything; its caption names what they were."""
+    empty = [
+        n
+        for n, title in enumerate(table.columns)
+        if n and title not in kept and all(row[n].text == "–" for row in table.rows)
+    ]
+    if not empty or not table.rows:
+        return table
+    left = [n for n in range(len(table.columns)) if n not in empty]
+    return replace(
+        table,
+        caption=f"{table.caption}. Not known: {'; '.join(table.columns[n] for n in empty)}",
+        columns=[table.columns[n] for n in left],
+        rows=[[row[n] for n in left] for row in table.rows],
+        left=[at for at, n in enumerate(left) if n in table.left],
+    )
 
 
 def word(text: object) -> Cell:
