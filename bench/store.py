@@ -503,6 +503,7 @@ def find_run(name: str, results_dir: str) -> Path:
         return matches[0]
     if matches:
         raise InputError(f"{name!r} names {len(matches)} runs; say <model>/<run>.")
-    few = len(names) <= 5 or bool(get_close_matches(name, names))
-    hint = nearest(name, names) if few else f" bench runs lists all {len(names)}."
+    known = [*names, "latest"] if names else []
+    few = len(names) <= 5 or bool(get_close_matches(name, known))
+    hint = nearest(name, known) if few else f" bench runs lists all {len(names)}."
     raise InputError(f"there is no run {name!r} below {results_dir}.{hint}")

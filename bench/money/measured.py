@@ -49,6 +49,16 @@ def check_runs(runs: tuple[TcoRun, ...], spec: TcoSpec) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _group_of(gpu: str) -> str:
+    """What to type for a cost question about a server of that hardware."""
+    if gpu == "cpu":
+        return "type tco=cpu-host"
+    return (
+        "type one of that hardware, tco=NAME --config-dir MINE, with MINE/tco/NAME.yaml "
+        "copied from conf/tco/default.yaml"
+    )
+
+
 def replicas(run: TcoRun, spec: TcoSpec) -> int:
     """How many copies of the measured deployment one server holds; InputError if it cannot.
 
@@ -64,7 +74,7 @@ def replicas(run: TcoRun, spec: TcoSpec) -> int:
     if run.gpu != spec.server.gpu:
         raise InputError(
             f"tco.server.gpu is {spec.server.gpu!r}, but {run.path} was measured on "
-            f"{run.gpu!r}; choose a tco group of that hardware."
+            f"{run.gpu!r}: {_group_of(run.gpu)}."
         )
     if run.gpus == 0 or spec.server.gpus == 0:
         if run.gpus != spec.server.gpus:

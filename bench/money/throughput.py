@@ -160,9 +160,10 @@ def saturated_point(run: TcoRun) -> tuple[ThroughputPoint, tuple[str, ...]]:
     best = max(within, key=lambda p: p.tokens_per_s)
     fastest = max(fit, key=lambda p: p.tokens_per_s)
     if best is fastest and not run.searched:
+        what = "tried and kept its SLO" if best.slo_met else "that counts"
         caveats.append(
-            f"{run.path}: {best.label or 'the fastest load'} was the fastest tried and "
-            "kept its SLO: heavier load may cost less per token"
+            f"{run.path}: {best.label or 'this load'} is the fastest {what}: "
+            "heavier load may cost less per token"
         )
     return best, tuple(caveats)
 

@@ -206,6 +206,14 @@ def decide(options: Sequence[Option]) -> tuple[float | None, tuple[str, ...]]:
     return odds, tuple(needed)
 
 
+def _of_owned(request: TcoRequest, options: Sequence[Option]) -> tuple[str, ...]:
+    """Why owning takes more GPUs than renting does, where servers are bought whole."""
+    each = request.tco.server.gpus
+    if each == 1 or not any(o.way == "own" for o in options):
+        return ()
+    return (f"own: whole servers of {each} GPUs are bought (tco.server), rented are single ones",)
+
+
 def normal_cdf(z: float) -> float:
     """The share of a standard normal distribution below z."""
     return 0.5 * (1 + math.erf(z / math.sqrt(2)))
@@ -237,5 +245,6 @@ def plan(
         notes=(
             "P(SLO) is of predicted medians: tails (p99) are in no evidence; measure them",
             "the band of $/month is of the predicted rate alone, not of prices and demand",
+            *_of_owned(request, found),
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from bench.values.record import FINISHES, OK, OUTCOMES, Int64
 from bench.values.server import Server
 from bench.web import http
 from bench.web.sse import read_body
+from bench.web.together import batches, read_together
 from bench.web.tokens import Tokens, tokens_of
 
 
@@ -40,9 +41,24 @@ class ParsedShot:
     hidden_tokens: int = -1
 
 
-def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
-    """Decide how a request ended and when its tokens arrived, from its stamped reads."""
-    data = b"".join(shot.reads)
+def parse_shots(shots: Sequence[Shot], requested: Sequence[int]) -> list[ParsedShot]:
+    """Decide how each request ended and when its tokens arrived, from its stamped reads."""
+    result: list[ParsedShot] = []
+    for a, b in batches([sum(map(len, shot.reads)) for shot in shots]):
+        answers = [b"".join(shot.reads) for shot in shots[a:b]]
+        whole = read_together(answers)
+        for shot, data, found, count in zip(
+            shots[a:b], answers, whole, requested[a:b], strict=True
+        ):
+            if found is None:
+                result.append(parse_shot(shot, data, count))
+            else:
+                result.append(_told(shot, found.head, found.tokens, found.tokens.last_byte, count))
+    return result
+
+
+def parse_shot(shot: Shot, data: bytes, requested: int = 0) -> ParsedShot:
+    """The same of one request, whatever shape its answer `data` has."""
     try:
         found = http.frame(data, closed=True)
         if found is None:
@@ -59,26 +75,39 @@ def parse_shot(shot: Shot, requested: int = 0) -> ParsedShot:
         tokens = tokens_of(read_body(body, ended=found.complete))
     except http.MalformedError as error:
         return ParsedShot(outcome=shot.outcome or "malformed", error=str(error))
-    reads = http.reads_of(tokens.last_byte, found.spans, [len(r) for r in shot.reads])
+    offsets = http.raw_offsets(tokens.last_byte, found.spans)
+    told = _told(shot, found.head, tokens, offsets, requested)
+    if told.outcome != OUTCOMES[OK]:
+        return told
+    if not found.complete and not tokens.done:
+        return replace(told, outcome="connection", error="the response is cut short")
+    if not len(told.chunk_tokens):
+        came = body[:120].decode(errors="replace")
+        text = f"the response carried no token: {came!r}"
+        return replace(told, outcome="no_tokens", error=text)
+    return told
+
+
+def _told(
+    shot: Shot, head: http.Head, tokens: Tokens, offsets: Int64, requested: int
+) -> ParsedShot:
+    """What an answer's tokens say of it; `offsets` are those of the bytes in the whole answer that
+    completed each token-bearing chunk."""
+    ends = np.cumsum([len(read) for read in shot.reads])
     counts, arose = token_counts(tokens, requested)
     outcome, text = shot.outcome, shot.error
     if outcome == "connection" and tokens.done:  # all was said; only the framing was not closed
         outcome, text = "", ""
-    if not outcome and (header := cache_hit(found.head.headers)):
+    if not outcome and (header := cache_hit(head.headers)):
         outcome, text = "from_cache", f"no model answered, a gateway's cache did ({header})"
     elif not outcome and tokens.error:
         outcome, text = "server_error", tokens.error
-    elif not outcome and not found.complete and not tokens.done:
-        outcome, text = "connection", "the response is cut short"
-    elif not outcome and not len(counts):
-        came = body[:120].decode(errors="replace")
-        outcome, text = "no_tokens", f"the response carried no token: {came!r}"
     return ParsedShot(
         outcome=outcome or OUTCOMES[OK],
-        status=status,
+        status=head.status,
         prompt_tokens=-1 if tokens.prompt is None else tokens.prompt,
         completion_tokens=-1 if tokens.completion is None else tokens.completion,
-        chunk_reads=reads,
+        chunk_reads=np.searchsorted(ends, offsets, "right"),
         chunk_tokens=counts,
         tokens_arose=arose,
         error=text,

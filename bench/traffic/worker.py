@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-from bench.traffic.answers import finish_code, judged, parse_shot
+from bench.traffic.answers import finish_code, judged, parse_shots
 from bench.traffic.client import Client, Shot
 from bench.traffic.limits import take_descriptors
 from bench.values.clock import now_ns
@@ -220,8 +220,8 @@ def collect(
     chunk_delay_ns: list[Int64] = []
     chunks = 0
     errors: dict[int, str] = {}
-    found = [parse_shot(shot, planned[shot.index].output_tokens) for shot in shots]
-    answers = judged(found, [planned[shot.index].output_tokens for shot in shots], server)
+    requested = [planned[shot.index].output_tokens for shot in shots]
+    answers = judged(parse_shots(shots, requested), requested, server)
     for shot, parsed, (arrived_ns, delay_ns) in zip(shots, answers, dated, strict=True):
         request = planned[shot.index]
         rows.append(

@@ -143,7 +143,8 @@ def _decode_tuple(args: tuple[Any, ...], data: object, path: str) -> tuple[Any, 
 
 def _decode_dataclass(kind: type, data: object, path: str) -> Any:
     if not isinstance(data, Mapping):
-        raise _mismatch(path, "a group of keys", data)
+        names = ", ".join(_at(path, f.name) for f in dataclasses.fields(kind) if f.init)
+        raise _mismatch(path, f"a group of keys ({names})", data)
     hints = _hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
     for key in data:

@@ -18,6 +18,7 @@ from bench.money.spec import PowerSpec
 from bench.money.throughput import (
     MeasuredQuality,
     ThroughputPoint,
+    saturated_point,
 )
 from bench.report.tco_table import print_answer
 from bench.values.codec import decode
@@ -152,8 +153,18 @@ def test_unlike_runs_are_not_pooled() -> None:
 
 
 def test_a_run_of_other_hardware_is_refused() -> None:
-    with pytest.raises(InputError, match="was measured on 'cpu'"):
+    with pytest.raises(InputError, match="was measured on 'cpu': type tco=cpu-host"):
         ask("tco=default", runs=(cpu_run(),))
+    with pytest.raises(InputError, match="on 'l4': type one of that hardware, tco=NAME"):
+        ask("tco=default", runs=(cpu_run(gpu="l4", gpus=1),))
+
+
+def test_a_run_whose_slo_nobody_checked_did_not_keep_it() -> None:
+    point = ThroughputPoint(input_tokens_per_s=400, output_tokens_per_s=100, slo_met=None)
+    said = " ".join(saturated_point(cpu_run(points=(point,)))[1])
+    assert "no SLO was checked" in said
+    assert "this load is the fastest that counts: heavier load may cost less per token" in said
+    assert "kept its SLO" not in said
 
 
 def test_hardware_nobody_named() -> None:

@@ -81,7 +81,9 @@ def call(arguments: Arguments) -> int:
 def _scheduler(arguments: Arguments) -> str:
     if len(arguments.words) != 1 or arguments.words[0] not in SCHEDULERS:
         word = " ".join(arguments.words)
-        raise InputError(f"bench submit {word}: to which scheduler?{nearest(word, SCHEDULERS)}")
+        raise InputError(
+            f"{f'bench submit {word}'.strip()}: to which scheduler?{nearest(word, SCHEDULERS)}"
+        )
     return arguments.words[0]
 
 

@@ -13,7 +13,7 @@ from bench.ask.costs import answered, book_rows, cost_question, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
-from bench.config.compose import split_results_dir
+from bench.config.compose import options, split_results_dir
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
 from bench.values.outside import regular
@@ -51,11 +51,15 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """Answer the cost question, from stored runs where some are named."""
     results_dir, overrides = split_results_dir(arguments.overrides)
-    request = cost_question(overrides, arguments.config_dirs, measured=bool(arguments.words))
+    for word in set(arguments.words) & set(options("tco", arguments.config_dirs)):
+        raise InputError(f"{word!r} is a cost question, and no run: type tco={word}.")
+    runs = stored(arguments.words, results_dir)
+    if runs and "tco" not in arguments.typed_keys and all(r.gpu == "cpu" for r in runs):
+        overrides = ["tco=cpu-host", *overrides]  # the one question about a host without GPU
+    request = cost_question(overrides, arguments.config_dirs, measured=bool(runs))
     if (when := arguments.option("--since")) is not None:
-        runs = stored(arguments.words, results_dir)
         return since_when(request, runs, when, results_dir, as_json=arguments.as_json)
-    return run(request, stored(arguments.words, results_dir), as_json=arguments.as_json)
+    return run(request, runs, as_json=arguments.as_json)
 
 
 def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
