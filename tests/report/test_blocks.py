@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.report.page.appendix import words
 from bench.report.page.blocks import (
+    Block,
     Cell,
     Figures,
     Fold,
@@ -49,7 +50,7 @@ def test_withheld_is_not_unknown() -> None:
 def test_only_words_that_occur_are_explained() -> None:
     """TTFT of a large figure, in flight of a table in a fold, – of a cell; a sentence in a table,
     which says kernel for another thing, counts for nothing."""
-    blocks = [
+    blocks: list[Block] = [
         Figures(items=[("ms of TTFT", Cell(text="5"))]),
         Text(text="client-bound"),
         Fold(title="more", blocks=[TABLE]),
