@@ -61,12 +61,15 @@ def deciles(scores: Sequence[float] | Array, *, symmetric: bool = False) -> Deci
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The deciles of scores by novelty, and what widens them for a later engine (`later`). Those of
-    TPOT and power are of log(measured ÷ predicted) where the rate is right; `power_shares` of a
-    board's limit are drawn where matrix units, memory and neither set the pace."""
+    """The deciles of scores by novelty, and what widens them for a later engine (`later`). After a
+    refit on the asked model the deciles are `own`; on other models alone, `others` widens instead.
+    Those of TPOT and power are of log(measured ÷ predicted) where the rate is right; `power_shares`
+    of a board's limit are drawn where matrix units, memory and neither set the pace."""
 
     scores: dict[Novelty, Deciles]
     later: float
+    own: Deciles
+    others: float
     tpot: Deciles
     watts: Deciles
     power_shares: tuple[float, ...]
@@ -79,6 +82,8 @@ def calibration(path: Path = CALIBRATION) -> Calibration:
     return Calibration(
         scores={name: Deciles(**data["scores"][name]) for name in NOVELTIES},
         later=data["later"],
+        own=Deciles(**data["own"]),
+        others=data["others"],
         tpot=Deciles(**data["tpot"]),
         watts=Deciles(**data["watts"]),
         power_shares=tuple(data["power_shares"]),
@@ -94,6 +99,15 @@ def novelty(row: Row, rows: Sequence[Row]) -> Novelty:
     pair = row.pair.removesuffix("|own")
     known = any(r.pair.removesuffix("|own") == pair for r in rows)
     return "same" if known else "model"
+
+
+def ends(new: Novelty, mine: Sequence[Row], row: Row) -> Deciles:
+    """The deciles that a question's band takes, by what is known of it: `mine` are own rows of its
+    engine and device."""
+    c = calibration()
+    if any(r.model == row.model for r in mine):
+        return c.own
+    return c.scores[new].widened(c.others if mine else c.later)
 
 
 def spread(row: Row, model_spread: float) -> float:

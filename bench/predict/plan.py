@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.predict.answer import predictions
 from bench.predict.evidence import Row
+from bench.predict.noise import ASSUMED
 from bench.predict.question import Question
 from bench.tco.api_price import api_blend
 from bench.tco.apis import terms
@@ -35,8 +36,8 @@ LOADS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 DECILE = normal_quantile(0.80)
 """Standard deviations from the middle to the end of an 80 % band."""
 WANTED = 0.8
-MEASURED_LOG = 0.03
-"""What a measurement leaves of a band (log standard deviation): runs of one machine differ so."""
+MEASURED_LOG = ASSUMED["gpu"]
+"""What a measurement leaves of a band (log standard deviation): launches differ so."""
 SURE = 0.9
 """How surely the first two must be told apart before no measurement is worth its time."""
 
@@ -206,6 +207,14 @@ def decide(options: Sequence[Option]) -> tuple[float | None, tuple[str, ...]]:
     return odds, tuple(needed)
 
 
+def own_words(own: Sequence[Row]) -> tuple[str, ...]:
+    """What one's own runs are to a plan; nothing without any."""
+    where = sorted({f"{r.engine} on {r.gpu}" for r in own if r.gpu != "cpu"})
+    if not where:
+        return ()
+    return (f"load points of your own count for {', '.join(where)}: the bands there are narrower",)
+
+
 def normal_cdf(z: float) -> float:
     """The share of a standard normal distribution below z."""
     return 0.5 * (1 + math.erf(z / math.sqrt(2)))
@@ -237,5 +246,6 @@ def plan(
         notes=(
             "P(SLO) is of predicted medians: tails (p99) are in no evidence; measure them",
             "the band of $/month is of the predicted rate alone, not of prices and demand",
+            *(own_words(own)),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from bench.fit.bound import Work, held, machine, output_bound
@@ -12,6 +13,7 @@ from bench.fit.roofline import decode_expectation
 from bench.fit.sharding import layout_of
 from bench.predict.evidence import Row
 from bench.predict.terms import Deployment, cost, named
+from bench.values.cores import cpu_name, host_words
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec
@@ -32,6 +34,8 @@ class Question:
     input_tokens: float
     output_tokens: float
     engine: str
+    host: str = ""
+    cores: float | None = None
 
     def row(
         self, concurrency: float, *, label: str = "", tokens_per_s: float = 1.0, own: bool = False
@@ -74,6 +78,8 @@ class Question:
             batch=c.batch,
             tokens_per_s=tokens_per_s,
             terms=c.terms,
+            host=self.host,
+            cores=self.cores,
             own=own,
         )
 
@@ -138,4 +144,6 @@ def question(spec: RunSpec, engine: str | None = None) -> Question:
         input_tokens=prompt,
         output_tokens=typical(spec.workload.output_tokens),
         engine=engine or spec.engine.kind,
+        host=host_words(cpu_name(), os.cpu_count()) if is_cpu(spec) else "",
+        cores=(os.cpu_count() or 1) - (spec.load.own_cores or 0) if is_cpu(spec) else None,
     )
