@@ -122,6 +122,8 @@ def prediction(
             f"{row.batch * row.replicas:,.0f} of {row.concurrency:,.0f} requests fit into the "
             "memory at once; the others wait, and their wait is not in TTFT"
         )
+    if new == "engine" and not any(r.gpu == row.gpu for r in rows):
+        notes.append("this GPU is not in the evidence either: bands of new engines held GPUs known")
     if not mine:
         notes.append("TTFT: assumed spread, no published row has one")
     return Prediction(

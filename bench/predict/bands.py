@@ -91,13 +91,14 @@ def calibration(path: Path = CALIBRATION) -> Calibration:
 
 
 def novelty(row: Row, rows: Sequence[Row]) -> Novelty:
-    """How new a question is to the evidence, the farthest step first."""
+    """How new a question is to the evidence, the farthest step first; a model that was measured on
+    other GPUs alone is as new as one that was not."""
     if not any(r.engine == row.engine for r in rows):
         return "engine"
     if not any(r.gpu == row.gpu and r.engine == row.engine for r in rows):
         return "gpu"
     pair = row.pair.removesuffix("|own")
-    known = any(r.pair.removesuffix("|own") == pair for r in rows)
+    known = any(r.gpu == row.gpu and r.pair.removesuffix("|own") == pair for r in rows)
     return "same" if known else "model"
 
 

@@ -38,6 +38,8 @@ DECILE = normal_quantile(0.80)
 WANTED = 0.8
 MEASURED_LOG = ASSUMED["gpu"]
 """What a measurement leaves of a band (log standard deviation): launches differ so."""
+FLAT_LOG = 1e-3
+"""A bill that moves by less between the ends of its rate's band is settled: GPUs are whole."""
 SURE = 0.9
 """How surely the first two must be told apart before no measurement is worth its time."""
 
@@ -200,7 +202,13 @@ def decide(options: Sequence[Option]) -> tuple[float | None, tuple[str, ...]]:
     needed: list[str] = []
     for o in sorted((first, second), key=lambda o: -o.log_spread):
         left = math.hypot(*spreads.values())
-        if shared or not o.overrides or gap / max(left, 1e-9) >= normal_quantile(2 * SURE - 1):
+        flat = spreads[o.name] < FLAT_LOG
+        if (
+            shared
+            or flat
+            or not o.overrides
+            or gap / max(left, 1e-9) >= normal_quantile(2 * SURE - 1)
+        ):
             continue
         spreads[o.name] = min(spreads[o.name], MEASURED_LOG)
         needed.append(f"bench {' '.join(o.overrides)}")
@@ -235,7 +243,9 @@ def plan(
     for asked, overrides in candidates:
         w_in = asked.input_tokens / (asked.input_tokens + asked.output_tokens)
         found += options_of(asked, overrides, request, held, trace, own, gone)
-    mine = sorted(found, key=lambda o: ((o.p_slo or 0) < WANTED, o.usd_per_month.value))
+    mine = sorted(
+        found, key=lambda o: ((o.p_slo or 0) < WANTED, o.usd_per_month.value, -(o.p_slo or 0))
+    )
     holding = [o for o in mine if (o.p_slo or 0) >= WANTED]
     odds, needed = decide(holding)
     return Plan(

@@ -20,8 +20,8 @@ FIGURES = (
     ("usd_per_mtok", "$/M tokens"),
 )
 NEW = {
-    "same": "model, GPU and engine are in the evidence",
-    "model": "GPU and engine are in the evidence, this model in this quantisation is not",
+    "same": "this model on this GPU and engine is in the evidence",
+    "model": "GPU and engine are in the evidence, this model in this quantisation on them is not",
     "gpu": "the engine is in the evidence, but not on this GPU",
     "engine": "this engine is not in the evidence",
 }
