@@ -12,9 +12,9 @@ import numpy as np
 from bench.predict.bands import Calibration, Deciles, band, calibration, ends, novelty, spread
 from bench.predict.evidence import Row, published
 from bench.predict.noise import between_launches, of_repeats, with_launches
-from bench.predict.own import about, elsewhere, no_processor, usable
+from bench.predict.own import about, elsewhere, no_processor, of_model, usable
 from bench.predict.question import Question
-from bench.predict.regression import Design, Fitted, fit, levels_of
+from bench.predict.regression import Design, Fitted, fit, levels_of, misfit
 from bench.predict.speed import Speed, speeds, watts
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
@@ -25,6 +25,7 @@ ASSUMED_TTFT = Deciles(low=math.log(0.5), high=math.log(3.0), n=0)
 """Around the mean of a queue: no published row has a time to first token."""
 NEAREST = 3
 MOST_IN_FLIGHT = 4096.0
+SURPRISING = 1.05
 OWN_PRIOR = 2.0
 """How many observations the assumed spread of TTFT and TPOT counts as, beside one's own."""
 
@@ -110,8 +111,14 @@ def prediction(
     new = novelty(row, rows)
     at = ends(new, mine, row)
     bound, expected = asked.limits(row.batch * row.replicas)
-    rate = band(math.log(said.tokens_per_s), spread(row, said.log_spread), at)
+    apart = misfit(fitted(tuple(own)), of_model(mine, row))
+    rate = band(math.log(said.tokens_per_s), spread(row, said.log_spread) * apart, at)
     notes = []
+    if apart > SURPRISING:
+        notes.append(
+            f"your own load points deviate from what others measured {apart:.1f} times as far as "
+            "machines do: the band is as many times wider; check what they ran under"
+        )
     if bound is not None and rate.high > bound:
         rate = Band(
             value=min(rate.value, bound), low=min(rate.low, bound), high=min(rate.high, bound)

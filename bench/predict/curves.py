@@ -17,7 +17,7 @@ from bench.predict.bands import Novelty, novelty, spread
 from bench.predict.crossval import LeftOut
 from bench.predict.evidence import Row
 from bench.predict.noise import ASSUMED, with_launches
-from bench.predict.regression import Array, Design, Fitted, fit, levels_of, log_seconds
+from bench.predict.regression import Array, Design, Fitted, fit, levels_of, log_seconds, misfit
 
 Curve = tuple[Row, ...]
 LEAST = 3
@@ -79,7 +79,7 @@ def _predicted(
     log_s, sigma = log_seconds(found, asked_rows := [_asked(r) for r in asked])
     measured = np.log([r.seconds for r in asked])
     scale = [spread(r, s) for r, s in zip(asked_rows, sigma, strict=True)]
-    return log_s - measured, np.array(scale)
+    return log_s - measured, np.array(scale) * misfit(found, own)
 
 
 def refitted(own: Sequence[Row], rest: Sequence[Row], start: Array) -> Fitted:

@@ -150,6 +150,11 @@ def _here(row: Row, asked: Row) -> bool:
     return row.host == asked.host and 1 / ALIKE <= cores <= ALIKE
 
 
+def of_model(mine: Sequence[Row], asked: Row) -> list[Row]:
+    """Own rows of the asked model; all where there are none of it."""
+    return [r for r in mine if r.model == asked.model] or list(mine)
+
+
 def usable(rows: Sequence[Row], asked: Row) -> list[Row]:
     """Own rows that a fit may learn from: of a GPU all GPUs', of a processor its own alone."""
     if asked.gpu == "cpu":
