@@ -17,7 +17,7 @@ from bench.values.confidence import normal_quantile, t_quantile
 
 LEAST = 3
 """Launches of one condition from which their spread is estimated."""
-ASSUMED = {"cpu": 0.10, "gpu": 0.04}
+ASSUMED = {"cpu": 0.12, "gpu": 0.04}
 """Log standard deviation between launches where fewer are given; docs/predict.md says from what."""
 LEVEL = 0.8
 
