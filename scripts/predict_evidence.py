@@ -26,6 +26,7 @@ from bench.fit.architecture import from_config
 from bench.predict import crossval, curves
 from bench.predict.bands import (
     CALIBRATION,
+    NORMAL,
     NOVELTIES,
     Deciles,
     Novelty,
@@ -156,10 +157,11 @@ def after_refits(rows: Sequence[Row]) -> list[Refit]:
     def wider(factor: float) -> np.ndarray:
         return crossval.covered_by(other, scores, factor)
 
-    at_ends = crossval.widening(functools.partial(crossval.covered, own))
+    inside = functools.partial(crossval.covered, own, least=NORMAL)
+    at_ends = crossval.widening(inside)
     of_other = crossval.widening_of_each([wider])
     return [
-        (ON_ENDS, own, at_ends, crossval.covered(own, at_ends)),
+        (ON_ENDS, own, at_ends, inside(at_ends)),
         (ON_OTHER, other, of_other, wider(of_other)),
     ]
 
@@ -216,7 +218,7 @@ def store(
     data = {
         "scores": {name: encode(scores[name]) for name in NOVELTIES},
         "later": factors["forward in time"],
-        "own": encode(deciles(refits[0][1].score).widened(refits[0][2])),
+        "own": encode(deciles(refits[0][1].score).at_least(NORMAL).widened(refits[0][2])),
         "others": refits[1][2],
         "tpot": encode(deciles(tpot)),
         "watts": encode(power),

@@ -21,11 +21,14 @@ import numpy as np
 
 from bench.predict.evidence import PUBLISHED, Row
 from bench.predict.regression import Array
+from bench.values.confidence import normal_quantile
 from bench.values.prediction import Band
 
 Novelty = Literal["same", "model", "gpu", "engine"]
 NOVELTIES: tuple[Novelty, ...] = ("same", "model", "gpu", "engine")
 LEVEL = 0.8
+NORMAL = normal_quantile(LEVEL)
+"""What the deciles after a refit are at least: the noise of one's own launches is known as such."""
 CALIBRATION = PUBLISHED.with_name("bands.json")
 
 
@@ -39,6 +42,10 @@ class Deciles:
 
     def widened(self, factor: float) -> Deciles:
         return Deciles(low=self.low * factor, high=self.high * factor, n=self.n)
+
+    def at_least(self, size: float) -> Deciles:
+        """No nearer to 0 than `size` at either end."""
+        return Deciles(low=min(self.low, -size), high=max(self.high, size), n=self.n)
 
 
 UNKNOWN = Deciles(low=-3.0, high=3.0, n=0)

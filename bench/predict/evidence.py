@@ -17,7 +17,7 @@ from typing import Any
 from bench.predict.terms import TERMS
 
 PUBLISHED = Path(__file__).parents[1] / "assets" / "throughput" / "published.csv"
-OWN_SPREAD = 0.09
+OWN_SPREAD = 0.06
 """Log spread of one's own load points by the model's own error between loads: what published
 curves show after a refit on their ends, less what launches differ by (docs/predict.md). Repeats and
 launches scatter beyond it (`log_sd`)."""
