@@ -1,9 +1,9 @@
 """A measuring instrument for self-hosted LLM inference.
 
     import bench
-    run = bench.open_run("latest")     # a stored run; run.points, run.requests: pandas tables
-    bench.fits(model="llama-3.1-8b", gpu="h100-sxm", gpus=1)
-    bench.costs(run, tco="cpu-host")
+    run = bench.load("latest")         # a stored run; run.points, run.requests: pandas tables
+    bench.fit(model="llama-3.1-8b", gpu="h100-sxm", gpus=1)
+    bench.tco(run, tco="cpu-host")
 
 `bench.api` says more. Nothing of it is imported before it is used: the command line starts fast.
 """
@@ -13,13 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.api import StoredRun, costs, fits, open_run, runs
+    from bench.api import StoredRun, fit, load, runs, tco
 
 __version__ = "0.1.0"
-__all__ = ["StoredRun", "__version__", "costs", "fits", "open_run", "runs"]
-
-_MEANT = {"load": "open_run", "fit": "fits", "tco": "costs"}
-"""Packages whose names are also verbs, and the function that answers what the verb does."""
+__all__ = ["StoredRun", "__version__", "fit", "load", "runs", "tco"]
 
 
 def __getattr__(name: str) -> object:
@@ -27,9 +24,6 @@ def __getattr__(name: str) -> object:
         import bench.api
 
         return getattr(bench.api, name)
-    if name in _MEANT:
-        text = f"bench.{name} is a package (import bench.{name}.…); the function is bench."
-        raise AttributeError(text + _MEANT[name])
     raise AttributeError(f"module 'bench' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

@@ -1,9 +1,8 @@
 """What Python programs ask: stored runs as tables, what fits, and what a token costs.
 
 `import bench` gives these names without importing anything heavy; the same functions work behind
-`bench show`, `bench runs`, `bench fit` and `bench tco`. None and NaN mean not measured. The names
-are not those of the verbs: `bench.load`, `bench.fit` and `bench.tco` are packages, and a name that
-is a function today and a package after the next import would be a trap.
+`bench show`, `bench runs`, `bench fit` and `bench tco`. None and NaN mean not measured. No package
+of bench may have one of these names: importing it would put it in the function's place.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from bench.values.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.fit.report import FitReport
     from bench.measure.metrics import Measurement
     from bench.measure.stats import Floats
-    from bench.tco.answer import TcoAnswer
+    from bench.money.answer import TcoAnswer
+    from bench.sizing.report import FitReport
     from bench.values.record import PointData, Run
 
-__all__ = ["StoredRun", "costs", "fits", "open_run", "runs"]
+__all__ = ["StoredRun", "fit", "load", "runs", "tco"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +136,7 @@ def _request_table(data: PointData) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(data.count))
 
 
-def open_run(name: str | Path = "latest", results_dir: str | Path = "results") -> StoredRun:
+def load(name: str | Path = "latest", results_dir: str | Path = "results") -> StoredRun:
     """A stored run by folder, by name as `bench runs` lists it, or the latest. `results_dir` is a
     folder, or an address that fsspec knows: the run is fetched then.
 
@@ -159,11 +158,11 @@ def runs(results_dir: str | Path = "results") -> tuple[StoredRun, ...]:
     return tuple(StoredRun(load_run(path)) for path in list_runs(folder))
 
 
-def fits(*keys: str, config_dirs: Sequence[str] = (), **choices: object) -> tuple[FitReport, ...]:
+def fit(*keys: str, config_dirs: Sequence[str] = (), **choices: object) -> tuple[FitReport, ...]:
     """What `bench fit` answers: one report per quantisation and GPU count that is not chosen.
 
-    Choices are those of the command line: `fits(model="llama-3.1-8b", gpu="h100-sxm", gpus=1)`;
-    keys with a dot are typed as there: `fits("engine.max_model_len=8192", model=…)`. InputError
+    Choices are those of the command line: `fit(model="llama-3.1-8b", gpu="h100-sxm", gpus=1)`;
+    keys with a dot are typed as there: `fit("engine.max_model_len=8192", model=…)`. InputError
     for what the command line would refuse.
     """
     from bench.ask.fits import reports
@@ -173,15 +172,15 @@ def fits(*keys: str, config_dirs: Sequence[str] = (), **choices: object) -> tupl
     return reports(words, catalogue(config_dirs), config_dirs)
 
 
-def costs(
+def tco(
     *runs: StoredRun, keys: Sequence[str] = (), config_dirs: Sequence[str] = (), **choices: object
 ) -> TcoAnswer:
-    """What `bench tco` answers: `costs(run, tco="cpu-host", keys=["power.usd_per_kwh=0.2"])`.
+    """What `bench tco` answers: `tco(run, tco="cpu-host", keys=["power.usd_per_kwh=0.2"])`.
 
     InputError where the question is incomplete or implausible; not a number is made up for it.
     """
     from bench.ask.costs import answered, cost_question
-    from bench.tco.of_run import tco_run
+    from bench.money.of_run import tco_run
 
     question = cost_question(tuple(_words(keys, choices)), config_dirs, measured=bool(runs))
     return answered(question, tuple(tco_run(run.raw, run.measurement) for run in runs))

@@ -6,10 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from bench.fit.against_measured import MeasuredMemory, compare_fit
-from bench.fit.report import FitReport
-from bench.fit.utilised import against_hardware, speculation_finding
-from bench.load.search import search_findings
 from bench.measure.checks import certificate
 from bench.measure.checks.moves import withhold
 from bench.measure.client_error import at_load
@@ -25,6 +21,10 @@ from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.predict import against
 from bench.quality.trust import quality_findings
+from bench.sizing.against_measured import MeasuredMemory, compare_fit
+from bench.sizing.report import FitReport
+from bench.sizing.utilised import against_hardware, speculation_finding
+from bench.traffic.search import search_findings
 from bench.values import ending
 from bench.values.codec import decode
 from bench.values.finding import Finding, finding

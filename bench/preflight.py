@@ -10,18 +10,18 @@ from urllib.parse import urlsplit
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
 from bench.engines.vllm_flags import check_flags
-from bench.fit.alternatives import alternatives
-from bench.fit.architecture import from_config
-from bench.fit.declared import geometry_of, longest_context
-from bench.fit.fit import fit, suggested_max_model_len, with_alternatives
-from bench.fit.geometry import Geometry
-from bench.fit.headroom import is_cpu
-from bench.fit.precision import PRECISIONS, precision
-from bench.fit.report import FitReport
-from bench.load.limits import ensure_streams, workers_for
 from bench.models.gguf import config_of, is_gguf, quantisation_of, read_gguf
 from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
+from bench.sizing.alternatives import alternatives
+from bench.sizing.architecture import from_config
+from bench.sizing.declared import geometry_of, longest_context
+from bench.sizing.fit import fit, suggested_max_model_len, with_alternatives
+from bench.sizing.geometry import Geometry
+from bench.sizing.headroom import is_cpu
+from bench.sizing.precision import PRECISIONS, precision
+from bench.sizing.report import FitReport
+from bench.traffic.limits import ensure_streams, workers_for
 from bench.values.cores import available
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError, nearest
@@ -65,8 +65,8 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     """
     # What a fit does not need is fetched here: these take longer to import than to run.
     from bench.evaluators.lm_eval import check as check_quality
-    from bench.load.plan import as_read, check_workload
     from bench.meters.machine import install
+    from bench.traffic.plan import as_read, check_workload
 
     check_quality(spec)
     check_nodes(spec)
@@ -140,7 +140,9 @@ def check_package(spec: RunSpec) -> None:
     """InputError where `transformers serve` of this environment lacks what it loads models with:
     it would say so only after its start."""
     engine = spec.engine
-    if isinstance(engine, TransformersSpec) and not engine.command and not find_spec("accelerate"):
+    if not isinstance(engine, TransformersSpec) or engine.command or engine.container:
+        return
+    if not find_spec("accelerate"):
         raise InputError(
             "engine=transformers needs the package accelerate, which is not installed here: "
             "make quality brings it, or set engine.command to the transformers of another "

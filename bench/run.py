@@ -14,8 +14,6 @@ from bench.derive import derive
 from bench.engines import load_engine, log_facts
 from bench.evaluators import lm_eval
 from bench.host import provenance
-from bench.load.calibrate import calibrate
-from bench.load.points import measure_load
 from bench.measure.client_error import known, shape_of, too_large
 from bench.meters import engine_stats, process_memory
 from bench.meters.engine_watch import watch_engine, with_gauges
@@ -36,6 +34,8 @@ from bench.store import (
     save_run,
 )
 from bench.sweep import resume
+from bench.traffic.calibrate import calibrate
+from bench.traffic.points import measure_load
 from bench.values import ending
 from bench.values.codec import encode
 from bench.values.errors import BenchError, EngineError, StoreError
@@ -210,7 +210,7 @@ def _say_what_is_kept(error: BenchError | KeyboardInterrupt, path: Path, *, resu
     if isinstance(error, KeyboardInterrupt):
         error.args = (*(error.args or ("SIGINT",)), where)
     else:
-        said = str(error) if str(error).endswith((".", "log")) else f"{error}."
+        said = str(error) if str(error).endswith((".", "?", "log")) else f"{error}."
         error.args = (f"{said} {where}",)
 
 

@@ -42,6 +42,7 @@ from bench.values.record import (
     Run,
     WorkerReport,
 )
+from bench.values.record_shapes import check_point, check_shapes
 from bench.values.redact import redacted
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Telemetry, parse
@@ -182,9 +183,11 @@ def save_point(path: Path, data: PointData) -> Path:
 
     target = path / "points" / data.point.key
     part = target.with_name(target.name + ".part")
+    if not target.parent.is_dir():  # never made anew: what was measured before would be missing
+        raise StoreError(f"{path} was removed or renamed while the run went on.")
     with _writing(target), _removed_if_not_whole(part):
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        part.mkdir()
         # Stamps are near-sequences: delta encoding makes them a fifth of their size. One group of
         # rows is one array when it is read: nothing is copied.
         options: dict[str, Any] = {
@@ -242,6 +245,7 @@ def load_run(path: Path) -> Run:
         raise StoreError(f"{path}: schema version {version}; this bench reads {known}.")
     with _reading(path / "run.json"):
         run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
+        check_shapes(record, str(path / "run.json"))
     joined = _joined(run, path)
     return replace(
         _ended(run, path),
@@ -344,6 +348,7 @@ def _point(folder: Path) -> PointData:
     import pyarrow.parquet as pq
 
     meta = json.loads(regular(folder / "point.json").read_text())
+    check_point(meta, f"{folder / 'point.json'}")
     # Neither `read_table` nor `to_numpy`, which bring in pandas: most of a second.
     with pq.ParquetFile(regular(folder / "requests.parquet")) as file:
         table = file.read()
@@ -503,6 +508,7 @@ def find_run(name: str, results_dir: str) -> Path:
         return matches[0]
     if matches:
         raise InputError(f"{name!r} names {len(matches)} runs; say <model>/<run>.")
-    few = len(names) <= 5 or bool(get_close_matches(name, names))
-    hint = nearest(name, names) if few else f" bench runs lists all {len(names)}."
+    known = [*names, "latest"] if names else []
+    few = len(names) <= 5 or bool(get_close_matches(name, known))
+    hint = nearest(name, known) if few else f" bench runs lists all {len(names)}."
     raise InputError(f"there is no run {name!r} below {results_dir}.{hint}")

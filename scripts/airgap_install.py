@@ -287,6 +287,10 @@ def main(argv: list[str] | None = None) -> int:
         if not source.is_dir():
             print(f"--from: {source} is no folder.", file=sys.stderr)
             return 2
+    if not any((folder / MANIFEST).is_file() for folder in (*given.sources, given.store)):
+        where = ", ".join(map(str, given.sources)) or given.store
+        print(f"--from: {where} holds no {MANIFEST}: carry it with the slices.", file=sys.stderr)
+        return 2
     try:
         manifest = receive(given.sources, given.store)
         here = ".".join(map(str, sys.version_info[:2]))

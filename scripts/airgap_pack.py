@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "constraints" / "airgap-vllm-0.26.0.txt"
 QUALITY = ROOT / "constraints" / "airgap-quality.txt"
 LEAVE_OUT = ROOT / "constraints" / "airgap-leave-out.txt"
+OLDEST = 11
+"""The oldest Python that bench runs on is 3.OLDEST."""
 _PLATFORMS = tuple(
     f"{name}_x86_64"
     for name in (*(f"manylinux_2_{n}" for n in range(39, 4, -1)), "manylinux2014", "manylinux1")
@@ -251,9 +253,11 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if not re.fullmatch(r"3\.\d+", given.python) or given.slice_mib <= 0:
         parser.error("--python is written as 3.12 and --slice-mib is above 0")
+    if int(given.python.partition(".")[2]) < OLDEST:
+        parser.error(f"--python {given.python}: bench needs 3.{OLDEST} or newer on the host")
     files = given.pins or [PINS, QUALITY]
     pins = read_pins("\n".join(path.read_text(encoding="utf-8") for path in files))
-    work = given.out / ".work"
+    work = given.out / ".work" / given.python  # a wheel of one Python is none of another's
     wheels = fetch(pins.packed, work / "fetched", given.python, given.pip)
     patterns = patterns_for(given.python, given.leave_out.read_text(encoding="utf-8"))
     wheels = [trimmed(w, patterns, work / "trimmed") for w in wheels]
@@ -269,6 +273,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     total = sum(p["bytes"] for p in manifest["slices"]) / 2**20
     print(f"{len(wheels)} wheels, {total:.1f} MiB, {len(manifest['slices'])} slices in {given.out}")
+    print(f"carry the slices, {MANIFEST} and airgap_install.py; {work} is a cache and stays here")
     return 0
 
 

@@ -4,7 +4,7 @@
 tests/data/evidence), holds each against the bound under its own conditions, and multiplies each by
 2, 3, 5 and 10 to see which share would be called impossible: `before` is the bound of the first
 version (two operations per weight, one read of the weights per step), `now` that of
-`bench.fit.bound`. Exit 1 when any row exceeds the bound.
+`bench.sizing.bound`. Exit 1 when any row exceeds the bound.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import yaml
 
 from bench.claims.limits import limit_of
 from bench.claims.spec import Conditions
-from bench.fit.architecture import from_config
-from bench.fit.bound import held, machine
-from bench.fit.geometry import Geometry
-from bench.fit.precision import PRECISIONS, precision
+from bench.sizing.architecture import from_config
+from bench.sizing.bound import held, machine
+from bench.sizing.geometry import Geometry
+from bench.sizing.precision import PRECISIONS, precision
 from bench.values.codec import decode
 from bench.values.spec import GpuSpec, ModelSpec
 

@@ -1,4 +1,4 @@
-"""Write bench/fit/class_defaults.json: what transformers assumes where a config.json is silent.
+"""Write bench/sizing/class_defaults.json: what transformers assumes where a config.json is silent.
 
 A published config.json leaves out what equals its class's defaults (nested ones always do), so the
 geometry needs them without importing transformers. Facts read from the installed configuration
@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.fit.architecture import ALIASES
-from bench.fit.families import FAMILIES
-from bench.fit.vision import JOINTS, TOWERS
+from bench.sizing.architecture import ALIASES
+from bench.sizing.families import FAMILIES
+from bench.sizing.vision import JOINTS, TOWERS
 
-TARGET = Path(__file__).resolve().parents[1] / "bench/fit/class_defaults.json"
+TARGET = Path(__file__).resolve().parents[1] / "bench/sizing/class_defaults.json"
 # Keys of every configuration that say nothing about a shape.
 _EVERYWHERE = frozenset(
     "output_hidden_states return_dict chunk_size_feed_forward is_encoder_decoder initializer_range "

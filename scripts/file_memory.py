@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.load.workload_summary import summarise
+from bench.traffic.workload_summary import summarise
 from bench.values.spec import SloSpec, WorkloadSpec
 
 FILLER = "word " * 195

@@ -13,10 +13,10 @@ import urllib.request
 from pathlib import Path
 
 from bench.engines.vllm import VllmEngine
-from bench.fit.against_measured import MeasuredMemory, compare_fit
-from bench.fit.fit import fit
 from bench.meters.process_memory import GIB, private_gib
 from bench.models.model_config import read_config
+from bench.sizing.against_measured import MeasuredMemory, compare_fit
+from bench.sizing.fit import fit
 from bench.values.fit_error import FitError
 from bench.values.server import Progress, Server
 from bench.values.spec import (

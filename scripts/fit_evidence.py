@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.compose import catalogue
-from bench.fit.cross_validation import refits
-from bench.fit.evidence import QUANTITIES, Answer, answer, errors
-from bench.fit.evidence import spread as spread_of
+from bench.sizing.cross_validation import refits
+from bench.sizing.evidence import QUANTITIES, Answer, answer, errors
+from bench.sizing.evidence import spread as spread_of
 
 EVIDENCE = Path(__file__).parents[1] / "tests" / "data" / "evidence"
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.fit.architecture import from_config
+from bench.sizing.architecture import from_config
 from bench.values.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "tests" / "data" / "evidence" / "configs"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bench.compare.gpu_time import grouped, level
 from bench.config.compose import compose, run_spec
-from bench.fit.fit import fit
 from bench.models.checkpoints import RECORD, folder_of
 from bench.predict.answer import predictions
 from bench.predict.question import question
+from bench.sizing.fit import fit
 from bench.values.spec import RunSpec
 
 ROOT = Path(__file__).resolve().parents[1]

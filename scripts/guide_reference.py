@@ -15,6 +15,8 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from bench.cli.help import of_verb
 from bench.cli.verb import names, summary, verb
 from bench.config.compose import GROUPS, conf_dir, options
@@ -40,8 +42,8 @@ def verbs_page() -> str:
 
 def keys_page() -> str:
     """Every group with its choices, and every key with type, default and a line."""
-    from bench.tco.prices.book import PricesSpec
-    from bench.tco.spec import PowerSpec, TcoSpec
+    from bench.money.prices.book import PricesSpec
+    from bench.money.spec import PowerSpec, TcoSpec
     from bench.values.spec import RunSpec
 
     parts = []
@@ -65,7 +67,7 @@ def keys_page() -> str:
 def _tables(kind: type, path: str, title: str) -> Iterator[str]:
     """A table of a value's own keys, then of each group of keys below it."""
     hints = typing.get_type_hints(kind)
-    rows, below = [], []
+    rows, below, given = [], [], _given(kind, path)
     for field in dataclasses.fields(kind):
         if not field.init or field.name == "known_gpus":
             continue
@@ -75,7 +77,7 @@ def _tables(kind: type, path: str, title: str) -> Iterator[str]:
             below += [(k, name) for k in kinds]
             continue
         shown = _type(hints[field.name])
-        rows.append(f"| `{name}` | {shown} | {_default(field)} | {_comment(name)} |")
+        rows.append(f"| `{name}` | {shown} | {_default(field, given)} | {_comment(name)} |")
     doc = " ".join((kind.__doc__ or "").split()).replace("|", "\\|")
     head = f"## {title or path}\n\n{doc}\n"
     if rows:
@@ -106,7 +108,16 @@ def _type(hint: object) -> str:
     return text.replace("|", "or").replace("bool", "true or false")
 
 
-def _default(field: dataclasses.Field[object]) -> str:
+def _given(kind: type, path: str) -> dict[str, object]:
+    """What conf/ gives the keys of one kind of a group: engine=truth has a file of its own."""
+    named = typing.get_args(typing.get_type_hints(kind).get("kind"))
+    file = conf_dir() / path / f"{named[0] if named else ''}.yaml"
+    return yaml.safe_load(file.read_text("utf-8")) if named and file.is_file() else {}
+
+
+def _default(field: dataclasses.Field[object], given: dict[str, object]) -> str:
+    if isinstance(value := given.get(field.name), (str, int, float)):
+        return f"`{value}`"
     if field.default is not dataclasses.MISSING:
         return "null" if field.default is None else f"`{field.default}`"
     return "" if field.default_factory is not dataclasses.MISSING else "required"

@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 
 from bench.engines.truth import serve_truth
-from bench.load import vllm_generator
-from bench.load.workers import send_load
-from bench.load.workload import generate
 from bench.measure.checks.client import client_bound
 from bench.measure.client_error import cpu_us_per_token
 from bench.measure.metrics import measure_all, steady_parts, whole_parts
+from bench.traffic import vllm_generator
+from bench.traffic.workers import send_load
+from bench.traffic.workload import generate
 from bench.values.record import LoadPoint, PointData
 from bench.values.server import Server
 from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec

@@ -24,12 +24,12 @@ import numpy as np
 
 from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
-from bench.load.plan import load_points
-from bench.load.points import Driver
 from bench.measure.checks.consistency import little_error, tie_out_error, tie_out_limit
 from bench.measure.metrics import Steady, output_rate, request_rate, steady_parts
 from bench.meters import engine_stats
 from bench.preflight import preflight
+from bench.traffic.plan import load_points
+from bench.traffic.points import Driver
 from bench.values.record import PointData
 from bench.values.server import Server
 from bench.values.spec import RunSpec

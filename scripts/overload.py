@@ -17,10 +17,10 @@ from pathlib import Path
 
 from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
-from bench.load.judge import growth_margin
-from bench.load.points import Driver
 from bench.measure.metrics import METRICS, Metric, measure, steady_parts
 from bench.preflight import preflight
+from bench.traffic.judge import growth_margin
+from bench.traffic.points import Driver
 from bench.values.record import LoadPoint, PointData
 from bench.values.spec import RunSpec
 

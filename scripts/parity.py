@@ -26,13 +26,13 @@ from bench.config.compose import catalogue, compose, run_spec
 from bench.derive import measure_point
 from bench.engines import load_engine
 from bench.host.provenance import anchor
-from bench.load import vllm_generator
-from bench.load.plan import plan, warm_ups
-from bench.load.workers import send_load
 from bench.measure.metrics import Metric, PointMeasurement
 from bench.measure.stats import Judgement, t_interval, within
 from bench.preflight import preflight
 from bench.run import describe
+from bench.traffic import vllm_generator
+from bench.traffic.plan import plan, warm_ups
+from bench.traffic.workers import send_load
 from bench.values.record import LoadPoint, PointData, Run
 from bench.values.server import Server
 from bench.values.spec import RunSpec

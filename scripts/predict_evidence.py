@@ -22,7 +22,6 @@ import numpy as np
 from bounds_evidence import EVIDENCE, gpus, models
 from scipy.optimize import nnls
 
-from bench.fit.architecture import from_config
 from bench.predict import crossval, curves
 from bench.predict.bands import (
     CALIBRATION,
@@ -39,6 +38,7 @@ from bench.predict.published import row_of
 from bench.predict.regression import Design, coefficients, fit, levels_of
 from bench.predict.speed import Speed, speeds
 from bench.predict.terms import TERMS
+from bench.sizing.architecture import from_config
 from bench.values.codec import encode
 
 DOCS = Path(__file__).parents[1] / "docs" / "predict.md"

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from bench.tco.prices.book import Key, PriceRow
-from bench.tco.prices.llm_prices import llm_prices
-from bench.tco.prices.tables import book_lines
+from bench.money.prices.book import Key, PriceRow
+from bench.money.prices.llm_prices import llm_prices
+from bench.money.prices.tables import book_lines
 from bench.trend.snapshots import lines, read_ratings
 from bench.values.codec import decode
 

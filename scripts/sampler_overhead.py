@@ -19,10 +19,10 @@ from gpu_selfcheck import exit_code, sampler
 
 from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
-from bench.load.plan import plan, warm_ups
-from bench.load.workers import send_load
 from bench.power.selfcheck_sensors import overhead_answer, overheads
 from bench.preflight import preflight
+from bench.traffic.plan import plan, warm_ups
+from bench.traffic.workers import send_load
 from bench.values.codec import encode
 from bench.values.record import LoadPoint, PointData
 from bench.values.server import Server

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 from simulated_engine import THINK_MS, Engine, Floats, Served, Work, serve
 
-from bench.load.schedule import arrivals_ns, ramp_ns
+from bench.traffic.schedule import arrivals_ns, ramp_ns
 from bench.values.spec import SloSpec
 
 LEVEL = 0.01

@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Callable
 
-from bench.load.workers import send_load
+from bench.traffic.workers import send_load
 from bench.values.record import OUTCOMES, LoadPoint, PlannedRequest, PointData
 from bench.values.server import Server
 

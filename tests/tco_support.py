@@ -10,11 +10,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench.tco.answer import TcoAnswer, answer
-from bench.tco.demand import Demand
-from bench.tco.document import to_json
-from bench.tco.spec import TcoRequest
-from bench.tco.throughput import (
+from bench.money.answer import TcoAnswer, answer
+from bench.money.demand import Demand
+from bench.money.document import to_json
+from bench.money.spec import TcoRequest
+from bench.money.throughput import (
     TcoRun,
     ThroughputPoint,
 )

@@ -21,18 +21,23 @@ def test_importing_bench_imports_nothing_heavy() -> None:
     code = "import bench, sys; print(*sorted({'pandas', 'numpy', 'hydra'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-    with pytest.raises(AttributeError, match=r"it has .*open_run"):
+    with pytest.raises(AttributeError, match=r"it has .*load"):
         bench.__getattr__("lod")
-    for package, function in (("load", "open_run"), ("fit", "fits"), ("tco", "costs")):
-        with pytest.raises(AttributeError, match=rf"is a package .* bench\.{function}$"):
-            bench.__getattr__(package)
+
+
+def test_no_package_takes_the_place_of_a_function() -> None:
+    """`import bench.load` would make `bench.load` a module, wherever in a program it happens."""
+    root = Path(bench.__file__).parent
+    for name in bench.__all__:
+        assert not (root / f"{name}.py").exists(), name
+        assert not (root / name / "__init__.py").exists(), name
 
 
 def test_a_stored_run_is_tables(tmp_path: Path) -> None:
     """Three repeats of 66 requests, one a second, ten chunks of two tokens 50 to 950 ms after
     sending: TTFT 50 ms, TPOT 900 / 18 = 50 ms."""
     path = stored(tmp_path, busy(100.0, 300.0))
-    run = bench.open_run(path)
+    run = bench.load(path)
     assert [r.name for r in bench.runs(tmp_path)] == [run.name]
     assert len(run.requests) == 3 * 66
     assert run.requests["ttft_ms"].tolist() == pytest.approx([50.0] * 198)
@@ -50,20 +55,20 @@ def test_a_stored_run_is_tables(tmp_path: Path) -> None:
 
 
 def test_what_fits_is_what_the_command_line_says() -> None:
-    (report,) = bench.fits(model="tiny", gpu="cpu")
+    (report,) = bench.fit(model="tiny", gpu="cpu")
     assert report.fits
     with pytest.raises(InputError, match="there is no such model"):
-        bench.fits(model="llama3.1-8b")
+        bench.fit(model="llama3.1-8b")
     with pytest.raises(InputError, match="is no KEY=VALUE"):
-        bench.fits("tiny")
+        bench.fit("tiny")
 
 
 def test_what_a_token_costs() -> None:
     """The worked example: 1.526 $/M tokens."""
-    answer = bench.costs(tco="worked-example")
+    answer = bench.tco(tco="worked-example")
     assert float(answer.levels.loaded.blended) == pytest.approx(1.526, abs=5e-4)
     with pytest.raises(InputError, match="really"):
-        bench.costs(tco="worked-example", keys=["power.usd_per_kwh=30"])
+        bench.tco(tco="worked-example", keys=["power.usd_per_kwh=30"])
 
 
 def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,38 +30,38 @@ NEIGHBOURS: dict[str, set[str]] = {
     "engines": {"models", "nodes", "web"},
     "meters": {"foreign", "models", "nodes", "web"},
     "power": {"measure"},
-    "tco": {"measure"},
-    "trend": {"tco"},  # what dated values do over time
-    "load": {"engines", "foreign", "host", "measure", "meters", "nodes", "web"},
-    "config": {"meters", "models", "tco"},
-    "fit": {"config", "measure"},
-    "predict": {"fit", "measure", "tco"},
-    "claims": {"config", "fit", "measure", "tco", "trend"},
+    "money": {"measure"},
+    "trend": {"money"},  # what dated values do over time
+    "traffic": {"engines", "foreign", "host", "measure", "meters", "nodes", "web"},
+    "config": {"meters", "models", "money"},
+    "sizing": {"config", "measure"},
+    "predict": {"sizing", "measure", "money"},
+    "claims": {"config", "sizing", "measure", "money", "trend"},
     "compare": {"measure", "power", "quality"},
     # the stories
-    "derive": {"fit", "load", "measure", "power", "predict", "quality"},
-    "preflight": {"config", "engines", "evaluators", "fit", "load", "meters", "models"},
+    "derive": {"sizing", "traffic", "measure", "power", "predict", "quality"},
+    "preflight": {"config", "engines", "evaluators", "sizing", "traffic", "meters", "models"},
     "run": {
         *("config", "derive", "engines", "evaluators", "host"),
-        *("load", "measure", "meters", "models", "nodes", "predict", "preflight", "store"),
+        *("traffic", "measure", "meters", "models", "nodes", "predict", "preflight", "store"),
         "sweep",
     },
     # what verbs and programs both ask
-    "ask": {"config", "fit", "preflight", "tco", "trend"},
+    "ask": {"config", "sizing", "preflight", "money", "trend"},
     # what people see: prints, and never measures
     "report": {
-        *("claims", "compare", "fit", "foreign", "measure", "power", "predict", "quality"),
-        *("sweep", "tco", "trend"),
+        *("claims", "compare", "sizing", "foreign", "measure", "power", "predict", "quality"),
+        *("sweep", "money", "trend"),
     },
     "cli": {
-        *("ask", "claims", "compare", "config", "derive", "engines", "fit", "foreign", "host"),
-        "load",
+        *("ask", "claims", "compare", "config", "derive", "engines", "sizing", "foreign", "host"),
+        "traffic",
         *("measure", "meters", "models", "power", "predict", "preflight", "report", "run", "store"),
         "sweep",
-        *("tco", "trend", "web"),
+        *("money", "trend", "web"),
     },
     # the same for programs
-    "api": {"ask", "config", "derive", "fit", "measure", "report", "store", "sweep", "tco"},
+    "api": {"ask", "config", "derive", "sizing", "measure", "report", "store", "sweep", "money"},
 }
 
 
@@ -78,7 +78,7 @@ def imports(path: Path) -> set[str]:
 
 
 def wing(name: str) -> str:
-    """`bench.load.client.Client` -> `load`; `bench.__version__` -> `__init__`."""
+    """`bench.traffic.client.Client` -> `traffic`; `bench.__version__` -> `__init__`."""
     first = name.split(".")[1]
     return first if (BENCH / first).is_dir() or (BENCH / f"{first}.py").exists() else "__init__"
 

@@ -13,11 +13,11 @@ from bench.values.errors import InputError, nearest
 from bench.values.outside import text_file
 
 if TYPE_CHECKING:
-    from bench.tco.answer import TcoAnswer
-    from bench.tco.demand import Demand
-    from bench.tco.prices.book import PriceRow, PricesSpec
-    from bench.tco.spec import TcoRequest
-    from bench.tco.throughput import TcoRun
+    from bench.money.answer import TcoAnswer
+    from bench.money.demand import Demand
+    from bench.money.prices.book import PriceRow, PricesSpec
+    from bench.money.spec import TcoRequest
+    from bench.money.throughput import TcoRun
 
 COST_GROUPS = ("model", "power", "prices", "tco")
 """What a cost question is composed of."""
@@ -27,8 +27,8 @@ def cost_question(
     overrides: Sequence[str], config_dirs: Sequence[str], *, measured: bool = False
 ) -> TcoRequest:
     """The cost question that the overrides ask; `measured` where a run says speed and power."""
-    from bench.tco.plausible import check_plausible
-    from bench.tco.spec import TcoRequest
+    from bench.money.plausible import check_plausible
+    from bench.money.spec import TcoRequest
     from bench.values.codec import decode
 
     check_once(overrides)
@@ -99,7 +99,7 @@ def of_this_server(
 
 def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
     """The answer as of today; InputError when there is none."""
-    from bench.tco.answer import answer
+    from bench.money.answer import answer
     from bench.trend.licences import changes
 
     today = datetime.now(tz=UTC).date()
@@ -110,8 +110,8 @@ def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
 
 def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
     """All rows: those of the configuration, then those of the CSV that `book` names."""
-    from bench.tco.prices.shipped import configured
-    from bench.tco.prices.tables import read_prices
+    from bench.money.prices.shipped import configured
+    from bench.money.prices.tables import read_prices
 
     rows = configured(spec)
     if spec.book is None:
@@ -122,7 +122,7 @@ def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:
 
 def trace_of(request: TcoRequest) -> Demand | None:
     """The demand of the trace that the question names; None without one."""
-    from bench.tco.demand import trace_demand
+    from bench.money.demand import trace_demand
 
     name = request.tco.demand.trace
     if name is None:

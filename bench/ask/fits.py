@@ -12,7 +12,7 @@ from bench.values.spec import QuantSpec, RunSpec
 
 if TYPE_CHECKING:
     from bench.config.catalogue import Catalogue
-    from bench.fit.report import FitReport
+    from bench.sizing.report import FitReport
 
 
 def reports(
@@ -45,16 +45,16 @@ def answers(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> tu
 
 def one_asked(spec: RunSpec, explicit: frozenset[str]) -> bool:
     """Whether one combination was asked for, no table."""
-    from bench.fit.headroom import is_cpu
+    from bench.sizing.headroom import is_cpu
 
     return is_cpu(spec) or {"quant", "gpus"} <= explicit
 
 
 def table(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> Iterator[FitReport]:
     """One report per quantisation and GPU count that was not typed; no alternatives."""
-    from bench.fit.alternatives import GPU_COUNTS
-    from bench.fit.declared import geometry_of
-    from bench.fit.fit import fit
+    from bench.sizing.alternatives import GPU_COUNTS
+    from bench.sizing.declared import geometry_of
+    from bench.sizing.fit import fit
 
     quants = [spec.quant] if "quant" in explicit else _quants(spec, catalogue)
     counts = [spec.gpus] if "gpus" in explicit else list(GPU_COUNTS)
@@ -70,8 +70,8 @@ def _quants(spec: RunSpec, catalogue: Catalogue) -> list[QuantSpec]:
 
     Weights of a folder or file that are quantised already are one row.
     """
-    from bench.fit.headroom import has_checkpoint
-    from bench.fit.quantisations import own_quantisation
+    from bench.sizing.headroom import has_checkpoint
+    from bench.sizing.quantisations import own_quantisation
 
     local = spec.model.weights not in ("hub", "bundled", "dummy")
     if local and own_quantisation(spec.model.config):

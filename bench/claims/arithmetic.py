@@ -10,7 +10,7 @@ from bench.claims.quantity import Quantity, Unit, evaluate, parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Calculation, Claim, Stated, Term, half_unit
 from bench.claims.verdict import Check, CheckVerdict, agrees, number, say
-from bench.tco.prices.book import PriceRow, select
+from bench.money.prices.book import PriceRow, select
 from bench.values.errors import InputError
 from bench.values.units import UnitError
 

@@ -14,8 +14,8 @@ from bench.claims.spec import Conditions, CurvePoint, Serving, Stated
 from bench.claims.variants import gpu_names, model_of
 from bench.claims.verdict import Check, CheckVerdict, number, say
 from bench.config.catalogue import Catalogue
-from bench.fit.architecture import from_config
-from bench.fit.precision import PRECISIONS
+from bench.sizing.architecture import from_config
+from bench.sizing.precision import PRECISIONS
 from bench.values.errors import nearest
 from bench.values.units import UnitError
 

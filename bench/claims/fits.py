@@ -17,14 +17,14 @@ from bench.claims.spec import Conditions
 from bench.claims.variants import Variant, gpu_names, model_of, spec_for, variants
 from bench.claims.verdict import FEWEST, NOT_KNOWN, OFFLOADED, Check, CheckVerdict
 from bench.config.catalogue import Catalogue
-from bench.fit.alternatives import alternatives
-from bench.fit.architecture import from_config
-from bench.fit.bound import held, kv_bytes_kept
-from bench.fit.fit import fit
-from bench.fit.geometry import Geometry
-from bench.fit.overheads import GIB
-from bench.fit.precision import UNSAID
-from bench.fit.report import FitReport
+from bench.sizing.alternatives import alternatives
+from bench.sizing.architecture import from_config
+from bench.sizing.bound import held, kv_bytes_kept
+from bench.sizing.fit import fit
+from bench.sizing.geometry import Geometry
+from bench.sizing.overheads import GIB
+from bench.sizing.precision import UNSAID
+from bench.sizing.report import FitReport
 from bench.values.errors import InputError
 from bench.values.spec import GpuSpec, ModelSpec
 

@@ -1,4 +1,4 @@
-"""The bound of one deployment in a metric's own unit, from `bench.fit.bound`.
+"""The bound of one deployment in a metric's own unit, from `bench.sizing.bound`.
 
 Whatever a claim leaves unsaid is read in the way that lets most through: the smallest format and
 cache, the fastest units, any number of tokens per pass, weights and cache in host memory. Prompts
@@ -15,10 +15,10 @@ from bench.claims.scenarios import with_scenario
 from bench.claims.spec import Conditions
 from bench.claims.variants import gpu_names, model_of
 from bench.config.catalogue import Catalogue
-from bench.fit import bound
-from bench.fit.architecture import from_config
-from bench.fit.bound import Bound, Held, Machine, Work
-from bench.fit.precision import SMALLEST_KV_BITS, Precision, precision
+from bench.sizing import bound
+from bench.sizing.architecture import from_config
+from bench.sizing.bound import Bound, Held, Machine, Work
+from bench.sizing.precision import SMALLEST_KV_BITS, Precision, precision
 from bench.values.spec import GpuSpec, QuantSpec, SloSpec
 
 GPU_ENGINES = ("vllm", "tensorrt", "trt", "sglang", "lmdeploy", "tgi", "nim", "mii", "max")

@@ -10,6 +10,8 @@ from bench.values.codec import decode
 from bench.values.errors import InputError, nearest
 
 MANY = "claims"
+FILLED = ("who", "where", "as_of", "quote")
+"""Keys that a skeleton leaves null and that every claim has."""
 
 
 def claims_of(
@@ -46,6 +48,12 @@ def _claim(name: str, data: Mapping[Any, Any], path: str) -> Claim:
     for key in ("name", "file"):
         if key in data:
             raise InputError(f"{path}: {key}: a claim is called after its file; take this key out.")
+    unfilled = [k for k in FILLED if k in data and data[k] is None]
+    if unfilled:
+        raise InputError(
+            f"{path}: fill in {', '.join(unfilled)}: null is for what the source of a number "
+            "leaves unsaid, and these are always known."
+        )
     return decode(Claim, {**data, "name": name}, path)
 
 

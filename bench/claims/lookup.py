@@ -11,9 +11,9 @@ from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Sources
 from bench.claims.spec import Claim, Item, Lookup, Reference, Rent
 from bench.claims.verdict import Check, agrees, from_interval, number, say, worst
-from bench.fit.architecture import from_config
-from bench.tco.prices.book import RENT_KINDS, select
-from bench.tco.prices.shipped import shipped as shipped_prices
+from bench.money.prices.book import RENT_KINDS, select
+from bench.money.prices.shipped import shipped as shipped_prices
+from bench.sizing.architecture import from_config
 from bench.trend.document import frontier_document, rating_document
 from bench.trend.frontier import frontier
 from bench.trend.rating import rating_trend

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 SKELETON = """\
-# A published number, to be put to the test with `bench claim {name}`. Fill in what is null where a
-# comment says so; what the source leaves unsaid stays null and is never guessed.
+# A published number, to be put to the test with `bench claim {name}.yaml`. Fill in what is null
+# where a comment says so; what the source leaves unsaid stays null and is never guessed.
 who: null           # who says it: a company, a person, a document (must be filled in)
 where: null         # where: title, section, page (must be filled in)
 as_of: null         # when, as "2026-02-17", "2026-02" or "2026" (must be filled in)

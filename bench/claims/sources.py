@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.config.catalogue import Catalogue
-from bench.tco.prices.book import PriceRow
+from bench.money.prices.book import PriceRow
 from bench.trend.licences import Terms
 from bench.values.errors import InputError
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from bench.claims.spec import Claim, Conditions, Serving, Speedup
 from bench.config.catalogue import Catalogue
-from bench.fit.headroom import gpu_memory_gib, has_checkpoint
-from bench.fit.overheads import GIB
+from bench.sizing.headroom import gpu_memory_gib, has_checkpoint
+from bench.sizing.overheads import GIB
 from bench.values.spec import (
     GpuSpec,
     LoadSpec,

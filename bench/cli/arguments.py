@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.cli.meant import check_shown, flag_meant, word_meant
+from bench.cli.meant import check_closed, check_shown, flag_meant, word_meant
 from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
 
@@ -69,6 +69,7 @@ def find_verb(words: Sequence[str], verbs: Sequence[str]) -> tuple[str | None, l
             if word in verbs:
                 return word, [*words[:i], *words[i + 1 :]]
             if not a_value:
+                check_closed(words, i)
                 raise InputError(f"{word!r} is no verb of bench.{word_meant(word, verbs)}")
         before = word
     return None, list(words)

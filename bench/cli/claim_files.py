@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ def read(path: Path) -> tuple[Claim, ...]:
     from bench.claims.load import claims_of
 
     return claims_of(path.stem, load(path), str(path))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """InputError for the name of a file of one's own typed without its ending."""
+    for name in names:
+        if (file := Path(f"{name}.yaml")).is_file():
+            raise InputError(f"there is no claim {name!r}. Did you mean the file {file}?")
 
 
 def write_new(name: str, folder: Path) -> int:

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from bench.config.compose import GROUPS, options
 from bench.values.errors import InputError, nearest
 
-_KEYS = (*GROUPS, "gpus", "seed", "results_dir", "checkpoints_dir", "tco", "prices", "power")
+_KEYS = (
+    *GROUPS,
+    "gpus",
+    "seed",
+    "results_dir",
+    "checkpoints_dir",
+    "tco",
+    "prices",
+    "power",
+    "force",
+)
 """Keys that people type as words or as flags; any with a dot counts, too."""
 
 _SPEEDS = ("tok/s", "tokens/s", "tps", "ttft", "tpot", "itl", "throughput", "latency")
@@ -37,6 +47,16 @@ def flag_meant(flag: str, following: Sequence[str]) -> str:
     return f" Keys have no dashes: {key}={value}."
 
 
+def check_closed(words: Sequence[str], at: int) -> None:
+    """InputError where a word is the rest of a list that a blank broke, `a=[1 4]`."""
+    for i, word in enumerate(words[:at]):
+        if "=" in word and word.count("[") > word.count("]"):
+            rest = range(i, len(words))
+            end = next((j for j in rest if words[j].endswith("]")), len(words) - 1)
+            whole = ",".join(w.strip(",") for w in words[i : end + 1])
+            raise InputError(f"{word!r} is a list without an end: no blanks in it, as {whole}")
+
+
 def check_shown(flag: str, what: str) -> None:
     """InputError for a word after Hydra's --cfg or --info that it does not know."""
     valid = _SHOWN.get(flag, _INFO)
@@ -45,4 +65,6 @@ def check_shown(flag: str, what: str) -> None:
 
 
 def _example(key: str) -> str:
+    if key == "force":
+        return "true"
     return options(key)[-1] if key in GROUPS else "…"

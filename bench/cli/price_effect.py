@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from bench.values.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.tco.answer import TcoAnswer
-    from bench.tco.prices.book import PriceRow
-    from bench.tco.since import Effect
+    from bench.money.answer import TcoAnswer
+    from bench.money.prices.book import PriceRow
+    from bench.money.since import Effect
 
 DRAWS = 10
 """Bands are not shown: as few as may be."""
@@ -36,7 +36,7 @@ def effect_of(
     """The question `tco=NAME` about the runs named, or about its own throughput."""
     from bench.ask.costs import cost_question
     from bench.cli.verbs.tco import stored
-    from bench.tco.answer import answer
+    from bench.money.answer import answer
 
     asked = (f"tco={question}", f"tco.uncertainty.draws={DRAWS}", *overrides)
     request = cost_question(asked, config_dirs, measured=bool(names))
@@ -52,7 +52,7 @@ def effect_of(
 
 def moved_by(ask: Ask, known: Sequence[PriceRow], new: Sequence[PriceRow]) -> Effect:
     """The figures of the answer that the new rows move."""
-    from bench.tco.since import Effect, figures_of, moved
+    from bench.money.since import Effect, figures_of, moved
 
     try:
         before, after = (ask.answer(rows) for rows in (tuple(known), (*known, *new)))

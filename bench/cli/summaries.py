@@ -26,7 +26,7 @@ from bench.values.outside import regular
 
 NAME = "summary.json"
 INDEX = ".index.json"
-_DERIVED_BY = ("derive.py", "measure", "power", "fit", "quality", "values", "report/document.py")
+_DERIVED_BY = ("derive.py", "measure", "power", "sizing", "quality", "values", "report/document.py")
 _NO_SOURCE = ("engine.log", NAME, f"{NAME}.part", "claim.json", "end.json", "end.json.part")
 Row = dict[str, Any]
 

@@ -18,7 +18,7 @@ from typing import Any
 from bench.config.yaml_file import check_folders
 from bench.values.errors import InputError, nearest
 from bench.values.ggml import DYNAMIC, is_dynamic
-from bench.values.serving import ON_HOST
+from bench.values.serving import ON_GPUS, ON_HOST
 
 GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "nodes", "quality")
 """The groups that a run is composed of."""
@@ -96,6 +96,8 @@ def _elsewhere(group: str, name: str, valid: Sequence[str]) -> str:
     for (of, names), hint in _OTHER_NAMES.items():
         if group == of and name.lower() in names.split():
             return hint
+    if group == "model" and Path(name, "config.json").is_file():
+        return f" A folder is model.path=…: model.path={name}."
     if group == "model" and "/" in name:
         kind = "path" if name.startswith(("/", ".", "~")) or Path(name).exists() else "repo"
         return f" A folder is model.path=…, a hub repository model.repo=…: model.{kind}={name}."
@@ -178,6 +180,9 @@ def _in_our_words(text: str, config: str) -> str:
         return f"{found[1]}: this verb has no such group.{nearest(found[1], own)}"
     if found := re.match(r"Ambiguous value for argument '([^=]+)=([^']*)'", said):
         key, values = found[1], found[2]
+        if config != "config":
+            one = f"{key}={values.partition(',')[0]}"
+            return f"{key}={values} offers a choice, and this verb takes one: {one}."
         return (
             f"{key}={values} offers a choice: a sweep over it begins with bench -m, "
             f"a list is typed {key}=[{values}]."
@@ -192,6 +197,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     from bench.values.spec import RunSpec
 
     data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
+    _check_whose(data)
     remember_keys(data.get("engine"))
     _check_finite(data, "")
     engine = data.get("engine")
@@ -199,11 +205,21 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         data["engine"] = {**engine, "args": _as_words(engine["args"])}
     if data.get("gpus") is None:
         local = detect_gpus and isinstance(data.get("engine"), dict)
-        wants_gpu = local and data["engine"].get("kind") in (*ON_HOST, "sglang", "trtllm")
+        wants_gpu = local and data["engine"].get("kind") in (*ON_HOST, *ON_GPUS)
         data["gpus"] = _gpus_here() if wants_gpu else 0
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)
     return with_local_checkpoints(decode(RunSpec, data))
+
+
+def _check_whose(data: Mapping[str, Any]) -> None:
+    """InputError for a key typed without the group that has it: `concurrency` for `load.…`."""
+    groups = {k: v.get("on_gpu", v) for k, v in data.items() if isinstance(v, Mapping)}
+    for key in data:
+        whose = [g for g, keys in groups.items() if g in GROUPS and key in keys]
+        if key not in GROUPS and key not in ("name", "kind") and whose:
+            meant = " or ".join(f"{group}.{key}" for group in whose)
+            raise InputError(f"Unknown key {key!r}. Did you mean {meant}?")
 
 
 def remember_keys(engine: Any) -> None:
@@ -289,9 +305,13 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
     )
 
 
-def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[tuple[str, ...]]:
-    """Compose every swept value once, so that a misspelt one is found before the first job; the
-    combinations that Hydra makes of them."""
+def check_sweep(
+    overrides: Sequence[str], config_dirs: Sequence[str]
+) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The combinations that Hydra makes of these words, in its order, and what each composes to.
+
+    Every swept value comes first, so that a misspelt one is found at once, not at its combination.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     _check_syntax(overrides)
@@ -305,13 +325,17 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[tu
             [f"{key}={v}" for v in parsed.sweep_string_iterator()] if swept else [override]
         )
     first = [v[0] for v in values]
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
     for i, choices in enumerate(values):
         for choice in choices if len(choices) > 1 or i == 0 else []:
-            run_spec(
-                compose([*first[:i], choice, *first[i + 1 :]], config_dirs),
-                detect_gpus=False,
-            )
-    return list(itertools.product(*values))
+            words = (*first[:i], choice, *first[i + 1 :])
+            if words not in found:
+                found[words] = compose(words, config_dirs)
+                run_spec(found[words], detect_gpus=False)
+    return [
+        (words, found.get(words) or compose(words, config_dirs))
+        for words in itertools.product(*values)
+    ]
 
 
 def split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:
@@ -330,11 +354,11 @@ def claim_costs(config_dirs: Sequence[str] = ()) -> tuple[Any, Any]:
 
     import yaml
 
-    from bench.tco.answer import answer
-    from bench.tco.document import to_json
-    from bench.tco.prices.book import PricesSpec
-    from bench.tco.prices.shipped import configured
-    from bench.tco.spec import TcoRequest
+    from bench.money.answer import answer
+    from bench.money.document import to_json
+    from bench.money.prices.book import PricesSpec
+    from bench.money.prices.shipped import configured
+    from bench.money.spec import TcoRequest
     from bench.values.codec import decode
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.values.errors import InputError
+from bench.values.errors import InputError, nearest
 from bench.values.outside import plain
 
 MOST_BYTES = 4 * 2**20
@@ -89,9 +89,7 @@ def check_folders(folders: Sequence[str]) -> None:
 def _text(path: Path) -> str:
     try:
         if not path.is_file():  # a FIFO would wait for ever
-            raise InputError(
-                f"{path}: {'is no file' if path.exists() else 'there is no such file'}."
-            )
+            raise InputError(f"{path}: {_is_no_file(path)}")
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: larger than {MOST_BYTES:,} bytes.")
         return path.read_text(encoding="utf-8")
@@ -99,6 +97,15 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}: not UTF-8 text.") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _is_no_file(path: Path) -> str:
+    """What is wrong with a path, and the YAML file beside it that was probably meant."""
+    if path.exists():
+        return "is no file."
+    beside = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    hint = nearest(path.name, beside)
+    return f"there is no such file.{hint if 'Did you mean' in hint else ''}"
 
 
 def _said(error: Exception) -> str:

@@ -43,9 +43,10 @@ class Reply:
 
 def normalise_base_url(url: str) -> str:
     """`url` without a trailing slash, with /v1 where it names no path; InputError if malformed."""
-    malformed = InputError(
-        f"engine.base_url: {url!r} is not an address such as http://127.0.0.1:8000/v1."
+    such = (
+        "http://127.0.0.1:8000/v1" if "://" in url or not url.strip() else f"http://{url.strip()}"
     )
+    malformed = InputError(f"engine.base_url: {url!r} is not an address such as {such}.")
     try:
         parts = urlsplit(url.strip())
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

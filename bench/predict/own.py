@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.fit.headroom import typical
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.predict.evidence import Row, read, write
 from bench.predict.noise import launch
 from bench.predict.question import question
+from bench.sizing.headroom import typical
 from bench.values.confidence import normal_quantile
 from bench.values.cores import host_words
 from bench.values.errors import InputError

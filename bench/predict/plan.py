@@ -15,18 +15,18 @@ from typing import Literal
 
 import numpy as np
 
+from bench.money.api_price import api_blend
+from bench.money.apis import terms
+from bench.money.demand import Demand
+from bench.money.fleet import monthly_bill
+from bench.money.inputs import THROUGHPUT, build_work, own_costs, rent_costs, with_demand
+from bench.money.prices.book import Key, PriceRow, comparable_apis
+from bench.money.spec import ServerSpec, TcoRequest
+from bench.money.throughput import ThroughputPoint, fit_split
 from bench.predict.answer import predictions
 from bench.predict.evidence import Row
 from bench.predict.noise import ASSUMED
 from bench.predict.question import Question
-from bench.tco.api_price import api_blend
-from bench.tco.apis import terms
-from bench.tco.demand import Demand
-from bench.tco.fleet import monthly_bill
-from bench.tco.inputs import THROUGHPUT, build_work, own_costs, rent_costs, with_demand
-from bench.tco.prices.book import Key, PriceRow, comparable_apis
-from bench.tco.spec import ServerSpec, TcoRequest
-from bench.tco.throughput import ThroughputPoint, fit_split
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
 from bench.values.prediction import Band, Prediction
@@ -223,6 +223,14 @@ def own_words(own: Sequence[Row]) -> tuple[str, ...]:
     return (f"load points of your own count for {', '.join(where)}: the bands there are narrower",)
 
 
+def _of_owned(request: TcoRequest, options: Sequence[Option]) -> tuple[str, ...]:
+    """Why owning takes more GPUs than renting does, where servers are bought whole."""
+    each = request.tco.server.gpus
+    if each == 1 or not any(o.way == "own" for o in options):
+        return ()
+    return (f"own: whole servers of {each} GPUs are bought (tco.server), rented are single ones",)
+
+
 def normal_cdf(z: float) -> float:
     """The share of a standard normal distribution below z."""
     return 0.5 * (1 + math.erf(z / math.sqrt(2)))
@@ -257,5 +265,6 @@ def plan(
             "P(SLO) is of predicted medians: tails (p99) are in no evidence; measure them",
             "the band of $/month is of the predicted rate alone, not of prices and demand",
             *(own_words(own)),
+            *_of_owned(request, found),
         ),
     )

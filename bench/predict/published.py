@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.fit.bound import Work
-from bench.fit.geometry import Geometry
 from bench.predict.evidence import Row
 from bench.predict.terms import Deployment, cost, named, smallest_replica
+from bench.sizing.bound import Work
+from bench.sizing.geometry import Geometry
 from bench.values.spec import GpuSpec, ModelSpec
 
 GPU_NAMES = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from bench.fit.bound import Work, held, machine, output_bound
-from bench.fit.formats import Served
-from bench.fit.headroom import is_cpu, served, typical
-from bench.fit.precision import precision
-from bench.fit.roofline import decode_expectation
-from bench.fit.sharding import layout_of
 from bench.predict.evidence import Row
 from bench.predict.terms import Deployment, cost, named
+from bench.sizing.bound import Work, held, machine, output_bound
+from bench.sizing.formats import Served
+from bench.sizing.headroom import is_cpu, served, typical
+from bench.sizing.precision import precision
+from bench.sizing.roofline import decode_expectation
+from bench.sizing.sharding import layout_of
 from bench.values.cores import cpu_name, host_words
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError

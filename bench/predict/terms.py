@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.fit.bound import (
+from bench.sizing.bound import (
     Held,
     Work,
     answer_flops,
@@ -21,9 +21,9 @@ from bench.fit.bound import (
     kv_bytes_read,
     prompt_flops,
 )
-from bench.fit.geometry import Geometry
-from bench.fit.precision import PRECISIONS, Precision, precision
-from bench.fit.roofline import expert_coverage
+from bench.sizing.geometry import Geometry
+from bench.sizing.precision import PRECISIONS, Precision, precision
+from bench.sizing.roofline import expert_coverage
 from bench.values.spec import GpuSpec, ModelSpec
 
 TERMS = (

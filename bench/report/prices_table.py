@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.money.prices.book import Decline, Key, PriceRow, decline
+from bench.money.prices.tables import Change, Imported
+from bench.money.since import Effect
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity
-from bench.tco.prices.book import Decline, Key, PriceRow, decline
-from bench.tco.prices.tables import Change, Imported
-from bench.tco.since import Effect
 from bench.values.codec import encode
 from bench.values.figure import age_days
 

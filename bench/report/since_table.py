@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.money.since import Change, Moved, Since
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity
-from bench.tco.since import Change, Moved, Since
 from bench.values.codec import encode
 
 

@@ -6,11 +6,11 @@ from itertools import groupby
 
 from rich.console import Console
 
+from bench.money.answer import Option, TcoAnswer
+from bench.money.apis import ApiAnswer
+from bench.money.caveats import Assumed
 from bench.report.grid import Column, Grid, column, numbers, print_grid
 from bench.report.numbers import plain
-from bench.tco.answer import Option, TcoAnswer
-from bench.tco.apis import ApiAnswer
-from bench.tco.caveats import Assumed
 from bench.values import units as u
 
 SAME = 0.01

@@ -138,6 +138,8 @@ def _unlike(launch: Launch, run: Run) -> str | None:
 def _served(server: Mapping[str, Any]) -> dict[str, Any]:
     """What of a server's description says how it serves; its addresses do not."""
     argv = [str(w) for w in server.get("argv") or ()]
+    if argv[1:2] == ["-P"]:  # where it was started from (`bench.values.interpreter`)
+        del argv[1]
     for flag in _PLACES:
         while flag in argv:
             at = argv.index(flag)

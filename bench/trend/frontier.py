@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from bench.tco.prices.book import Key, PriceRow, select
+from bench.money.prices.book import Key, PriceRow, select
 from bench.trend.line import Line, fit_line
 from bench.trend.prices import BLEND
 from bench.trend.rating import is_open

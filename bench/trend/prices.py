@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bench.tco.prices.book import DAYS_PER_YEAR, Key, PriceRow
+from bench.money.prices.book import DAYS_PER_YEAR, Key, PriceRow
 from bench.trend.line import Line, fit_line
 from bench.values.confidence import t_quantile
 from bench.values.figure import first_day

@@ -1,16 +1,19 @@
-"""The events of an answer that are alike: most of a long stream, read with a few array operations.
+"""The events of answers that are alike: most of long streams, read with a few array operations.
 
-One event in the middle of the body is the model. Its fixed parts are looked for in all others at
-once; only the text and two numbers may differ. Whatever differs otherwise is not alike and is left
-to a reader of single events. What is called alike here, JSON reads the same way: keys in the order
-in which vLLM writes them, each at most once, no white space (tests/web/test_sse.py holds the two
-against each other).
+One event in the middle of an answer is its model. The model's fixed parts are looked for in all
+events of that answer at once; only the text and two numbers may differ. Whatever differs otherwise
+is not alike and is left to a reader of single events. What is called alike here, JSON reads the
+same way: keys in the order in which vLLM writes them, each at most once, no white space
+(tests/web/test_sse.py holds the two against each other).
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +28,6 @@ _ENOUGH = 40
 
 STRING = rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+'
 _NUMBER = rb"(?:0|[1-9][0-9]{0,14})"
-_MOST_DIGITS = 15
-_PLACES = np.arange(1, _MOST_DIGITS + 2)
-_POWERS = 10 ** (_PLACES - 1)
 ONE = re.compile(
     rb'data: \{"id":"' + STRING + rb'","object":"(?:text_completion|chat\.completion\.chunk)",'
     rb'"created":' + _NUMBER + rb',"model":"' + STRING + rb'","choices":\[\{"index":0,'
@@ -49,71 +49,151 @@ tokens, their sum with the completion's, completion tokens so far."""
 TEXT, ROLE, KEY, DELTA, FINISH, PROMPT, SUM, TOTAL = range(1, 9)
 _STRING = re.compile(STRING)
 
+_WIDE = 8
+"""Bytes that are looked at for a number's digits: one that fills them all is not alike."""
+_POWERS = 10 ** np.arange(_WIDE)
+
 
 @dataclass(frozen=True, eq=False)
 class Alike:
-    """Which events are like `model`, which of those carry text, and their completion tokens so far
-    (-1: not given). Arrays of a row per event; what stands in the rows of others means nothing."""
+    """Which events are like their answer's model, which of those carry text, and their completion
+    tokens so far (-1: not given). Arrays of a row per event; what stands in the rows of others
+    means nothing. `models` has one for each answer, None where none of its events is alike."""
 
-    model: re.Match[bytes]
+    models: list[re.Match[bytes] | None]
     like: Mask
     text: Mask
     total: Int64
 
 
-def alike(body: bytes, starts: Int64, ends: Int64) -> Alike | None:
-    """The events body[start:end] that are like the one in the middle.
+class _Parts(NamedTuple):
+    """What is the same in all events of an answer: around the text, and around its two numbers."""
 
-    None where they are too few or that one is no ordinary piece of text in vLLM's layout.
+    before: bytes
+    after: bytes
+    between: bytes
+    last: bytes
+
+
+def alike(body: bytes, starts: Int64, ends: Int64, firsts: list[int]) -> Alike:
+    """The events body[start:end] of several answers that are like the one in the middle of theirs.
+
+    Answer k has the events from `firsts[k]` up to `firsts[k + 1]`.
     """
     count = len(starts)
+    like, text = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+    found = Alike(
+        models=[None] * (len(firsts) - 1), like=like, text=text, total=np.full(count, -1, np.int64)
+    )
     if count < _ENOUGH:
-        return None
-    model = ONE.fullmatch(body, int(starts[count // 2]), int(ends[count // 2]))
+        return found
+    # Answers whose parts have the same lengths are looked through together.
+    groups: dict[tuple[int, ...], list[tuple[_Parts, int, int]]] = defaultdict(list)
+    for k, (a, b) in enumerate(pairwise(firsts)):
+        model = _model(body, starts, ends, (a + b) // 2) if b > a else None
+        if model is not None:
+            found.models[k] = model
+            parts = _parts(body, model)
+            groups[tuple(map(len, parts))].append((parts, a, b))
+    for members in groups.values():
+        _mark(body, starts, ends, members, found)
+    return found
+
+
+def _model(body: bytes, starts: Int64, ends: Int64, i: int) -> re.Match[bytes] | None:
+    """The event, if it is an ordinary piece of text in vLLM's layout."""
+    model = ONE.fullmatch(body, int(starts[i]), int(ends[i]))
     if model is None or model[FINISH] or model[ROLE] or model[PROMPT] == b"0":
         return None
+    return model
+
+
+def _parts(body: bytes, model: re.Match[bytes]) -> _Parts:
     text = TEXT if model[TEXT] is not None else DELTA
     before = body[model.start() : model.start(text)]
     if model[TOTAL] is None:
-        after, between, last = body[model.end(text) : model.end()], b"", b""
+        return _Parts(before, body[model.end(text) : model.end()], b"", b"")
+    return _Parts(
+        before,
+        body[model.end(text) : model.start(SUM)],
+        body[model.end(SUM) : model.start(TOTAL)],
+        body[model.end(TOTAL) : model.end()],
+    )
+
+
+def _mark(
+    body: bytes,
+    starts: Int64,
+    ends: Int64,
+    members: list[tuple[_Parts, int, int]],
+    found: Alike,
+) -> None:
+    """Note in `found` which events of these answers are like the models; the parts of all have the
+    same lengths."""
+    rows = np.concatenate([np.arange(a, b) for _, a, b in members])
+    each = np.repeat(np.arange(len(members)), [b - a for _, a, b in members])
+    parts = [parts for parts, _, _ in members]
+    before, after, between, last = (list(words) for words in zip(*parts, strict=True))
+    ends = ends[rows]
+    text_at = starts[rows] + len(before[0])
+    if last[0]:
+        total_end = ends - len(last[0])
+        good, found.total[rows], total_at = _number_before(body, total_end)
+        sum_end = total_at - len(between[0])
+        well, _, sum_at = _number_before(body, sum_end)
+        text_end = sum_at - len(after[0])
+        good &= well & _hold(body, sum_end, between, each)
+        good &= _hold(body, total_end, last, each)
     else:
-        after = body[model.end(text) : model.start(SUM)]
-        between = body[model.end(SUM) : model.start(TOTAL)]
-        last = body[model.end(TOTAL) : model.end()]
-    raw = np.frombuffer(body, dtype=np.uint8)
-    text_at = starts + len(before)
-    if model[TOTAL] is None:
-        text_end = ends - len(after)
-        like = np.full(count, True)
-        total = np.full(count, -1, dtype=np.int64)
-    else:
-        good, total, total_at = _number_before(raw, ends - len(last))
-        sum_end = total_at - len(between)
-        well, _, sum_at = _number_before(raw, sum_end)
-        text_end = sum_at - len(after)
-        like = good & well & _holds(body, sum_end, between) & _holds(body, ends - len(last), last)
-    like &= (text_end >= text_at) & _holds(body, starts, before) & _holds(body, text_end, after)
-    _only_strings(body, text_at, text_end, like)
-    return Alike(model=model, like=like, text=text_end > text_at, total=total)
+        text_end = ends - len(after[0])
+        good = np.full(len(rows), True)
+    good &= text_end >= text_at
+    good &= _hold(body, starts[rows], before, each)
+    good &= _hold(body, text_end, after, each)
+    _only_strings(body, text_at, text_end, good)
+    found.like[rows] = good
+    found.text[rows] = text_end > text_at
 
 
-def _holds(body: bytes, at: Int64, word: bytes) -> Mask:
-    """Whether `word`, which has no NUL, stands at each of `at`."""
-    last = len(body) - len(word)
-    windows = np.ndarray((last + 1,), dtype=f"S{len(word)}", buffer=body, strides=(1,))
-    found: Mask = windows[np.minimum(np.maximum(at, 0), last)] == word
-    return found & (at >= 0) & (at <= last)
+def _hold(body: bytes, at: Int64, words: list[bytes], each: Int64) -> Mask:
+    """Whether at each of `at` its answer's word stands; they are as long as each other, and `each`
+    says which is whose."""
+    width = len(words[0])
+    there: Mask = (at >= 0) & (at <= len(body) - width)
+    at = np.where(there, at, 0)
+    by_eights = width // _WIDE * _WIDE
+    if by_eights:
+        there &= _equal(body, at, [w[:by_eights] for w in words], each, np.uint64)
+    # The last eight bytes overlap the ones before; of fewer, each counts for itself.
+    tail = min(width, _WIDE)
+    if width % _WIDE:
+        kind = np.uint64 if tail == _WIDE else np.uint8
+        there &= _equal(body, at + width - tail, [w[-tail:] for w in words], each, kind)
+    return there
 
 
-def _number_before(raw: Bytes, end: Int64) -> tuple[Mask, Int64, Int64]:
-    """The number that ends at each of `end`: whether it is one as JSON writes it, of 15 digits at
-    most, its value, and where it begins."""
-    figures = raw[np.maximum(end[:, None] - _PLACES, 0)] - np.uint8(ord("0"))  # others wrap past 9
-    is_digit = figures <= 9
-    digits = is_digit.argmin(axis=1)  # none other among them: 0, as if there were no digit
+def _equal(
+    body: bytes, at: Int64, words: list[bytes], each: Int64, kind: type[np.unsignedinteger[Any]]
+) -> Mask:
+    """Whether the bytes at each of `at` are its answer's word, compared as numbers of `kind`."""
+    width = len(words[0])
+    windows = np.ndarray((len(body) - width + 1,), dtype=f"V{width}", buffer=body, strides=(1,))
+    taken = windows[at].view(kind).reshape(len(at), -1)
+    wanted = np.frombuffer(b"".join(words), dtype=kind).reshape(len(words), -1)
+    found: Mask = (taken == wanted[each]).all(axis=1)
+    return found
+
+
+def _number_before(body: bytes, end: Int64) -> tuple[Mask, Int64, Int64]:
+    """The number that ends at each of `end`: whether it is one as JSON writes it, of seven digits
+    at most, its value, and where it begins."""
+    windows = np.ndarray((len(body) - _WIDE + 1,), dtype=np.uint64, buffer=body, strides=(1,))
+    taken = windows[np.maximum(end - _WIDE, 0)]  # never beyond: something fixed comes after it
+    figures = taken.view(np.uint8).reshape(-1, _WIDE)[:, ::-1] - np.uint8(ord("0"))
+    digits = (figures <= 9).argmin(axis=1)  # none other among them: 0, as if there were no digit
     first = figures[np.arange(len(end)), digits - 1]
-    good = (digits >= 1) & (end >= _MOST_DIGITS) & ((digits == 1) | (first != 0))
-    figures[digits[:, None] < _PLACES] = 0
+    good = (digits >= 1) & (end >= _WIDE) & ((digits == 1) | (first != 0))
+    figures[digits[:, None] <= np.arange(_WIDE)] = 0
     value: Int64 = figures @ _POWERS
     return good, value, end - digits
 
@@ -121,9 +201,14 @@ def _number_before(raw: Bytes, end: Int64) -> tuple[Mask, Int64, Int64]:
 def _only_strings(body: bytes, at: Int64, end: Int64, like: Mask) -> None:
     """Take out of `like` whose text is no JSON string: a quote in it, a wrong escape, a control
     character."""
+    sizes = np.where(like, end - at, 0)
+    ahead = np.cumsum(sizes) - sizes
+    places = np.arange(int(sizes.sum())) + np.repeat(at - ahead, sizes)
+    each = np.frombuffer(body, dtype=np.uint8)[places]
+    odd = np.flatnonzero((each == ord('"')) | (each == ord("\\")) | (each < ord(" ")))
     known: dict[bytes, bool] = {}
-    for i, (a, b) in enumerate(zip(at.tolist(), end.tolist(), strict=True)):
-        text = body[a:b]
+    for i in np.unique(np.searchsorted(ahead, odd, side="right") - 1).tolist():
+        text = body[at[i] : end[i]]
         if text not in known:
             known[text] = _STRING.fullmatch(text) is not None
         if not known[text]:

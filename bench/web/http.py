@@ -1,6 +1,6 @@
 """HTTP/1.1 responses found in raw bytes: head, body framing, and whether they are whole.
 
-Pure; strict where leniency could hang or mislead a measurement. `bench.load.sse` reads the body.
+Pure; strict where leniency could hang or mislead a measurement. `bench.traffic.sse` reads the body.
 """
 
 from __future__ import annotations
@@ -129,38 +129,6 @@ def dechunk(data: bytes, at: int) -> tuple[list[tuple[int, int]], int | None]:
         at = end + 2
 
 
-_HEX = np.full(256, -1, dtype=np.int64)
-_HEX[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = range(16)
-_HEX[np.frombuffer(b"ABCDEF", dtype=np.uint8)] = range(10, 16)
-_MOST_HEX = 7
-_MANY_BYTES = 1 << 13
-
-
-def _regular(data: bytes, at: int) -> Int64 | None:
-    """The spans that `dechunk` finds, in a whole long body without trailers whose only CRs are its
-    framing: all at once. None where it is anything else."""
-    if len(data) - at < _MANY_BYTES or not data.endswith(CHUNKED_END):
-        return None
-    raw = np.frombuffer(data, dtype=np.uint8)
-    line_ends = np.flatnonzero(raw[at:] == ord("\r")) + at
-    if len(line_ends) % 2 or (raw[line_ends + 1] != ord("\n")).any():
-        return None
-    ends = line_ends[1::2]
-    sizes_end = line_ends[0::2]
-    sizes_at = np.concatenate(([at], ends[:-1] + 2))
-    digits = sizes_end - sizes_at
-    wide = int(digits.max())
-    if digits.min() < 1 or wide > _MOST_HEX:
-        return None
-    places = sizes_end[:, None] - np.arange(wide, 0, -1)
-    values = _HEX[raw[places]]  # a place before `at` lies in the head
-    values[places < sizes_at[:, None]] = 0
-    sizes = values @ 16 ** np.arange(wide - 1, -1, -1, dtype=np.int64)
-    starts = sizes_end + 2
-    whole = (sizes == ends - starts).all() and (values >= 0).all() and (sizes[:-1] > 0).all()
-    return np.array([starts[:-1], ends[:-1]]).T if whole and sizes[-1] == 0 else None
-
-
 def _size(line: bytes) -> int:
     match = _SIZE_LINE.match(line)
     if match is None:
@@ -202,9 +170,6 @@ def frame(data: bytes, *, closed: bool = False) -> Frame | None:
     if head is None:
         return None
     if head.chunked:
-        regular = _regular(data, head.body_at)
-        if regular is not None:
-            return Frame(head=head, spans=regular, complete=True, end=len(data))
         spans, end = dechunk(data, head.body_at)
         return Frame(head=head, spans=_pairs(spans), complete=end is not None, end=end)
     if head.length is None:
@@ -219,14 +184,14 @@ def _pairs(spans: list[tuple[int, int]]) -> Int64:
     return np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
-def reads_of(offsets: Int64, bounds: Int64, read_sizes: list[int]) -> Int64:
-    """The number of the read in which each body byte at `offsets` arrived. Shape of `offsets`.
+def raw_offsets(offsets: Int64, bounds: Int64) -> Int64:
+    """Where in the whole response each body byte at `offsets` lies. Shape of `offsets`.
 
     `bounds` are the `spans` of the frame.
     """
-    span_starts = np.cumsum(bounds[:, 1] - bounds[:, 0]) - (bounds[:, 1] - bounds[:, 0])
+    sizes = bounds[:, 1] - bounds[:, 0]
+    span_starts = np.cumsum(sizes) - sizes
     # Of empty spans at the same place the last one, which holds the byte, is found.
     span = np.searchsorted(span_starts, offsets, side="right") - 1
-    raw = bounds[span, 0] + offsets - span_starts[span]
-    reads: Int64 = np.searchsorted(np.cumsum(np.array(read_sizes, dtype=np.int64)), raw, "right")
-    return reads
+    found: Int64 = bounds[span, 0] + offsets - span_starts[span]
+    return found

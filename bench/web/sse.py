@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from bench.web.alike import DELTA, FINISH, KEY, ONE, PROMPT, ROLE, TEXT, TOTAL, Alike, alike
+from bench.web.alike import DELTA, FINISH, KEY, ONE, PROMPT, ROLE, TEXT, TOTAL, alike
 from bench.web.http import Int64, MalformedError
 from bench.web.said import Said, data_of, failed, finish_of, is_done, read_block, read_event
 
@@ -22,7 +23,7 @@ from bench.web.said import Said, data_of, failed, finish_of, is_done, read_block
 
 _LINE_END = rb"(?>\r\n|\r|\n)"
 _BLANK_LINE = re.compile(_LINE_END + _LINE_END)
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 def events(body: bytes) -> list[tuple[bytes, int]]:
@@ -37,7 +38,7 @@ def _blocks(body: bytes, ended: bool = False) -> list[tuple[bytes, int]]:
     """(lines, offset of the last byte) of each event; the last of an `ended` body may lack its
     blank line."""
     result = []
-    at = len(_BOM) if body.startswith(_BOM) else 0
+    at = len(BOM) if body.startswith(BOM) else 0
     for blank in _BLANK_LINE.finditer(body, at):
         result.append((body[at : blank.start()], blank.end() - 1))
         at = blank.end()
@@ -152,20 +153,68 @@ def _columns(table: Int64, prompt: int, finish: str, said: list[Said]) -> Column
 
 def _fast(body: bytes) -> Columns | None:
     """The columns, or None for a body whose lines do not end in plain LF or is not UTF-8."""
-    if b"\r" in body or body.startswith(_BOM):
+    if b"\r" in body or body.startswith(BOM):
         return None
     body = body[: body.rfind(b"\n\n") + 2] if b"\n\n" in body else b""
-    if b"\n\n\n" in body or body.startswith(b"\n") or not _is_utf8(body):
+    if b"\n\n\n" in body or body.startswith(b"\n") or not is_utf8(body):
         return None
     newlines = np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == 10)
     last_byte = newlines[1:][np.diff(newlines) == 1]
-    starts, ends = np.concatenate(([0], last_byte[:-1] + 1)), last_byte - 1
-    found = alike(body, starts, ends)
-    others = range(len(ends)) if found is None else np.flatnonzero(~found.like).tolist()
-    said = {i: _said(body[starts[i] : ends[i]]) for i in others}
+    starts, ends = np.concatenate(([0], last_byte + 1))[:-1], last_byte - 1
+    return columns_of(body, starts, ends, [0, len(ends)], last_byte)[0]
+
+
+def columns_of(
+    body: bytes, starts: Int64, ends: Int64, firsts: list[int], last_byte: Int64
+) -> list[Columns | None]:
+    """The columns of each of several answers whose events are body[start:end], in UTF-8 and of
+    lines that end in plain LF; None for one that is left to the slow reader.
+
+    Answer k has the events from `firsts[k]` up to `firsts[k + 1]`; `last_byte` goes into the
+    columns as it is.
+    """
+    found = alike(body, starts, ends, firsts)
+    text = found.text.astype(np.int64)
+    thinks = [m is not None and (m[KEY] or b"").startswith(b"r") for m in found.models]
+    answer = text * ~np.repeat(thinks, np.diff(firsts))
+    table = np.array([last_byte, found.total, np.ones_like(text), text, answer, 1 - text])
+    unlike = np.flatnonzero(~found.like)
+    bounds = np.searchsorted(unlike, firsts).tolist()
+    others = unlike.tolist()
+    return [
+        _of_one(body, starts, ends, table, (a, b), others[m:n], model)
+        for (a, b), (m, n), model in zip(
+            pairwise(firsts), pairwise(bounds), found.models, strict=True
+        )
+    ]
+
+
+def _of_one(
+    body: bytes,
+    starts: Int64,
+    ends: Int64,
+    table: Int64,
+    rows: tuple[int, int],
+    others: list[int],
+    model: re.Match[bytes] | None,
+) -> Columns | None:
+    """The columns of the answer whose events are `rows` of the table, once the `others` among them,
+    which are not alike, are read."""
+    try:
+        said = {i: _said(body[starts[i] : ends[i]]) for i in others}
+    except MalformedError:
+        return None  # the slow reader tells of it
     if any(one is not None and failed(one.finish) for one in said.values()):
         return None  # the slow reader makes an error of it
-    return _table(found, last_byte, said)
+    for i, one in said.items():
+        if one is not None:
+            table[1:, i] = one.total, one.choice, one.text, one.answer, one.bare
+    mine = table[:, rows[0] : rows[1]]
+    without_data = [i - rows[0] for i, one in said.items() if one is None]
+    if without_data:
+        mine = np.delete(mine, without_data, axis=1)
+    every = [one for one in said.values() if one is not None]
+    return _columns(mine, _last_prompt(rows, said, model), _last_finish(every), every)
 
 
 def _said(event: bytes) -> Said | None:
@@ -186,29 +235,12 @@ def _said(event: bytes) -> Said | None:
     )
 
 
-def _table(found: Alike | None, last_byte: Int64, others: dict[int, Said | None]) -> Columns:
-    """The columns of the events that are alike, and of the `others` by their place."""
-    some = (
-        np.zeros(len(last_byte), dtype=np.int64) if found is None else found.text.astype(np.int64)
-    )
-    total = some if found is None else found.total
-    thought = found is not None and (found.model[KEY] or b"").startswith(b"r")
-    table = np.array([last_byte, total, some * 0 + 1, some, some * (not thought), 1 - some])
-    for i, one in others.items():
-        if one is not None:
-            table[1:, i] = one.total, one.choice, one.text, one.answer, one.bare
-    without_data = [i for i, one in others.items() if one is None]
-    if without_data:
-        table = np.delete(table, without_data, axis=1)
-    said = [one for one in others.values() if one is not None]
-    prompt = _last_prompt(len(last_byte), others, found)
-    return _columns(table, prompt, _last_finish(said), said)
-
-
-def _last_prompt(count: int, others: dict[int, Said | None], found: Alike | None) -> int:
+def _last_prompt(
+    rows: tuple[int, int], others: dict[int, Said | None], model: re.Match[bytes] | None
+) -> int:
     """The prompt tokens that were given last; -1 where none were."""
-    usual = -1 if found is None else int(found.model[PROMPT] or -1)
-    last_usual = next((i for i in range(count - 1, -1, -1) if i not in others), -1)
+    usual = -1 if model is None else int(model[PROMPT] or -1)
+    last_usual = next((i for i in range(rows[1] - 1, rows[0] - 1, -1) if i not in others), -1)
     for i, one in reversed(others.items()):
         if usual >= 0 and i < last_usual:
             break
@@ -221,7 +253,8 @@ def _last_finish(said: list[Said]) -> str:
     return next((one.finish for one in reversed(said) if one.finish), "")
 
 
-def _is_utf8(body: bytes) -> bool:
+def is_utf8(body: bytes) -> bool:
+    """Whether the bytes are."""
     if body.isascii():
         return True
     try:

@@ -111,6 +111,8 @@ def _running(columns: Columns, with_text: Mask) -> Int64 | None:
     server that puts its final usage into the last chunk, or the same into all, would otherwise turn
     one chunk into all the tokens.
     """
+    if _counts_its_texts(columns, with_text):
+        return with_text.astype(np.int64)
     given = columns.total >= 0
     rises = np.zeros(len(given), dtype=np.int64)
     rises[given] = np.diff(columns.total[given], prepend=0)
@@ -125,6 +127,16 @@ def _running(columns: Columns, with_text: Mask) -> Int64 | None:
         return None
     found: Int64 = np.where(bearing, rises, 0)
     return found
+
+
+def _counts_its_texts(columns: Columns, with_text: Mask) -> bool:
+    """Whether the total is the number of chunks with text so far, all along: the ordinary answer,
+    of which nothing more has to be asked."""
+    texts = np.cumsum(with_text)
+    if not len(texts) or not texts[-1]:
+        return False
+    silent = (columns.total < 0) & ~with_text
+    return bool(((columns.total == texts) | silent).all())
 
 
 def _increments(columns: Columns, with_text: Mask) -> Int64 | None:

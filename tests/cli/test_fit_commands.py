@@ -8,9 +8,9 @@ import pytest
 from fit_support import catalogue
 
 from bench.config.compose import compose, run_spec
-from bench.fit.alternatives import alternatives
-from bench.fit.fit import fit
 from bench.preflight import resolve
+from bench.sizing.alternatives import alternatives
+from bench.sizing.fit import fit
 from bench.values.spec import RunSpec
 
 

@@ -16,11 +16,11 @@ from bench.cli.composed import expecting
 from bench.derive import served_findings
 from bench.engines import load_engine
 from bench.evaluators.lm_eval import gives_prompt_logprobs
-from bench.fit.utilised import _formats
-from bench.load.plan import plan
-from bench.load.workers import send_load
 from bench.meters import engine_stats
 from bench.preflight import check_formats
+from bench.sizing.utilised import _formats
+from bench.traffic.plan import plan
+from bench.traffic.workers import send_load
 from bench.values.errors import BenchError, InputError
 from bench.values.record import Anchor, LoadPoint, Run
 from bench.values.server import Server

@@ -15,11 +15,11 @@ from power_support import TurnedClock
 
 from bench.cli.verbs.doctor import examine
 from bench.config.compose import catalogue, compose, run_spec
-from bench.fit.headroom import to_fetch_bytes
 from bench.host.doctor import problems
 from bench.meters import machine as look
 from bench.meters.nvml import NvmlSource
 from bench.models.weights import Weights
+from bench.sizing.headroom import to_fetch_bytes
 from bench.values.machine import Board, Hub, Install, Machine, Sensor, Store
 from bench.values.spec import RunSpec
 from bench.values.telemetry import Device

@@ -9,7 +9,7 @@ import pytest
 from point_support import Shot, point
 
 from bench.derive import measure_point
-from bench.load.again import cause_outside
+from bench.traffic.again import cause_outside
 from bench.values.record import Anchor, Run
 from bench.values.spec import RunSpec
 

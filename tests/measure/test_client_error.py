@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.load import calibrate
 from bench.measure.client_error import Calibration, Shape, at_load, too_large
 from bench.measure.metrics import Metric
+from bench.traffic import calibrate
 
 SHAPE = Shape(concurrency=16, ttft_ms=30, itl_ms=4, tokens_per_chunk=1, workers=1, own_cores=1)
 GOOD = Calibration(

@@ -14,14 +14,14 @@ from point_support import Shot, even, point
 
 from bench.config.compose import compose, run_spec
 from bench.derive import measure_point
-from bench.load.judge import slo_margin
-from bench.load.schedule import arrivals_ns
 from bench.measure.checks.arrivals import achieved_rate
 from bench.measure.checks.moves import RATES, moved_by, withhold
 from bench.measure.checks.steadiness import precision
 from bench.measure.histogram import histograms
 from bench.measure.metrics import Metric, PointMeasurement, measure_all, steady_parts, whole_parts
 from bench.measure.window import steady_window
+from bench.traffic.judge import slo_margin
+from bench.traffic.schedule import arrivals_ns
 from bench.values.finding import some
 from bench.values.record import Anchor, Run
 from bench.values.spec import SloSpec, TruthSpec

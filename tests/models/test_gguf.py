@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench.fit.architecture import from_config
-from bench.fit.quantisations import from_hf, own_quantisation
-from bench.fit.sharding import checkpoint_bytes
 from bench.models.gguf import config_of, quantisation_of, read_gguf
 from bench.preflight import resolve_model
+from bench.sizing.architecture import from_config
+from bench.sizing.quantisations import from_hf, own_quantisation
+from bench.sizing.sharding import checkpoint_bytes
 from bench.values.errors import InputError
 from bench.values.ggml import TYPES
 from bench.values.spec import Licence, ModelSpec

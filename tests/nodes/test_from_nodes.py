@@ -10,14 +10,14 @@ from typing import Any, cast
 import pytest
 from power_support import ZERO_NS, board_telemetry
 
-from bench.load import far
-from bench.load.worker import WorkerPlan
 from bench.measure.checks.client import clocks_of_clients
 from bench.meters.synthetic import constant
 from bench.nodes.joined import Node
 from bench.power.checks import node_clocks
 from bench.power.devices import deployment
 from bench.power.window import device_window
+from bench.traffic import far
+from bench.traffic.worker import WorkerPlan
 from bench.values.errors import BenchError
 from bench.values.node_clock import Offset
 from bench.values.record import WorkerReport

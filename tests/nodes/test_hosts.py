@@ -11,8 +11,8 @@ import pytest
 
 from bench.config.compose import compose, run_spec
 from bench.engines.vllm_nodes import Ports, head_words, node_words, ray_head
-from bench.fit.sharding import Layout, layout_of
 from bench.nodes.hosts import facing, resolved, words
+from bench.sizing.sharding import Layout, layout_of
 from bench.values.errors import InputError
 from bench.values.spec import NodesSpec, RunSpec
 

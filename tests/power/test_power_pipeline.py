@@ -15,13 +15,13 @@ from bench.claims.of_run import points_of
 from bench.cli.verb import verb
 from bench.cli.verbs import split
 from bench.derive import derive
+from bench.money.of_run import tco_run
 from bench.power import table
 from bench.power.mixes import mixes
 from bench.power.split import MixPoint, split_energy
 from bench.power.table import POWER_METRICS
 from bench.report.terminal import print_run
 from bench.store import load_run
-from bench.tco.of_run import tco_run
 from bench.values.errors import InputError
 
 # 60 W idle; under load 90 W, 0.2 J a prompt token and 3 J an output token, a request a second.

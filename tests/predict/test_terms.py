@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from bench.config.compose import compose, run_spec
-from bench.fit.architecture import from_config
-from bench.fit.bound import Work
 from bench.predict.question import question
 from bench.predict.terms import (
     TERMS,
@@ -22,6 +20,8 @@ from bench.predict.terms import (
     split_weights,
     units_peak,
 )
+from bench.sizing.architecture import from_config
+from bench.sizing.bound import Work
 from bench.values.errors import InputError
 from bench.values.spec import GpuSpec, RunSpec
 

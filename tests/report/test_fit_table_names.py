@@ -10,8 +10,8 @@ from dataclasses import replace
 from fit_support import catalogue
 from rich.console import Console
 
-from bench.fit.fit import fit
 from bench.report.fit_table import print_table
+from bench.sizing.fit import fit
 from bench.values.spec import RunSpec
 
 

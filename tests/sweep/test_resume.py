@@ -146,6 +146,12 @@ def test_load_points_of_an_unlike_launch_are_set_aside(tmp_path: Path) -> None:
     assert "host_cpu differs: another then" in said[0]
 
 
+def test_the_folder_it_was_started_from_is_no_other_engine() -> None:
+    words = ["-m", "vllm.x", "--host", "h", "--seed", "0"]
+    from_home = resume._served({"argv": ["python", "-P", *words]})
+    assert from_home == resume._served({"argv": ["python", *words]})
+
+
 def test_a_run_has_one_writer_at_a_time(tmp_path: Path) -> None:
     run = tmp_path / "m" / "r"
     with (

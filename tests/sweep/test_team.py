@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_remote import stored
 
-from bench.api import open_run, runs
+from bench.api import load, runs
 from bench.cli.arguments import Arguments
 from bench.cli.team import at_address, rows_at
 from bench.sweep.ends import End, note_end
@@ -113,7 +113,7 @@ def test_programs_read_an_address_too(tmp_path: Path, monkeypatch: pytest.Monkey
     first, last = stored(tmp_path / "a"), stored(tmp_path / "a")
     where = f"file://{tmp_path}/there"
     push(str(tmp_path / "a"), where)
-    assert open_run("latest", where).name == f"tiny/{last.name}"
+    assert load("latest", where).name == f"tiny/{last.name}"
     assert len(list((tmp_path / "m").rglob("run.json"))) == 1
     assert [r.name for r in runs(where)] == [f"tiny/{first.name}", f"tiny/{last.name}"]
 

@@ -14,8 +14,8 @@ from importlib import resources
 import pytest
 
 from bench.cli.main import main
-from bench.tco.prices.book import PriceRow
-from bench.tco.prices.shipped import shipped as prices_of
+from bench.money.prices.book import PriceRow
+from bench.money.prices.shipped import shipped as prices_of
 from bench.trend.frontier import frontier
 from bench.trend.prices import price_trend
 from bench.trend.snapshots import Rating, shipped

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.cli.main import main
-from bench.tco.prices.book import PriceRow
+from bench.money.prices.book import PriceRow
 from bench.trend.prices import blended, price_trend
 from bench.trend.rating import is_open, per_month, rating_trend
 from bench.trend.snapshots import by_day, changed, lines, read_ratings, shipped

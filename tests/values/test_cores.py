@@ -11,9 +11,9 @@ import pytest
 
 from bench.config.compose import compose, run_spec
 from bench.engines.truth import serve_truth
-from bench.load import workers
-from bench.load.workload import generate
 from bench.preflight import with_cores
+from bench.traffic import workers
+from bench.traffic.workload import generate
 from bench.values.cores import available, split
 from bench.values.errors import InputError
 from bench.values.record import LoadPoint

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.web.http import MAX_HEAD_BYTES, MalformedError, dechunk, frame, reads_of
+from bench.web.http import MAX_HEAD_BYTES, MalformedError, dechunk, frame, raw_offsets
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 BODIES = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
@@ -70,7 +70,9 @@ def test_every_body_byte_is_dated_by_the_read_that_brought_it(
     positions = [p for a, b in found.spans for p in range(a, b)]
     expected = [sum(edge <= p for edge in edges[1:]) for p in positions]
     offsets = np.arange(len(positions), dtype=np.int64)
-    assert reads_of(offsets, found.spans, sizes).tolist() == expected
+    raw = raw_offsets(offsets, found.spans)
+    assert raw.tolist() == positions
+    assert np.searchsorted(np.cumsum(sizes), raw, "right").tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,10 @@ from odd_servers import (
 from bench.derive import measure_point
 from bench.engines.exchange import Target
 from bench.engines.probe import probe
-from bench.load.client import Client, Shot
-from bench.load.worker import collect, request_bytes
-from bench.load.workers import merge
 from bench.measure.metrics import PointMeasurement
+from bench.traffic.client import Client, Shot
+from bench.traffic.worker import collect, request_bytes
+from bench.traffic.workers import merge
 from bench.values.clock import now_ns
 from bench.values.errors import BenchError
 from bench.values.record import Anchor, LoadPoint, PlannedRequest, PointData, Run

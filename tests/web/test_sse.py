@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from event_support import MESSAGES, chat, completion, stream
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,72 +17,12 @@ from bench.web.sse import _fast, _slow, events, read_body
 from bench.web.tokens import tokens_of as tokens
 
 
-def completion(text: str, total: int | None = None, **more: Any) -> dict[str, Any]:
-    """One chunk as vLLM writes it, keys in its order."""
-    message: dict[str, Any] = {
-        "id": "cmpl-1",
-        "object": "text_completion",
-        "created": 1,
-        "model": "m",
-        "choices": [
-            {
-                "index": 0,
-                "text": text,
-                "logprobs": None,
-                "finish_reason": None,
-                "stop_reason": None,
-                **more,
-            }
-        ],
-    }
-    if total is not None:
-        message["usage"] = {
-            "prompt_tokens": 7,
-            "total_tokens": 7 + total,
-            "completion_tokens": total,
-        }
-    return message
-
-
-def chat(delta: dict[str, Any]) -> dict[str, Any]:
-    """One chunk of a chat stream."""
-    return {
-        "id": "c",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}],
-    }
-
-
-def stream(*messages: Any, end: str = "\n\n", done: bool = True) -> bytes:
-    """An event stream of these messages."""
-    lines = [json.dumps(m, separators=(",", ":"), ensure_ascii=False) for m in messages]
-    return "".join(
-        f"data: {line}{end}" for line in [*lines, *(["[DONE]"] if done else [])]
-    ).encode()
-
-
 def same(a: Any, b: Any) -> bool:
     """Whether two readers made the same columns."""
     arrays = ("last_byte", "total", "choice", "text", "answer", "bare")
     return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays) and (
         (a.prompt, a.done, a.error, a.finish) == (b.prompt, b.done, b.error, b.finish)
     )
-
-
-MESSAGES = st.lists(
-    st.one_of(
-        st.builds(completion, st.text(max_size=12), st.none() | st.integers(0, 50)),
-        st.builds(lambda t: chat({"content": t}), st.text(max_size=12)),
-        st.just(chat({"role": "assistant", "content": ""})),
-        st.just(
-            {"object": "x", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}
-        ),
-        st.just({"error": {"message": "boom"}}),
-    ),
-    max_size=8,
-)
 
 
 @pytest.fixture(autouse=True, scope="module")

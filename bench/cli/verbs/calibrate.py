@@ -35,12 +35,12 @@ def call(arguments: Arguments) -> int:
 
 def run(spec: RunSpec, *, as_json: bool) -> int:
     """Calibrate at every concurrency of the load, afresh (the cache is renewed)."""
-    from bench.load.calibrate import calibrate
-    from bench.load.limits import workers_for
     from bench.measure.client_error import Shape
     from bench.preflight import with_cores
     from bench.report.live import shown
     from bench.report.terminal import print_calibration
+    from bench.traffic.calibrate import calibrate
+    from bench.traffic.limits import workers_for
     from bench.values.codec import encode
 
     spec = with_cores(spec)

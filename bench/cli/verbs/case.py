@@ -16,7 +16,7 @@ from bench.values.json_text import json_text
 from bench.values.outside import regular
 
 if TYPE_CHECKING:
-    from bench.tco.case import Known
+    from bench.money.case import Known
 
 VERB = Verb(
     usage=(
@@ -46,10 +46,10 @@ def export(
 ) -> int:
     """Write the case of one run; never over an existing file."""
     from bench.derive import derive
+    from bench.money.case import case_of
+    from bench.money.of_run import tco_run
     from bench.report.document import summary
     from bench.store import find_run, load_run
-    from bench.tco.case import case_of
-    from bench.tco.of_run import tco_run
     from bench.values.codec import encode
 
     if Path(path).exists():
@@ -73,7 +73,7 @@ def export(
 def _known() -> Known:
     """The shipped names: none of a folder of one's own."""
     from bench.config.compose import catalogue, claim_costs
-    from bench.tco.case import Known
+    from bench.money.case import Known
 
     every = catalogue()
     prices, _ = claim_costs()
@@ -87,10 +87,10 @@ def _known() -> Known:
 
 def compare(names: tuple[str, ...], *, as_json: bool) -> int:
     """Print cases side by side."""
+    from bench.money.case import beside, checked
     from bench.report.console import console
     from bench.report.grid import Grid, column, numbers, print_grid
     from bench.report.numbers import quantity
-    from bench.tco.case import beside, checked
 
     rows = beside([checked(read(name), name) for name in names])
     titles = [Path(name).stem for name in names]

@@ -6,17 +6,16 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.cli.claim_files import read_or, write_new
-from bench.cli.composed import (
-    claim_folders,
-)
+from bench.cli.claim_files import check_names, read_or, write_new
+from bench.cli.claim_runs import Measure, measured, points
+from bench.cli.composed import claim_folders
 from bench.cli.conflicts import refuse_never_full
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, compose, run_spec, split_results_dir
@@ -25,11 +24,11 @@ from bench.values.json_text import json_text
 from bench.values.outside import regular
 
 if TYPE_CHECKING:
-    from bench.claims.sources import CostModel, Point, Sources
-    from bench.claims.spec import Claim, Serving
+    from bench.claims.sources import CostModel, Point
+    from bench.claims.spec import Claim
     from bench.claims.verdict import Assessment
     from bench.config.catalogue import Catalogue
-    from bench.tco.prices.book import PriceRow
+    from bench.money.prices.book import PriceRow
     from bench.values.record import Run
 
 VERB = Verb(
@@ -129,11 +128,6 @@ MEASURE_KEYS = (
 )
 """What may be asked of a measuring run: how long, how often and where the claimed engine already
 serves; never under which conditions."""
-MEASURE_REPEATS = 6
-"""Repeats of a measuring run: the interval of six is a third as wide as that of three."""
-
-Measure = Callable[[tuple[str, ...]], "Run"]
-"""From overrides to the Run they make; the command line composes and executes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +198,7 @@ def assessed(
         try:
             assessment = assess(claim, sources)
             if measure is not None:
-                assessment = _measured(claim, assessment, sources, measure, request.endpoint)
+                assessment = measured(claim, assessment, sources, measure, request.endpoint)
         except InputError as error:
             if bad is None or len(claims) == 1:
                 raise
@@ -229,6 +223,7 @@ def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim
         for claim in _of_key(key, path, read_or(path, bad))
     ]
     names = [n for n in request.names if n not in files]
+    check_names(names)
     if names or request.everything:
         every = [
             replace(c, file=str(path)) if own else c
@@ -272,77 +267,7 @@ def stored_points(claims: Sequence[Claim], results_dir: str) -> tuple[Point, ...
             record = json.loads(regular(path / "run.json").read_text(encoding="utf-8"))
             if record["spec"]["model"]["name"] not in models or record["status"] != "complete":
                 continue
-            found += _points(load_run(path))
+            found += points(load_run(path))
         except (OSError, ValueError, KeyError, StoreError, InputError):
             continue  # a half-written or older run is no evidence either way
     return tuple(found)
-
-
-def _points(run: Run) -> list[Point]:
-    from bench.claims.of_run import points_of
-    from bench.derive import derive
-
-    return points_of(run, derive(run))
-
-
-def _measured(
-    claim: Claim,
-    assessment: Assessment,
-    sources: Sources,
-    measure: Measure,
-    endpoint: bool = False,
-) -> Assessment:
-    """The assessment with a new run under the claim's own conditions, where one can settle it.
-
-    At an endpoint the claimed engine is the user's word where the server does not say what it is;
-    a server that says it is another one does not count.
-    """
-    from bench.claims.assess import assess
-    from bench.claims.measured import missing
-    from bench.claims.of_run import as_told
-    from bench.claims.settle import run_overrides
-    from bench.claims.spec import Serving
-    from bench.claims.variants import in_our_words
-
-    claim = in_our_words(claim, sources.catalogue)
-    says = claim.says
-    if not isinstance(says, Serving) or assessment.verdict == "impossible":
-        return assessment
-    if claim.absent is not None or missing(says, sources.catalogue.gpus):
-        return assessment  # the checks already list what is missing
-    if says.conditions.quant not in sources.catalogue.quants:
-        raise InputError(
-            f"{claim.name}: a run cannot be under precision {says.conditions.quant!r}, which is no "
-            f"name of conf/quant.{nearest(str(says.conditions.quant), sources.catalogue.quants)}"
-        )
-    _check_host(claim, says, endpoint)
-    words = (*run_overrides(says.conditions, sources), f"load.repeats={MEASURE_REPEATS}")
-    if endpoint:
-        words = tuple("engine=endpoint" if w.startswith("engine=") else w for w in words)
-    points = tuple(_points(measure(words)))
-    if endpoint:
-        points = tuple(as_told(p, says) for p in points)
-    return assess(claim, replace(sources, points=points))
-
-
-def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:
-    """Refuse a run that could not be compared: another engine than bench launches, another host."""
-    from bench.claims.engine_words import engine_name
-    from bench.engines import ENGINES
-    from bench.host import provenance
-
-    c = says.conditions
-    if engine_name(c.engine) not in ENGINES and not endpoint:
-        raise InputError(
-            f"{claim.name}: bench does not launch {c.engine!r}; serve it yourself and say "
-            f"bench claim {claim.asked_by} --measure engine.base_url=http://HOST:PORT/v1."
-        )
-    if c.gpu != "cpu":
-        return
-    here: Mapping[str, Any] = provenance.collect(None)
-    for key in ("host_cpu", "host_cpu_count"):
-        if getattr(c, key) != here[key]:
-            raise InputError(
-                f"{claim.name}: {key} is {getattr(c, key)!r}, but this machine has "
-                f"{here[key]!r}: a run here would not be comparable."
-            )

@@ -160,9 +160,9 @@ def examine(
 
 def _store(spec: RunSpec, env: Mapping[str, str]) -> Store:
     """Where the run's checkpoint is, or how much there is to fetch."""
-    from bench.fit.headroom import to_fetch_bytes
     from bench.meters import machine as look
     from bench.models.weights import resolve_weights
+    from bench.sizing.headroom import to_fetch_bytes
 
     weights = resolve_weights(spec.model, spec.quant)
     needs_bytes = to_fetch_bytes(spec) if weights.source == "hub" else None

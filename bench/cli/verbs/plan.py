@@ -17,8 +17,8 @@ from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
     from bench.config.catalogue import Catalogue
+    from bench.money.spec import TcoRequest
     from bench.predict.question import Question
-    from bench.tco.spec import TcoRequest
 
 LISTED = ("model", "quant", "gpu", "gpus")
 COSTS = ("tco", "prices", "power")
@@ -41,9 +41,9 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Cost every candidate that fits and print the plan."""
+    from bench.money.prices.book import select
     from bench.predict.own import kept
     from bench.predict.plan import plan
-    from bench.tco.prices.book import select
 
     results_dir, overrides = split_results_dir(arguments.overrides)
     costs = [o for o in overrides if _group(o) in COSTS]
@@ -78,9 +78,9 @@ def candidates(
     arguments: Arguments, overrides: tuple[str, ...] | list[str], left_out: list[str]
 ) -> Iterator[tuple[Question, tuple[str, ...]]]:
     """Every combination of the listed keys that fits, as a question with the words to type."""
-    from bench.fit.fit import fit
     from bench.predict.question import question
     from bench.preflight import for_planning, resolve
+    from bench.sizing.fit import fit
 
     plain = [o for o in overrides if _group(o) not in COSTS]
     lists = {k: v.split(",") for k, _, v in (o.partition("=") for o in plain) if k in LISTED}

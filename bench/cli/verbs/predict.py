@@ -105,8 +105,8 @@ def refitted(names: tuple[str, ...], results_dir: str) -> tuple[list[Row], list[
 
 def predicted(asked: Question, spec: RunSpec, own: tuple[Row, ...]) -> tuple[Prediction, ...]:
     """The predictions; InputError for a load that has none."""
-    from bench.fit.fit import fit
     from bench.predict.answer import predictions
+    from bench.sizing.fit import fit
 
     report = fit(spec)
     if not report.fits and not spec.fit.force:

@@ -19,8 +19,8 @@ from bench.values.json_text import json_text
 from bench.values.outside import text_file
 
 if TYPE_CHECKING:
-    from bench.tco.prices.book import PricesSpec
-    from bench.tco.prices.tables import Change
+    from bench.money.prices.book import PricesSpec
+    from bench.money.prices.tables import Change
 
 VERB = Verb(
     usage=(
@@ -48,7 +48,7 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """List the book, or `import FILE` into it."""
-    from bench.tco.prices.book import PricesSpec
+    from bench.money.prices.book import PricesSpec
     from bench.values.codec import decode
 
     results_dir, words = split_results_dir(arguments.overrides)
@@ -113,9 +113,9 @@ def run(
 
 
 def _show(spec: PricesSpec, today: str, as_json: bool) -> None:
+    from bench.money.prices.book import select, until
     from bench.report.console import console
     from bench.report.prices_table import book_document, print_book
-    from bench.tco.prices.book import select, until
     from bench.values.figure import first_day
 
     rows = book_rows(spec)
@@ -140,10 +140,10 @@ class Given:
 def _import(
     spec: PricesSpec, path: str, given: Given, effect: Ask | None, *, as_json: bool
 ) -> None:
+    from bench.money.prices.shipped import configured
+    from bench.money.prices.tables import changes, read_prices
     from bench.report.console import console
     from bench.report.prices_table import import_document, print_effect, print_import
-    from bench.tco.prices.shipped import configured
-    from bench.tco.prices.tables import changes, read_prices
 
     text = given.text if given.text is not None else text_file(path, "prices import")
     found = read_prices(
@@ -177,7 +177,7 @@ def _import(
 
 
 def _append(book: Path, new: tuple[Change, ...]) -> None:
-    from bench.tco.prices.tables import book_lines
+    from bench.money.prices.tables import book_lines
 
     try:
         fresh = not book.exists() or book.stat().st_size == 0

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from bench.claims.verdict import Assessment
     from bench.compare.compare import Comparison
     from bench.compare.variant import Measured
+    from bench.money.spec import TcoRequest
     from bench.report.page.blocks import Page
     from bench.report.page.material import Material
-    from bench.tco.spec import TcoRequest
 
 FORMATS = ("html", "png", "svg")
 VERB = Verb(

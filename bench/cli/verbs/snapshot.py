@@ -43,7 +43,7 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Import one file."""
-    from bench.tco.prices.tables import is_price_table
+    from bench.money.prices.tables import is_price_table
     from bench.trend.snapshots import BOARD, changed, read_ratings, shipped
 
     today = datetime.now(tz=UTC).date().isoformat()
@@ -84,7 +84,7 @@ def _prices(arguments: Arguments, name: str, text: str, own: Mapping[str, str]) 
     from bench.cli.price_effect import effect_of
     from bench.cli.verbs.prices import run
     from bench.config.compose import compose
-    from bench.tco.prices.book import PricesSpec
+    from bench.money.prices.book import PricesSpec
     from bench.values.codec import decode
 
     words = [f"prices.book={own['prices.book']}"] if own["prices.book"] else []

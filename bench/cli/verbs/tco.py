@@ -13,16 +13,16 @@ from bench.ask.costs import answered, book_rows, cost_question, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
-from bench.config.compose import split_results_dir
+from bench.config.compose import options, split_results_dir
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
 from bench.values.outside import regular
 
 if TYPE_CHECKING:
-    from bench.tco.answer import TcoAnswer
-    from bench.tco.prices.book import PriceRow
-    from bench.tco.spec import TcoRequest
-    from bench.tco.throughput import TcoRun
+    from bench.money.answer import TcoAnswer
+    from bench.money.prices.book import PriceRow
+    from bench.money.spec import TcoRequest
+    from bench.money.throughput import TcoRun
 
 
 VERB = Verb(
@@ -51,18 +51,22 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """Answer the cost question, from stored runs where some are named."""
     results_dir, overrides = split_results_dir(arguments.overrides)
-    request = cost_question(overrides, arguments.config_dirs, measured=bool(arguments.words))
+    for word in set(arguments.words) & set(options("tco", arguments.config_dirs)):
+        raise InputError(f"{word!r} is a cost question, and no run: type tco={word}.")
+    runs = stored(arguments.words, results_dir)
+    if runs and "tco" not in arguments.typed_keys and all(r.gpu == "cpu" for r in runs):
+        overrides = ["tco=cpu-host", *overrides]  # the one question about a host without GPU
+    request = cost_question(overrides, arguments.config_dirs, measured=bool(runs))
     if (when := arguments.option("--since")) is not None:
-        runs = stored(arguments.words, results_dir)
         return since_when(request, runs, when, results_dir, as_json=arguments.as_json)
-    return run(request, stored(arguments.words, results_dir), as_json=arguments.as_json)
+    return run(request, runs, as_json=arguments.as_json)
 
 
 def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
     """The named Runs as the cost model takes them."""
     from bench.derive import derive
+    from bench.money.of_run import tco_run
     from bench.store import find_run, load_run
-    from bench.tco.of_run import tco_run
 
     runs = (load_run(find_run(name, results_dir)) for name in names)
     return tuple(tco_run(run, derive(run)) for run in runs)
@@ -70,9 +74,9 @@ def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
 
 def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = False) -> int:
     """Print the answer as tables or JSON and return 0; InputError when there is none."""
+    from bench.money.document import to_json
     from bench.report.console import console
     from bench.report.tco_table import print_answer
-    from bench.tco.document import to_json
 
     found = answered(request, runs)
     if as_json:
@@ -86,10 +90,10 @@ def since_when(
     request: TcoRequest, runs: tuple[TcoRun, ...], when: str, results_dir: str, *, as_json: bool
 ) -> int:
     """Print what changed since a date, a run's day or a stored answer; returns 0."""
+    from bench.money.answer import answer
+    from bench.money.since import Since, figures_of, figures_of_document, moved, since
     from bench.report.console import console
     from bench.report.since_table import print_since, since_document
-    from bench.tco.answer import answer
-    from bench.tco.since import Since, figures_of, figures_of_document, moved, since
 
     rows, trace = book_rows(request.prices), trace_of(request)
     today = datetime.now(tz=UTC).date()

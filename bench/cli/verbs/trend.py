@@ -15,7 +15,7 @@ from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
-    from bench.tco.prices.book import PriceRow
+    from bench.money.prices.book import PriceRow
     from bench.trend.prices import PriceTrend
     from bench.trend.rating import RatingTrend
     from bench.trend.snapshots import Rating
@@ -82,9 +82,9 @@ def call(arguments: Arguments) -> int:
 
 def _frontier(name: str | None, board: str | None, *, as_json: bool) -> int:
     """The best closed and open models' prices on every snapshot, and their ratio to come."""
+    from bench.money.prices.shipped import shipped as prices_of
     from bench.report.console import console
     from bench.report.trend_table import print_frontier
-    from bench.tco.prices.shipped import shipped as prices_of
     from bench.trend.document import frontier_document
     from bench.trend.frontier import frontier
     from bench.trend.snapshots import BOARD
@@ -143,8 +143,8 @@ def prices(
     model: str | None = None,
 ) -> PriceTrend:
     """The trend of list prices: of tokens (price), of blended tokens (cost) or of spot rents."""
-    from bench.tco.prices.book import TOKEN_KINDS, PricesSpec
-    from bench.tco.prices.shipped import shipped
+    from bench.money.prices.book import TOKEN_KINDS, PricesSpec
+    from bench.money.prices.shipped import shipped
     from bench.trend.prices import blended, price_trend
     from bench.values.codec import decode
 
@@ -164,7 +164,7 @@ def prices(
 
 
 def _book(spec: object) -> tuple[PriceRow, ...]:
-    from bench.tco.prices.tables import read_prices
+    from bench.money.prices.tables import read_prices
 
     book = getattr(spec, "book", None)
     if book is None:

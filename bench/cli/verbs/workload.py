@@ -23,9 +23,9 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Summarise every file named."""
-    from bench.load.workload_summary import summarise
     from bench.report.console import console
     from bench.report.workload_table import print_workload
+    from bench.traffic.workload_summary import summarise
     from bench.values.codec import decode, encode
     from bench.values.spec import WorkloadSpec
 

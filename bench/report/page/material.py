@@ -9,6 +9,8 @@ from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
 from bench.measure.metrics import Metric, PointMeasurement
+from bench.money.answer import TcoAnswer
+from bench.money.of_run import slo_met
 from bench.report import answer
 from bench.report.numbers import (
     host_cores,
@@ -17,8 +19,6 @@ from bench.report.numbers import (
     weights_words,
     with_interval,
 )
-from bench.tco.answer import TcoAnswer
-from bench.tco.of_run import slo_met
 from bench.values.finding import Finding
 from bench.values.spec import SloSpec
 

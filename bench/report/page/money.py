@@ -6,6 +6,9 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from bench.claims.verdict import Assessment
+from bench.money.answer import Option, TcoAnswer
+from bench.money.apis import ApiAnswer
+from bench.money.fleet import Bill
 from bench.report.claim_table import GRAVEST
 from bench.report.numbers import plain
 from bench.report.page.blocks import (
@@ -21,9 +24,6 @@ from bench.report.page.blocks import (
     word,
 )
 from bench.report.page.material import Material
-from bench.tco.answer import Option, TcoAnswer
-from bench.tco.apis import ApiAnswer
-from bench.tco.fleet import Bill
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

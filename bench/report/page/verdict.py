@@ -6,6 +6,7 @@ from collections import Counter
 from typing import SupportsFloat
 
 from bench.compare.variant import Measured
+from bench.money.answer import Levels, TcoAnswer
 from bench.report.answer import answer
 from bench.report.claim_table import GRAVEST
 from bench.report.numbers import load_words
@@ -27,7 +28,6 @@ from bench.report.page.money import OUTCOMES
 from bench.report.page.questions import QUESTIONS
 from bench.report.tco_table import against_draws, fleet, own_or_rent
 from bench.report.tco_table import verdict as cost_verdict
-from bench.tco.answer import Levels, TcoAnswer
 from bench.values.finding import Finding
 
 

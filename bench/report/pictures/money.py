@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.money.series import Curve, Step
+from bench.money.uncertainty import Bar
 from bench.report.numbers import quantity
 from bench.report.pictures import style
-from bench.tco.series import Curve, Step
-from bench.tco.uncertainty import Bar
 
 _LEVELS = {"marginal": 0, "utilised": 1, "loaded": 2}
 

@@ -153,8 +153,8 @@ class LoadSpec:
     """How hard the server is pushed.
 
     `requests` counts per load point and repeat. None: an open loop sends rate times `duration_s`; a
-    closed loop goes on for `duration_s` (None: `bench.load.plan`) and for at least `min_requests`
-    and `requests_per_slot` times the concurrency.
+    closed loop goes on for `duration_s` (None: `bench.traffic.plan`) and for at least
+    `min_requests` and `requests_per_slot` times the concurrency.
 
     `ramp` rises from the first of two rates to the second. `slo` and `saturate` search `over` rates
     or concurrencies for the highest load that holds, `resolution` apart; two values given bound the
@@ -162,7 +162,7 @@ class LoadSpec:
     With `arrival: trace`, rates rescale the trace's time; without any it keeps its own pace.
     `precision` (3%) adds repeats until the 95 % interval of the output rate is as narrow, or until
     `max_repeats` or `budget_s` is spent. A repeat that something besides the engine disturbed is
-    replaced, at most `max_retries` times a load point (None: `bench.load.again`).
+    replaced, at most `max_retries` times a load point (None: `bench.traffic.again`).
     `own_cores` of this host are the client's alone (None: see `bench.preflight`).
     """
 

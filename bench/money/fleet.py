@@ -1,0 +1,205 @@
+"""The monthly bill of a fleet of servers, and whether it beats an API: tco.md's formulae 1 to 11.
+
+Every number may be one value or a vector of draws; a month has 730 h. Sources: annuity with
+residual value and net present value as in any corporate-finance text (e.g. Brealey, Myers, Allen,
+"Principles of Corporate Finance", chapters 2 and 6); cash flows fall at the end of each month.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from bench.money.cost import (
+    seconds_per_mtok,
+)
+from bench.money.throughput import (
+    Split,
+)
+from bench.values import units as u
+from bench.values.errors import InputError
+
+ROUNDING = 1e-9
+"""Slack below which a share of a server is rounding noise and not another server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capital:
+    """Buying one server: C0 with installation, residual R, life in months, monthly rate r."""
+
+    upfront: u.Qty[u.Usd]
+    residual: u.Qty[u.Usd]
+    life_months: int
+    monthly_rate: u.FloatArray
+
+    @property
+    def discount(self) -> u.FloatArray:
+        """v = 1/(1+r)."""
+        return np.asarray(1 / (1 + self.monthly_rate))
+
+    def per_month(self) -> u.Rate[u.Usd, u.ServerMonth]:
+        """A = (C0 - R*v^n)*r/(1 - v^n); (C0 - R)/n where r is 0."""
+        n, r, vn = self.life_months, self.monthly_rate, self.discount**self.life_months
+        free = r == 0
+        factor = np.where(free, 1 / n, r / np.where(free, 1.0, 1 - vn))
+        paid = self.upfront - self.residual * vn
+        return u.Rate(paid.value * factor, u.Usd, u.ServerMonth)
+
+
+def monthly_rate(wacc_per_year: u.FloatArray) -> u.FloatArray:
+    """r = (1+WACC)^(1/12) - 1."""
+    return np.asarray((1 + wacc_per_year) ** (1 / u.MONTHS_PER_YEAR) - 1)
+
+
+def spot_rate(
+    spot: u.Rate[u.Usd, u.GpuHour], per_h: u.FloatArray, recovery_h: u.FloatArray
+) -> u.Rate[u.Usd, u.GpuHour]:
+    """c_eff = p_spot/(1 - lambda*tau): rent per useful hour when interruptions cost time."""
+    useful = 1 - per_h * recovery_h
+    if np.any(useful <= 0):
+        raise InputError(
+            "tco.rent: spot_interruptions_per_h times spot_recovery_h reaches 1, so "
+            "no useful hour is left; lower one of them."
+        )
+    return spot * np.asarray(1 / useful)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What servers cost on one basis. `server` is A or the rent; rent includes site and power,
+    so those are 0 then; `energy` is $/kWh times PUE; `capital` is None when renting."""
+
+    server: u.Rate[u.Usd, u.ServerMonth]
+    site: u.Rate[u.Usd, u.ServerMonth]
+    load_kw: u.FloatArray
+    idle_kw: u.FloatArray
+    energy: u.Rate[u.Usd, u.Kwh]
+    staff: u.Rate[u.Usd, u.Month]
+    care: u.Rate[u.Usd, u.ServerMonth] = field(
+        default_factory=lambda: u.Rate(0.0, u.Usd, u.ServerMonth)
+    )
+    """What people cost per server, beside `staff`, which does not grow with the fleet."""
+    capital: Capital | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is asked of the servers, and how many seconds of them it takes."""
+
+    demand: u.Rate[u.Mtok, u.Month]
+    w_in: u.FloatArray
+    peak_to_mean: u.FloatArray
+    headroom: u.FloatArray
+    spares: u.FloatArray
+    split: Split
+    claimed_servers: int | None = None
+
+    @property
+    def seconds(self) -> u.Rate[u.ServerSecond, u.Mtok]:
+        """Server-seconds per M tokens of this mix."""
+        return seconds_per_mtok(self.split, self.w_in)
+
+    def capacity(self) -> u.Rate[u.Mtok, u.ServerMonth]:
+        """M tokens a month of mean demand that one active server may carry, peak and headroom
+        allowed for."""
+        full = u.SECONDS_PER_MONTH / self.seconds.value
+        return u.Rate(full * self.headroom / self.peak_to_mean, u.Mtok, u.ServerMonth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    """One month: servers, their mean utilisation and power, and the bill by part."""
+
+    servers: u.FloatArray
+    active_exact: u.FloatArray
+    utilisation: u.FloatArray
+    mean_kw: u.FloatArray
+    hardware: u.Rate[u.Usd, u.Month]
+    site: u.Rate[u.Usd, u.Month]
+    energy: u.Rate[u.Usd, u.Month]
+    staff: u.Rate[u.Usd, u.Month]
+
+    @property
+    def total(self) -> u.Rate[u.Usd, u.Month]:
+        """F, the fully loaded cost per month."""
+        return self.hardware + self.site + self.energy + self.staff
+
+    @property
+    def cash(self) -> u.Rate[u.Usd, u.Month]:
+        """F without the cost of capital goods: what is paid each month after buying them."""
+        return self.site + self.energy + self.staff
+
+
+def monthly_bill(costs: Costs, work: Work) -> Bill:
+    """N servers for the demand's peak, their utilisation, and F = N*(A + site) + E + staff."""
+    busy = work.seconds * work.demand  # server-seconds per month
+    one = u.server_seconds(u.Rate(1.0, u.ServerMonth, u.Month))
+    exact = busy.ratio(one) * work.peak_to_mean / work.headroom
+    if work.claimed_servers is None:
+        servers = np.maximum(np.ceil(exact - ROUNDING), 1.0) + work.spares
+    else:
+        servers = np.full_like(exact, float(work.claimed_servers))
+    fleet = u.Rate(servers, u.ServerMonth, u.Month)
+    utilisation = busy.ratio(u.server_seconds(fleet))
+    working = np.minimum(utilisation, 1.0)  # above 1 only where a claim fixed the servers
+    mean_kw = working * costs.load_kw + (1 - working) * costs.idle_kw
+    return Bill(
+        servers=np.asarray(servers),
+        active_exact=np.asarray(exact),
+        utilisation=utilisation,
+        mean_kw=np.asarray(mean_kw),
+        hardware=costs.server * fleet,
+        site=costs.site * fleet,
+        energy=costs.energy * u.kwh_per_server_month(np.asarray(mean_kw)) * fleet,
+        staff=costs.staff + costs.care * fleet,
+    )
+
+
+def payback_months(costs: Costs, bill: Bill, api: u.Rate[u.Usd, u.Month]) -> float | None:
+    """N*C0/(API - cash opex); None when the API bill never exceeds the running costs, or when
+    nothing was bought."""
+    if costs.capital is None:
+        return None
+    saved = float(api - bill.cash)
+    return float(bill.servers) * float(costs.capital.upfront) / saved if saved > 0 else None
+
+
+def npv(
+    costs: Costs,
+    work: Work,
+    api: u.Rate[u.Usd, u.Mtok],
+    decline: u.FloatArray,
+    growth: u.FloatArray,
+) -> u.Qty[u.Usd] | None:
+    """Net present value of buying against staying with the API over the servers' life.
+
+    -N*C0 + sum((API_t - opex_t)*v^t) + N*R*v^n. API prices fall by `decline` and demand grows by
+    `growth` a year; servers added on the way are bought the month before they are needed and sold
+    at the end for C0 less straight-line wear. None when nothing is bought.
+    """
+    capital = costs.capital
+    if capital is None:
+        return None
+    v, n = capital.discount, capital.life_months
+    wear = (capital.upfront - capital.residual) * (1 / n)
+    bill = monthly_bill(costs, work)
+    owned = bill.servers
+    worth = capital.upfront * -owned + capital.residual * (owned * v**n)
+    flat = not np.any(growth)
+    for month in range(1, n + 1):
+        if not flat:
+            grown = replace(work, demand=work.demand * (1 + growth) ** (month / u.MONTHS_PER_YEAR))
+            bill = monthly_bill(costs, grown)
+            added = np.maximum(bill.servers - owned, 0.0)
+            owned = owned + added
+            age = n - month + 1
+            worth = worth - capital.upfront * (added * v ** (month - 1))
+            worth = worth + (capital.upfront - wear * float(age)) * (added * v**n)
+            price_of = api * grown.demand
+        else:
+            price_of = api * work.demand
+        paid = price_of * (1 - decline) ** (month / u.MONTHS_PER_YEAR)
+        saved: u.Qty[u.Usd] = (paid - bill.cash) * u.Qty(1.0, u.Month)
+        worth = worth + saved * v**month
+    return worth
