@@ -44,7 +44,7 @@ from bench.values.record import (
 )
 from bench.values.record_shapes import check_point, check_shapes
 from bench.values.redact import redacted
-from bench.values.spec import RunSpec
+from bench.values.spec import EndpointSpec, RunSpec
 from bench.values.telemetry import Telemetry, parse
 from bench.values.telemetry_nodes import from_nodes, with_nodes
 
@@ -105,7 +105,7 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
         return path
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     root = Path(spec.results_dir).expanduser().absolute()
-    parent = root / folder_name(spec.model.name, "model.name")
+    parent = root / model_folder(spec)
     base = f"{folder_name(spec.quant.name, 'quant.name')}-x{spec.gpus}-{stamp}"
     for suffix in ("", *(f"-{i}" for i in range(2, 100))):
         path = parent / f"{base}{suffix}"
@@ -119,6 +119,15 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
             ending.reserve(path)
             return path
     raise StoreError(f"cannot name a new run below {parent}: {base} is taken a hundred times.")
+
+
+def model_folder(spec: RunSpec) -> str:
+    """The folder of a run's model: of a server at an address whose model nobody typed, the name
+    that it is asked by, for the composed one (tiny) is not what it serves."""
+    engine = spec.engine
+    if isinstance(engine, EndpointSpec) and engine.expects_model is None:
+        return folder_name(engine.served_model or "endpoint", "engine.served_model")
+    return folder_name(spec.model.name, "model.name")
 
 
 def folder_name(name: str, key: str) -> str:

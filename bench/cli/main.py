@@ -17,6 +17,7 @@ from bench.cli.arguments import find_verb, parse
 from bench.cli.conflicts import refuse_hydra_keys
 from bench.cli.help import of_verb, overview
 from bench.cli.interrupts import catch_signals, interrupt_in, taken
+from bench.cli.keys import RESULTS_DIR
 from bench.cli.meant import word_meant
 from bench.cli.streams import give_up_stdout, interrupted_code, shown_error, steady_streams
 from bench.cli.team import address_in, at_address
@@ -94,6 +95,9 @@ def _dispatch(words: list[str]) -> int:
             raise InputError(f"the verb {word!r} is typed twice.")
         if word in names():
             raise InputError(f"{word!r} and {name!r} are two verbs: type one at a time.")
+        keys = [key for key, _ in of.keys]
+        if keys == [RESULTS_DIR[0]]:
+            raise InputError(f"bench {name} takes {keys[0]}, not {word!r}.")
         raise InputError(f"bench {name} takes KEY=VALUE, not {word!r}.{word_meant(word)}")
     if arguments.hydra_flags and not of.sweeps:
         flag = arguments.hydra_flags[0]

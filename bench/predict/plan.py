@@ -228,7 +228,9 @@ def _of_owned(request: TcoRequest, options: Sequence[Option]) -> tuple[str, ...]
     each = request.tco.server.gpus
     if each == 1 or not any(o.way == "own" for o in options):
         return ()
-    return (f"own: whole servers of {each} GPUs are bought (tco.server), rented are single ones",)
+    return (
+        f"own: whole servers of {each} GPUs are bought (tco.server), rented are those of each copy",
+    )
 
 
 def normal_cdf(z: float) -> float:
