@@ -128,6 +128,9 @@ def run(request: Request) -> int:
             f"--format: {request.format!r} is none of {', '.join(FORMATS)}."
             f"{nearest(request.format, FORMATS)}"
         )
+    if request.format == "html" and request.out is not None and Path(request.out).is_dir():
+        page_in = Path(request.out) / "page.html"
+        raise InputError(f"--out {request.out} is a folder: name the page, --out {page_in}.")
     names = request.names
     if not names and request.question is None and request.judge is None:
         names = ("latest",)
