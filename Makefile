@@ -24,6 +24,7 @@ help:  ## show this list
 
 demo: $(ENGINE)  ## serve the bundled tiny model, measure it, print the result
 	@$(VENV)/bin/bench workload=chat-short load=closed  # on GPUs the defaults take longer
+	echo 'to type bench yourself: source $(VENV)/bin/activate; what next: docs/index.md' >&2
 
 test: check  ## everything CI runs
 

@@ -140,7 +140,9 @@ def check_package(spec: RunSpec) -> None:
     """InputError where `transformers serve` of this environment lacks what it loads models with:
     it would say so only after its start."""
     engine = spec.engine
-    if isinstance(engine, TransformersSpec) and not engine.command and not find_spec("accelerate"):
+    if not isinstance(engine, TransformersSpec) or engine.command or engine.container:
+        return
+    if not find_spec("accelerate"):
         raise InputError(
             "engine=transformers needs the package accelerate, which is not installed here: "
             "make quality brings it, or set engine.command to the transformers of another "

@@ -257,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--python {given.python}: bench needs 3.{OLDEST} or newer on the host")
     files = given.pins or [PINS, QUALITY]
     pins = read_pins("\n".join(path.read_text(encoding="utf-8") for path in files))
-    work = given.out / ".work"
+    work = given.out / ".work" / given.python  # a wheel of one Python is none of another's
     wheels = fetch(pins.packed, work / "fetched", given.python, given.pip)
     patterns = patterns_for(given.python, given.leave_out.read_text(encoding="utf-8"))
     wheels = [trimmed(w, patterns, work / "trimmed") for w in wheels]
@@ -273,6 +273,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     total = sum(p["bytes"] for p in manifest["slices"]) / 2**20
     print(f"{len(wheels)} wheels, {total:.1f} MiB, {len(manifest['slices'])} slices in {given.out}")
+    print(f"carry the slices, {MANIFEST} and airgap_install.py; {work} is a cache and stays here")
     return 0
 
 

@@ -15,6 +15,8 @@ from bench.claims.spec import Arithmetic, Claim, Conditions, Lookup, Serving, Sp
 from bench.claims.variants import gpu_names, model_of
 from bench.claims.verdict import Verdict
 
+OF_THE_HOST = ("host_cpu", "host_cpu_count")
+"""What whoever runs a claim about a processor can read off it: no source leaves it out for good."""
 ADDRESS = "engine.base_url=http://HOST:PORT/v1"
 
 
@@ -76,7 +78,10 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
     serves = f"{c.model or 'it'} is served"
     if c.engine is not None:
         serves = " ".join(w for w in (c.engine, c.engine_version, "serves", c.model or "it") if w)
-    if c.quant in sources.catalogue.quants and not missing(says, sources.catalogue.gpus):
+    unsaid = missing(says, sources.catalogue.gpus)
+    if claim.file is not None and launches and unsaid and set(unsaid) <= set(OF_THE_HOST):
+        return f"bench claim {word} --measure  # once the file says {' and '.join(unsaid)}"
+    if c.quant in sources.catalogue.quants and not unsaid:
         told = "" if launches else f" {ADDRESS}  # where {serves}"
         return f"bench claim {word} --measure{told}"
     words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True) if known else []

@@ -85,10 +85,19 @@ def _not_measured(claim: Claim, assessment: Assessment, unsaid: tuple[str, ...])
     if claim.absent is not None:
         return f"there is nothing to run ({claim.absent.what})"
     if unsaid:
-        return (
-            f"its source does not say {', '.join(unsaid)}; a run is comparable once the file does"
-        )
+        here = _host_here() if "host_cpu" in unsaid else ""
+        keys = ", ".join(unsaid)
+        return f"its source does not say {keys}; a run is comparable once the file does{here}"
     return None
+
+
+def _host_here() -> str:
+    """What a claim says of the processor where it is about this machine's."""
+    from bench.claims.settle import OF_THE_HOST
+    from bench.host import provenance
+
+    here: Mapping[str, Any] = provenance.collect(None)
+    return f" (of this machine: {', '.join(f'{key}: {here[key]}' for key in OF_THE_HOST)})"
 
 
 def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.values.errors import InputError
+from bench.values.spec import ContainedSpec, LlamacppSpec
 
 if TYPE_CHECKING:
     from bench.cli.arguments import Arguments
@@ -103,6 +104,13 @@ def _of_others(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "meter.path", "is a recording to be played: choose meter=replay"
     if spec.meter.kind != "synthetic":
         yield "meter.watts", "is what made-up boards draw: choose meter=synthetic"
+    if isinstance(spec.engine, ContainedSpec) and spec.engine.container is None:
+        for name in ("mounts", "shm_gib", "container_args"):
+            text = "is for a container: add engine.container=podman engine.image=NAME"
+            yield f"engine.{name}", text
+    if isinstance(spec.engine, LlamacppSpec) and spec.gpus == 0:
+        for name in ("gpu_layers", "cpu_moe_layers"):
+            yield f"engine.{name}", "says what lies on GPUs: add gpus=1"
     if spec.quality.name == "none" and not spec.quality.tasks:
         for name in ("limit", "num_fewshot", "system_instruction", "think_end"):
             yield f"quality.{name}", "says how tasks are scored: choose quality=NAME"

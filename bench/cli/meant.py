@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from bench.config.compose import GROUPS, options
 from bench.values.errors import InputError, nearest
 
-_KEYS = (*GROUPS, "gpus", "seed", "results_dir", "checkpoints_dir", "tco", "prices", "power")
+_KEYS = (
+    *GROUPS,
+    "gpus",
+    "seed",
+    "results_dir",
+    "checkpoints_dir",
+    "tco",
+    "prices",
+    "power",
+    "force",
+)
 """Keys that people type as words or as flags; any with a dot counts, too."""
 
 _SPEEDS = ("tok/s", "tokens/s", "tps", "ttft", "tpot", "itl", "throughput", "latency")
@@ -55,4 +65,6 @@ def check_shown(flag: str, what: str) -> None:
 
 
 def _example(key: str) -> str:
+    if key == "force":
+        return "true"
     return options(key)[-1] if key in GROUPS else "…"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from bench.compare.likeness import settings
@@ -91,6 +92,21 @@ def apart(measured: Sequence[Measured]) -> tuple[Variant, ...]:
         shown = name if seen[name] == 1 else f"{name} #{seen[name]}"
         variants.append(Variant(name=shown, rounds=(one,)))
     return tuple(variants)
+
+
+def beside(base: Variant, series: Variant) -> Variant:
+    """A series of runs set against a baseline of the same name: told by what differs, else by the
+    folder of its runs (`none (change)` for change/launch-1 and so on), else by a number."""
+    if series.name != base.name:
+        return series
+    told = told_by([base.name, series.name], [settings(base.first), settings(series.first)])[1]
+    folder = {Path(run.path).parent.name for run in series.runs}
+    others = {Path(run.path).parent.name for run in base.runs}
+    if told != series.name:
+        return replace(series, name=told)
+    if len(folder) == 1 and not folder & others:
+        return replace(series, name=f"{series.name} ({folder.pop()})")
+    return replace(series, name=f"{series.name} #2")
 
 
 _UNITS = ("ms", "s", "gib", "w", "k")

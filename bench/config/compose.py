@@ -18,7 +18,7 @@ from typing import Any
 from bench.config.yaml_file import check_folders
 from bench.values.errors import InputError, nearest
 from bench.values.ggml import DYNAMIC, is_dynamic
-from bench.values.serving import ON_HOST
+from bench.values.serving import ON_GPUS, ON_HOST
 
 GROUPS = ("model", "quant", "gpu", "engine", "workload", "load", "meter", "nodes", "quality")
 """The groups that a run is composed of."""
@@ -205,7 +205,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         data["engine"] = {**engine, "args": _as_words(engine["args"])}
     if data.get("gpus") is None:
         local = detect_gpus and isinstance(data.get("engine"), dict)
-        wants_gpu = local and data["engine"].get("kind") in (*ON_HOST, "sglang", "trtllm")
+        wants_gpu = local and data["engine"].get("kind") in (*ON_HOST, *ON_GPUS)
         data["gpus"] = _gpus_here() if wants_gpu else 0
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)

@@ -7,16 +7,19 @@ Their options are those of `docker run`, `podman run`, `apptainer exec` and `enr
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.values import ending
 from bench.values.errors import EngineError
 from bench.values.json_text import json_text
-from bench.values.spec import VllmSpec
+from bench.values.spec import ContainedSpec, VllmSpec
 
 PREFIX = "bench-"
 OWNER = "bench.owner"
@@ -37,7 +40,7 @@ def name_of(run_dir: Path) -> str:
 
 def inside(
     command: Sequence[str],
-    engine: VllmSpec,
+    engine: ContainedSpec,
     *,
     name: str,
     gpus: int,
@@ -46,7 +49,8 @@ def inside(
     around: Mapping[str, str],
     cores: Sequence[int] = (),
 ) -> tuple[str, ...]:
-    """`command`, whose first word is Python, as the container engine starts it.
+    """`command` as the container engine starts it; for vLLM, whose first word is this environment's
+    Python, with the image's own.
 
     `folders` are mounted read-only at their own places, `env` is what the engine gets beside the
     image's own environment, `around` the harness's: its caches are mounted, and its choice of
@@ -66,11 +70,12 @@ def inside(
     words = build[engine.container or ""](
         engine, name=name, gpus=gpus, mounts=mounts, env=settings, chosen=chosen, cores=cores
     )
-    return (*words, *(engine.python, *command[1:]))
+    start = engine.python if isinstance(engine, VllmSpec) else command[0]
+    return (*words, start, *command[1:])
 
 
 def _docker(
-    engine: VllmSpec,
+    engine: ContainedSpec,
     *,
     name: str,
     gpus: int,
@@ -84,7 +89,7 @@ def _docker(
 
 
 def _podman(
-    engine: VllmSpec,
+    engine: ContainedSpec,
     *,
     name: str,
     gpus: int,
@@ -100,7 +105,7 @@ def _podman(
 
 def _run(
     program: str,
-    engine: VllmSpec,
+    engine: ContainedSpec,
     name: str,
     mounts: Sequence[str],
     env: Mapping[str, str],
@@ -120,7 +125,7 @@ def _run(
     return [*words, *engine.container_args, "--entrypoint", ""]
 
 
-def _image(engine: VllmSpec) -> list[str]:
+def _image(engine: ContainedSpec) -> list[str]:
     """The image; for podman a folder is the root of a file system."""
     assert engine.image is not None
     is_root = engine.container == "podman" and engine.image.startswith("/")
@@ -128,7 +133,7 @@ def _image(engine: VllmSpec) -> list[str]:
 
 
 def _apptainer(
-    engine: VllmSpec,
+    engine: ContainedSpec,
     *,
     name: str,
     gpus: int,
@@ -146,7 +151,7 @@ def _apptainer(
 
 
 def _enroot(
-    engine: VllmSpec,
+    engine: ContainedSpec,
     *,
     name: str,
     gpus: int,
@@ -166,7 +171,7 @@ def _enroot(
     return [*words, *engine.container_args, str(engine.image)]
 
 
-def removal(engine: VllmSpec, name: str) -> tuple[str, ...]:
+def removal(engine: ContainedSpec, name: str) -> tuple[str, ...]:
     """The command that removes the container by its name; () where its processes are children of
     the one that was started, and end with it."""
     if engine.container not in DAEMONS:
@@ -180,7 +185,7 @@ def removal_words(program: str, name: str) -> tuple[str, ...]:
     return (program, "rm", "--force", *at_once, "--volumes", name)
 
 
-def main_pid(engine: VllmSpec, name: str) -> int | None:
+def main_pid(engine: ContainedSpec, name: str) -> int | None:
     """The engine's process as the host sees it; None where the container's client is its parent."""
     if engine.container not in DAEMONS:
         return None
@@ -192,11 +197,38 @@ def main_pid(engine: VllmSpec, name: str) -> int | None:
         return None
 
 
-def check_program(engine: VllmSpec) -> None:
+def check_program(engine: ContainedSpec) -> None:
     """EngineError when the container engine is not on this machine."""
+    kind = getattr(engine, "kind", "engine")
     if engine.container is not None and shutil.which(engine.container) is None:
         raise EngineError(
             f"engine.container={engine.container}: there is no {engine.container} on this machine. "
-            "Install it, or leave engine.container unset to serve with this environment's vLLM.",
+            f"Install it, or leave engine.container unset to serve with this machine's {kind}.",
             code="engine_not_installed",
         )
+
+
+def image_facts(engine: ContainedSpec) -> dict[str, Any] | None:
+    """Name, id and digest of the image that serves, as the container engine tells them; of a file
+    its SHA-256. A value is None where it is not known: a folder has no digest. None without one."""
+    if engine.container is None or engine.image is None:
+        return None
+    found: dict[str, Any] = {"program": engine.container, "name": engine.image}
+    file = Path(engine.image)
+    if engine.container not in DAEMONS or engine.image.startswith("/"):
+        digest = f"sha256:{_sha256(file)}" if file.is_file() else None
+        return {**found, "id": None, "digest": digest}
+    words = (engine.container, "image", "inspect", engine.image)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+        told = json.loads(done.stdout)[0]
+        names = [str(one) for one in told.get("RepoDigests") or ()]
+        digest = told.get("Digest") or (names[0].rpartition("@")[2] if names else None)
+        return {**found, "id": told.get("Id"), "digest": digest}
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, AttributeError):
+        return {**found, "id": None, "digest": None}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as read:
+        return hashlib.file_digest(read, "sha256").hexdigest()

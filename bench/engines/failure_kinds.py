@@ -50,6 +50,20 @@ _START = (
         r"invalid magic characters|gguf_init_from_file|tensor .* data is not within the file",
     ),
     _kind(
+        "no_image",
+        "The container engine cannot bring engine.image: give its whole name with the registry, or "
+        "load it beforehand.",
+        r'short-name ".*" did not resolve|manifest unknown|pull access denied|no such image',
+        r"Unable to find image|(?:copy from|initializing) source docker://|could not open image",
+        r"[Nn]o such (?:file or directory|container image).*\.(?:sif|sqsh)",
+    ),
+    _kind(
+        "no_program_in_image",
+        "The image has no such program: engine.command=[WORDS] names the one that it has.",
+        r'exec: ".*": (?:stat .*: no such file|executable file not found)',
+        r"OCI runtime.* attempted to invoke a command that was not found",
+    ),
+    _kind(
         "port_in_use",
         "Free the port, or leave engine.port unset to have a free one picked.",
         r"[Aa]ddress already in use|\[Errno 98\]|EADDRINUSE",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.engines import container
 from bench.engines.exchange import Target
 from bench.engines.failures import classify, message_of
 from bench.engines.guard import GuardedProcess
@@ -22,7 +23,7 @@ from bench.values.cores import split
 from bench.values.errors import BenchError, EngineError, InputError
 from bench.values.redact import redacted_text
 from bench.values.server import Progress, ProgressCallback, Server
-from bench.values.spec import RunSpec
+from bench.values.spec import ContainedSpec, OtherSpec, RunSpec
 
 _DYING_S = 10.0  # how long an engine that failed its first request is given to say why
 
@@ -33,6 +34,7 @@ class Launch:
 
     `model` is the name to ask for, `wanted` what the probe is told (`bench.engines.probe.Wanted`).
     `counters` and `gauges` are paths below the server's root; None: those of /metrics, if there.
+    `folders` are what a container has to see of this machine, read-only and at their own places.
     """
 
     command: Sequence[str]
@@ -43,6 +45,7 @@ class Launch:
     wanted: Mapping[str, Any] = field(default_factory=dict)
     counters: str | None = None
     gauges: str | None = None
+    folders: Sequence[str] = ()
     grace_s: float = 10.0
 
 
@@ -50,7 +53,8 @@ class Launch:
 def launched(
     kind: str, launch: Launch, spec: RunSpec, run_dir: Path, progress: ProgressCallback
 ) -> Iterator[Server]:
-    """The server of `launch`, proven ready; EngineError, classified, when there is none or it dies.
+    """The server of `launch`, in its container where the run names one, proven ready; EngineError,
+    classified, when there is none or it dies.
 
     The caller adds what only its engine tells (`dataclasses.replace`).
     """
@@ -58,10 +62,29 @@ def launched(
     target = Target(base_url=f"http://127.0.0.1:{launch.port}/v1", timeout_s=launch.timeout_s)
     cores, client_cores = split(spec.load.own_cores)
     env = {**os.environ, **launch.env}
+    engine, name = _contained(spec), container.name_of(run_dir)
+    command, removal = tuple(launch.command), tuple[str, ...]()
+    if engine is not None:
+        command = container.inside(
+            command,
+            engine,
+            name=name,
+            gpus=spec.gpus,
+            folders=launch.folders,
+            env=launch.env,
+            around=os.environ,
+            cores=cores,
+        )
+        removal = container.removal(engine, name)
     with (
         clean_afterwards(log_path),
         GuardedProcess(
-            launch.command, env=env, log_path=log_path, cores=cores, grace_s=launch.grace_s
+            command,
+            env=env,
+            log_path=log_path,
+            cores=cores,
+            grace_s=launch.grace_s,
+            afterwards=removal,
         ) as process,
     ):
         start = Launched(process, log_path, launch.timeout_s, progress)
@@ -70,8 +93,9 @@ def launched(
         server = replace(
             found,
             engine=kind,
-            argv=tuple(launch.command),
-            pid=process.pid,
+            argv=command,
+            image=None if engine is None else container.image_facts(engine),
+            pid=(engine and container.main_pid(engine, name)) or process.pid,
             log_path=log_path,
             startup_s=start.elapsed_s(),
             client_cores=client_cores,
@@ -88,15 +112,30 @@ def launched(
             raise start.death()
 
 
+def _contained(spec: RunSpec) -> ContainedSpec | None:
+    """The engine's options where it runs in a container, whose program has to be here."""
+    engine = spec.engine
+    if not isinstance(engine, ContainedSpec) or engine.container is None:
+        return None
+    container.check_program(engine)
+    return engine
+
+
 def _below(target: Target, path: str | None) -> str | None:
     return None if path is None else f"{target.root_url}{path}"
 
 
-def program(command: Sequence[str], names: Sequence[str], remedy: str) -> tuple[str, ...]:
-    """The words that start an engine: those that were given, or the first program found on PATH.
+def program(
+    engine: OtherSpec, names: Sequence[str], remedy: str, in_image: str | None = None
+) -> tuple[str, ...]:
+    """The words that start an engine: those that were given, or the first program found on PATH; in
+    a container, where this machine's programs are none, `in_image` or the first name.
 
     EngineError(code="engine_not_installed") with the remedy where there is none.
     """
+    command = engine.command
+    if engine.container is not None:
+        return command or (in_image or names[0],)
     if command:
         if shutil.which(command[0]) is None:
             raise InputError(f"engine.command: {command[0]!r} is no program on this machine.")
@@ -223,6 +262,11 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     except OSError:
         return False
     return True
+
+
+def log_text(server: Server) -> str:
+    """What the engine has said until now."""
+    return "" if server.log_path is None else server.log_path.read_text(errors="replace")
 
 
 def last_line(log_path: Path) -> str:

@@ -7,6 +7,7 @@ measurement is set: as many slots as requests in flight, no cache of prompts, no
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,16 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines import llama_wheel
+from bench.engines.asked import at_once, longest
 from bench.engines.exchange import Target, json_of, optional
-from bench.engines.launch import Launch, claim_port, launched, program
+from bench.engines.launch import Launch, claim_port, launched, log_text, program
 from bench.models.gguf_file import checkpoint_folder, converted, gguf_of
 from bench.models.llama_tools import ready
 from bench.values.cores import available, split
 from bench.values.server import Progress, ProgressCallback, Server
-from bench.values.spec import LengthSpec, LlamacppSpec, RunSpec
+from bench.values.spec import LlamacppSpec, RunSpec
 
 _SAMPLING = {"top_k": 1, "min_p": 0.0, "top_p": 1.0}
+_STEP = re.compile(r"llama_context: n_batch\s+= (\d+)")
 _REMEDY = "Build llama.cpp"
+_IN_IMAGE = "/app/llama-server"
+"""Where llama.cpp's own images have it, which is on no PATH."""
 
 
 def argv(
@@ -45,6 +50,8 @@ def argv(
         words += ["-b", str(engine.batch_tokens)]
     layers = engine.gpu_layers if engine.gpu_layers is not None else 999
     words += ["-ngl", str(layers if spec.gpus else 0)]
+    if spec.gpus and engine.cpu_moe_layers:
+        words += ["--n-cpu-moe", str(engine.cpu_moe_layers)]
     # Level 4 tells what memory the model, the cache and the graph take; no line per request.
     return (*words, "-lv", "4", *engine.args)
 
@@ -52,23 +59,12 @@ def argv(
 def slots(spec: RunSpec) -> int:
     """As set, or as many as are ever in flight: what does not get a slot waits. Its own default,
     4, would measure the queue."""
-    most = max(spec.load.concurrency, default=0) if spec.load.mode == "closed" else 0
-    return _engine(spec).slots or most or 16
+    return _engine(spec).slots or at_once(spec)
 
 
 def context(spec: RunSpec) -> int:
-    """Tokens of a slot: as set, or the model's whole context where that is short, else what the
-    workload's longest request takes with a quarter to spare."""
-    engine, model = _engine(spec), spec.model.max_context_tokens
-    if engine.context is not None:
-        return engine.context
-    w = spec.workload
-    ends = [
-        v.max or int(v.mean or v.median or 0) * 4 if isinstance(v, LengthSpec) else v
-        for v in (w.input_tokens, w.output_tokens)
-    ]
-    need = int(1.25 * (sum(ends) * w.turns + w.shared_prefix_tokens)) + 64
-    return min(model, max(2048, need))
+    """Tokens of a slot, as set or as the run asks."""
+    return _engine(spec).context or longest(spec)
 
 
 def kv_type(spec: RunSpec) -> str:
@@ -76,8 +72,10 @@ def kv_type(spec: RunSpec) -> str:
     return _engine(spec).kv_type or ("f32" if spec.gpus == 0 else "f16")
 
 
-def conditions(spec: RunSpec, props: dict[str, Any], threads: int) -> dict[str, Any]:
-    """What it serves under, in the words of `bench.values.serving`: by /props where that tells."""
+def conditions(spec: RunSpec, props: dict[str, Any], threads: int, log: str = "") -> dict[str, Any]:
+    """What it serves under, in the words of `bench.values.serving`: by /props or its `log` where
+    those tell."""
+    said = _STEP.search(log)
     engine = _engine(spec)
     number = props.get("total_slots")
     each = (props.get("default_generation_settings") or {}).get("n_ctx")
@@ -86,6 +84,7 @@ def conditions(spec: RunSpec, props: dict[str, Any], threads: int) -> dict[str, 
         "kv_type": kv_type(spec),
         "kv_tokens": number * each if isinstance(number, int) and isinstance(each, int) else None,
         "batch_limit": number,
+        "step_tokens": int(said[1]) if said else engine.batch_tokens,
         "context": each,
         "prefix_cache": "on" if engine.prompt_cache else "off",
         "chunked_prefill": "on",
@@ -131,6 +130,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
         timeout_s=engine.start_timeout_s,
         env={**more, **({} if spec.gpus else {"CUDA_VISIBLE_DEVICES": ""}), **engine.env},
         wanted={"api": "completions", "extra_body": _SAMPLING},
+        folders=[str(file.parent)],
     )
     with launched("llamacpp", launch, spec, run_dir, progress) as server:
         target = Target(base_url=server.base_url, timeout_s=engine.start_timeout_s)
@@ -139,7 +139,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             server,
             engine_version=_version(props, more),
             model_path=source,
-            conditions=conditions(spec, props, threads),
+            conditions=conditions(spec, props, threads, log_text(server)),
         )
 
 
@@ -148,8 +148,8 @@ def _program(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The first words, and what the environment needs for them: the wheel where nothing is built
     here. It computes on the processor alone."""
-    if engine.command or shutil.which("llama-server"):
-        return program(engine.command, ("llama-server",), _REMEDY), {}
+    if engine.command or engine.container or shutil.which("llama-server"):
+        return program(engine, ("llama-server",), _REMEDY, _IN_IMAGE), {}
     folder = ready(progress)
     return (sys.executable, llama_wheel.__file__), {"PYTHONPATH": str(folder)}
 

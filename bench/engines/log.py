@@ -35,6 +35,8 @@ class EngineLogFacts:
     enforce_eager: bool | None = None
     prefix_caching: bool | None = None
     chunked_prefill: bool | None = None
+    step_tokens: int | None = None
+    threads: int | None = None
     device: str | None = None
     lines: tuple[str, ...] = ()
 
@@ -46,6 +48,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
     "eager": (r"(?:^|[ ,])enforce_eager=(?P<enforce_eager>True|False)",),
     "prefix": (r"[ ,]enable_prefix_caching=(?P<prefix_caching>True|False)",),
     "chunked": (r"[ ,]enable_chunked_prefill=(?P<chunked_prefill>True|False)",),
+    "step": (r"Chunked prefill is enabled with max_num_batched_tokens=(?P<step_tokens>\d+)",),
+    "threads": (r"Worker.*Reducing Torch threads from (?P<threads>\d+) to 1 for serving",),
     "device": (r"device_config=(?:device\()?'?(?P<device>[a-z]+)",),
     # The size of the checkpoint on disk is no measure: weights may be upcast when they are loaded.
     "loading": (
@@ -87,7 +91,13 @@ _KERNEL = re.compile(
     r"(?:Using|Selected) (?:'?(?P<moe>\w+)'? (?:\w+ )?MoE backend"
     r"|(?P<linear>\w*(?:Kernel|Experts|MoEMethod)\w*)\b)"
 )
-_WHOLE = {"kv_cache_tokens", "kv_cache_blocks", "max_concurrency_tokens"}
+_WHOLE = {
+    "kv_cache_tokens",
+    "kv_cache_blocks",
+    "max_concurrency_tokens",
+    "step_tokens",
+    "threads",
+}
 _BLOCK_TOKENS = (8, 16, 32, 64, 128)
 _BLOCK_ERROR = 0.05
 """The concurrency is printed to two digits after the point."""

@@ -86,7 +86,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
     Keywords are those of `Wanted`.
     """
     want = Wanted(**wanted)
-    models, why_none = _models(target, needed=want.served_model is None)
+    models, why_none = _models(target, needed=not want.served_model)
     model = want.served_model or _only_model(target, models, why_none)
     ask = _Asker(target, model, tuple(models), want)
     ask.find_shape()

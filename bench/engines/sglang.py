@@ -91,7 +91,7 @@ class SglangEngine:
 def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator[Server]:
     engine = _engine(spec)
     needs_gpu(spec, "SGLang", engine.command)
-    start = program(engine.command, ("sglang",), _REMEDY)
+    start = program(engine, ("sglang",), _REMEDY)
     weights = checkpoint(spec, run_dir, dummies=True)
     port = claim_port(engine.port)
     launch = Launch(
@@ -104,6 +104,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             **({"HF_HUB_OFFLINE": "1"} if weights.is_local else {}),
             **engine.env,
         },
+        folders=[str(weights.location)] if str(weights.location).startswith("/") else [],
     )
     with launched("sglang", launch, spec, run_dir, progress) as server:
         target = Target(base_url=server.base_url, timeout_s=engine.start_timeout_s)

@@ -79,6 +79,7 @@ def conditions(spec: RunSpec) -> dict[str, Any]:
         "weights": None if spec.quant.name == "none" else spec.quant.name,
         "kv_type": engine.kv_cache_dtype,
         "batch_limit": engine.max_batch_size,
+        "step_tokens": engine.max_num_tokens,
         "context": engine.max_seq_len,
         "prefix_cache": "on" if engine.prefix_cache else "off",
         "chunked_prefill": "on" if engine.chunked_prefill else "off",
@@ -108,8 +109,9 @@ class TrtllmEngine:
 def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator[Server]:
     engine = _engine(spec)
     needs_gpu(spec, "TensorRT-LLM", engine.command)
-    start = program(engine.command, ("trtllm-serve",), _REMEDY)
+    start = program(engine, ("trtllm-serve",), _REMEDY)
     weights = checkpoint(spec, run_dir, dummies=True)
+    local = [str(weights.location)] if str(weights.location).startswith("/") else []
     port = claim_port(engine.port)
     config = (run_dir / CONFIG).absolute()
     config.write_text(config_of(spec, weights))
@@ -124,6 +126,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             **engine.env,
         },
         wanted={"metrics": False},  # a look at /metrics would take from the one who reads it
+        folders=[str(run_dir.absolute()), *local],
         counters="/prometheus/metrics",
         gauges="/metrics",
     )

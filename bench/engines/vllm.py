@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -25,6 +26,7 @@ from bench.values.engine_flags import parse
 from bench.values.errors import BenchError, EngineError
 from bench.values.server import ProgressCallback, Server
 from bench.values.spec import RunSpec, VllmSpec
+from bench.values.vllm_defaults import batch_limits, cpu_batch_limits
 
 
 def argv(spec: RunSpec, weights: Weights, port: int) -> tuple[str, ...]:
@@ -126,10 +128,12 @@ def conditions(spec: RunSpec, log: str = "") -> dict[str, Any]:
         flags.prefix_caching is not False if said.prefix_caching is None else said.prefix_caching
     )
     chunks = said.chunked_prefill
+    step, seqs = _limits(spec)
     return {
         "weights": dtype if spec.quant.name == "none" else spec.quant.name,
         "kv_type": kv,
-        "batch_limit": flags.max_num_seqs,
+        "batch_limit": seqs,
+        "step_tokens": said.step_tokens or (None if chunks is False else step),
         "context": engine.max_model_len,
         "prefix_cache": "on" if caches else "off",
         "chunked_prefill": None if chunks is None else "on" if chunks else "off",
@@ -137,7 +141,36 @@ def conditions(spec: RunSpec, log: str = "") -> dict[str, Any]:
         "speculation": "on" if flags.speculative else "off",
         "temperature": 0.0,
         "sampling": "off (greedy)",
+        "threads": _threads(spec, said.threads, log),
     }
+
+
+def _limits(spec: RunSpec) -> tuple[int | None, int | None]:
+    """Most tokens and requests of a step: as set, else vLLM's defaults; None where another version
+    than the one here serves, or for a GPU of unknown memory."""
+    engine, flags = _engine(spec), parse(_engine(spec))
+    step, seqs = flags.max_num_batched_tokens, flags.max_num_seqs
+    plain = engine.container is None and flags.performance_mode is None
+    if plain and spec.gpus == 0:
+        defaults = cpu_batch_limits(
+            max(1, _tensor_parallel(spec)) * (flags.pipeline_parallel_size or 1)
+        )
+        step, seqs = step or defaults[0], seqs or defaults[1]
+    elif plain and spec.gpu.memory_gib is not None:
+        defaults = batch_limits(spec.gpu.memory_gib, spec.gpu.name)
+        step, seqs = step or defaults[0], seqs or defaults[1]
+    return step, None if seqs is None or step is None else min(seqs, step)
+
+
+def _threads(spec: RunSpec, said: int | None, log: str) -> int | None:
+    """OpenMP's threads on a CPU. Its worker names their number where it is not one, and keeps them
+    in spite of what it says; that line is vLLM 0.32's, None without a log of such."""
+    told = _engine(spec).env.get("OMP_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS", "")
+    if spec.gpus:
+        return None
+    if said is not None or told:
+        return said or (int(told) if told.isdigit() else None)
+    return 1 if "VLLM_CPU_OMP_THREADS_BIND='nobind'" in log else None
 
 
 class VllmEngine:
@@ -191,6 +224,7 @@ def _serve(spec: RunSpec, run_dir: Path, progress: ProgressCallback) -> Iterator
             max_model_len=found.max_model_len,
             engine_version=found.engine_version,
             argv=command,
+            image=container.image_facts(engine),
             pid=container.main_pid(engine, name) or process.pid,
             node_pids=parts.pids,
             log_path=log_path,

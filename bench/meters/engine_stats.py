@@ -12,7 +12,7 @@ from bench.values.server import Server
 
 _TIMEOUT_S = 5.0
 PREFIX = "vllm:"
-_OTHERS = ("llamacpp:", "sglang:")
+_OTHERS = ("llamacpp:", "sglang:", "trtllm_")
 _OTHER_NAMES = {
     "llamacpp:tokens_predicted_total": "generation_tokens_total",
     "llamacpp:prompt_tokens_total": "prompt_tokens_total",
@@ -20,14 +20,20 @@ _OTHER_NAMES = {
     "sglang:prompt_tokens_total": "prompt_tokens_total",
     "sglang:cached_tokens_total": "prefix_cache_hits_total",
     "llamacpp:prompt_tokens_cached_total": "prefix_cache_hits_total",
+    "trtllm_generation_tokens_total": "generation_tokens_total",
+    "trtllm_prompt_tokens_total": "prompt_tokens_total",
+    "trtllm_prompt_cached_tokens_total": "prefix_cache_hits_total",
 }
-"""Counters of other engines that mean what vLLM's do, under its names; the rest keep their own."""
-_SHARES = ("_perc", "_ratio", "_rate", "token_usage")
+"""Counters of other engines that mean what vLLM's do, under its names; the rest keep their own.
+
+TensorRT-LLM's as read in tensorrt_llm/metrics/collector.py at 050f80d (2026), never seen: they rise
+when an answer ends, and the last is not there before its first hit. 1.1 had none of tokens."""
+_SHARES = ("_perc", "_ratio", "_rate", "_utilization", "token_usage")
 """How the names of gauges end that are shares: two halves of a cache at 0.8 are not at 1.6."""
 
 
 def read(metrics_url: str, server: Server | None = None) -> dict[str, Any] | None:
-    """All counters and gauges of vLLM, llama.cpp or SGLang, summed over engines (shares: the
+    """All counters and gauges of vLLM and of those in `_OTHERS`, summed over engines (shares: the
     largest), plus `read_ns`.
 
     None when there is no such endpoint or it does not answer: not measured. Configuration that
@@ -108,7 +114,8 @@ def _joined(name: str, known: float, more: float) -> float:
 
 def _with_lookups(text: str, values: dict[str, Any]) -> dict[str, Any]:
     """Prompt tokens that were looked up in the cache, under vLLM's name, for engines that count
-    hits alone: SGLang's prompt tokens include them, llama.cpp's are those it computed."""
+    hits alone: SGLang's and TensorRT-LLM's prompt tokens include them, llama.cpp's are those it
+    computed."""
     hits, prompt = values.get("prefix_cache_hits_total"), values.get("prompt_tokens_total")
     if hits is None or prompt is None or "prefix_cache_queries_total" in values:
         return values

@@ -30,14 +30,19 @@ _SUMMED = {
     "llamacpp:requests_processing": "running",
     "llamacpp:requests_deferred": "waiting",
     "llamacpp:tokens_predicted_total": "generation_tokens",
+    "trtllm_num_requests_running": "running",
+    "trtllm_num_requests_waiting": "waiting",
+    "trtllm_generation_tokens_total": "generation_tokens",
 }
 _LARGEST = {
     "vllm:kv_cache_usage_perc": "kv_use",
     "vllm:gpu_cache_usage_perc": "kv_use",
     "sglang:token_usage": "kv_use",
+    "trtllm_kv_cache_utilization": "kv_use",
 }
 """What each engine calls them; llama.cpp tells nothing of its cache. TensorRT-LLM's come as JSON
-(`iteration_gauges`)."""
+(`iteration_gauges`): its Prometheus gauges, for servers that somebody else started, are set when an
+answer ends."""
 
 
 class EngineWatch:

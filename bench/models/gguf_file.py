@@ -9,16 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.models import llama_quantize
 from bench.models.checkpoints import folder_of
 from bench.models.gguf import is_gguf
+from bench.models.llama_tools import QUANTIZER, ready
 from bench.models.weights import resolve_weights
 from bench.values.errors import BenchError, InputError, nearest
+from bench.values.server import ProgressCallback
 from bench.values.spec import ModelSpec, QuantSpec, RunSpec
 
 CONVERTED = ("f32", "f16", "bf16", "q8_0")
 """Formats that the converter writes itself."""
-QUANTIZED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "q2_k")
+QUANTIZED = tuple(kind.casefold() for kind in llama_quantize.TYPES)
 """Formats that llama-quantize makes of a converted file."""
+_PROGRAM = "llama-quantize"
 FORMATS = (*CONVERTED, *QUANTIZED)
 
 # The converter knows pre-tokenizers by a digest of what they do to a text. Digits then byte-level
@@ -109,7 +113,7 @@ def convert(source: Path, file: Path, kind: str, tools: Path) -> None:
     _kept(done, part, file)
 
 
-def made(source: Path, file: Path, kind: str, tools: Path) -> None:
+def made(source: Path, file: Path, kind: str, tools: Path, progress: ProgressCallback) -> None:
     """Write the checkpoint in `source` as the GGUF `file`; InputError for an unknown format."""
     if kind not in FORMATS:
         raise InputError(f"gguf: {kind!r} is no format.{nearest(kind, FORMATS)}")
@@ -118,23 +122,23 @@ def made(source: Path, file: Path, kind: str, tools: Path) -> None:
         return
     whole = file.with_name(f"{file.name}.f32.part")
     try:
+        quantizer = None if shutil.which(_PROGRAM) else ready(progress, QUANTIZER)
         convert(source, whole, "f32", tools)
-        quantized(whole, file, kind)
+        quantized(whole, file, kind, quantizer)
     finally:
         whole.unlink(missing_ok=True)
 
 
-def quantized(source: Path, file: Path, kind: str) -> None:
-    """Write the GGUF `source` as `file` in a K-quant, with llama.cpp's own llama-quantize."""
-    program = shutil.which("llama-quantize")
-    if program is None:
-        raise InputError(
-            f"{kind}: llama-quantize is not on the PATH; build llama.cpp, or make quant=q8_0, "
-            "which needs none."
-        )
+def quantized(source: Path, file: Path, kind: str, libraries: Path | None) -> None:
+    """Write the GGUF `source` as `file` in a K-quant, with llama.cpp's own llama-quantize, or where
+    the PATH has none by the same code of `libraries`."""
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    words = [program, str(source), str(part), kind.upper()]
-    _kept(subprocess.run(words, capture_output=True, text=True, check=False), part, file)
+    ends = [str(source), str(part), kind.upper()]
+    words, env = [_PROGRAM, *ends], dict(os.environ)
+    if libraries is not None:
+        words = [sys.executable, "-I", llama_quantize.__file__, str(libraries), *ends]
+        env["LD_LIBRARY_PATH"] = str(libraries / llama_quantize.LIBRARIES)
+    _kept(subprocess.run(words, env=env, capture_output=True, text=True, check=False), part, file)
 
 
 def _kept(done: subprocess.CompletedProcess[str], part: Path, file: Path) -> None:

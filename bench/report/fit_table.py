@@ -132,7 +132,7 @@ def _count(parameters: int) -> str:
 
 def _memory_lines(r: FitReport) -> list[str]:
     unit = "per GPU" if r.gpus else "of this host"
-    overheads = ", ".join(f"{o.name} {o.gib:.2f} {o.arose}" for o in r.overheads)
+    overheads = ", ".join(f"{o.name} {o.gib:.2f} {o.arose}" for o in r.overheads) or "uncounted"
     budget = "not limited" if r.budget_gib_per_gpu is None else f"{r.budget_gib_per_gpu:.1f} GiB"
     return [
         f"parameters {_count(r.total_params)}, {_count(r.active_params)} active; "
@@ -154,7 +154,11 @@ def _memory_lines(r: FitReport) -> list[str]:
             else ""
         )
         + f"; {r.max_concurrency:,} requests at once"
-        + (f"; the engine logs {r.kv_tokens:,} tokens{_token_band(r)}" if r.kv_tokens else ""),
+        + (
+            f"; the engine logs {r.kv_tokens:,} tokens{_token_band(r)}"
+            if r.kv_tokens and r.offload is None
+            else ""
+        ),
     ]
 
 
@@ -170,6 +174,9 @@ def _token_band(r: FitReport) -> str:
 
 
 def _rate_lines(r: FitReport) -> list[str]:
+    if r.offload is not None:
+        most = r.bound_tokens_per_s_per_user
+        return [] if most is None else [f"bound {_number(most, 1)} output tokens/s for one user"]
     if r.decode_batch1 is None or r.decode is None or r.prefill is None:
         return ["bounds not known: no bandwidth is published for this device"]
     coverage = r.decode.expert_coverage

@@ -196,7 +196,7 @@ def _latency_grid(points: Sequence[PointMeasurement]) -> Grid:
             _cell(p.metrics["total_tokens_per_s"]),
             *(_cell(p.metrics[name]) for _, name in columns),
             f"{p.requests:,}",
-            f"{sum(p.window_s):,.0f}",
+            f"{sum(p.window_s):,.{0 if sum(p.window_s) >= 10 else 1}f}",
         )
         for p in points
     )

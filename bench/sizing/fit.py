@@ -10,6 +10,7 @@ import dataclasses
 import math
 from typing import Any
 
+from bench.sizing import offload
 from bench.sizing.bound import Work, held, machine, output_bound, user_bound
 from bench.sizing.engine_rules import PINNED
 from bench.sizing.formats import Served
@@ -29,6 +30,7 @@ from bench.sizing.report import Alternative, FitReport
 from bench.sizing.roofline import decode_expectation, prefill_expectation
 from bench.sizing.room import Room, room_of
 from bench.sizing.sharding import Layout, layout_of, undivided
+from bench.values.codec import encode
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec, VllmSpec
@@ -57,7 +59,7 @@ def fit(
     fullest = max(room.stages, key=lambda r: r.stage.weights_bytes)
     tightest = min(room.stages, key=lambda r: r.kv_bytes)
     needed = context_needed(spec)
-    return FitReport(
+    report = FitReport(
         model=spec.model.name,
         quant=spec.quant.name,
         gpu=spec.gpu.name,
@@ -95,6 +97,55 @@ def fit(
         usd_per_h_low=_times(spec.gpu.price.low_usd_per_gpu_h, spec.gpus),
         usd_per_h_high=_times(spec.gpu.price.high_usd_per_gpu_h, spec.gpus),
         notes=_notes(spec, s, where, target=target, cache=cache),
+    )
+    if not (offload.asked(spec) and spec.quant.is_gguf):
+        return report
+    gpu_gib = cuda_memory_gib(spec.gpu) * spec.gpus
+    laid = offload.offload(spec, s.geometry, gpu_gib=gpu_gib, cache_tokens=target * needed)
+    return _offloaded(report, laid, spec)
+
+
+def _offloaded(report: FitReport, laid: offload.Offload, spec: RunSpec) -> FitReport:
+    """The same run as llama.cpp lays it out. Plans of rates are left out: they are for GPUs."""
+    full, needed = spec.model.max_context_tokens, report.context_needed_tokens
+    tokens = full if laid.room_tokens is None else laid.room_tokens
+    longest = min(tokens, full)
+    took = laid.gpu_weights_gib + laid.gpu_cache_gib
+    reasons = () if laid.fits else (
+        f"llama.cpp's weights and cache of {took:.1f} GiB exceed the {laid.gpu_gib:.1f} GiB of the "
+        f"GPUs: set engine.gpu_layers={laid.most_layers} or less, or engine.cpu_moe_layers higher",
+    )  # fmt: skip
+    words = offload.notes_of(laid, host_is_given=spec.fit.host_gb_per_s is not None)
+    of_vllm = ("assumed: this GGUF", "counted for vLLM", "only ", "the model's full context")
+    own = [n for n in report.notes if not n.startswith(of_vllm)]
+    return dataclasses.replace(
+        report,
+        fits=laid.fits,
+        fits_with_margin=False,
+        reasons=reasons,
+        weights_gib_per_gpu=laid.gpu_weights_gib / spec.gpus,
+        kv_gib_per_gpu=max(0.0, laid.gpu_gib - laid.gpu_weights_gib) / spec.gpus,
+        kv_gib_low_per_gpu=None,
+        kv_gib_high_per_gpu=None,
+        other_gib_per_gpu=0.0,
+        overheads=(),
+        budget_gib_per_gpu=laid.gpu_gib / spec.gpus,
+        max_context_tokens=longest,
+        max_context_tokens_if_no_layer_forgets=longest,
+        max_concurrency=tokens // needed,
+        kv_tokens=tokens,
+        kv_tokens_low=None,
+        kv_tokens_high=None,
+        kv_concurrency=None,
+        context_started_tokens=None,
+        plan_tokens_per_s_batch1=None,
+        plan_tokens_per_s=None,
+        decode_batch1=None,
+        decode=None,
+        prefill=None,
+        bound_tokens_per_s_per_user=laid.bound_tokens_per_s_per_user,
+        offload=encode(laid),
+        notes=(*words, *own),
     )
 
 

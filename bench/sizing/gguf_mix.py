@@ -10,7 +10,7 @@ that llama-bench printed (tests/sizing/test_gguf_mix.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bench.sizing.geometry import Geometry, Matrix
@@ -215,12 +215,54 @@ _MIXES: Mapping[str, _Mix] = {
 FILE_TYPES: tuple[str, ...] = tuple(_MIXES)
 
 
+INPUT = -1
+"""Where `laid_out` puts what stands before layer 0; what follows the last has their number."""
+
+
 def tensor_sums(geometry: Geometry, file_type: str) -> dict[str, dict[str, int]]:
     """Weights and bytes by role of `geometry` as a file of that type, in the form that
     `bench.models.gguf.quantisation_of` gives for a file that is there.
 
     InputError for a type that is not known, and for layers whose conversion is not.
     """
+    sums: dict[str, list[int]] = {}
+    matrices = [(m, k) for _, m, k in laid_out(geometry, file_type)]
+    matrices += [(m, "F16") for m in geometry.vision]  # a file of its own, which is always F16
+    for matrix, kind in matrices:
+        one = sums.setdefault(matrix.role, [0, 0])
+        one[0] += matrix.params
+        one[1] += bytes_of(matrix, kind)
+    return {role: {"weights": w, "bytes": b} for role, (w, b) in sums.items()}
+
+
+def bytes_of(matrix: Matrix, kind: str) -> int:
+    """A matrix as a tensor of that type."""
+    block, size = _SIZES[kind]
+    return matrix.params // block * size
+
+
+def laid_out(geometry: Geometry, file_type: str) -> Iterator[tuple[int, Matrix, str]]:
+    """Every matrix of the language model with its layer and the type that it takes; the errors of
+    `tensor_sums`."""
+    mix = _mix(geometry, file_type)
+    for matrix in geometry.stem:
+        yield INPUT, matrix, _outside(matrix, mix, geometry)
+    downs = 0
+    for layer, number in enumerate(geometry.sequence):
+        block = geometry.blocks[number]
+        place = _place(geometry, block.kv.heads, layer, downs)
+        # A file has the routed experts of a layer as one tensor, before the shared ones.
+        roles = {m.role for m in block.matrices if _last(m) in _DOWN}
+        second = replace(place, downs_before=downs + ("routed_expert" in roles))
+        for matrix in block.matrices:
+            shared = matrix.role == "shared_expert"
+            yield layer, matrix, _inside(matrix, mix, second if shared else place)
+        downs += len(roles)
+    for matrix in geometry.head:
+        yield len(geometry.sequence), matrix, _outside(matrix, mix, geometry)
+
+
+def _mix(geometry: Geometry, file_type: str) -> _Mix:
     mix = _MIXES.get(file_type)
     if is_dynamic(file_type):
         raise InputError(f"quant={file_type}:{DYNAMIC}")
@@ -240,30 +282,7 @@ def tensor_sums(geometry: Geometry, file_type: str) -> dict[str, dict[str, int]]
             f"quant={file_type}: how the {what} layers of a {geometry.model_type} become GGUF "
             "is not known here. Give the file itself with model.weights=FILE.gguf."
         )
-    sums: dict[str, list[int]] = {}
-
-    def add(matrix: Matrix, kind: str) -> None:
-        one = sums.setdefault(matrix.role, [0, 0])
-        block, size = _SIZES[kind]
-        one[0] += matrix.params
-        one[1] += matrix.params // block * size
-
-    for matrix in (*geometry.stem, *geometry.head):
-        add(matrix, _outside(matrix, mix, geometry))
-    downs = 0
-    for layer, kind in enumerate(geometry.sequence):
-        block = geometry.blocks[kind]
-        place = _place(geometry, block.kv.heads, layer, downs)
-        # A file has the routed experts of a layer as one tensor, before the shared ones.
-        roles = {m.role for m in block.matrices if _last(m) in _DOWN}
-        second = replace(place, downs_before=downs + ("routed_expert" in roles))
-        for matrix in block.matrices:
-            shared = matrix.role == "shared_expert"
-            add(matrix, _inside(matrix, mix, second if shared else place))
-        downs += len(roles)
-    for matrix in geometry.vision:
-        add(matrix, "F16")  # a file of its own (mmproj), which is published as F16
-    return {role: {"weights": w, "bytes": b} for role, (w, b) in sums.items()}
+    return mix
 
 
 def _place(geometry: Geometry, kv_heads: int, layer: int, downs_before: int) -> _Place:

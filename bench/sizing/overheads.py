@@ -36,19 +36,6 @@ class Overhead:
     n: int | None = None
 
 
-def batch_limits(memory_gib: float, gpu_name: str) -> tuple[int, int]:
-    """vLLM's default (max_num_batched_tokens, max_num_seqs) for its API server on this GPU.
-
-    Source: vllm/engine/arg_utils.py, get_batch_defaults (0.32.0): the A100 keeps the small
-    defaults even with 80 GB.
-    """
-    if memory_gib >= 160:
-        return 16384, 1024
-    if memory_gib >= 70 and not gpu_name.startswith("a100"):
-        return 8192, 1024
-    return 2048, 256
-
-
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What an engine profiles with: tokens of one step, sequence slots, bytes per activation."""

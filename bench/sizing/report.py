@@ -43,8 +43,9 @@ class FitReport:
     spread of the logs that the overheads rest on; `fits_with_margin` holds at the low end, too.
     Plans are rates at the hardware's published limits (`bench.sizing.roofline`), also given for
     what does not fit; `bound_tokens_per_s` is what nothing can exceed (`bench.sizing.bound`), for
-    the workload's lengths and any load, `bound_tokens_per_s_per_user` for one user. None
-    means not known. `arose` is modelled: nothing here was measured.
+    the workload's lengths and any load, `bound_tokens_per_s_per_user` for one user. None means not
+    known. `offload` is llama.cpp's own layout (`bench.sizing.offload`), where a run asks for one:
+    then memory and the bound for one user are its. `arose` is modelled: nothing here was measured.
     """
 
     model: str
@@ -92,6 +93,7 @@ class FitReport:
     context_started_tokens: int | None = None
     fits_with_margin: bool | None = None
     vllm_version: str | None = None
+    offload: dict[str, Any] | None = None
     arose: Literal["modelled"] = "modelled"
 
     def to_json(self) -> dict[str, Any]:

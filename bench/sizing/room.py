@@ -19,7 +19,6 @@ from bench.sizing.overheads import (
     Overhead,
     Part,
     band,
-    batch_limits,
     cpu_overheads,
     gpu_overheads,
 )
@@ -27,6 +26,7 @@ from bench.sizing.sharding import Layout, Stage, checkpoint_bytes, stages
 from bench.values.engine_flags import EngineFlags, flags_of
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec
+from bench.values.vllm_defaults import batch_limits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,14 +87,23 @@ def check_words(combinations: Sequence[Sequence[str]]) -> None:
             raise InputError(f"{own[0]!r}: bench submit makes the jobs itself, without Hydra.")
 
 
-def slurm_script(job: Job, cluster: ClusterSpec) -> str:
-    """A job array for sbatch. An element that is preempted or near its end makes way and waits."""
-    sweep, count = job.sweep, len(job.sweep.elements)
+def _check_site(cluster: ClusterSpec) -> None:
+    """InputError for a time or a memory that sbatch would refuse."""
     if cluster.time is not None and not re.fullmatch(SLURM_TIME, cluster.time):
         raise InputError(
             f"cluster.time: {cluster.time!r} is no time of Slurm's: write 04:00:00 (hours, "
             "minutes, seconds), 1-12 (days, hours) or a number of minutes."
         )
+    if cluster.memory is not None and not re.fullmatch(r"\d+[KMGT]?", cluster.memory):
+        raise InputError(
+            f"cluster.memory: {cluster.memory!r} is no memory of Slurm's: write 64G, or 0 for all."
+        )
+
+
+def slurm_script(job: Job, cluster: ClusterSpec) -> str:
+    """A job array for sbatch. An element that is preempted or near its end makes way and waits."""
+    sweep, count = job.sweep, len(job.sweep.elements)
+    _check_site(cluster)
     most = "" if cluster.at_once is None else f"%{cluster.at_once}"
     if cluster.nodes < 1 or job.gpus % cluster.nodes:
         raise InputError(f"cluster.nodes={cluster.nodes}: gpus={job.gpus} do not divide over them.")

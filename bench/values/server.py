@@ -33,8 +33,8 @@ class Server:
     engine started for the run. `client_cores` are those that the engine leaves to the load client.
     `listener_pids` are the processes of this host that were seen to listen on the port of a server
     which somebody else started. `node_pids` are those of the engine's parts on other machines, in
-    their order. `serves` is the
-    engine that an endpoint says it is (the owner of its models), None where it does not.
+    their order. `image` is what its container was made of: program, name, id and digest. `serves`
+    is the engine that an endpoint says it is (the owner of its models), None where it does not.
     """
 
     engine: str
@@ -49,6 +49,7 @@ class Server:
     engine_version: str | None = None
     serves: str | None = None
     argv: tuple[str, ...] | None = None
+    image: Mapping[str, Any] | None = None
     pid: int | None = None
     listener_pids: tuple[int, ...] = ()
     node_pids: tuple[int, ...] = ()

@@ -7,6 +7,7 @@ CONDITIONS: dict[str, str] = {
     "kv_type": "format of the KV cache",
     "kv_tokens": "tokens that the KV cache holds",
     "batch_limit": "most requests in one step",
+    "step_tokens": "most tokens in one step",
     "context": "longest request, tokens",
     "prefix_cache": "prefix cache",
     "chunked_prefill": "chunked prefill",
@@ -20,3 +21,5 @@ CONDITIONS: dict[str, str] = {
 
 ON_HOST = ("vllm", "transformers", "llamacpp")
 """Engines that compute on this host's processor where there are no GPUs."""
+ON_GPUS = ("sglang", "trtllm")
+"""Engines that are started here and compute on GPUs alone."""

@@ -58,3 +58,19 @@ def test_a_claim_that_no_run_can_settle_says_why_nothing_was_measured(
 ) -> None:
     assert code_of("claim r1-2xa100 --measure") == 0
     assert "nothing was measured: its source does not say quant" in capsys.readouterr().err
+
+
+def test_a_claim_about_ones_own_machine_is_settled_once_it_names_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = "model: tiny, quant: none, gpu: cpu, gpus: 0, form_factor: null, engine: vllm"
+    load = "engine_version: '0.32.0', input_tokens: 64, output_tokens: 32, concurrency: 4"
+    Path("own.yaml").write_text(
+        "who: me\nwhere: here\nas_of: '2026'\nquote: 2,000 tokens/s\nsays:\n  kind: serving\n"
+        f"  conditions: {{{known}, {load}}}\n  metric: output_tokens_per_s\n"
+        "  definition: output tokens per second\n  stated: {value: 2000, unit: tokens/s}\n"
+    )
+    assert code_of("claim own.yaml --measure") == 0
+    said = capsys.readouterr()
+    assert "own.yaml --measure  # once the file says host_cpu and host_cpu_count" in said.out
+    assert "(of this machine: host_cpu: " in said.err

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from gate_support import measured
 
-from bench.compare.variant import Measured, apart, told_by
+from bench.compare.variant import Measured, Variant, apart, beside, told_by
 from bench.config.compose import compose, run_spec
 
 
@@ -32,6 +32,19 @@ def run(*words: str) -> Measured:
 )
 def test_what_differs_is_in_the_name(words: list[tuple[str, ...]], names: list[str]) -> None:
     assert [v.name for v in apart([run(*w) for w in words])] == names
+
+
+def series(folder: str, *words: str) -> Variant:
+    one = run(*words)
+    path = f"results/{folder}/launch-1"
+    return Variant(name="none", rounds=(replace(one, run=replace(one.run, path=path)),))
+
+
+def test_a_series_beside_its_baseline_is_told_by_what_differs_then_by_its_folder() -> None:
+    main = series("main")
+    assert beside(main, series("change")).name == "none (change)"
+    assert beside(main, series("change", "engine.itl_ms=11")).name == "none, itl 11 ms"
+    assert beside(main, series("main")).name == "none #2"
 
 
 def test_two_parts_at_most_and_no_long_value() -> None:

@@ -22,6 +22,7 @@ from bench.models.weights import Weights
 from bench.preflight import check_package, preflight
 from bench.report.console import console
 from bench.report.fairness_table import print_fairness
+from bench.values.cores import available
 from bench.values.errors import InputError
 from bench.values.prompt_text import TextLength
 from bench.values.record import Anchor, Run
@@ -40,8 +41,60 @@ def test_the_command_of_transformers(run_spec: Spec) -> None:
     words = transformers.argv(spec, LOCAL, 8123, ["transformers"])
     assert " ".join(words) == (
         "transformers serve /models/m --host 127.0.0.1 --port 8123 --device cpu --dtype float32 "
-        "--log-level warning --continuous-batching --cb-num-blocks 64 --x 1"
+        "--log-level warning --continuous-batching --cb-max-batch-tokens 2048 --cb-num-blocks 64 "
+        "--x 1"
     )
+
+
+def test_the_cache_of_transformers_is_what_the_run_asks_for(run_spec: Spec) -> None:
+    """16 in flight of 2,048 tokens are 32,768, 128 blocks of 256; GPUs keep its own choice. Left
+    to itself on a processor it fills most of the host's memory."""
+    load = {"concurrency": [1, 16], "repeats": 1}
+    spec = run_spec(engine="transformers", load=load)
+    words = transformers.argv(spec, LOCAL, 1, ["transformers"])
+    assert words[words.index("--cb-num-blocks") + 1] == "128"
+    told = transformers.conditions(spec)
+    assert (told["kv_tokens"], told["step_tokens"]) == (32768, 2048)
+    gpus = run_spec(engine="transformers", load=load, gpus=1)
+    assert "--cb-num-blocks" not in transformers.argv(gpus, LOCAL, 1, ["transformers"])
+    other = run_spec(engine="transformers", load=load, engine_keys={"command": ["x"]})
+    assert transformers.conditions(other)["kv_tokens"] is None  # whose blocks are not known
+
+
+def test_threads_of_transformers_are_told_to_it(
+    run_spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    own = {"concurrency": [1], "repeats": 1, "own_cores": 0}
+    alone = run_spec(engine="transformers", load=own)
+    assert transformers.threads(alone) == str(len(available()))
+    assert transformers.conditions(alone)["threads"] == len(available())
+    set_so = run_spec(engine="transformers", engine_keys={"env": {"OMP_NUM_THREADS": "3"}})
+    assert transformers.conditions(set_so)["threads"] == 3
+    assert transformers.threads(run_spec(engine="transformers", gpus=1)) is None
+
+
+def test_limits_and_threads_of_vllm(run_spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,048 tokens and 128 requests a step are its defaults on a processor; the recorded log of two
+    threads names them; nothing is known of an image's vLLM."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    log = (LOGS.parent / "engine_logs" / "cpu_eager.log").read_text()
+    told = vllm.conditions(run_spec(), log)
+    assert (told["step_tokens"], told["batch_limit"], told["threads"]) == (2048, 128, 2)
+    one = "\n".join(line for line in log.splitlines() if "Reducing Torch" not in line)
+    assert vllm.conditions(run_spec(), one)["threads"] == 1
+    assert vllm.conditions(run_spec())["threads"] is None
+    keys = {"args": ["--max-num-seqs", "8", "--max-num-batched-tokens", "512"]}
+    told = vllm.conditions(run_spec(engine_keys=keys))
+    assert (told["step_tokens"], told["batch_limit"]) == (512, 8)
+    image = run_spec(engine_keys={"container": "podman", "image": "i"})
+    assert vllm.conditions(image)["batch_limit"] is None
+
+
+def test_the_step_of_llamacpp_is_what_its_log_says(run_spec: Spec) -> None:
+    log = "llama_context: n_batch               = 2048\nllama_context: n_ubatch = 512\n"
+    assert llamacpp.conditions(run_spec(engine="llamacpp"), {}, 1, log)["step_tokens"] == 2048
+    assert llamacpp.conditions(run_spec(engine="llamacpp"), {}, 1)["step_tokens"] is None
 
 
 def test_answers_of_transformers_go_on_without_a_field_that_it_refuses() -> None:
@@ -201,6 +254,58 @@ def test_prefix_hits_are_of_the_tokens_looked_up() -> None:
         assert told["prefix_cache_queries_total"] == 100
 
 
+# Written after the definitions in tensorrt_llm/metrics/collector.py (050f80d); no server said it.
+TRTLLM = """\
+# HELP trtllm_request_success_total Count of successfully processed requests.
+# TYPE trtllm_request_success_total counter
+trtllm_request_success_total{model_name="m",engine_type="trtllm",finished_reason="length"} 4.0
+# HELP trtllm_e2e_request_latency_seconds Histogram of end to end request latency in seconds.
+# TYPE trtllm_e2e_request_latency_seconds histogram
+trtllm_e2e_request_latency_seconds_bucket{model_name="m",engine_type="trtllm",le="0.3"} 1.0
+trtllm_e2e_request_latency_seconds_bucket{model_name="m",engine_type="trtllm",le="+Inf"} 4.0
+trtllm_e2e_request_latency_seconds_count{model_name="m",engine_type="trtllm"} 4.0
+trtllm_e2e_request_latency_seconds_sum{model_name="m",engine_type="trtllm"} 2.5
+# HELP trtllm_prompt_tokens_total Cumulative number of prompt (input) tokens processed.
+# TYPE trtllm_prompt_tokens_total counter
+trtllm_prompt_tokens_total{model_name="m",engine_type="trtllm"} 256.0
+# HELP trtllm_generation_tokens_total Cumulative number of generation (output) tokens produced.
+# TYPE trtllm_generation_tokens_total counter
+trtllm_generation_tokens_total{model_name="m",engine_type="trtllm"} 128.0
+# HELP trtllm_prompt_cached_tokens_total Total prompt tokens served from KV cache.
+# TYPE trtllm_prompt_cached_tokens_total counter
+%s# HELP trtllm_kv_cache_utilization KV cache utilization
+# TYPE trtllm_kv_cache_utilization gauge
+trtllm_kv_cache_utilization{model_name="m",engine_type="trtllm"} 0.25
+# HELP trtllm_num_requests_running Number of active requests
+# TYPE trtllm_num_requests_running gauge
+trtllm_num_requests_running{model_name="m",engine_type="trtllm"} 3.0
+# HELP trtllm_num_requests_waiting Number of queued requests
+# TYPE trtllm_num_requests_waiting gauge
+trtllm_num_requests_waiting{model_name="m",engine_type="trtllm"} 2.0
+"""
+HIT = 'trtllm_prompt_cached_tokens_total{model_name="m",engine_type="trtllm"} 64.0\n'
+
+
+def test_the_counters_of_tensorrt_llm() -> None:
+    """64 of 256 prompt tokens came from the cache; before the first hit that is not known."""
+    told = parse(TRTLLM % HIT)
+    assert told is not None
+    assert (told["prompt_tokens_total"], told["generation_tokens_total"]) == (256, 128)
+    assert (told["prefix_cache_hits_total"], told["prefix_cache_queries_total"]) == (64, 256)
+    assert gauges_in(TRTLLM % HIT) == {
+        "running": 3,
+        "waiting": 2,
+        "generation_tokens": 128,
+        "kv_use": 0.25,
+    }
+    none = parse(TRTLLM % "")
+    assert none is not None
+    assert "prefix_cache_hits_total" not in none
+    one = next(line for line in TRTLLM.splitlines() if "success_total{" in line)
+    early = parse(f"# TYPE trtllm_request_success_total counter\n{one}\n")  # none of tokens
+    assert early == {"trtllm_request_success_total": 4}
+
+
 def test_failures_of_other_engines_have_a_class() -> None:
     for line, code in (
         ("RuntimeError: No GPU devices found on the node", "no_gpu"),
@@ -229,9 +334,10 @@ def test_what_was_equalised_between_engines(
     found = {c.key: c.alike for c in conditions((first, second))}
     assert (found["weights"], found["kv_type"], found["graphs"]) == (True, True, True)
     assert found["prefix_cache"] is False
-    assert found["batch_limit"] is None
+    assert found["batch_limit"] is False  # vLLM's 128, and four slots
+    assert found["threads"] is None  # no log said how many
     print_fairness(console(), (first, second))
-    assert "not equalised: prefix_cache" in " ".join(capsys.readouterr().out.split())
+    assert "not equalised: batch_limit, prefix_cache" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(InputError, match=r"served\.prefix_cache"):
         refuse("llamacpp", unlike(first, second))
     refuse("llamacpp", unlike(first, second, ["served"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import subprocess
@@ -228,6 +229,33 @@ def sdist(folder: Path, name: str) -> None:
             member = tarfile.TarInfo(f"{name}-1.0/{file}")
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text.encode()))
+
+
+def test_a_pack_for_another_python_takes_no_wheel_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are packed into one folder, as `--python` of the installer's advice does."""
+    index = tmp_path / "index"
+    index.mkdir()
+    for tag in ("cp311", "cp312"):
+        make_wheel(index, "toy", {"toy.py": tag.encode()}, tag=f"{tag}-{tag}-manylinux_2_28_x86_64")
+    own = make_wheel(tmp_path, "own_toy", {"own_toy.py": b""})
+    monkeypatch.setattr(airgap_pack, "own_wheel", lambda _: own)
+    pins = tmp_path / "pins.txt"
+    pins.write_text("toy==1.0\n")
+    words = ["--out", str(tmp_path / "pack"), "--pins", str(pins), "--pip=--no-index"]
+    for python in ("3.12", "3.11"):
+        airgap_pack.main([*words, f"--pip=--find-links={index}", "--python", python])
+        manifest = json.loads((tmp_path / "pack" / "manifest.json").read_text())
+        tag = "cp" + python.replace(".", "")
+        assert any(f"-{tag}-" in entry["name"] for entry in manifest["files"])
+
+
+def test_bench_s_own_modules_that_a_check_imports_are_there() -> None:
+    pins = airgap_pack.read_pins(airgap_pack.PINS.read_text(encoding="utf-8"))
+    own = [name for name in pins.check if name.startswith("bench.")]
+    assert own
+    assert [name for name in own if importlib.util.find_spec(name) is None] == []
 
 
 def test_the_pins_of_the_project_are_read() -> None:

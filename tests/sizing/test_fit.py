@@ -14,13 +14,13 @@ from bench.sizing.against_measured import MeasuredMemory, compare_fit
 from bench.sizing.alternatives import alternatives
 from bench.sizing.fit import fit, suggested_max_model_len
 from bench.sizing.geometry import Matrix
-from bench.sizing.overheads import batch_limits
 from bench.sizing.quantisations import from_hf
 from bench.sizing.report import FitReport
 from bench.sizing.sharding import Layout, layout
 from bench.values.engine_flags import EngineFlags, parse
 from bench.values.errors import InputError
 from bench.values.spec import VllmSpec
+from bench.values.vllm_defaults import batch_limits
 
 GIB = 1024**3
 REQUIRED = {

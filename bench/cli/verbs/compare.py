@@ -222,7 +222,7 @@ def _variants(
     With `rounds`, one baseline's variant takes in its other runs; several baselines are rounds of
     it by themselves, so that runs of the same variant can be set against them.
     """
-    from bench.compare.variant import apart, group
+    from bench.compare.variant import apart, beside, group
 
     measured = [measured_run(path) for path in others]
     if not request.rounds:
@@ -234,12 +234,7 @@ def _variants(
     (base,) = group(bases) if len(group(bases)) == 1 else (None,)
     if base is None:
         raise InputError("the --baseline runs are not of one variant.")
-    names = {base.name}
-    found = [base]
-    for variant in group(measured):
-        name = variant.name if variant.name not in names else f"{variant.name} #2"
-        found.append(replace(variant, name=name))
-    return tuple(found)
+    return (base, *(beside(base, variant) for variant in group(measured)))
 
 
 def compared(paths: Sequence[Path], request: Request) -> Comparison:

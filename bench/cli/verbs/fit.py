@@ -25,6 +25,9 @@ VERB = Verb(
         ("engine.max_model_len=N", "the longest context to make room for"),
         ("load.concurrency=[N,N]", "how many requests are in flight at once"),
         ("workload=NAME", "how long their prompts and answers are"),
+        ("engine.gpu_layers=N", "with engine=llamacpp: layers on the GPUs, the others on the host"),
+        ("engine.cpu_moe_layers=N", "with engine=llamacpp: layers whose experts stay on the host"),
+        ("fit.host_gb_per_s=N", "the host's memory bandwidth, for what lies there"),
     ),
 )
 

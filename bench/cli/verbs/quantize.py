@@ -98,7 +98,7 @@ def gguf(spec: QuantizeSpec, kind: str, progress: ProgressCallback, *, as_json: 
             f"{file} is there already: use it with {use}, or make it again with force=true."
         )
     source = checkpoint_folder(spec.model, replace(spec.quant, name="none"))
-    made(source, file, kind, ready(progress))
+    made(source, file, kind, ready(progress), progress)
     if as_json:
         print(json_text({"checkpoint": str(file), "gguf": kind, "bytes": file.stat().st_size}))
         return 0

@@ -19,7 +19,10 @@ from bench.values.record import PointData, WorkerReport
 _CPU_SHARE_LIMIT = 0.9
 _WAITED_LIMIT = 0.5
 """A client alone on its core waits 0.05 to 0.2 times as long as it runs, beside an engine 0.35."""
-_REMEDY = "something else wants its core: give the load generator cores of its own"
+_REMEDY = (
+    "something else wants its core: free the machine of other work, or give the load generator "
+    "cores of its own (load.own_cores)"
+)
 
 
 def client_bound(

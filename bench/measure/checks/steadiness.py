@@ -128,7 +128,7 @@ def precision(metrics: Mapping[str, Metric]) -> Finding:
     share = max(rate.ci_high - rate.value, rate.value - rate.ci_low) / rate.value
     if share > HEADLINE_SHARE:
         text = (
-            f"the 95 % interval of the output rate is ± {share:.0%}: beyond {HEADLINE_SHARE:.0%} "
+            f"the 95 % interval of the output rate is ± {share:.1%}: beyond {HEADLINE_SHARE:.0%} "
             "it says too little to be a headline: raise load.repeats or load.duration_s, or free "
             "the machine of other work"
         )

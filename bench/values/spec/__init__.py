@@ -16,6 +16,7 @@ from bench.values.spec.catalogue import (
     QuantSpec,
 )
 from bench.values.spec.engines import (
+    ContainedSpec,
     EndpointSpec,
     EngineSpec,
     LlamacppSpec,
@@ -46,6 +47,7 @@ __all__ = [
     "MOST_TOKENS",
     "PRECISION_LEAST",
     "Checkpoint",
+    "ContainedSpec",
     "EndpointSpec",
     "EngineSpec",
     "FitOptions",

@@ -10,7 +10,26 @@ from bench.values.spec.limits import require, require_port, require_wait
 
 
 @dataclass(frozen=True, kw_only=True)
-class VllmSpec:
+class ContainedSpec:
+    """An engine that `container` may run in `image`: `mounts` are further PLACE:TARGET or
+    PLACE:TARGET:ro, `shm_gib` None shares the host's memory, `container_args` come before it."""
+
+    container: Literal["docker", "podman", "apptainer", "enroot"] | None = None
+    image: str | None = None
+    mounts: tuple[str, ...] = ()
+    shm_gib: float | None = None
+    container_args: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(
+            (self.container is None) == (self.image is None),
+            "container and image belong together: give both or neither",
+        )
+        require(self.shm_gib is None or self.shm_gib > 0, "shm_gib must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmSpec(ContainedSpec):
     """vLLM as a subprocess. None leaves the choice to vLLM; `args` are appended verbatim.
 
     `enforce_eager` None compiles on GPUs and not on a CPU, where that takes minutes. With
@@ -29,19 +48,10 @@ class VllmSpec:
     start_timeout_s: float = 1800.0
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    container: Literal["docker", "podman", "apptainer", "enroot"] | None = None
-    image: str | None = None
     python: str = "python3"
-    mounts: tuple[str, ...] = ()
-    shm_gib: float | None = None
-    container_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require(
-            (self.container is None) == (self.image is None),
-            "container and image belong together: give both or neither",
-        )
-        require(self.shm_gib is None or self.shm_gib > 0, "shm_gib must be above 0")
+        super().__post_init__()
         require(0 < self.gpu_memory_utilization <= 1, "gpu_memory_utilization must be in (0, 1]")
         for key in ("max_model_len", "tensor_parallel_size", "cpu_kv_cache_gib"):
             value = getattr(self, key)
@@ -111,10 +121,10 @@ class TruthSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformersSpec:
+class TransformersSpec(ContainedSpec):
     """`transformers serve` as a subprocess. None leaves the choice to it; `args` go to the end of
     its command. `command` are the words that start it instead of the `transformers` of this
-    environment, in a container, say. `dtype` None is float32 on a CPU and auto on GPUs."""
+    environment, or of `image`. `dtype` None is float32 on a CPU and auto on GPUs."""
 
     kind: Literal["transformers"] = "transformers"
     command: tuple[str, ...] = ()
@@ -129,19 +139,22 @@ class TransformersSpec:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_counts(self, "max_batch_tokens", "kv_blocks")
         require_port(self.port)
         require_wait(self.start_timeout_s)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamacppSpec:
+class LlamacppSpec(ContainedSpec):
     """llama.cpp's server as a subprocess, of a GGUF file. Every slot holds one request of at most
     `context` tokens (the command's -c is their product). `command` are the words that start it
     instead of a `llama-server` on the PATH or, where there is none, the Python wheel.
 
     `prompt_cache` False computes every prompt anew, as engines do whose prompts are all different.
-    `kv_type` is both caches' format. `threads` None: as many as the engine has cores here.
+    `kv_type` is both caches' format. `gpu_layers` None puts all layers on the GPUs (the output is
+    one of them), but for the routed experts of the first `cpu_moe_layers`. `threads` None: as many
+    as the engine has cores here.
     """
 
     kind: Literal["llamacpp"] = "llamacpp"
@@ -154,12 +167,15 @@ class LlamacppSpec:
     threads: int | None = None
     batch_tokens: int | None = None
     gpu_layers: int | None = None
+    cpu_moe_layers: int | None = None
     start_timeout_s: float = 900.0
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_counts(self, "slots", "context", "threads", "batch_tokens")
+        super().__post_init__()
+        _check_counts(self, "slots", "context", "threads", "batch_tokens", "cpu_moe_layers")
+        require(self.gpu_layers is None or self.gpu_layers >= 0, "gpu_layers must be at least 0")
         require(
             self.kv_type is None or self.kv_type in LLAMACPP_KV_TYPES,
             f"kv_type must be one of {', '.join(LLAMACPP_KV_TYPES)}",
@@ -172,7 +188,7 @@ LLAMACPP_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4
 
 
 @dataclass(frozen=True, kw_only=True)
-class SglangSpec:
+class SglangSpec(ContainedSpec):
     """SGLang as a subprocess. None leaves the choice to it; `args` go to the end of its command.
     `command` are the words that start it instead of the `sglang serve` on the PATH.
 
@@ -195,6 +211,7 @@ class SglangSpec:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_counts(self, "max_running_requests", "chunked_prefill_tokens", "context")
         share = self.mem_fraction
         require(share is None or 0 < share <= 1, "mem_fraction must be in (0, 1]")
@@ -203,7 +220,7 @@ class SglangSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrtllmSpec:
+class TrtllmSpec(ContainedSpec):
     """TensorRT-LLM's `trtllm-serve`, PyTorch backend, as a subprocess; its YAML is written for it.
     `command` are the words that start it instead of the `trtllm-serve` on the PATH.
 
@@ -226,6 +243,7 @@ class TrtllmSpec:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_counts(self, "max_batch_size", "max_num_tokens", "max_seq_len")
         share = self.free_fraction
         require(share is None or 0 < share <= 1, "free_fraction must be in (0, 1]")

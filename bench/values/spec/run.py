@@ -17,11 +17,17 @@ from bench.values.spec.nodes import NodesSpec
 class FitOptions:
     """`force` starts the engine although the fit says it cannot work (recorded in the Run).
 
-    `vllm_version` counts as that version of vLLM does; None: the pinned one.
+    `vllm_version` counts as that version of vLLM does; None: the pinned one. `host_gb_per_s` is
+    the host's memory bandwidth, for layers that llama.cpp keeps there; None: the fastest host's.
     """
 
     force: bool = False
     vllm_version: str | None = None
+    host_gb_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        host = self.host_gb_per_s
+        require(host is None or 0 < host <= 100_000, "host_gb_per_s must be in (0, 100,000]")
 
 
 @dataclass(frozen=True, kw_only=True)
