@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ class StoredRun:
     def points(self) -> pd.DataFrame:
         """One row per load point: `load`, `valid`, `trust`, `requests`, then each metric under its
         name (which has the unit) with `_ci_low` and `_ci_high`. NaN: not measured or withheld."""
+        _need_pandas()
         import pandas as pd
 
         rows = []
@@ -77,6 +79,7 @@ class StoredRun:
     def metrics(self) -> pd.DataFrame:
         """One row per load point and metric: value, unit, interval, counts, and how it arose: the
         rows of `bench show --format csv`."""
+        _need_pandas()
         import pandas as pd
 
         from bench.report.rows import metric_rows
@@ -88,6 +91,7 @@ class StoredRun:
         """One row per request that was sent, warm-up left out: `load`, `repeat`, `ok`, when it was
         sent (`sent_s` after its load point began), `ttft_ms`, `tpot_ms`, `e2e_ms`, and its tokens.
         Latencies of requests that failed are NaN here; percentiles in `points` count them."""
+        _need_pandas()
         import pandas as pd
 
         tables = [_request_table(data) for data in self.raw.points]
@@ -96,6 +100,7 @@ class StoredRun:
     @cached_property
     def findings(self) -> pd.DataFrame:
         """What is wrong or worth knowing: `load` (empty: the whole run), code, severity, text."""
+        _need_pandas()
         import pandas as pd
 
         columns = ["load", "code", "severity", "text"]
@@ -107,6 +112,14 @@ class StoredRun:
 
     def __repr__(self) -> str:
         return f"<StoredRun {self.name}: {self.raw.status}, {len(self.raw.points)} points>"
+
+
+def _need_pandas() -> None:
+    """InputError where it is missing; it is an extra, which measuring does without."""
+    if find_spec("pandas") is None:
+        raise InputError(
+            "Tables need pandas, which is not installed: pip install 'selfhost-bench[pandas]'."
+        )
 
 
 def _request_table(data: PointData) -> pd.DataFrame:

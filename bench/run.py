@@ -210,7 +210,7 @@ def _say_what_is_kept(error: BenchError | KeyboardInterrupt, path: Path, *, resu
     if isinstance(error, KeyboardInterrupt):
         error.args = (*(error.args or ("SIGINT",)), where)
     else:
-        said = str(error) if str(error).endswith((".", "log")) else f"{error}."
+        said = str(error) if str(error).endswith((".", "?", "log")) else f"{error}."
         error.args = (f"{said} {where}",)
 
 

@@ -42,8 +42,9 @@ from bench.values.record import (
     Run,
     WorkerReport,
 )
+from bench.values.record_shapes import check_point, check_shapes
 from bench.values.redact import redacted
-from bench.values.spec import RunSpec
+from bench.values.spec import EndpointSpec, RunSpec
 from bench.values.telemetry import Telemetry, parse
 from bench.values.telemetry_nodes import from_nodes, with_nodes
 
@@ -104,7 +105,7 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
         return path
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     root = Path(spec.results_dir).expanduser().absolute()
-    parent = root / folder_name(spec.model.name, "model.name")
+    parent = root / model_folder(spec)
     base = f"{folder_name(spec.quant.name, 'quant.name')}-x{spec.gpus}-{stamp}"
     for suffix in ("", *(f"-{i}" for i in range(2, 100))):
         path = parent / f"{base}{suffix}"
@@ -118,6 +119,15 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
             ending.reserve(path)
             return path
     raise StoreError(f"cannot name a new run below {parent}: {base} is taken a hundred times.")
+
+
+def model_folder(spec: RunSpec) -> str:
+    """The folder of a run's model: of a server at an address whose model nobody typed, the name
+    that it is asked by, for the composed one (tiny) is not what it serves."""
+    engine = spec.engine
+    if isinstance(engine, EndpointSpec) and engine.expects_model is None:
+        return folder_name(engine.served_model or "endpoint", "engine.served_model")
+    return folder_name(spec.model.name, "model.name")
 
 
 def folder_name(name: str, key: str) -> str:
@@ -182,9 +192,11 @@ def save_point(path: Path, data: PointData) -> Path:
 
     target = path / "points" / data.point.key
     part = target.with_name(target.name + ".part")
+    if not target.parent.is_dir():  # never made anew: what was measured before would be missing
+        raise StoreError(f"{path} was removed or renamed while the run went on.")
     with _writing(target), _removed_if_not_whole(part):
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        part.mkdir()
         # Stamps are near-sequences: delta encoding makes them a fifth of their size. One group of
         # rows is one array when it is read: nothing is copied.
         options: dict[str, Any] = {
@@ -242,6 +254,7 @@ def load_run(path: Path) -> Run:
         raise StoreError(f"{path}: schema version {version}; this bench reads {known}.")
     with _reading(path / "run.json"):
         run = decode(Run, {**record, "path": str(path)}, str(path / "run.json"))
+        check_shapes(record, str(path / "run.json"))
     joined = _joined(run, path)
     return replace(
         _ended(run, path),
@@ -344,6 +357,7 @@ def _point(folder: Path) -> PointData:
     import pyarrow.parquet as pq
 
     meta = json.loads(regular(folder / "point.json").read_text())
+    check_point(meta, f"{folder / 'point.json'}")
     # Neither `read_table` nor `to_numpy`, which bring in pandas: most of a second.
     with pq.ParquetFile(regular(folder / "requests.parquet")) as file:
         table = file.read()

@@ -67,7 +67,7 @@ CAUSES = {
     "YAML that nobody chose, bombs": ("YAML", "claim: "),
     "numbers without end": ("trace: ", "load.", "workload.", "seed=", "engine."),
     "files that are none": ("FIFO", "device without an end", "config.json: ", "prices: "),
-    "a folder that is gone or closed": ("working folder", "results_dir"),
+    "a folder that is gone or closed": ("working folder was", "results_dir"),
     "terminals that know ASCII alone": ("ascii_alone",),
     "a full disk that claims to keep": ("disk",),
     "messages that mislead": ("unquoted", "an open bracket", "without a scheme"),

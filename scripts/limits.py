@@ -97,7 +97,7 @@ def _outcome(one: Trial) -> str:
 
 
 def run(
-    command: Sequence[str], *, timeout_s: float = 900, env: dict[str, str] | None = None
+    command: Sequence[str], *, timeout_s: float = 3600, env: dict[str, str] | None = None
 ) -> Done:
     """The command to its end, watched."""
     began_s = time.monotonic()
@@ -345,6 +345,40 @@ def _(folder: Path) -> str:
     )
     done = bench(*TRUTH, *words, within=("unshare", "-m", *shell(disk)))
     return ended(done, 1, "No space left")
+
+
+def small(folder: Path) -> tuple[str, ...]:
+    """The words of a load of seconds that keeps its results there."""
+    return (*TRUTH, "load.concurrency=[4]", "load.requests=16", f"results_dir={folder}")
+
+
+@trial("results on a disk that cannot be written", "root", "unshare")
+def _(folder: Path) -> str:
+    within = ("unshare", "-m", *shell(f"mount -t tmpfs -o ro none {folder}"))
+    return ended(bench(*small(folder), within=within), 2, "Read-only file system")
+
+
+@trial("/dev/shm that cannot be written", "root", "unshare")
+def _(folder: Path) -> str:
+    within = ("unshare", "-m", *shell("mount -t tmpfs -o ro none /dev/shm"))
+    return ended(bench(*small(folder), within=within), 1, "/dev/shm")
+
+
+@trial("no /proc", "root", "unshare")
+def _(folder: Path) -> str:
+    within = ("unshare", "-m", *shell("mount -t tmpfs none /proc"))
+    return measured(bench(*small(folder), "--json", within=within))
+
+
+@trial("no loopback interface", "root", "unshare")
+def _(folder: Path) -> str:
+    words = (*small(folder), "engine.start_timeout_s=5")
+    return ended(bench(*words, within=("unshare", "-n")), 1, "loopback")
+
+
+@trial("400 MB of address space")
+def _(folder: Path) -> str:
+    return ended(bench(*small(folder), within=shell("ulimit -v 400000")), 1, "out of memory")
 
 
 @trial("TMPDIR on a full disk", "root", "unshare")

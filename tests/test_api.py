@@ -54,6 +54,17 @@ def test_a_stored_run_is_tables(tmp_path: Path) -> None:
     assert set(run.findings.columns) == {"load", "code", "severity", "text"}
 
 
+def test_without_pandas_its_absence_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.load(stored(tmp_path, busy(100.0, 300.0)))
+    monkeypatch.setattr("bench.api.find_spec", lambda name: None)
+    for table in ("points", "metrics", "requests", "findings"):
+        with pytest.raises(InputError, match=r"pip install 'selfhost-bench\[pandas\]'"):
+            getattr(run, table)
+    assert run.valid  # figures need no table
+
+
 def test_what_fits_is_what_the_command_line_says() -> None:
     (report,) = bench.fit(model="tiny", gpu="cpu")
     assert report.fits

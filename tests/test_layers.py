@@ -127,3 +127,13 @@ def test_only_the_command_line_and_the_configuration_know_hydra() -> None:
         if any(name.split(".")[0] in ("hydra", "omegaconf") for name in imports(path))
     }
     assert knowing == {"cli/verbs/run.py", "config/compose.py"}
+
+
+def test_what_an_installation_leaves_out_is_not_needed() -> None:
+    """scipy is for the tests, and pandas, an extra, for the tables of `import bench` alone."""
+    knowing = {
+        (path.relative_to(BENCH).as_posix(), package)
+        for path in MODULES
+        for package in {name.split(".")[0] for name in imports(path)} & {"scipy", "pandas"}
+    }
+    assert knowing == {("api.py", "pandas")}

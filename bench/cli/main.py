@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,8 @@ from bench import __version__
 from bench.cli.arguments import find_verb, parse
 from bench.cli.conflicts import refuse_hydra_keys
 from bench.cli.help import of_verb, overview
+from bench.cli.interrupts import catch_signals, interrupt_in, taken
+from bench.cli.keys import RESULTS_DIR
 from bench.cli.meant import word_meant
 from bench.cli.streams import give_up_stdout, interrupted_code, shown_error, steady_streams
 from bench.cli.team import address_in, at_address
@@ -26,33 +27,38 @@ from bench.values.errors import BenchError, InputError
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `bench`."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, _terminated)
+    catch_signals()
     steady_streams()
     try:
         code = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except BenchError as error:
-        print(f"bench: {shown_error(error)}", file=sys.stderr)
-        code = error.exit_code
-    except KeyboardInterrupt as error:
-        print(f"bench: {_interrupted(error)}", file=sys.stderr)
-        code = interrupted_code(error)
-    except BrokenPipeError:
-        give_up_stdout()
-        code = 1
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        give_up_stdout()
-        print("bench: standard output is full; what was measured is kept.", file=sys.stderr)
-        code = 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- raised again if it is a bug
+        code = _ended(error)
     sys.exit(code)
 
 
-def _terminated(number: int, _: object) -> None:
-    """SIGTERM, SIGHUP and SIGUSR1 unwind like Ctrl-C, so that engines are taken down."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
+def _ended(error: BaseException) -> int:
+    """Say in one line what ended the command; its exit code. What is no known end is raised."""
+    interrupt = interrupt_in(error)
+    if interrupt is not None:
+        taken()
+        print(f"bench: {_interrupted(interrupt)}", file=sys.stderr)
+        return interrupted_code(interrupt)
+    if isinstance(error, BenchError):
+        print(f"bench: {shown_error(error)}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        give_up_stdout()
+        return 1
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        give_up_stdout()
+        print("bench: standard output is full; what was measured is kept.", file=sys.stderr)
+        return 1
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):
+        said = f" ({shown_error(error)})" if str(error) else ""
+        print(f"bench: out of memory{said}: see ulimit -v, or free some.", file=sys.stderr)
+        return 1
+    raise error
 
 
 def _interrupted(error: KeyboardInterrupt) -> str:
@@ -89,6 +95,9 @@ def _dispatch(words: list[str]) -> int:
             raise InputError(f"the verb {word!r} is typed twice.")
         if word in names():
             raise InputError(f"{word!r} and {name!r} are two verbs: type one at a time.")
+        keys = [key for key, _ in of.keys]
+        if keys == [RESULTS_DIR[0]]:
+            raise InputError(f"bench {name} takes {keys[0]}, not {word!r}.")
         raise InputError(f"bench {name} takes KEY=VALUE, not {word!r}.{word_meant(word)}")
     if arguments.hydra_flags and not of.sweeps:
         flag = arguments.hydra_flags[0]

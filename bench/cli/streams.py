@@ -43,6 +43,7 @@ class Unfailing:
 
 def steady_streams() -> None:
     """Let no character and no closed stream raise: called once, before anything is printed."""
+    _keep_descriptors()
     if sys.stdout is None:  # started with the descriptor closed
         sys.stdout = _nowhere()
     if sys.stderr is None:
@@ -51,6 +52,15 @@ def steady_streams() -> None:
         if hasattr(stream, "reconfigure"):  # a terminal that knows ASCII alone gets ? for ±
             stream.reconfigure(errors="replace")
     sys.stderr = cast(TextIO, Unfailing(sys.stderr))
+
+
+def _keep_descriptors() -> None:
+    """Nothing else gets the place of a stream that is closed: children would write into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
 
 
 STOPPED_IN_TIME = 75

@@ -76,10 +76,12 @@ class Row:
 
     @property
     def trust(self) -> str:
-        """ok, partly (some load points failed) or FAILED; empty where nothing was measured."""
+        """ok, partly (some load points failed, or some figures are withheld) or FAILED; empty where
+        nothing was measured."""
         if not self.figures:
             return ""
-        return "ok" if self.valid else "partly" if self.stands else "FAILED"
+        withheld = any(m.withheld_value is not None for m in self.figures.values())
+        return "FAILED" if not self.stands else "ok" if self.valid and not withheld else "partly"
 
     @property
     def front_words(self) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.measure.stats import standard_error
 from bench.values.confidence import t_quantile
+from bench.values.distributions import t_cdf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +47,12 @@ class Estimate:
         return self._p(self.value - limit, self.value - self.low)
 
     def _p(self, distance: float, half: float) -> float:
-        from scipy.special import ndtr, stdtr
-
         clear = distance - self.systematic
         if clear <= 0:
             return 1.0
         if half <= 0:
             return 0.0
-        if math.isinf(self.degrees):
-            return min(1.0, 2 * float(ndtr(-clear / half * t_quantile(self.degrees))))
-        return min(1.0, 2 * float(stdtr(self.degrees, -clear / half * t_quantile(self.degrees))))
+        return min(1.0, 2 * t_cdf(self.degrees, -clear / half * t_quantile(self.degrees)))
 
 
 def of_values(values: Sequence[float]) -> Estimate | None:

@@ -25,7 +25,8 @@ WORDS: Mapping[str, str] = {**_COUNTED, **CONDITIONS, **_HOST}
 class Condition:
     """One condition over all engines; None among the values where it is not known.
 
-    `alike` is None where one of them is not known: what is not known is never equal.
+    `alike` is False where two that are known differ, else None where one of them is not known: what
+    is not known is never equal.
     """
 
     key: str
@@ -80,12 +81,14 @@ def unlike(
 
 
 def _alike(key: str, values: Sequence[Any]) -> bool | None:
-    if any(v is None for v in values):
-        return None
+    known = [v for v in values if v is not None]
     if key in _COUNTED:
-        low, high = min(values), max(values)
-        return bool(high - low <= PROMPT_TOLERANCE * low)
-    return len({_plain(key, v) for v in values}) == 1
+        same = not known or max(known) - min(known) <= PROMPT_TOLERANCE * min(known)
+    else:
+        same = len({_plain(key, v) for v in known}) <= 1
+    if not same:
+        return False
+    return True if len(known) == len(values) else None
 
 
 def _plain(key: str, value: Any) -> str:

@@ -95,11 +95,26 @@ def differences(
     found += [
         _difference(key, a, b, kind, allow) for key, a, b, kind in _scoring(baseline, variant)
     ]
+    images = _images(baseline, variant)
+    same_name = first.get("engine.image") == second.get("engine.image")
+    if same_name and images is not None and images[0] != images[1]:  # a tag that was pulled anew
+        kind = "refused" if speed else "noted"
+        found.append(_difference("server.image", *images, kind, allow))
     dtypes = _dtype(baseline), _dtype(variant)
     if dtypes[0] != dtypes[1]:
         found.append(_difference("engine --dtype", *dtypes, "noted", allow))
     order = {"refused": 0, "noted": 1, "variant": 2}
     return tuple(sorted(found, key=lambda d: (order[d.kind], d.key)))
+
+
+def _images(baseline: Run, variant: Run) -> tuple[str, str] | None:
+    """What both engines' containers were made of, by digest, else by id; None where that is not
+    known of both."""
+    first, second = ((run.server or {}).get("image") or {} for run in (baseline, variant))
+    for key in ("digest", "id"):
+        if first.get(key) and second.get(key):
+            return first[key], second[key]
+    return None
 
 
 def served_prompts(

@@ -23,6 +23,7 @@ from bench.measure.metrics import METRICS
 from bench.measure.stats import t_interval
 from bench.quality.paired import Interval, holm
 from bench.values.confidence import ALPHA
+from bench.values.distributions import t_cdf
 
 MARGIN = 0.01
 """Changes surely smaller than this are none: two runs of one server differ by some 0.01 % beyond
@@ -177,12 +178,10 @@ def paired_t_p(logs: Sequence[float]) -> float | None:
     n = len(logs)
     if n < 2:
         return None
-    from scipy.special import stdtr
-
     mean, spread = float(np.mean(logs)), float(np.std(logs, ddof=1))
     if spread <= _RESOLUTION:
         return 1.0 if abs(mean) <= _RESOLUTION else 0.5 ** (n - 1)
-    return float(2 * stdtr(n - 1, -abs(mean) / (spread / math.sqrt(n))))
+    return 2 * t_cdf(n - 1, -abs(mean) / (spread / math.sqrt(n)))
 
 
 def equivalence_p(logs: Sequence[float], margin: float = MARGIN) -> float | None:
@@ -191,13 +190,11 @@ def equivalence_p(logs: Sequence[float], margin: float = MARGIN) -> float | None
     n = len(logs)
     if n < 2:
         return None
-    from scipy.special import stdtr
-
     mean, spread = float(np.mean(logs)), float(np.std(logs, ddof=1))
     clear = min(mean - math.log1p(-margin), math.log1p(margin) - mean)
     if spread <= _RESOLUTION:
         return 0.0 if clear > 0 else 1.0
-    return float(stdtr(n - 1, -clear / (spread / math.sqrt(n))))
+    return t_cdf(n - 1, -clear / (spread / math.sqrt(n)))
 
 
 def judged(change: SpeedChange) -> SpeedChange:

@@ -305,9 +305,13 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
     )
 
 
-def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[tuple[str, ...]]:
-    """Compose every swept value once, so that a misspelt one is found before the first job; the
-    combinations that Hydra makes of them."""
+def check_sweep(
+    overrides: Sequence[str], config_dirs: Sequence[str]
+) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The combinations that Hydra makes of these words, in its order, and what each composes to.
+
+    Every swept value comes first, so that a misspelt one is found at once, not at its combination.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     _check_syntax(overrides)
@@ -321,13 +325,17 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[tu
             [f"{key}={v}" for v in parsed.sweep_string_iterator()] if swept else [override]
         )
     first = [v[0] for v in values]
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
     for i, choices in enumerate(values):
         for choice in choices if len(choices) > 1 or i == 0 else []:
-            run_spec(
-                compose([*first[:i], choice, *first[i + 1 :]], config_dirs),
-                detect_gpus=False,
-            )
-    return list(itertools.product(*values))
+            words = (*first[:i], choice, *first[i + 1 :])
+            if words not in found:
+                found[words] = compose(words, config_dirs)
+                run_spec(found[words], detect_gpus=False)
+    return [
+        (words, found.get(words) or compose(words, config_dirs))
+        for words in itertools.product(*values)
+    ]
 
 
 def split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:

@@ -70,8 +70,11 @@ def inside(
     words = build[engine.container or ""](
         engine, name=name, gpus=gpus, mounts=mounts, env=settings, chosen=chosen, cores=cores
     )
+    inside = list(command[1:])
+    if inside[:1] == ["-P"]:  # an image's Python may be older, and its working folder is its own
+        del inside[0]
     start = engine.python if isinstance(engine, VllmSpec) else command[0]
-    return (*words, start, *command[1:])
+    return (*words, start, *inside)
 
 
 def _docker(

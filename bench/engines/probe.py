@@ -422,19 +422,25 @@ def _read(target: Target, heard: Heard) -> _Answer:
 _MODEL_NAMED = re.compile(rb'"model": ?"([^"\\]{1,200})"')
 
 
+_FIRST_PAUSE_S = 0.05
+
+
 def wait_ready(attempt: Callable[[], T], tick: Callable[[], None], *, tick_s: float = 0.5) -> T:
     """The result of `attempt` once it no longer fails with `unreachable`.
 
     `tick` is called about every `tick_s` seconds, also while an attempt takes long (a first
-    request may compile for minutes); it shows progress and raises when waiting is pointless.
+    request may compile for minutes); it shows progress and raises when waiting is pointless. The
+    first pauses are shorter, each twice the last: a server may be there at once.
     """
+    pause_s = min(_FIRST_PAUSE_S, tick_s)
     while True:
         outcome = _in_thread(attempt, tick, tick_s)
         if not isinstance(outcome, EngineError):
             return outcome
         began = time.monotonic()
         tick()
-        time.sleep(max(0.0, tick_s - (time.monotonic() - began)))
+        time.sleep(max(0.0, pause_s - (time.monotonic() - began)))
+        pause_s = min(2 * pause_s, tick_s)
 
 
 def _in_thread(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from bench.engines.probe import probe, wait_ready
 from bench.engines.still_serves import why_not
 from bench.values.cores import split
 from bench.values.errors import EngineError
+from bench.values.interpreter import python
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import RunSpec, TruthSpec
 
@@ -26,7 +26,7 @@ MODEL = "truth"
 
 def argv(engine: TruthSpec, port: int, host: str = "127.0.0.1") -> tuple[str, ...]:
     """The command that serves the schedule of `engine` on `host`:`port`."""
-    words = [sys.executable, "-m", "bench.engines.truth_server"]
+    words = python("-m", "bench.engines.truth_server")
     words += ["--host", host, "--port", str(port)]
     words += ["--model", MODEL, "--ttft-ms", str(engine.ttft_ms), "--itl-ms", str(engine.itl_ms)]
     words += ["--tokens-per-chunk", str(engine.tokens_per_chunk)]
@@ -76,8 +76,10 @@ def serve_truth(
             detail = last_line(log_path)
             progress(Progress(phase="starting engine", elapsed_s=elapsed_s, detail=detail))
             if process.poll() is not None or elapsed_s > engine.start_timeout_s:
+                silent = process.poll() is None and detail.startswith("listening")
+                why = "it listens and is not reached: is the loopback interface up?"
                 raise EngineError(
-                    f"the truth server did not start: {detail}",
+                    f"the truth server did not start: {why if silent else detail}",
                     code="engine_failed",
                     log_path=log_path,
                 )
@@ -103,8 +105,9 @@ def serve_truth(
         yield server
         why = why_not(target, server)
         if why is not None:
+            how = "no longer answered" if process.poll() is None else "died"
             raise EngineError(
-                f"the truth server died during the run: {why}",
+                f"the truth server {how} during the run: {why}",
                 code="engine_failed",
                 log_path=log_path,
             )

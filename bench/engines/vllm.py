@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -24,6 +23,7 @@ from bench.models.weights import Weights
 from bench.values.cores import split
 from bench.values.engine_flags import parse
 from bench.values.errors import BenchError, EngineError
+from bench.values.interpreter import python
 from bench.values.server import ProgressCallback, Server
 from bench.values.spec import RunSpec, VllmSpec
 from bench.values.vllm_defaults import batch_limits, cpu_batch_limits
@@ -38,7 +38,7 @@ def argv(spec: RunSpec, weights: Weights, port: int) -> tuple[str, ...]:
     engine = _engine(spec)
     if weights.location is None:
         raise ValueError("dummy weights need the directory that was written for them")
-    words: list[str] = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    words = python("-m", "vllm.entrypoints.openai.api_server")
     words += ["--model", weights.location, "--served-model-name", spec.model.name]
     if weights.revision is not None:
         words += ["--revision", weights.revision, "--tokenizer-revision", weights.revision]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from bench.engines.part import HERE, network_of
 from bench.values.cores import split
 from bench.values.engine_flags import parse
 from bench.values.errors import EngineError
+from bench.values.interpreter import python
 from bench.values.spec import RunSpec, VllmSpec
 
 RAY_WAIT = """\
@@ -185,7 +185,7 @@ def cluster(spec: RunSpec, plan: Planned, run_dir: Path) -> Iterator[None]:
         return
     log_path = run_dir / "ray.log"
     with GuardedProcess(plan.ray, env=plan.env, log_path=log_path):
-        words = (sys.executable, "-c", RAY_WAIT, plan.env["RAY_ADDRESS"], str(spec.nodes.serving))
+        words = python("-c", RAY_WAIT, plan.env["RAY_ADDRESS"], str(spec.nodes.serving))
         try:
             with log_path.open("ab") as log:
                 subprocess.run(

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from bench.evaluators.sandbox import sandboxed
 from bench.values.errors import BenchError
+from bench.values.interpreter import python
 from bench.values.json_text import json_text
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import QualitySpec
@@ -35,7 +35,7 @@ def run_lm_eval(
     where.mkdir(parents=True)
     (where / "config.yaml").write_text(json_text(config, indent=1))
     log_path = where / "lm_eval.log"
-    command = [sys.executable, "-m", "bench.evaluators.harness", "run"]
+    command = python("-m", "bench.evaluators.harness", "run")
     command += ["--config", str(where / "config.yaml")]
     env = environment(where, server, quality)
     if quality.run_generated_code:

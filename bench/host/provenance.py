@@ -15,6 +15,7 @@ from typing import Any
 
 from bench import __version__
 from bench.values.clock import now_ns
+from bench.values.cores import cpu_name
 from bench.values.record import Anchor
 
 _PACKAGES = (
@@ -47,7 +48,7 @@ def collect(model_path: str | None) -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "kernel": platform.release(),
-        "host_cpu": _cpu_name(),
+        "host_cpu": cpu_name(),
         "host_cpu_count": os.cpu_count(),
         "host_memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "packages": {name: version(name) for name in _PACKAGES},
@@ -79,15 +80,6 @@ def _sha256(path: Path) -> str:
         return blob.name
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _cpu_name() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return None
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else None
 
 
 def _git(*words: str) -> str | None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bench.measure.requests import Mask, Requests, sending_rank
 from bench.measure.stats import Floats
+from bench.values.distributions import t_cdf
 from bench.values.record import Int64, PointData
 
 BINS = 24
@@ -212,8 +213,6 @@ def steadiness(rates: Floats, typical: float | None = None) -> Steadiness | None
 
     `typical` is what a difference is a share of, where that is not the mean of `rates`.
     """
-    from scipy.special import stdtr
-
     n = len(rates)
     a, b = rates[: n // 2], rates[n // 2 :]
     centre = float(rates.mean())
@@ -225,13 +224,13 @@ def steadiness(rates: Floats, typical: float | None = None) -> Steadiness | None
     p = float(difference == 0)
     if va + vb > 0:
         degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-        p = 2 * float(stdtr(degrees, -abs(difference) / (va + vb) ** 0.5))
+        p = 2 * t_cdf(degrees, -abs(difference) / (va + vb) ** 0.5)
     time = np.arange(n) - (n - 1) / 2
     slope = float(time @ rates / (time @ time))
     left = float(np.square(rates - centre - slope * time).sum()) / (n - 2)
     slope_p = float(slope == 0)
     if left > 0:
-        slope_p = 2 * float(stdtr(n - 2, -abs(slope) * float(time @ time) ** 0.5 / left**0.5))
+        slope_p = 2 * t_cdf(n - 2, -abs(slope) * float(time @ time) ** 0.5 / left**0.5)
     return Steadiness(relative_difference=difference / whole, p_value=p, slope_p_value=slope_p)
 
 

@@ -226,6 +226,8 @@ def main() -> int:
     )
     try:
         _write(path, sources, header)
+    except BrokenPipeError:
+        return 1  # the owner is gone before anything was measured
     except OSError as error:  # a full disk: what stands is kept, and the telemetry has a gap
         print(f"failed power cannot be recorded ({error.strerror}).", flush=True)
         return 1

@@ -18,6 +18,7 @@ from bench.nodes.joined import Node
 from bench.values.clock import now_ns
 from bench.values.codec import decode
 from bench.values.errors import BenchError, InputError
+from bench.values.interpreter import python
 from bench.values.json_text import json_text
 from bench.values.server import Gauges, Progress, ProgressCallback
 from bench.values.spec import RunSpec
@@ -143,7 +144,7 @@ def watch(spec: RunSpec, run_dir: Path, nodes: Sequence[Node] = ()) -> Iterator[
     folder = run_dir / FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / POWER_FILE
-    command = [sys.executable, "-m", "bench.meters.sampler", str(path), json_text(_config(spec))]
+    command = python("-m", "bench.meters.sampler", str(path), json_text(_config(spec)))
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -167,7 +168,10 @@ def _started(process: subprocess.Popen[bytes], path: Path) -> Header:
     word = process.stdout.readline().decode().strip()
     if word.startswith("failed "):
         reason = word.removeprefix("failed ").rstrip(".")
-        raise InputError(f"{reason}. meter=auto takes what there is.")
+        remedy = (
+            "" if reason.startswith("power cannot be rec") else " meter=auto takes what there is."
+        )
+        raise InputError(f"{reason}.{remedy}")
     if word != "ready":
         raise BenchError("the power sampler did not start; meter=none does without it.")
     with path.open() as file:

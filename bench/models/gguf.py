@@ -259,14 +259,28 @@ def config_of(file: GgufFile) -> dict[str, Any]:
 
 
 def quantisation_of(file: GgufFile) -> dict[str, Any]:
-    """The file's tensors summed by what they are, in the form of a `quantization_config`."""
+    """The file's tensors summed by what they are, in the form of a `quantization_config`; `layers`
+    has the bytes of each layer besides, -1 before the first, their number behind the last."""
     sums: dict[str, list[int]] = {}
+    layers: dict[str, dict[str, int]] = {}
+    count = 1 + max((_layer(t.name) or 0 for t in file.tensors), default=0)
     for tensor in file.tensors:
-        one = sums.setdefault(_role(tensor.name), [0, 0])
+        role, layer = _role(tensor.name), _layer(tensor.name)
+        one = sums.setdefault(role, [0, 0])
         one[0] += tensor.weights
         one[1] += tensor.bytes
+        if layer is None:
+            layer = count if tensor.name.startswith("output") else -1
+        held = layers.setdefault(str(layer), {})
+        held[role] = held.get(role, 0) + tensor.bytes
     roles = {role: {"weights": w, "bytes": b} for role, (w, b) in sums.items()}
-    return {"quant_method": "gguf", "tensors": roles}
+    return {"quant_method": "gguf", "tensors": roles, "layers": layers}
+
+
+def _layer(name: str) -> int | None:
+    """The layer of `blk.7.attn_q.weight`; None outside of layers."""
+    found = re.match(r"blk\.(\d{1,5})\.", name)
+    return None if found is None else int(found[1])
 
 
 def _role(name: str) -> str:

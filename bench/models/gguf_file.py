@@ -15,6 +15,7 @@ from bench.models.gguf import is_gguf
 from bench.models.llama_tools import QUANTIZER, ready
 from bench.models.weights import resolve_weights
 from bench.values.errors import BenchError, InputError, nearest
+from bench.values.interpreter import python
 from bench.values.server import ProgressCallback
 from bench.values.spec import ModelSpec, QuantSpec, RunSpec
 
@@ -105,7 +106,7 @@ def convert(source: Path, file: Path, kind: str, tools: Path) -> None:
     """Write `source` as `file` with weights of that kind; BenchError with the converter's words."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    words = [sys.executable, "-c", _CONVERT, str(source), "--outfile", str(part)]
+    words = python("-c", _CONVERT, str(source), "--outfile", str(part))
     env = {**os.environ, "PYTHONPATH": str(tools), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [*words, "--outtype", kind], env=env, capture_output=True, text=True, check=False

@@ -43,7 +43,7 @@ class Demand:
         trace, so that the headroom must cover it."""
         a, b = float(split.a), float(split.b)
         busy = [a * i + b * o for i, o in zip(self.input_tokens, self.output_tokens, strict=True)]
-        return max(busy) * len(busy) / sum(busy)
+        return max(1.0, max(busy) * len(busy) / sum(busy))  # 1 - 1e-16 of a flat week
 
 
 def trace_demand(lines: Iterable[str], path: str) -> Demand:

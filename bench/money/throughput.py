@@ -18,6 +18,9 @@ from bench.values.confidence import t_quantile
 from bench.values.errors import InputError
 from bench.values.spec import Licence
 
+_NO_PART = 1e-9
+"""A cost of one part below this share of the other's is rounding."""
+
 DISTINCT_MIX = 0.02
 """Input shares closer than this are one mix: their split would be noise."""
 
@@ -190,10 +193,8 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
     x = np.array([[p.input_tokens_per_s, p.output_tokens_per_s] for p in points]) / 1e6
     if float(shares.max() - shares.min()) < DISTINCT_MIX:
         return _blend(x, float(shares.mean()), ci)
-    from scipy import optimize  # a second of imports, for several mixes alone
-
-    (a, b), norm = optimize.nnls(x, np.ones(len(x)))
-    if a == 0 or b == 0:
+    a, b = (float(seconds) for seconds in np.linalg.lstsq(x, np.ones(len(x)), rcond=None)[0])
+    if min(a, b) <= _NO_PART * max(a, b):  # with neither below 0 the best fit has one at 0
         return _blend(x, float(shares.mean()), ci, "the mixes fit no positive cost for both parts")
     mixes = _distinct(shares)
     spread = _spread(x, np.array([a, b])) if mixes > 2 else None
@@ -206,7 +207,7 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
         mixes=mixes,
         measured_input_share=float(shares.mean()),
         relative_ci=ci,
-        residual=float(norm) / math.sqrt(len(x)),
+        residual=float(np.linalg.norm(1 - x @ (a, b))) / math.sqrt(len(x)),
         a_ci=a_ci,
         b_ci=b_ci,
         spread=spread,

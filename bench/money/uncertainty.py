@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from bench.money.spec import UncertaintySpec
 from bench.values.confidence import normal_quantile
+from bench.values.distributions import normal_inverse
 from bench.values.figure import Figure
 from bench.values.units import FloatArray
 
@@ -48,9 +48,14 @@ def quantile(figure: Figure, p: FloatArray) -> FloatArray:
         return np.asarray(figure.low + span * np.where(p < mode, rising, falling))
     # low, value and high of a lognormal are P5, P50 and P95: each half has a spread of its own, so
     # that a range off its centre is drawn as it was given
-    z = ndtri(p) / normal_quantile(0.9)
+    z = _normal_scores(p) / normal_quantile(0.9)
     below, above = math.log(figure.value / figure.low), math.log(figure.high / figure.value)
     return np.asarray(figure.value * np.exp(z * np.where(z < 0, below, above)))
+
+
+def _normal_scores(p: FloatArray) -> FloatArray:
+    """Where in the standard normal distribution these probabilities lie."""
+    return np.array([normal_inverse(each) for each in p.tolist()])
 
 
 def uncertain(figures: Mapping[str, Figure]) -> dict[str, Figure]:
@@ -75,7 +80,7 @@ def sample(
     if first in ranged and second in ranged:
         i, j = keys.index(first), keys.index(second)
         rho = 2 * math.sin(math.pi / 6 * spec.throughput_power_correlation)  # rank to normal score
-        z_first, z_second = ndtri(unit[:, i]), ndtri(unit[:, j])
+        z_first, z_second = _normal_scores(unit[:, i]), _normal_scores(unit[:, j])
         wished = rho * z_first + math.sqrt(1 - rho * rho) * z_second
         unit[:, j] = np.sort(unit[:, j])[np.argsort(np.argsort(wished))]
     return {key: quantile(ranged[key], unit[:, n]) for n, key in enumerate(keys)}

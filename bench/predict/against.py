@@ -32,6 +32,8 @@ def errors(
                     measured=metric.value,
                     error=band.value / metric.value - 1,
                     inside=band.low <= metric.value <= band.high,
+                    measured_low=metric.ci_low,
+                    measured_high=metric.ci_high,
                 )
             )
     return tuple(found)

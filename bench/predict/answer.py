@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.predict.bands import Calibration, Deciles, band, calibration, novelty, spread
+from bench.predict.bands import Calibration, Deciles, band, calibration, ends, novelty, spread
 from bench.predict.evidence import Row, published
-from bench.predict.own import about
+from bench.predict.noise import between_launches, of_repeats, with_launches
+from bench.predict.own import about, elsewhere, no_processor, of_model, usable
 from bench.predict.question import Question
-from bench.predict.regression import Design, Fitted, fit, levels_of
+from bench.predict.regression import Design, Fitted, fit, levels_of, misfit
 from bench.predict.speed import Speed, speeds, watts
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
@@ -24,6 +25,7 @@ ASSUMED_TTFT = Deciles(low=math.log(0.5), high=math.log(3.0), n=0)
 """Around the mean of a queue: no published row has a time to first token."""
 NEAREST = 3
 MOST_IN_FLIGHT = 4096.0
+SURPRISING = 1.05
 OWN_PRIOR = 2.0
 """How many observations the assumed spread of TTFT and TPOT counts as, beside one's own."""
 
@@ -48,48 +50,75 @@ def predictions(
 ) -> tuple[Prediction, ...]:
     """What each load point would show, beside `near` rows of the nearest evidence; InputError
     where there is no evidence at all."""
-    mine = about(own, asked.engine, asked.row(1.0).gpu)
-    if asked.row(1.0).gpu == "cpu" and not mine:
-        raise InputError(
-            "no evidence of a processor: bring two runs of your own in with bench predict --refit "
-            "RUN RUN, or name a gpu=."
-        )
-    found = fitted(tuple(own))
+    at_one = asked.row(1.0)
+    mine = about(own, at_one)
+    if at_one.gpu == "cpu" and not mine:
+        raise InputError(no_processor(own, at_one))
+    between = between_launches(mine, at_one)
+    scatter = math.hypot(between.log_sd, of_repeats(mine, at_one)) if mine else None
+    counted = with_launches(usable(own, at_one), between.log_sd)
+    found = fitted(counted)
+    said_of_own = (between.words, *elsewhere(own, at_one)) if mine else elsewhere(own, at_one)
     answers = []
     for label, at_once, rate in loads(load):
+        most = None
         if at_once is None:
             assert rate is not None
-            at_once = in_flight(found, asked, rate, bool(mine))
+            at_once, most = in_flight(found, asked, rate, bool(mine))
         row = asked.row(at_once, label=label, own=bool(mine))
-        row = replace(row, log_sd=max((r.log_sd or 0.0 for r in mine), default=None))
+        row = replace(row, log_sd=scatter)
         said = speeds(found, [row])[0]
-        if rate is not None:
-            said = replace(said, tokens_per_s=min(said.tokens_per_s, rate * row.output_tokens))
-        answers.append(prediction(asked, row, said, own, near))
+        one = prediction(asked, row, said, counted, near)
+        if rate is not None and most is not None:
+            one = arriving(one, rate * row.output_tokens, most)
+        answers.append(replace(one, notes=(*said_of_own, *one.notes)))
     return tuple(answers)
 
 
-def in_flight(found: Fitted, asked: Question, rate_per_s: float, own: bool = False) -> float:
-    """Requests in flight at an arrival rate: the least load whose throughput keeps up with it; the
-    most that is admitted where none does."""
+def in_flight(
+    found: Fitted, asked: Question, rate_per_s: float, own: bool = False
+) -> tuple[float, float]:
+    """Requests in flight at an arrival rate (the least load whose throughput keeps up with it; the
+    most that is admitted where none does), and the highest output rate of any load."""
     tries = [float(x) for x in np.unique(np.geomspace(1, MOST_IN_FLIGHT, 60).round())]
     said = speeds(found, [asked.row(c, own=own) for c in tries])
     wanted = rate_per_s * asked.output_tokens
     enough = (c for c, s in zip(tries, said, strict=True) if s.tokens_per_s >= wanted)
-    return next(enough, tries[-1])
+    return next(enough, tries[-1]), max(s.tokens_per_s for s in said)
+
+
+def arriving(one: Prediction, arrives: float, most: float) -> Prediction:
+    """A prediction whose output rate is what arrives (tokens/s), as far as the machine keeps up:
+    `most` is its highest rate, with the same relative band."""
+    rate = one.figures["output_tokens_per_s"]
+    can = rate.times(most / rate.value)
+    ends = {n: min(arrives, getattr(can, n)) for n in ("value", "low", "high")}
+    notes = one.notes
+    if can.low < arrives:
+        notes = (*notes, f"{arrives:,.0f} tokens/s arrive: more than it may keep up with")
+    figures = {**one.figures, "output_tokens_per_s": Band(**ends)}
+    if usd := figures.get("usd_per_mtok"):
+        figures["usd_per_mtok"] = usd.times(rate.value / ends["value"])
+    return replace(one, figures=figures, notes=notes)
 
 
 def prediction(
     asked: Question, row: Row, said: Speed, own: Sequence[Row], near: int = NEAREST
 ) -> Prediction:
     """One load point's figures."""
-    c, mine = calibration(), about(own, row.engine, row.gpu)
+    c, mine = calibration(), about(own, row)
     rows = (*published(), *own)
     new = novelty(row, rows)
-    at = c.scores[new].widened(1.0 if mine else c.later)
+    at = ends(new, mine, row)
     bound, expected = asked.limits(row.batch * row.replicas)
-    rate = band(math.log(said.tokens_per_s), spread(row, said.log_spread), at)
+    apart = misfit(fitted(tuple(own)), of_model(mine, row))
+    rate = band(math.log(said.tokens_per_s), spread(row, said.log_spread) * apart, at)
     notes = []
+    if apart > SURPRISING:
+        notes.append(
+            f"your own load points deviate from what others measured {apart:.1f} times as far as "
+            "machines do: the band is as many times wider; check what they ran under"
+        )
     if bound is not None and rate.high > bound:
         rate = Band(
             value=min(rate.value, bound), low=min(rate.low, bound), high=min(rate.high, bound)
@@ -100,27 +129,35 @@ def prediction(
             f"{row.batch * row.replicas:,.0f} of {row.concurrency:,.0f} requests fit into the "
             "memory at once; the others wait, and their wait is not in TTFT"
         )
+    if new == "engine" and not any(r.gpu == row.gpu for r in rows):
+        notes.append("this GPU is not in the evidence either: bands of new engines held GPUs known")
     if not mine:
         notes.append("TTFT: assumed spread, no published row has one")
     return Prediction(
         load=row.id,
-        figures=figures(asked, row, said, rate, c, mine),
+        figures=figures(asked, row, said, rate, c, corrections(mine, own, c)),
         bound_tokens_per_s=bound,
         expected_tokens_per_s=expected,
         novelty=new,
         rows=len(published()),
         own_rows=len(mine),
+        own_of_model=sum(r.model == row.model for r in mine),
         nearest=tuple(words(r) for r in nearest(row, rows)[:near]) if near else (),
         notes=tuple(notes),
     )
 
 
 def figures(
-    asked: Question, row: Row, said: Speed, rate: Band, c: Calibration, mine: Sequence[Row]
+    asked: Question,
+    row: Row,
+    said: Speed,
+    rate: Band,
+    c: Calibration,
+    learnt: tuple[Deciles, Deciles],
 ) -> dict[str, Band]:
     """The figures by the names of metrics."""
     per_token = rate.inverse(rate.value)  # 1 at the prediction
-    ttft, tpot = corrections(mine, c)
+    ttft, tpot = learnt
     first, between = said.ttft_s * 1e3, said.tpot_s * 1e3
     found = {
         "output_tokens_per_s": rate,
@@ -141,11 +178,12 @@ def figures(
     return found
 
 
-def corrections(mine: Sequence[Row], c: Calibration) -> tuple[Deciles, Deciles]:
-    """Deciles of log(measured ÷ predicted) of TTFT and of TPOT: own runs' beside the prior's."""
+def corrections(mine: Sequence[Row], own: Sequence[Row], c: Calibration) -> tuple[Deciles, Deciles]:
+    """Deciles of log(measured ÷ predicted) of TTFT and of TPOT: `mine`, of all `own` that were
+    fitted, beside the prior's."""
     if not mine:
         return ASSUMED_TTFT, c.tpot
-    said = speeds(fitted(tuple(mine)), list(mine))
+    said = speeds(fitted(tuple(own)), list(mine))
     first, between = [], []
     for row, s in zip(mine, said, strict=True):
         if row.ttft_ms:

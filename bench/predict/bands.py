@@ -21,11 +21,14 @@ import numpy as np
 
 from bench.predict.evidence import PUBLISHED, Row
 from bench.predict.regression import Array
+from bench.values.confidence import normal_quantile
 from bench.values.prediction import Band
 
 Novelty = Literal["same", "model", "gpu", "engine"]
 NOVELTIES: tuple[Novelty, ...] = ("same", "model", "gpu", "engine")
 LEVEL = 0.8
+NORMAL = normal_quantile(LEVEL)
+"""What the deciles after a refit are at least: the noise of one's own launches is known as such."""
 CALIBRATION = PUBLISHED.with_name("bands.json")
 
 
@@ -39,6 +42,10 @@ class Deciles:
 
     def widened(self, factor: float) -> Deciles:
         return Deciles(low=self.low * factor, high=self.high * factor, n=self.n)
+
+    def at_least(self, size: float) -> Deciles:
+        """No nearer to 0 than `size` at either end."""
+        return Deciles(low=min(self.low, -size), high=max(self.high, size), n=self.n)
 
 
 UNKNOWN = Deciles(low=-3.0, high=3.0, n=0)
@@ -61,12 +68,15 @@ def deciles(scores: Sequence[float] | Array, *, symmetric: bool = False) -> Deci
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The deciles of scores by novelty, and what widens them for a later engine (`later`). Those of
-    TPOT and power are of log(measured ÷ predicted) where the rate is right; `power_shares` of a
-    board's limit are drawn where matrix units, memory and neither set the pace."""
+    """The deciles of scores by novelty, and what widens them for a later engine (`later`). After a
+    refit on the asked model the deciles are `own`; on other models alone, `others` widens instead.
+    Those of TPOT and power are of log(measured ÷ predicted) where the rate is right; `power_shares`
+    of a board's limit are drawn where matrix units, memory and neither set the pace."""
 
     scores: dict[Novelty, Deciles]
     later: float
+    own: Deciles
+    others: float
     tpot: Deciles
     watts: Deciles
     power_shares: tuple[float, ...]
@@ -79,6 +89,8 @@ def calibration(path: Path = CALIBRATION) -> Calibration:
     return Calibration(
         scores={name: Deciles(**data["scores"][name]) for name in NOVELTIES},
         later=data["later"],
+        own=Deciles(**data["own"]),
+        others=data["others"],
         tpot=Deciles(**data["tpot"]),
         watts=Deciles(**data["watts"]),
         power_shares=tuple(data["power_shares"]),
@@ -86,14 +98,24 @@ def calibration(path: Path = CALIBRATION) -> Calibration:
 
 
 def novelty(row: Row, rows: Sequence[Row]) -> Novelty:
-    """How new a question is to the evidence, the farthest step first."""
+    """How new a question is to the evidence, the farthest step first; a model that was measured on
+    other GPUs alone is as new as one that was not."""
     if not any(r.engine == row.engine for r in rows):
         return "engine"
     if not any(r.gpu == row.gpu and r.engine == row.engine for r in rows):
         return "gpu"
     pair = row.pair.removesuffix("|own")
-    known = any(r.pair.removesuffix("|own") == pair for r in rows)
+    known = any(r.gpu == row.gpu and r.pair.removesuffix("|own") == pair for r in rows)
     return "same" if known else "model"
+
+
+def ends(new: Novelty, mine: Sequence[Row], row: Row) -> Deciles:
+    """The deciles that a question's band takes, by what is known of it: `mine` are own rows of its
+    engine and device."""
+    c = calibration()
+    if any(r.model == row.model for r in mine):
+        return c.own
+    return c.scores[new].widened(c.others if mine else c.later)
 
 
 def spread(row: Row, model_spread: float) -> float:

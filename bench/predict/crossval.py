@@ -88,8 +88,9 @@ NEW_BY_WAY: dict[str, Novelty] = {
 }
 
 
-def covered(found: LeftOut, factor: float = 1.0) -> Array:
-    """Whether each row lies in the band that the other groups' scores give, widened by a factor."""
+def covered(found: LeftOut, factor: float = 1.0, least: float = 0.0) -> Array:
+    """Whether each row lies in the band that the other groups' scores give, `least` at both ends,
+    widened by a factor."""
     score, groups = found.score, np.array(found.group)
     inside = np.zeros(len(score), dtype=float)
     cache: dict[str, Deciles] = {}
@@ -99,7 +100,7 @@ def covered(found: LeftOut, factor: float = 1.0) -> Array:
     for i, name in enumerate(found.group):
         if not single and name not in cache:
             cache[name] = deciles(score[groups != name], symmetric=few)
-        at = every if single else cache[name]
+        at = (every if single else cache[name]).at_least(least)
         inside[i] = at.low * factor <= score[i] <= at.high * factor
     return inside
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 from bench.predict.terms import TERMS
 
 PUBLISHED = Path(__file__).parents[1] / "assets" / "throughput" / "published.csv"
-OWN_SPREAD = 0.05
-"""Log spread of a measured load point of one's own around the model (runs of one machine)."""
+OWN_SPREAD = 0.06
+"""Log spread of one's own load points by the model's own error between loads: what published
+curves show after a refit on their ends, less what launches differ by (docs/predict.md). Repeats and
+launches scatter beyond it (`log_sd`)."""
 PUBLISHED_SPREAD = 0.12
 """Log spread of published rows around the model."""
 
@@ -28,7 +31,9 @@ class Row:
 
     `terms` are those of `bench.predict.terms` for one of `replicas`. `mode` is how requests came:
     throughput (as many as admitted), server and interactive (under a latency limit), static.
-    `log_sd` is how far its repeats scatter (standard error of the logarithm of the rate).
+    `log_sd` is how far its repeats scatter (standard error of the logarithm of the rate); where
+    rows are fitted, launches as well (`bench.predict.noise`). `host` names the processor that
+    served and `cores` those that the engine had, where no GPU did.
     `source` says where it stands. None is not known: tokens per prompt as stated, `assumed_input`
     is what stood in; `itl_ms` is the median, `watts` of all GPUs together.
     """
@@ -56,12 +61,14 @@ class Row:
     ttft_ms: float | None = None
     watts: float | None = None
     log_sd: float | None = None
+    host: str = ""
+    cores: float | None = None
     own: bool = False
 
     @property
     def spread(self) -> float:
         """Log standard deviation that the fit allows around it."""
-        return max(OWN_SPREAD, self.log_sd or 0.0) if self.own else PUBLISHED_SPREAD
+        return math.hypot(OWN_SPREAD, self.log_sd or 0.0) if self.own else PUBLISHED_SPREAD
 
     @property
     def seconds(self) -> float:
@@ -93,7 +100,7 @@ def family(model: str) -> str:
 _PLAIN = [f.name for f in fields(Row) if f.name not in ("terms", "own")]
 _NUMBERS = {
     *("input_tokens", "assumed_input", "output_tokens", "concurrency", "batch", "tokens_per_s"),
-    *("itl_ms", "ttft_ms", "watts", "log_sd"),
+    *("itl_ms", "ttft_ms", "watts", "log_sd", "cores"),
 }
 
 

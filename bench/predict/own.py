@@ -9,14 +9,18 @@ from pathlib import Path
 
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.predict.evidence import Row, read, write
+from bench.predict.noise import launch
 from bench.predict.question import question
 from bench.sizing.headroom import typical
 from bench.values.confidence import normal_quantile
+from bench.values.cores import host_words
 from bench.values.errors import InputError
 from bench.values.record import Run
-from bench.values.spec import WorkloadSpec
+from bench.values.spec import EndpointSpec, WorkloadSpec
 
 NAME = "predict-own.csv"
+ALIKE = 1.15
+"""How many times more cores an engine may have had for a run to count."""
 
 
 def kept(results_dir: str) -> tuple[Row, ...]:
@@ -33,8 +37,8 @@ def kept(results_dir: str) -> tuple[Row, ...]:
 def keep(rows: Iterable[Row], results_dir: str) -> tuple[Row, ...]:
     """Add rows to those that are kept, a run's earlier ones replaced; all of them."""
     rows = tuple(rows)
-    names = {r.id for r in rows}
-    every = (*(r for r in kept(results_dir) if r.id not in names), *rows)
+    again = {(r.model, launch(r)) for r in rows}
+    every = (*(r for r in kept(results_dir) if (r.model, launch(r)) not in again), *rows)
     write(every, Path(results_dir) / NAME)
     return every
 
@@ -43,7 +47,17 @@ def rows_of(run: Run, measured: Measurement) -> list[Row]:
     """A row for every trusted load point of a run; InputError, naming the run, where none is.
 
     Closed loops count with their concurrency, open ones with what Little's law says was in flight.
+    A server that was only found has to be said of which model and on which GPUs it served.
     """
+    refused = [f.text for f in measured.findings if f.severity == "fail"]
+    if refused:
+        raise InputError(f"{run.path} is not valid ({refused[0]}): not taken.")
+    engine = run.spec.engine
+    if isinstance(engine, EndpointSpec) and (engine.expects_model is None or not run.spec.gpus):
+        raise InputError(
+            f"{run.path}: which model served on which hardware was not said of this endpoint: not "
+            "taken. Measure it with model=NAME gpu=NAME gpus=N."
+        )
     if run.spec.engine.kind == "truth":
         raise InputError(f"{run.path}: a truth server's run says nothing of hardware: not taken.")
     if measured.rehearsal is not None:
@@ -52,6 +66,12 @@ def rows_of(run: Run, measured: Measurement) -> list[Row]:
     if not found:
         raise InputError(f"{run.path}: no load point has a trusted output rate: nothing to learn.")
     return found
+
+
+def left_out(measured: Measurement, rows: Sequence[Row]) -> list[str]:
+    """The labels of load points that gave no row."""
+    taken = {r.id.rpartition("/")[2] for r in rows}
+    return [p.point.label for p in measured.points if p.point.label not in taken]
 
 
 def _row(run: Run, point: PointMeasurement) -> Row | None:
@@ -82,7 +102,19 @@ def _row(run: Run, point: PointMeasurement) -> Row | None:
         itl_ms=figure.get("tpot_p50_ms"),
         ttft_ms=figure.get("ttft_p50_ms"),
         log_sd=scatter(point.metrics["output_tokens_per_s"]),
+        host=_host(run) if row.gpu == "cpu" else "",
+        cores=_cores(run) if row.gpu == "cpu" else None,
     )
+
+
+def _host(run: Run) -> str:
+    return host_words(run.provenance.get("host_cpu"), run.provenance.get("host_cpu_count"))
+
+
+def _cores(run: Run) -> float | None:
+    """Cores of the host that the engine had; None where that is not known."""
+    count = run.provenance.get("host_cpu_count")
+    return count - len((run.server or {}).get("client_cores", ())) if count else None
 
 
 def scatter(rate: Metric) -> float | None:
@@ -105,6 +137,50 @@ def _lengths(workload: WorkloadSpec, prompt: float, answer: float) -> WorkloadSp
     )
 
 
-def about(rows: Sequence[Row], engine: str, gpu: str) -> list[Row]:
-    """Own rows of the same engine and device."""
-    return [r for r in rows if r.engine == engine and r.gpu == gpu]
+def about(rows: Sequence[Row], asked: Row) -> list[Row]:
+    """Own rows of the same engine and device; of a processor, of this one with about as many cores
+    for the engine."""
+    return [r for r in rows if (r.engine, r.gpu) == (asked.engine, asked.gpu) and _here(r, asked)]
+
+
+def _here(row: Row, asked: Row) -> bool:
+    if asked.gpu != "cpu":
+        return True
+    cores = (row.cores or 0.0) / (asked.cores or 1.0)
+    return row.host == asked.host and 1 / ALIKE <= cores <= ALIKE
+
+
+def of_model(mine: Sequence[Row], asked: Row) -> list[Row]:
+    """Own rows of the asked model; all where there are none of it."""
+    return [r for r in mine if r.model == asked.model] or list(mine)
+
+
+def usable(rows: Sequence[Row], asked: Row) -> list[Row]:
+    """Own rows that a fit may learn from: of a GPU all GPUs', of a processor its own alone."""
+    if asked.gpu == "cpu":
+        return about(rows, asked)
+    return [r for r in rows if r.gpu != "cpu"]
+
+
+def elsewhere(rows: Sequence[Row], asked: Row) -> tuple[str, ...]:
+    """A note of own rows that do not count for this question, by engine and device."""
+    others = [r for r in rows if r not in about(rows, asked)]
+    if not others:
+        return ()
+    where = {f"{r.engine} on {_device(r)}" for r in others}
+    return (f"{len(others)} load points of your own are of others: {'; '.join(sorted(where))}",)
+
+
+def no_processor(rows: Sequence[Row], asked: Row) -> str:
+    """Why nothing can be said of a processor."""
+    kept_of = "".join(f" What is kept: {text}." for text in elsewhere(rows, asked))
+    return (
+        f"no evidence of {asked.engine} on this processor ({_device(asked)}): bring two runs of "
+        f"your own in with bench predict --refit RUN RUN, or name a gpu=.{kept_of}"
+    )
+
+
+def _device(row: Row) -> str:
+    if row.gpu != "cpu":
+        return row.gpu
+    return f"{row.host or 'an unknown processor'}, {row.cores or 0:g} for the engine"

@@ -25,6 +25,7 @@ from bench.money.spec import ServerSpec, TcoRequest
 from bench.money.throughput import ThroughputPoint, fit_split
 from bench.predict.answer import predictions
 from bench.predict.evidence import Row
+from bench.predict.noise import ASSUMED
 from bench.predict.question import Question
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
@@ -35,8 +36,10 @@ LOADS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 DECILE = normal_quantile(0.80)
 """Standard deviations from the middle to the end of an 80 % band."""
 WANTED = 0.8
-MEASURED_LOG = 0.03
-"""What a measurement leaves of a band (log standard deviation): runs of one machine differ so."""
+MEASURED_LOG = ASSUMED["gpu"]
+"""What a measurement leaves of a band (log standard deviation): launches differ so."""
+FLAT_LOG = 1e-3
+"""A bill that moves by less between the ends of its rate's band is settled: GPUs are whole."""
 SURE = 0.9
 """How surely the first two must be told apart before no measurement is worth its time."""
 
@@ -199,11 +202,25 @@ def decide(options: Sequence[Option]) -> tuple[float | None, tuple[str, ...]]:
     needed: list[str] = []
     for o in sorted((first, second), key=lambda o: -o.log_spread):
         left = math.hypot(*spreads.values())
-        if shared or not o.overrides or gap / max(left, 1e-9) >= normal_quantile(2 * SURE - 1):
+        flat = spreads[o.name] < FLAT_LOG
+        if (
+            shared
+            or flat
+            or not o.overrides
+            or gap / max(left, 1e-9) >= normal_quantile(2 * SURE - 1)
+        ):
             continue
         spreads[o.name] = min(spreads[o.name], MEASURED_LOG)
         needed.append(f"bench {' '.join(o.overrides)}")
     return odds, tuple(needed)
+
+
+def own_words(own: Sequence[Row]) -> tuple[str, ...]:
+    """What one's own runs are to a plan; nothing without any."""
+    where = sorted({f"{r.engine} on {r.gpu}" for r in own if r.gpu != "cpu"})
+    if not where:
+        return ()
+    return (f"load points of your own count for {', '.join(where)}: the bands there are narrower",)
 
 
 def _of_owned(request: TcoRequest, options: Sequence[Option]) -> tuple[str, ...]:
@@ -211,7 +228,9 @@ def _of_owned(request: TcoRequest, options: Sequence[Option]) -> tuple[str, ...]
     each = request.tco.server.gpus
     if each == 1 or not any(o.way == "own" for o in options):
         return ()
-    return (f"own: whole servers of {each} GPUs are bought (tco.server), rented are single ones",)
+    return (
+        f"own: whole servers of {each} GPUs are bought (tco.server), rented are those of each copy",
+    )
 
 
 def normal_cdf(z: float) -> float:
@@ -234,7 +253,9 @@ def plan(
     for asked, overrides in candidates:
         w_in = asked.input_tokens / (asked.input_tokens + asked.output_tokens)
         found += options_of(asked, overrides, request, held, trace, own, gone)
-    mine = sorted(found, key=lambda o: ((o.p_slo or 0) < WANTED, o.usd_per_month.value))
+    mine = sorted(
+        found, key=lambda o: ((o.p_slo or 0) < WANTED, o.usd_per_month.value, -(o.p_slo or 0))
+    )
     holding = [o for o in mine if (o.p_slo or 0) >= WANTED]
     odds, needed = decide(holding)
     return Plan(
@@ -245,6 +266,7 @@ def plan(
         notes=(
             "P(SLO) is of predicted medians: tails (p99) are in no evidence; measure them",
             "the band of $/month is of the predicted rate alone, not of prices and demand",
+            *(own_words(own)),
             *_of_owned(request, found),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from bench.predict.evidence import Row
@@ -12,6 +13,7 @@ from bench.sizing.headroom import is_cpu, served, typical
 from bench.sizing.precision import precision
 from bench.sizing.roofline import decode_expectation
 from bench.sizing.sharding import layout_of
+from bench.values.cores import cpu_name, host_words
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec
@@ -32,6 +34,8 @@ class Question:
     input_tokens: float
     output_tokens: float
     engine: str
+    host: str = ""
+    cores: float | None = None
 
     def row(
         self, concurrency: float, *, label: str = "", tokens_per_s: float = 1.0, own: bool = False
@@ -74,6 +78,8 @@ class Question:
             batch=c.batch,
             tokens_per_s=tokens_per_s,
             terms=c.terms,
+            host=self.host,
+            cores=self.cores,
             own=own,
         )
 
@@ -138,4 +144,6 @@ def question(spec: RunSpec, engine: str | None = None) -> Question:
         input_tokens=prompt,
         output_tokens=typical(spec.workload.output_tokens),
         engine=engine or spec.engine.kind,
+        host=host_words(cpu_name(), os.cpu_count()) if is_cpu(spec) else "",
+        cores=(os.cpu_count() or 1) - (spec.load.own_cores or 0) if is_cpu(spec) else None,
     )

@@ -9,6 +9,7 @@ deviate by is fitted afterwards on the residuals, so that new models are predict
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -190,7 +191,7 @@ def fit(d: Design, start: Array | None = None, steps: int = 40) -> Fitted:
     for _ in range(steps):
         log_s, gradient = predict(d, values)
         residual = d.log_s - log_s
-        w = _weights(residual, d.spread)
+        w = _weights(residual, d.spread, d.own >= 0)
         curvature = (gradient * w[:, None]).T @ gradient + np.diag(weight)
         step = np.linalg.solve(curvature, gradient.T @ (w * residual) + weight * (prior - values))
         largest = float(np.abs(step).max())
@@ -206,10 +207,12 @@ def fit(d: Design, start: Array | None = None, steps: int = 40) -> Fitted:
     )
 
 
-def _weights(residual: Array, spread: Array) -> Array:
-    """Huber's weights over the variance."""
+def _weights(residual: Array, spread: Array, own: npt.NDArray[np.bool_]) -> Array:
+    """Huber's weights over the variance; what was measured on one's own machine is not odd, however
+    far it lies from others."""
     size = np.maximum(np.abs(residual) / spread, 1e-9)
-    return np.asarray(np.minimum(1.0, HUBER / size) / spread**2)
+    robust = np.where(own, 1.0, np.minimum(1.0, HUBER / size))
+    return np.asarray(robust / spread**2)
 
 
 def deviations(d: Design, residual: Array) -> dict[str, tuple[float, float]]:
@@ -217,16 +220,33 @@ def deviations(d: Design, residual: Array) -> dict[str, tuple[float, float]]:
     by_pair: dict[str, list[int]] = {}
     for i, row in enumerate(d.rows):
         by_pair.setdefault(row.pair, []).append(i)
-    return {pair: _deviation(residual[at], d.spread[at]) for pair, at in by_pair.items()}
+    own = d.own >= 0
+    return {pair: _deviation(residual[at], d.spread[at], own[at]) for pair, at in by_pair.items()}
 
 
-def _deviation(residual: Array, spread: Array) -> tuple[float, float]:
+def _deviation(residual: Array, spread: Array, own: npt.NDArray[np.bool_]) -> tuple[float, float]:
     mean = variance = 0.0
     for _ in range(6):
-        w = _weights(residual - mean, spread)
+        w = _weights(residual - mean, spread, own)
         variance = 1 / (w.sum() + 1 / PAIR_SPREAD**2)
         mean = float(variance * (w * residual).sum())
     return mean, float(variance)
+
+
+def misfit(found: Fitted, mine: Sequence[Row]) -> float:
+    """How surprising one's own rows are, 1 at least: the root mean square of their residuals and of
+    what their device and model deviate by, each in its standard deviation. Where it is large, what
+    others measured does not hold here, and what one's own load points say of other loads rests on
+    it."""
+    if not mine:
+        return 1.0
+    log_s, _ = log_seconds(found, mine)
+    off = [(s - math.log(r.seconds)) / r.spread for s, r in zip(log_s, mine, strict=True)]
+    first = len(found.values) - len(found.levels.own)
+    for key in {own_key(r) for r in mine}:
+        off.append(float(found.values[first + found.levels.own.index(key)]) / OWN_SPREAD)
+    off += [found.pairs[pair][0] / PAIR_SPREAD for pair in {r.pair for r in mine}]
+    return max(1.0, math.sqrt(sum(x**2 for x in off) / len(mine)))
 
 
 def log_seconds(found: Fitted, rows: Sequence[Row]) -> tuple[Array, Array]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.values.confidence import CONFIDENCE, normal_quantile, t_quantile
+from bench.values.distributions import binomial_cdf, normal_cdf
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,12 +44,10 @@ def mcnemar_p(lost: int, won: int) -> float:
     `lost` items were right in the baseline and wrong in the variant, `won` the other way round;
     items that agree do not enter (McNemar 1947; the binomial form).
     """
-    from scipy.special import bdtr
-
     flips = lost + won
     if flips == 0:
         return 1.0
-    return min(1.0, 2 * float(bdtr(min(lost, won), flips, 0.5)))
+    return min(1.0, 2 * binomial_cdf(min(lost, won), flips))
 
 
 def tango_interval(lost: float, won: float, n: float, confidence: float = CONFIDENCE) -> Interval:
@@ -135,9 +134,7 @@ def bootstrap(
 
 def _expanded_tail(n: int) -> float:
     """Share cut off at each end: 2.5 % for many items, less for few."""
-    from scipy.special import ndtr
-
-    return float(ndtr(-math.sqrt(n / (n - 1)) * t_quantile(n - 1)))
+    return normal_cdf(-math.sqrt(n / (n - 1)) * t_quantile(n - 1))
 
 
 def sign_flip_p(differences: Floats) -> float:

@@ -66,7 +66,12 @@ def words(found: Plan, more_own: int, more_apis: int) -> list[str]:
         lines.append(f"What would decide between them to {SURE:.0%}, in this order:")
         lines += [f"  {m}" for m in found.measure]
     elif len(holding) > 1:
-        lines.append("No measurement is needed to tell the first two apart.")
+        odds = found.p_first_is_cheaper
+        lines.append(
+            "No measurement is needed to tell the first two apart."
+            if odds is None or odds >= SURE
+            else "No measurement of speed tells them apart: their bills do not hang on it."
+        )
     hidden = [f"{n} {w}" for n, w in ((more_own, "deployments"), (more_apis, "APIs")) if n > 0]
     if hidden:
         lines.append(f"not shown: {' and '.join(hidden)} (--json has all)")

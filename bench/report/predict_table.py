@@ -20,8 +20,8 @@ FIGURES = (
     ("usd_per_mtok", "$/M tokens"),
 )
 NEW = {
-    "same": "model, GPU and engine are in the evidence",
-    "model": "GPU and engine are in the evidence, this model in this quantisation is not",
+    "same": "this model on this GPU and engine is in the evidence",
+    "model": "GPU and engine are in the evidence, this model in this quantisation on them is not",
     "gpu": "the engine is in the evidence, but not on this GPU",
     "engine": "this engine is not in the evidence",
 }
@@ -54,12 +54,17 @@ def print_predictions(found: Sequence[Prediction], out: Console, title: str) -> 
 def about(found: Sequence[Prediction]) -> Iterator[str]:
     """What the predictions rest on, and what they are not."""
     first = found[0]
-    own = f" and {first.own_rows} load points of your own" if first.own_rows else ""
+    own = ""
+    if first.own_rows:
+        of = "all" if first.own_of_model == first.own_rows else f"{first.own_of_model}"
+        own = f" and {first.own_rows} load points of your own on this device ({of} of this model)"
     yield f"In brackets 80 % bands, from {first.rows} published rows{own}: {NEW[first.novelty]}."
     for words in first.nearest:
         yield f"nearest: {words}"
     for note in dict.fromkeys(n for p in found for n in p.notes):
-        yield f"note: {note}"
+        at = [p.load for p in found if note in p.notes]
+        where = "" if len(at) == len(found) else f" at {', '.join(at)}"
+        yield f"note{where}: {note}"
     yield (
         "Predicted is fitted to measurements of others; expected is the hardware's published "
         "limits, the bound what nothing exceeds. $/M tokens of output at the GPU's listed rents."
@@ -67,12 +72,21 @@ def about(found: Sequence[Prediction]) -> Iterator[str]:
 
 
 def error_line(e: PredictionError) -> str:
-    """`predicted output_tokens_per_s at c4: 830 (700–980), measured 810: +2.5 %, inside`."""
+    """`predicted output_tokens_per_s at c4: 830 (700–980), measured 810: +2.5 %, inside …`."""
     place = "inside the 80 % band" if e.inside else "outside the 80 % band"
     return (
         f"predicted {e.metric} at {e.load}: {banded(e.predicted)}, measured "
-        f"{quantity(e.measured)}: {e.error:+.1%}, {place}"
+        f"{quantity(e.measured)}: {e.error:+.1%}, {place}{overlap_words(e)}"
     )
+
+
+def overlap_words(e: PredictionError) -> str:
+    """What a measured interval adds where the value lies outside; it changes no verdict."""
+    if e.inside or e.overlaps is None:
+        return ""
+    reach = f"{quantity(e.measured_low or 0.0)}–{quantity(e.measured_high or 0.0)}"
+    does = "overlaps it and counts as outside all the same" if e.overlaps else "does not reach it"
+    return f"; its own 95 % interval over repeats, {reach}, {does}"
 
 
 def _rate(value: float | None) -> str:

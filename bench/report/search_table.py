@@ -67,7 +67,7 @@ def _beyond(found: Mapping[str, Any], unit: str) -> str:
     if found["objective"] == "slo":
         value = seen.get(failing["criterion"])
         return f"{text} ({failing['criterion']} {'' if value is None else quantity(value)})"
-    if "queue_growth_per_s" not in seen:
+    if None in (seen.get("queue_growth_per_s"), seen.get("completed_per_s")):
         return text
     return (
         f"{text}, over-saturated: the queue grows by {quantity(seen['queue_growth_per_s'])} a "
@@ -83,7 +83,7 @@ def _tried(found: Mapping[str, Any], unit: str) -> Grid:
             s["verdict"],
             str(s["repeats"]),
             f"{s['requests']:,}",
-            *(quantity(s["seen"][n]) if n in s["seen"] else "–" for n in names),
+            *("–" if (v := s["seen"].get(n)) is None else quantity(v) for n in names),
             s["criterion"].replace("_", " "),
         )
         for s in found["tried"]

@@ -69,6 +69,8 @@ WORDS: tuple[Word, ...] = (
         "quoted",
         "trusted",
         "VALID",
+        "NOT VALID",
+        "VALID IN PART",
     ),
     _word("withheld", "measured, and not shown, because a check found that it may be wrong"),
     _word(
@@ -80,10 +82,22 @@ WORDS: tuple[Word, ...] = (
     ),
     _word("client-bound", "the measuring client was too busy to be right", "client_bound"),
     _word(
+        "load client",
+        "the part of bench that sends the requests and takes the times; it needs cores of its own",
+        "load generator",
+    ),
+    _word(
+        "truth server",
+        "a server of bench's own that emits tokens on an exact schedule: known timing, no model",
+        "server of known timing",
+    ),
+    _word("warm-up", "requests before those that count, until the server is at work", "warming up"),
+    _word(
         "window",
         "the steady part of a load point, after the slots have filled and before they run empty",
         "measured s",
         "steady",
+        "steady window",
     ),
     _word("bound", "what memory bandwidth and arithmetic of the hardware forbid to exceed"),
     _word("plan", "what a well-run server does on this hardware, computed before the run"),
@@ -103,6 +117,7 @@ WORDS: tuple[Word, ...] = (
         "weights in fewer bits: smaller, often faster, perhaps worse; none is the model as "
         "published",
         "quant",
+        "as published",
     ),
     _word("tensor parallel", "one model split over several GPUs", "TP"),
     _word("recovery", "a variant's score ÷ the baseline's, on the same items"),
@@ -122,6 +137,12 @@ WORDS: tuple[Word, ...] = (
         "J/request",
         "tok/s/W",
         "J",
+    ),
+    _word(
+        "meter",
+        "what reads power and memory: NVML of NVIDIA's driver, RAPL of a processor",
+        "NVML",
+        "RAPL",
     ),
     _word("above idle", "without what the boards draw when nothing is asked"),
     _word("scope", "what a power reading covers: the GPU's board, or the whole host"),

@@ -98,7 +98,7 @@ def fit(
         usd_per_h_high=_times(spec.gpu.price.high_usd_per_gpu_h, spec.gpus),
         notes=_notes(spec, s, where, target=target, cache=cache),
     )
-    if not (offload.asked(spec) and spec.quant.is_gguf):
+    if not offload.asked(spec):
         return report
     gpu_gib = cuda_memory_gib(spec.gpu) * spec.gpus
     laid = offload.offload(spec, s.geometry, gpu_gib=gpu_gib, cache_tokens=target * needed)

@@ -8,16 +8,18 @@ keeps the routed experts of the first N layers on the host. Buffers for computin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.sizing.bound import HOST_GB_PER_S
 from bench.sizing.geometry import Geometry
 from bench.sizing.gguf_mix import INPUT, bytes_of, laid_out
 from bench.sizing.overheads import GIB
+from bench.values.ggml import TYPES
 from bench.values.spec import LlamacppSpec, RunSpec
 
 _ROUTED = "routed_expert"
+_SIZES = {name: (block, size) for name, block, size in TYPES.values()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +56,37 @@ def pieces_of(geometry: Geometry, file_type: str) -> tuple[Piece, ...]:
         size = bytes_of(matrix, kind)
         share = 0.0 if layer == INPUT else matrix.active_params / matrix.params
         found.append(Piece(layer=layer, role=matrix.role, bytes=size, read=size * share))
-    if geometry.tied:  # the table is the output, too: a second use of the same bytes
-        table = sum(p.bytes for p in found if p.role == "embedding")
-        last = len(geometry.sequence)
-        found.append(Piece(layer=last, role="embedding", bytes=table, read=table))
-    return tuple(found)
+    return (*found, *_tied(found, geometry))
+
+
+def pieces_of_file(
+    geometry: Geometry, layers: Mapping[str, Mapping[str, int]]
+) -> tuple[Piece, ...]:
+    """The tensors of a file, by layer and role as `bench.models.gguf.quantisation_of` has them."""
+    routed = geometry.experts_per_token / geometry.experts if geometry.experts else 1.0
+    found = []
+    for number, roles in layers.items():
+        for role, size in roles.items():
+            share = 0.0 if int(number) == INPUT else routed if role == _ROUTED else 1.0
+            found.append(Piece(layer=int(number), role=role, bytes=size, read=size * share))
+    return (*found, *_tied(found, geometry))
+
+
+def _tied(found: Sequence[Piece], geometry: Geometry) -> tuple[Piece, ...]:
+    """A table that is the output, too: a second use of the same bytes."""
+    if not geometry.tied:
+        return ()
+    table = sum(p.bytes for p in found if p.role == "embedding")
+    return (Piece(layer=len(geometry.sequence), role="embedding", bytes=table, read=table),)
+
+
+def layers_of_file(spec: RunSpec) -> Mapping[str, Mapping[str, int]] | None:
+    """What a GGUF file that the run names holds in each layer; None for a type by its name."""
+    held = spec.model.config.get("quantization_config")
+    if not isinstance(held, Mapping) or held.get("quant_method") != "gguf":
+        return None
+    found = held.get("layers")
+    return found if isinstance(found, Mapping) else None
 
 
 def placed(
@@ -114,25 +142,31 @@ class Offload:
 
 
 def asked(spec: RunSpec) -> bool:
-    """Whether a run says what llama.cpp is to keep on the host."""
+    """Whether a run says what llama.cpp is to keep on the host, of a GGUF type or file."""
     e = spec.engine
     chosen = isinstance(e, LlamacppSpec) and (e.gpu_layers is not None or e.cpu_moe_layers)
-    return bool(chosen) and spec.gpus > 0
+    known = spec.quant.is_gguf or layers_of_file(spec) is not None
+    return bool(chosen) and known and spec.gpus > 0
 
 
 def offload(spec: RunSpec, geometry: Geometry, *, gpu_gib: float, cache_tokens: int) -> Offload:
-    """The layout that a run asks for, with `cache_tokens` of cache in 16 bits."""
+    """The layout that a run asks for, with `cache_tokens` of cache in the format that it has on
+    GPUs: as set, else f16."""
     engine = spec.engine
     assert isinstance(engine, LlamacppSpec)
-    pieces, layers = pieces_of(geometry, spec.quant.name), len(geometry.sequence)
+    layers, file = len(geometry.sequence), layers_of_file(spec)
+    named = file is None
+    pieces = pieces_of(geometry, spec.quant.name) if named else pieces_of_file(geometry, file or {})
     wanted = layers + 1 if engine.gpu_layers is None else min(engine.gpu_layers, layers + 1)
     moe = min(engine.cpu_moe_layers or 0, layers)
+    block, size = _SIZES[(engine.kv_type or "f16").upper()]
+    element = size / block
 
     def cache(first: int) -> tuple[float, float]:
         """GiB on the GPUs and on the host."""
         at = min(first, layers)
         sizes = [
-            geometry.kv_bytes(cache_tokens, 2.0, windowed=False, layers=part) / GIB
+            geometry.kv_bytes(cache_tokens, element, windowed=False, layers=part) / GIB
             for part in ((at, None), (0, at))
         ]
         return (0.0 if at == layers else sizes[0], 0.0 if at == 0 else sizes[1])
@@ -171,15 +205,15 @@ def notes_of(found: Offload, *, host_is_given: bool) -> tuple[str, ...]:
     bound = found.bound_tokens_per_s_per_user
     return (
         f"llama.cpp's layout, {found.gpu_layers} of {found.of_layers} layers on the GPUs{experts}: "
-        f"weights {found.gpu_weights_gib:.2f} GiB there and {found.host_weights_gib:.2f} on the "
-        f"host, cache {found.gpu_cache_gib:.2f} and {found.host_cache_gib:.2f}; buffers for "
+        f"weights {found.gpu_weights_gib:.4g} GiB there and {found.host_weights_gib:.4g} on the "
+        f"host, cache {found.gpu_cache_gib:.4g} and {found.host_cache_gib:.4g}; buffers for "
         "computing come on top",
         f"up to {found.most_layers} layers would fit the {found.gpu_gib:.1f} GiB of the GPUs",
         *(
             ()
             if bound is None
             else (
-                f"one request cannot exceed {bound:.3g} tokens/s, where the host reads "
+                f"one request cannot exceed {bound:,.1f} tokens/s, where the host reads "
                 f"{found.host_gb_per_s:,.0f} GB/s ({whose})",
             )
         ),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.store import folder_name, making, write_file
+from bench.store import folder_name, making, model_folder, write_file
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
@@ -79,7 +79,7 @@ def ask(specs: Sequence[RunSpec], combinations: Sequence[Sequence[str]], results
         common = set()
     elements = tuple(
         Element(
-            run=f"{folder_name(spec.model.name, 'model.name')}/"
+            run=f"{model_folder(spec)}/"
             f"{folder_name(spec.quant.name, 'quant.name')}-x{spec.gpus}-{free}-{number}",
             words=tuple(str(w) for w in redacted([w for w in words if w not in common])),
         )

@@ -138,15 +138,21 @@ def _unlike(launch: Launch, run: Run) -> str | None:
 def _served(server: Mapping[str, Any]) -> dict[str, Any]:
     """What of a server's description says how it serves; its addresses do not."""
     argv = [str(w) for w in server.get("argv") or ()]
-    for flag in _PLACES:
+    if argv[1:2] == ["-P"]:  # where it was started from (`bench.values.interpreter`)
+        del argv[1]
+    image = server.get("image") or {}
+    for flag in (*_PLACES, *(_OF_CONTAINERS if image else ())):
         while flag in argv:
             at = argv.index(flag)
             del argv[at : at + 2]
     keys = ("engine", "engine_version", "served_model", "max_model_len")
-    return {**{k: server.get(k) for k in keys}, "argv": argv}
+    digest = image.get("digest") or image.get("id")
+    return {**{k: server.get(k) for k in keys}, "image": digest, "argv": argv}
 
 
 _PLACES = ("--host", "--port", "--master-addr", "--master-port", "--data-parallel-rpc-port")
+_OF_CONTAINERS = ("--name", "--label", "--cpuset-cpus")
+"""Name the launch, or where it ran."""
 
 
 def _short(value: Any) -> str:

@@ -265,12 +265,16 @@ def _shown(
 
     def show(state: LoadProgress) -> None:
         elapsed_s = time.monotonic() - began_s
-        timed = planned.duration_s is not None and state.finished >= planned.at_least
+        enough = state.finished >= planned.at_least
+        timed = planned.duration_s is not None and enough
+        # What was received is read afterwards, which takes minutes of a million answers.
+        over = enough and not state.in_flight and elapsed_s >= (planned.duration_s or 0.0)
+        now = "what they said is being read" if over else f"{state.in_flight} in flight"
         progress(
             Progress(
                 phase=name,
                 elapsed_s=elapsed_s,
-                detail=f"{state.finished} requests done, {state.in_flight} in flight",
+                detail=f"{state.finished} requests done, {now}",
                 done=min(elapsed_s, planned.duration_s or 0.0) if timed else state.finished,
                 total=planned.duration_s if timed else planned.at_least,
                 unit="s" if timed else "requests",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from bench.foreign.columns import point_data
 from bench.foreign.vllm_bench import requests
 from bench.values.errors import BenchError, InputError
+from bench.values.interpreter import python
 from bench.values.record import LoadPoint, PointData
 from bench.values.scratch import scratch
 from bench.values.server import Server
@@ -58,7 +58,7 @@ def argv(
     else:
         words += ["--request-rate", str(point.rate_per_s)]
     words += ["--save-result", "--save-detailed", "--result-filename", str(result)]
-    return [sys.executable, "-c", _PROGRAM.format(cores=server.client_cores), *words]
+    return python("-c", _PROGRAM.format(cores=server.client_cores), *words)
 
 
 def run_benchmark(

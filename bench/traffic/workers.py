@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,6 +22,7 @@ from bench.traffic.worker import COUNTERS, UnreachedError, WorkerPlan, WorkerRes
 from bench.values.clock import now_ns
 from bench.values.ending import undisturbed
 from bench.values.errors import BenchError
+from bench.values.interpreter import python
 from bench.values.record import LoadPoint, PlannedRequest, PointData
 from bench.values.server import Server
 
@@ -72,11 +75,11 @@ def send_load(
     # Imports once, forks in milliseconds, and forks from a process without threads or event loops.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.traffic.worker"])
-    counters = context.RawArray("q", COUNTERS * len(shares))
     running: list[tuple[BaseProcess, Connection]] = []
     afar: list[far.FarWorker] = []
     process: BaseProcess
     try:
+        counters = context.RawArray("q", COUNTERS * len(shares))
         for number, (share, share_slots) in enumerate(shares):
             plan = WorkerPlan(
                 worker=number,
@@ -95,7 +98,7 @@ def send_load(
             ours, theirs = context.Pipe()
             process = context.Process(target=serve_pipe, args=(theirs, plan, counters), daemon=True)
             # A signal in the middle of a start would leave a child without its orders.
-            with undisturbed():
+            with undisturbed(), _imports_from_no_working_folder():
                 process.start()
                 running.append((process, ours))
             theirs.close()
@@ -112,6 +115,11 @@ def send_load(
         clocks = {node: node.ask_clock() for node in {f.node for f in afar}}
         results = [found[p] for p in here]
         results += [f.on_heads_clock(found[f.pipe], clocks[f.node]) for f in afar]
+    except OSError as error:
+        raise BenchError(
+            f"no load worker can be started ({error.strerror or error}): they need shared memory "
+            "(/dev/shm), a temporary folder of a short name (TMPDIR), descriptors and processes."
+        ) from error
     finally:
         for node in {f.node for f in afar}:
             node.end_started()
@@ -122,6 +130,20 @@ def send_load(
             process.join()
             pipe.close()  # last: one that lived would complain of it
     return merge(point, start_ns, results)
+
+
+@contextlib.contextmanager
+def _imports_from_no_working_folder() -> Iterator[None]:
+    """The server that forks the workers is started as `-c PROGRAM`; it inherits flags alone."""
+    flag = "PYTHONSAFEPATH"
+    if "-P" not in python() or flag in os.environ:
+        yield
+        return
+    os.environ[flag] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[flag]
 
 
 def _receive(pipe: Connection, kind: type | tuple[type, ...]) -> Any:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, Union, cast
 from bench.values.errors import InputError, nearest
 
 T = TypeVar("T")
+_MOST = 2**64  # no seed, count, size or clock is beyond; a float of more digits overflows
 
 
 def decode(kind: type[T], data: object, path: str = "") -> T:
@@ -167,6 +168,8 @@ def _decode_scalar(kind: Any, data: object, path: str) -> Any:
             return float(data)
         except OverflowError:
             raise _said(path, "the number is too large.") from None
+    if kind is int and isinstance(data, int) and abs(data) > _MOST:
+        raise _said(path, "the number is too large.")
     if kind is Path and isinstance(data, str):
         return Path(data)
     if isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool)):

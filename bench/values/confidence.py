@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
+
+from bench.values.distributions import normal_inverse, t_inverse
 
 ALPHA = 0.05
 """The level of a test."""
@@ -16,16 +17,10 @@ CONFIDENCE = 1 - ALPHA
 @cache
 def normal_quantile(confidence: float = CONFIDENCE) -> float:
     """Two-sided standard normal quantile: 1.96 at 95 %."""
-    from scipy.special import ndtri  # a tenth of the import time of scipy.stats
-
-    return float(ndtri(0.5 + confidence / 2))
+    return normal_inverse(0.5 + confidence / 2)
 
 
 @cache
 def t_quantile(degrees: float, confidence: float = CONFIDENCE) -> float:
     """Two-sided Student t quantile; the normal one for infinite degrees."""
-    if math.isinf(degrees):
-        return normal_quantile(confidence)
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.5 + confidence / 2))
+    return t_inverse(degrees, 0.5 + confidence / 2)

@@ -38,7 +38,8 @@ class Prediction:
     rent; what cannot be predicted is left out. `bound_tokens_per_s` is physics,
     `expected_tokens_per_s` the plan at the hardware's published limits: neither was fitted.
     `novelty` says how new the question is to the evidence; `rows` counts published rows,
-    `own_rows` load points of one's own; `nearest` are the closest of them in words.
+    `own_rows` load points of one's own on the
+    engine and device, `own_of_model` those of the model; `nearest` are the closest in words.
     """
 
     load: str
@@ -48,6 +49,7 @@ class Prediction:
     novelty: Literal["same", "model", "gpu", "engine"]
     rows: int
     own_rows: int = 0
+    own_of_model: int = 0
     nearest: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
     arose: Literal["predicted"] = "predicted"
@@ -55,7 +57,11 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionError:
-    """A predicted figure beside what was measured: `error` is predicted ÷ measured - 1."""
+    """A predicted figure beside what was measured: `error` is predicted ÷ measured - 1.
+
+    `inside` judges the measured value alone, whatever its own 95 % interval (`measured_low` to
+    `measured_high`; None: it has none) reaches.
+    """
 
     load: str
     metric: str
@@ -64,3 +70,13 @@ class PredictionError:
     measured: float
     error: float
     inside: bool
+    measured_low: float | None = None
+    measured_high: float | None = None
+
+    @property
+    def overlaps(self) -> bool | None:
+        """Whether band and interval have values in common; None where nothing bounds the measured
+        value."""
+        if self.measured_low is None or self.measured_high is None:
+            return None
+        return self.measured_low <= self.predicted.high and self.measured_high >= self.predicted.low

@@ -145,10 +145,8 @@ class PointData:
 
     def counted(self, name: str) -> float | None:
         """How much a counter of the engine rose; None when it was not there both times."""
-        before, after = self.engine_before, self.engine_after
-        if before is None or after is None or name not in before or name not in after:
-            return None
-        return float(after[name]) - float(before[name])
+        before, after = ((seen or {}).get(name) for seen in (self.engine_before, self.engine_after))
+        return None if before is None or after is None else float(after) - float(before)
 
 
 def counting(repeats: Sequence[PointData]) -> list[PointData]:

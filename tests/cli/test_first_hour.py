@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
+from bench.config.compose import compose, run_spec
+from bench.store import model_folder
 
 SKELETON = "who: null\nwhere: here\nas_of: null\nquote: null\nsays: {kind: serving}\n"
 
@@ -74,3 +76,14 @@ def test_a_claim_about_ones_own_machine_is_settled_once_it_names_it(
     said = capsys.readouterr()
     assert "own.yaml --measure  # once the file says host_cpu and host_cpu_count" in said.out
     assert "(of this machine: host_cpu: " in said.err
+
+
+def test_a_servers_runs_are_kept_under_its_own_model() -> None:
+    """The composed default, tiny, is not what a server at an address serves."""
+    at = ["engine=endpoint", "engine.base_url=http://127.0.0.1:1/v1", "gpus=0"]
+    named = run_spec(compose([*at, "engine.served_model=ORG/Own"]))
+    assert model_folder(named) == "ORG-Own"
+    assert model_folder(run_spec(compose(at))) == "endpoint"
+    told = run_spec(compose([*at, "engine.expects_model=tiny", "engine.served_model=x"]))
+    assert model_folder(told) == "tiny"
+    assert model_folder(run_spec(compose(["engine=truth", "gpus=0"]))) == "tiny"

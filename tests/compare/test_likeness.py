@@ -75,3 +75,16 @@ def test_quality_alone_may_come_from_another_machine() -> None:
 
 def test_where_results_lie_does_not_matter() -> None:
     assert differences(run(), run("results_dir=/elsewhere", "engine.port=8123")) == ()
+
+
+def test_one_name_of_two_images_is_refused() -> None:
+    """A tag was pulled anew between the runs; where a digest is not known, ids are compared."""
+    words = ("engine.container=podman", "engine.image=r/vllm:latest")
+    told = [{"image": {"digest": d, "id": "sha256:1"}} for d in ("sha256:a", "sha256:b", None)]
+    first, second, unknown = (run(*words, server=server) for server in told)
+    assert kinds(first, second) == {"server.image": "refused"}
+    assert kinds(first, first) == {}
+    assert kinds(first, run(*words, server={"image": None})) == {}
+    assert kinds(first, unknown) == {}  # the same id
+    other = run(words[0], "engine.image=r/vllm:v1", server=told[1])
+    assert "server.image" not in kinds(first, other)

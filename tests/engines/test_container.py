@@ -21,8 +21,8 @@ from bench.values import ending
 from bench.values.errors import EngineError, InputError
 from bench.values.spec import RunSpec, VllmSpec
 
-COMMAND = ("/venv/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--port", "8000")
-SERVED = ["python3", *COMMAND[1:]]
+COMMAND = ("/venv/bin/python", "-P", "-m", "vllm.entrypoints.openai.api_server", "--port", "8000")
+SERVED = ["python3", *COMMAND[2:]]  # -P is of this machine
 
 
 def words(

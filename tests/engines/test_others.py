@@ -344,6 +344,19 @@ def test_what_was_equalised_between_engines(
     assert unlike(first, first) == ()
 
 
+def test_two_that_differ_are_unlike_whatever_a_third_does_not_say(run_spec: Spec) -> None:
+    """vLLM's prefix cache is on, llama.cpp's off, transformers does not say; the formats agree, and
+    of the third is known what they are."""
+    kinds = {"vllm": vllm.conditions(run_spec())}
+    kinds["llamacpp"] = llamacpp.conditions(run_spec(engine="llamacpp"), {}, 1)
+    kinds["transformers"] = transformers.conditions(run_spec(engine="transformers"))
+    runs = [run_of(run_spec(engine=kind), told) for kind, told in kinds.items()]
+    found = {c.key: c.alike for c in conditions(runs)}
+    assert found["prefix_cache"] is False
+    assert found["chunked_prefill"] is None
+    assert found["kv_type"] is True
+
+
 def test_an_engine_without_prompt_logprobs_is_scored_on_what_it_generates(
     serve_http: Callable[..., str],
 ) -> None:

@@ -24,6 +24,7 @@ from bench.models.llama_tools import LOCK, QUANTIZER, ready
 from bench.run import execute
 from bench.sizing.declared import geometry_of
 from bench.sizing.gguf_mix import tensor_sums
+from bench.sizing.offload import pieces_of, pieces_of_file, placed
 from bench.values.errors import BenchError
 from bench.values.record import OK, PointData, Run, counting
 from bench.values.spec import LlamacppSpec
@@ -94,7 +95,12 @@ def test_quantised_files_are_what_the_rules_of_bench_fit_say(checkpoints: Path) 
         found = read_gguf(file)
         assert found.keys["general.file_type"] == number
         sums = tensor_sums(geometry_of(spec.model), kind.casefold())
-        assert quantisation_of(found)["tensors"] == sums, kind
+        told = quantisation_of(found)
+        assert told["tensors"] == sums, kind
+        by_file = pieces_of_file(geometry_of(spec.model), told["layers"])
+        by_rule = pieces_of(geometry_of(spec.model), kind.casefold())
+        for count in (0, 2, 5):  # of four layers and the output
+            assert placed(by_file, 4, count) == placed(by_rule, 4, count), kind
 
 
 def test_transformers_serves_the_length_that_was_asked_for(

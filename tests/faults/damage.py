@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from typing import Any
 
 ODD = (
     *(b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b"1e300", b"9" * 400, b"9" * 5000, b"true"),
@@ -16,9 +18,45 @@ ODD = (
 def damaged(sample: bytes, rng: random.Random) -> bytes:
     """`sample` changed in one to four places."""
     data = bytearray(sample)
+    if rng.random() < 0.3 and _replace_node(data, rng):
+        return bytes(data)
     for _ in range(rng.randint(1, 4)):
         rng.choice((_flip, _cut, _insert, _repeat, _replace_value, _drop_line))(data, rng)
     return bytes(data)
+
+
+NODES: tuple[Any, ...] = (
+    *(None, [], {}, "", "x", -1, 0, True, 1e300, 10**400, [[1]], [None], {"a": {}}, {"x": 1}),
+)
+"""What a value of a JSON document is replaced by, so that it stays JSON."""
+
+
+def _replace_node(data: bytearray, rng: random.Random) -> bool:
+    """One value of a JSON document replaced or left out; False where the text is none."""
+    try:
+        document = json.loads(data)
+        places = [*_places(document)]
+    except (ValueError, RecursionError):
+        return False
+    if places:
+        holder, key = rng.choice(places)
+        if rng.random() < 0.1:
+            del holder[key]
+        else:
+            holder[key] = rng.choice(NODES)
+    data[:] = json.dumps(document).encode()
+    return True
+
+
+def _places(node: Any) -> list[tuple[Any, Any]]:
+    """Every (holder, key) below a node of a JSON document."""
+    if not isinstance(node, (dict, list)):
+        return []
+    found = [(node, key) for key in (node if isinstance(node, dict) else range(len(node)))]
+    for holder, key in tuple(found):
+        if isinstance(holder[key], (dict, list)):
+            found += _places(holder[key])
+    return found
 
 
 def _at(data: bytearray, rng: random.Random) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 
@@ -11,15 +12,17 @@ from said import bench, refused
 from bench.cli.summaries import summaries
 from bench.cli.verbs.runs import derived
 
+Change = Callable[[bytes], bytes]
 
-def damaged_run(name: str, content: bytes) -> Callable[[Place], None]:
+
+def damaged_run(name: str, content: bytes | Change) -> Callable[[Place], None]:
     """One file of one run replaced: that run is listed with why, the other as ever."""
 
     def do(place: Place) -> None:
         good, bad = stored(place.folder), stored(place.folder)
         target = next(bad.glob(name), bad / name)
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(content)
+        target.write_bytes(content if isinstance(content, bytes) else content(target.read_bytes()))
         rows = {r["run"]: r for r in summaries(str(place.folder), derived)}
         assert rows[str(good)]["status"] == "complete"
         assert "unreadable" in rows[str(bad)], "the damage is not told"
@@ -56,6 +59,33 @@ for _name, _file, _content in (
     ("telemetry is of another shape", "telemetry/power.jsonl", b'{"k": 7}\n[]\n'),
 ):
     fault(3, _name, "listed with why, hides no other run")(damaged_run(_file, _content))
+
+
+def other(**keys: object) -> Change:
+    """A JSON file with these keys of another value."""
+    return lambda text: json.dumps({**json.loads(text), **keys}).encode()
+
+
+def worker(**keys: object) -> Change:
+    """point.json with these keys of its worker of another value."""
+
+    def change(text: bytes) -> bytes:
+        meta = json.loads(text)
+        meta["workers"][0] |= keys
+        return json.dumps(meta).encode()
+
+    return change
+
+
+for _name, _file, _change in (
+    ("a search that is empty", "run.json", other(load_search={})),
+    ("a calibration without its errors", "run.json", other(calibration={"by_load": {}})),
+    ("cores that are no list", "run.json", other(server={"client_cores": 7})),
+    ("counters that are text", "points/*/point.json", other(engine_before={"a": "x"})),
+    ("a start that is none", "points/*/point.json", other(start_ns=[[1]])),
+    ("a number of 400 digits", "points/*/point.json", worker(clock_error_ns=10**400)),
+):
+    fault(3, f"stored: {_name}", "listed with why, hides no other run")(damaged_run(_file, _change))
 
 
 @fault(3, "summary.json is damaged", "derived anew")

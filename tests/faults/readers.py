@@ -6,6 +6,8 @@ traceback that a user would see.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 import tempfile
@@ -28,6 +30,7 @@ from bench.models.model_config import read_config
 from bench.money.demand import trace_demand
 from bench.money.prices.tables import read_prices
 from bench.report.document import summary
+from bench.report.terminal import print_run
 from bench.store import create_run_dir, load_run, save_point, save_run
 from bench.traffic.workload_file import check
 from bench.values.codec import decode
@@ -63,14 +66,22 @@ def stored(data: bytes, folder: Path) -> object:
     """run.json replaced; read, derived and summed up as `bench runs` does."""
     (folder / "run.json").write_bytes(data)
     run = load_run(folder)
-    return summary(run, derive(run))
+    return shown(run)
+
+
+def shown(run: Run) -> object:
+    """Derived, summed up as `bench runs` does, and printed as `bench show` does."""
+    measurement = derive(run)
+    with contextlib.redirect_stdout(io.StringIO()):
+        print_run(run, measurement)
+    return summary(run, measurement)
 
 
 def stored_point(data: bytes, folder: Path) -> object:
     """A load point's point.json replaced."""
     next(folder.glob("points/*/point.json")).write_bytes(data)
     run = load_run(folder)
-    return summary(run, derive(run))
+    return shown(run)
 
 
 def telemetry(data: bytes, folder: Path) -> object:
@@ -78,7 +89,7 @@ def telemetry(data: bytes, folder: Path) -> object:
     (folder / "telemetry").mkdir(exist_ok=True)
     (folder / "telemetry" / "power.jsonl").write_bytes(data)
     run = load_run(folder)
-    return summary(run, derive(run))
+    return shown(run)
 
 
 def _file(data: bytes, folder: Path, name: str) -> Path:
@@ -198,6 +209,31 @@ POWER = b"""{"k": "header", "source": "synthetic"}
 """
 
 
+ERRORS = {f"{what}_error_{q}_ms": 0.01 for what in ("ttft", "itl") for q in ("p50", "p99")}
+TRIED = (
+    {"rung": 3, "load": 4.0, "repeats": 2, "verdict": "holds", "requests": 20},
+    {"rung": 4, "load": 5.0, "repeats": 2, "verdict": "fails", "requests": 20},
+)
+SEEN = {"criterion": "queue growth", "margin": 0.1, "low": None, "high": None}
+SEEN |= {"seen": {"queue_growth_per_s": 0.5, "completed_per_s": 4.0}}
+FREE = {
+    "server": {
+        **{"served_model": "m", "models": ["m"], "left_out": ["a seed"], "answers_as": "n"},
+        **{"pid": 7, "client_cores": [1], "argv": ["a"], "listener_pids": [8], "node_pids": [9]},
+    },
+    "engine_facts": {"device": "cpu", "quantisation_kernels": ["a"], "lines": 3},
+    "calibration": {**ERRORS, "by_load": {"0": ERRORS}},
+    "writer": {"pid": 7, "boot": "b"},
+    "load_search": {
+        **{"objective": "saturate", "over": "rate", "criteria": "it keeps up", "resolution": 0.2},
+        **{"repeats": 2, "complete": True, "found": 4.0, "found_index": 0, "not_holding": 5.0},
+        **{"monotone": True, "tried": [t | SEEN for t in TRIED], "order": [4, 3]},
+        **{"requests": 40, "grid_requests": 80, "grid_share": 0.5},
+    },
+}
+"""What a run stores as free mappings."""
+
+
 @contextmanager
 def place() -> Iterator[Path]:
     """The folder of a stored run with one load point, to be damaged."""
@@ -207,7 +243,7 @@ def place() -> Iterator[Path]:
         path = create_run_dir(spec)
         save_point(path, point(even(12)))
         anchor = Anchor(monotonic_ns=0, wall_iso="2026")
-        save_run(path, Run(spec=spec, anchor=anchor, status="complete"))
+        save_run(path, Run(spec=spec, anchor=anchor, status="complete", **FREE))  # type: ignore[arg-type]
         yield path
     finally:
         shutil.rmtree(root, ignore_errors=True)

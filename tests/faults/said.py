@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -60,10 +61,12 @@ def refused(said: Said, code: int = 2, *names: str) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     usual = {number: signal.getsignal(number) for number in numbers}
+    hook = sys.unraisablehook
     try:
         yield
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook

@@ -15,9 +15,10 @@ import faults_of_inputs as inputs
 import faults_of_messages as messages
 import faults_of_names as names
 import faults_of_runs as runs
+import faults_of_surroundings as surroundings
 from fault import FAULTS, Fault, Place
 
-PARTS = (connections, runs, names, files, inputs, messages)
+PARTS = (connections, runs, names, files, inputs, messages, surroundings)
 """Each puts its faults into the list when it is read."""
 
 __all__ = ["FAULTS", "PARTS", "Fault", "Place"]

@@ -113,12 +113,15 @@ def test_what_a_run_leaves_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(run.stat().st_mode) == 0o700
 
 
-def test_the_record_of_a_sweep_holds_no_key(tmp_path: Path) -> None:
-    """Hydra writes the words of a sweep down before the first job begins."""
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=basic"]])
+def test_the_record_of_a_sweep_holds_no_key(tmp_path: Path, launcher: list[str]) -> None:
+    """The words are written down before the first job begins, by Hydra, too, where it is named."""
     words = [f"engine.args=[--api-key,{KEY}]", "gpus=0", "engine.start_timeout_s=0.5"]
-    done = bench("-m", *words, "seed=1,2", "engine=vllm", f"results_dir={tmp_path}")
+    words += ["engine=vllm", f"results_dir={tmp_path}", *launcher]
+    done = bench("-m", *words, "seed=1,2")
     assert done.code == 1
-    assert list(tmp_path.rglob("multirun.yaml"))
+    assert list(tmp_path.rglob("sweep.json"))
+    assert bool(list(tmp_path.rglob("multirun.yaml"))) == bool(launcher)
     assert leaks(tmp_path, done.out, done.err) == []
 
 

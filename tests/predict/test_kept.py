@@ -13,9 +13,13 @@ from bench.cli.main import main
 from bench.derive import derive
 from bench.predict import own
 from bench.predict.foretell import foretold
+from bench.report.predict_table import error_line
 from bench.store import load_run, save_run
 from bench.values.errors import InputError
+from bench.values.finding import finding
+from bench.values.prediction import Band, PredictionError
 from bench.values.record import Run
+from bench.values.spec import EndpointSpec
 
 
 def kept_run(results: Path, *words: str) -> Run:
@@ -82,7 +86,10 @@ def test_a_refit_keeps_rows_and_says_what_it_gained(
     assert rows[0].log_sd is not None  # three repeats
     # The same run again replaces its rows.
     assert code_of("predict", "--refit", str(run.path), f"results_dir={tmp_path}") == 0
-    assert "1 load points of your own" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "1 load points of your own are kept" in shown.err
+    assert "1 load points of your own on this device (all of this model)" in shown.out
+    assert "launches of one condition differ by ± 4.1%: assumed" in shown.out
 
 
 @pytest.mark.parametrize(
@@ -124,3 +131,44 @@ def test_what_was_in_flight_of_an_open_loop_is_little_s_law_or_unknown(
     else:
         (row,) = own.rows_of(run, asked)
         assert row.concurrency == pytest.approx(4.0)
+
+
+def test_a_run_that_is_not_valid_teaches_nothing(tmp_path: Path) -> None:
+    run = kept_run(tmp_path, LLAMA)
+    measured = derive(run)
+    other = finding("served_model", "fail", "the server serves another model", 1.0, "models")
+    with pytest.raises(InputError, match="serves another model"):
+        own.rows_of(run, replace(measured, findings=(other,)))
+
+
+@pytest.mark.parametrize("named", [None, "llama-3.1-8b"])
+def test_an_endpoint_has_to_be_said_of_what_it_is(tmp_path: Path, named: str | None) -> None:
+    run = kept_run(tmp_path, LLAMA)
+    spec = replace(run.spec, engine=EndpointSpec(expects_model=named))
+    if named is None:
+        with pytest.raises(InputError, match="was not said of this endpoint"):
+            own.rows_of(replace(run, spec=spec), derive(run))
+    else:
+        assert own.rows_of(replace(run, spec=spec), derive(run))[0].engine == "endpoint"
+
+
+def test_an_interval_that_reaches_the_band_changes_no_verdict() -> None:
+    made = PredictionError(
+        load="c4",
+        metric="output_tokens_per_s",
+        unit="tokens/s",
+        predicted=Band(value=20.9, low=18.8, high=23.2),
+        measured=24.5,
+        error=20.9 / 24.5 - 1,
+        inside=False,
+        measured_low=21.4,
+        measured_high=27.6,
+    )
+    assert made.overlaps is True
+    assert "overlaps it and counts as outside all the same" in error_line(made)
+    far = replace(made, measured_low=23.3)
+    assert far.overlaps is False
+    assert "does not reach it" in error_line(far)
+    unbounded = replace(made, measured_low=None)
+    assert unbounded.overlaps is None
+    assert error_line(unbounded).endswith("outside the 80 % band")

@@ -53,6 +53,8 @@ def test_what_decides_between_the_first_two() -> None:
     _, needed = decide([option("a", 100, 0.4), option("b", 101, 0.5)])
     assert needed == ("bench model=b", "bench model=a")
     assert decide([option("a", 1, 0.1)]) == (None, ())
+    # The same whole GPUs wherever in their bands the rates lie: no speed decides.
+    assert decide([option("a", 100, 0.0), option("b", 100, 0.0)]) == (0.5, ())
 
 
 def planned(capsys: pytest.CaptureFixture[str], *words: str) -> Any:

@@ -13,7 +13,7 @@ from bench.engines import llamacpp
 from bench.sizing.declared import geometry_of
 from bench.sizing.fit import fit
 from bench.sizing.gguf_mix import INPUT
-from bench.sizing.offload import Piece, pieces_of, placed
+from bench.sizing.offload import Piece, pieces_of, pieces_of_file, placed
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec
 
@@ -95,6 +95,21 @@ def test_r1_with_its_experts_on_the_host() -> None:
     assert fit(spec_of(*words)).offload is None  # nothing was said: counted as before
 
 
+def test_a_file_is_laid_out_as_its_name_would_be() -> None:
+    """The same tensors, once by rule and once as a file's head sums them by layer and role."""
+    geometry = geometry_of(spec_of("model=qwen3-30b-a3b").model)
+    by_rule = pieces_of(geometry, "q4_k_m")
+    layers: dict[str, dict[str, int]] = {}
+    for p in by_rule:
+        held = layers.setdefault(str(p.layer), {})
+        held[p.role] = held.get(p.role, 0) + p.bytes
+    by_file = pieces_of_file(geometry, layers)
+    for count, moe in ((0, 0), (20, 0), (49, 0), (49, 30)):
+        one, other = (placed(p, 48, count, moe) for p in (by_rule, by_file))
+        assert (one.gpu_bytes, one.host_bytes) == (other.gpu_bytes, other.host_bytes)
+        assert one.host_read == pytest.approx(other.host_read)
+
+
 def test_as_many_layers_as_it_names_fit_and_one_more_does_not() -> None:
     words = ("model=qwen3-30b-a3b", "quant=q4_k_m", "gpu=l4", "engine=llamacpp")
     load = "load.concurrency=[64]"
@@ -102,6 +117,18 @@ def test_as_many_layers_as_it_names_fit_and_one_more_does_not() -> None:
     assert 0 < most < 49
     fits = [fit(spec_of(*words, load, f"engine.gpu_layers={n}")).fits for n in (most, most + 1)]
     assert fits == [True, False]
+
+
+def test_the_cache_has_the_format_that_was_asked_for() -> None:
+    """q8_0 takes 34 bytes for 32 elements, f16 64: 0.53125 of it, on both sides."""
+    words = ("model=qwen3-30b-a3b", "quant=q4_k_m", "gpu=l4", "engine=llamacpp")
+    plain, packed = (
+        fit(spec_of(*words, "engine.gpu_layers=20", *more)).offload or {}
+        for more in ((), ("engine.kv_type=q8_0",))
+    )
+    for side in ("gpu_cache_gib", "host_cache_gib"):
+        assert plain[side] > 0
+        assert packed[side] == pytest.approx(0.53125 * plain[side])
 
 
 def test_the_command_says_it_on_gpus_alone() -> None:

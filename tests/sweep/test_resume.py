@@ -146,6 +146,24 @@ def test_load_points_of_an_unlike_launch_are_set_aside(tmp_path: Path) -> None:
     assert "host_cpu differs: another then" in said[0]
 
 
+def test_the_folder_it_was_started_from_is_no_other_engine() -> None:
+    words = ["-m", "vllm.x", "--host", "h", "--seed", "0"]
+    from_home = resume._served({"argv": ["python", "-P", *words]})
+    assert from_home == resume._served({"argv": ["python", *words]})
+
+
+def test_a_container_of_another_name_is_no_other_engine_and_another_image_is() -> None:
+    """Its name and label hold the process that started it."""
+
+    def served(pid: str, digest: str) -> dict[str, Any]:
+        words = ["podman", "run", "--rm", "--name", f"bench-{pid}", "--label", f"bench.owner={pid}"]
+        image = {"name": "i:1", "digest": digest, "id": "sha256:1"}
+        return resume._served({"argv": [*words, "i:1", "llama-server"], "image": image})
+
+    assert served("1", "sha256:a") == served("2", "sha256:a")
+    assert served("1", "sha256:a") != served("1", "sha256:b")
+
+
 def test_a_run_has_one_writer_at_a_time(tmp_path: Path) -> None:
     run = tmp_path / "m" / "r"
     with (

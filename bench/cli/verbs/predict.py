@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
@@ -57,9 +59,13 @@ def call(arguments: Arguments) -> int:
     before = own.kept(spec.results_dir)
     after = before
     if "--refit" in arguments.flags:
-        after = own.keep(refitted(arguments.words, spec.results_dir), spec.results_dir)
+        rows, dropped = refitted(arguments.words, spec.results_dir)
+        after = own.keep(rows, spec.results_dir)
+        for text in dropped:
+            print(f"bench: {text}", file=sys.stderr)
+        said_only(after, spec)
         if not arguments.typed_keys & {"model", "model.path", "model.repo"}:
-            return _said_only(after, arguments, spec)
+            spec = last_run(arguments.words, spec, rows)
     asked = question(spec, engine)
     found = predicted(asked, spec, after)
     narrowed = narrowing(asked, spec, before, after) if after != before else None
@@ -69,27 +75,32 @@ def call(arguments: Arguments) -> int:
 
 def asked_spec(arguments: Arguments) -> RunSpec:
     """The run that was typed, on a GPU that is planned for where none is here."""
-    from bench.preflight import for_planning, resolve
+    from bench.preflight import for_planning, resolve, with_cores
 
     spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
     known = catalogue(arguments.config_dirs)
     planned = for_planning(spec, arguments.typed_keys, known)
-    return resolve(planned, arguments.typed_keys, known)
+    return with_cores(resolve(planned, arguments.typed_keys, known))
 
 
-def refitted(names: tuple[str, ...], results_dir: str) -> list[Row]:
-    """The rows of the runs named; InputError without any."""
+def refitted(names: tuple[str, ...], results_dir: str) -> tuple[list[Row], list[str]]:
+    """The rows of the runs named, and what of them was left out; InputError without any."""
     from bench.derive import derive
-    from bench.predict.own import rows_of
+    from bench.predict.own import left_out, rows_of
     from bench.store import find_run, load_run
 
     if not names:
         raise InputError("--refit needs runs: bench predict --refit RUN [RUN ...].")
     found: list[Row] = []
+    dropped: list[str] = []
     for name in names:
         run = load_run(find_run(name, results_dir))
-        found += rows_of(run, derive(run))
-    return found
+        measured = derive(run)
+        rows = rows_of(run, measured)
+        found += rows
+        if gone := left_out(measured, rows):
+            dropped.append(f"{run.path}: not trusted, so not taken: {', '.join(gone)}")
+    return found, dropped
 
 
 def predicted(asked: Question, spec: RunSpec, own: tuple[Row, ...]) -> tuple[Prediction, ...]:
@@ -124,18 +135,27 @@ def narrowing(
     return f"band of tokens/s: high ÷ low {old.width:.2f} before the refit, {now.width:.2f} after"
 
 
-def _said_only(rows: tuple[Row, ...], arguments: Arguments, spec: RunSpec) -> int:
-    """What a refit kept, where nothing else was asked."""
+def said_only(rows: tuple[Row, ...], spec: RunSpec) -> None:
+    """What a refit kept."""
     from bench.predict.own import NAME
 
-    if arguments.as_json:
-        print(json_text({"own_rows": len(rows), "file": f"{spec.results_dir}/{NAME}"}))
-    else:
-        print(
-            f"{len(rows)} load points of your own are kept in {spec.results_dir}/{NAME}; name a "
-            "model=… to predict with them."
-        )
-    return 0
+    text = f"{len(rows)} load points of your own are kept in {spec.results_dir}/{NAME}"
+    print(f"bench: {text}", file=sys.stderr)
+
+
+def last_run(names: tuple[str, ...], spec: RunSpec, rows: list[Row]) -> RunSpec:
+    """What the last run named asked, as another launch of it would; of a search the loads that it
+    tried."""
+    from bench.predict.answer import loads
+    from bench.predict.noise import launch
+    from bench.store import find_run, load_run
+
+    asked = load_run(find_run(names[-1], spec.results_dir)).spec
+    if not loads(asked.load):
+        tried = {round(r.concurrency or 1) for r in rows if launch(r) == launch(rows[-1])}
+        load = replace(asked.load, mode="closed", concurrency=tuple(sorted(tried)), rate_per_s=())
+        asked = replace(asked, load=load)
+    return replace(asked, results_dir=spec.results_dir)
 
 
 def show(

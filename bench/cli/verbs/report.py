@@ -128,6 +128,9 @@ def run(request: Request) -> int:
             f"--format: {request.format!r} is none of {', '.join(FORMATS)}."
             f"{nearest(request.format, FORMATS)}"
         )
+    if request.format == "html" and request.out is not None and Path(request.out).is_dir():
+        page_in = Path(request.out) / "page.html"
+        raise InputError(f"--out {request.out} is a folder: name the page, --out {page_in}.")
     names = request.names
     if not names and request.question is None and request.judge is None:
         names = ("latest",)
@@ -189,18 +192,20 @@ def _compared(runs: Sequence[Measured], allow: Sequence[str]) -> Comparison:
 
 
 def _title(request: Request, material: Material) -> str:
-    from bench.report.page.material import hardware, subject
+    from bench.report.page.material import served_where
 
     parts = []
     if material.comparison is not None:
         parts.append(" against ".join(row.name for row in material.comparison.rows))
         parts.insert(0, material.comparison.model)
     elif material.runs:
-        parts.append(f"{subject(material.runs[0])} on {hardware(material.runs[0])}")
+        parts.append(served_where(material.runs[0]))
     if material.cost is not None:
         parts.append(f"cost: {material.cost.name}")
-    if material.claims:
-        parts.append("claims put to the test")
+    if len(material.claims) == 1:
+        parts.append(f"a published number put to the test: {material.claims[0].claim}")
+    elif material.claims:
+        parts.append("published numbers put to the test")
     if any(one.measurement.rehearsal for one in material.runs):
         parts.insert(0, "REHEARSAL")
     return " · ".join(parts)

@@ -30,7 +30,9 @@ from bench.values.json_text import json_text
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from bench.config.catalogue import Catalogue
     from bench.measure.metrics import Measurement
+    from bench.sweep.asked import Sweep
     from bench.values.record import Run
     from bench.values.spec import RunSpec
 
@@ -100,7 +102,11 @@ Shown = tuple[dict[str, Any] | None, int]
 
 
 def _one_run(
-    data: dict[str, Any], arguments: Arguments, title: str = "", run_id: str | None = None
+    data: dict[str, Any],
+    arguments: Arguments,
+    title: str = "",
+    run_id: str | None = None,
+    known: Catalogue | None = None,
 ) -> Shown:
     """Execute one composed run and show it; its JSON document and exit code."""
     from bench.derive import derive
@@ -109,7 +115,7 @@ def _one_run(
 
     with shown(title=title) as progress:
         asked = run_asked(data, arguments)
-        run = execute(asked, catalogue(arguments.config_dirs), progress, run_id)
+        run = execute(asked, known or catalogue(arguments.config_dirs), progress, run_id)
     measurement = derive(run)
     if not arguments.as_json:
         from bench.report.terminal import print_run
@@ -136,50 +142,78 @@ def judged(run: Run, measurement: Measurement, *, strict: bool) -> tuple[int, st
 
 
 def _hydra(arguments: Arguments) -> int:
-    """Hydra's own flags and sweeps, through Hydra's main; one failed job stops no other.
+    """Hydra's own flags and sweeps; one failed job stops no other.
 
     What became of a sweep is read from the store: a launcher may have run its jobs elsewhere.
     """
-    combinations = check_sweep(arguments.overrides, arguments.config_dirs)
-    refuse_no_sweep(len(combinations), arguments)
-    if len(combinations) < 2 or not any(f in _MULTIRUN for f in arguments.hydra_flags):
+    composed = check_sweep(arguments.overrides, arguments.config_dirs)
+    refuse_no_sweep(len(composed), arguments)
+    if len(composed) < 2 or not any(f in _MULTIRUN for f in arguments.hydra_flags):
         return _one_job(arguments)
-    specs = look_before(combinations, arguments)
+    combinations = [words for words, _ in composed]
+    runs = [data for _, data in composed]
+    known = catalogue(arguments.config_dirs)
+    specs = look_before(combinations, [run_asked(data, arguments) for data in runs], known)
     sweep = asked_sweep(
         specs, combinations, specs[0].results_dir, resume="--resume" in arguments.flags
     )
-    hidden = "hydra.sweep.dir="
-    ours = [] if any(hidden in o for o in arguments.overrides) else [f"{hidden}{sweep.path}"]
     printed: set[str] = set()  # of those that ran in this process; other launchers leave it empty
 
-    def job(config: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
-        number = int(HydraConfig.get().job.num)
+    def job(number: int, data: dict[str, Any]) -> None:
         element = sweep.elements[number]
         title = f"run {number + 1} of {len(sweep.elements)}"
-        data = _plain(config)
         try:
             document, _ = by_id(
                 element.run,
                 sweep.results_dir,
-                lambda: _one_run(data, arguments, title, element.run),
+                lambda: _one_run(data, arguments, title, element.run, known),
             )
             if document is not None and document["status"] == "complete":
                 printed.add(element.run)
-        except BenchError as error:
-            print(f"bench: {shown_error(error)}", file=sys.stderr)
-        finally:
-            _redact_sweep()
+        except Exception as error:  # noqa: BLE001 -- its end is stored; the next one begins
+            kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+            print(f"bench: {kind}{shown_error(error)}", file=sys.stderr)
 
     try:
-        _through_hydra(job, arguments, ours)
+        if _names_hydra(arguments):
+            _launched(job, arguments, sweep)
+        else:
+            for number, data in enumerate(runs):
+                job(number, data)
     except KeyboardInterrupt:
         print("bench: the same words with --resume do what is missing.", file=sys.stderr)
         raise
     except (SystemExit, Exception) as error:  # noqa: BLE001 -- the store says what became of each
         print(f"bench: the launcher gave up: {shown_error(error)}", file=sys.stderr)
     return ended(sweep, arguments, printed)
+
+
+def _names_hydra(arguments: Arguments) -> bool:
+    """Whether a word of Hydra's own is among them (a launcher, a folder, a callback).
+
+    Without one its launcher would do the jobs one after the other in this process, and compose
+    each twice more: 0.3 s a job.
+    """
+    own = any(o.lstrip("+~").startswith("hydra") for o in arguments.overrides)
+    return own or not set(arguments.hydra_flags) <= set(_MULTIRUN)
+
+
+def _launched(
+    job: Callable[[int, dict[str, Any]], None], arguments: Arguments, sweep: Sweep
+) -> None:
+    """The jobs of a sweep by Hydra's launcher, which may take them elsewhere."""
+    hidden = "hydra.sweep.dir="
+    ours = [] if any(hidden in o for o in arguments.overrides) else [f"{hidden}{sweep.path}"]
+
+    def one(config: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        try:
+            job(int(HydraConfig.get().job.num), _plain(config))
+        finally:
+            _redact_sweep()
+
+    _through_hydra(one, arguments, ours)
 
 
 def _one_job(arguments: Arguments) -> int:
@@ -222,16 +256,16 @@ def _through_hydra(
 _MULTIRUN = ("-m", "--multirun")
 
 
-def look_before(combinations: Sequence[Sequence[str]], arguments: Arguments) -> list[RunSpec]:
+def look_before(
+    combinations: Sequence[Sequence[str]], specs: Sequence[RunSpec], known: Catalogue
+) -> Sequence[RunSpec]:
     """Say which combinations of a sweep cannot run here, before the first one does; all of them.
 
     InputError when none can; else the sweep goes on, for a job that fails stops no other.
     """
     from bench.preflight import preflight
 
-    known = catalogue(arguments.config_dirs)
     refused: list[str] = []
-    specs = [run_asked(compose(words, arguments.config_dirs), arguments) for words in combinations]
     if any(_remote(words) for words in combinations):
         return specs  # they run elsewhere: what this machine lacks is no reason
     for words, spec in zip(combinations, specs, strict=True):

@@ -99,7 +99,8 @@ def _job(arguments: Arguments) -> tuple[Job, ClusterSpec]:
         known = options("cluster", arguments.config_dirs)
         if name not in known:
             raise InputError(f"cluster={name}: there is no such cluster.{nearest(name, known)}")
-    combinations = check_sweep(words, arguments.config_dirs)
+    composed = check_sweep(words, arguments.config_dirs)
+    combinations = [c for c, _ in composed]
     check_words(combinations)
     cluster = decode(
         ClusterSpec, compose(site, arguments.config_dirs, "submit")["cluster"], "cluster"
@@ -108,7 +109,7 @@ def _job(arguments: Arguments) -> tuple[Job, ClusterSpec]:
         raise InputError("gpus: say how many; this machine's are not those of the jobs.")
     if cluster.nodes > 1 and not any(o.startswith("nodes=") for o in words):
         raise InputError(f"cluster.nodes={cluster.nodes}: say nodes=slurm, so that runs use them.")
-    specs = [run_asked(compose(c, arguments.config_dirs), arguments) for c in combinations]
+    specs = [run_asked(data, arguments) for _, data in composed]
     counts = sorted({spec.gpus for spec in specs})
     if len(counts) > 1:
         several = ", ".join(map(str, counts))

@@ -9,6 +9,7 @@ import numpy as np
 from bench.measure.metrics import Steady
 from bench.measure.stats import Floats
 from bench.measure.window import in_flight
+from bench.values.distributions import normal_cdf
 from bench.values.finding import Finding, finding
 from bench.values.record import PointData
 
@@ -71,7 +72,5 @@ def _trend(values: Floats) -> tuple[float, float]:
     s = float(np.triu(signs, 1).sum())
     variance = n * (n - 1) * (2 * n + 5) / 18
     z = (s - np.sign(s)) / variance**0.5
-    from scipy.special import ndtr
-
     slope = float(np.polyfit(np.arange(n), values, 1)[0])
-    return slope, 2 * float(ndtr(-abs(z)))
+    return slope, 2 * normal_cdf(-abs(z))

@@ -25,7 +25,7 @@ from bench.report.page.blocks import (
 )
 from bench.report.page.material import Material, found_where
 from bench.report.page.questions import QUESTIONS
-from bench.report.words import WORDS
+from bench.report.words import WORDS, pieces
 from bench.values.codec import encode
 from bench.values.finding import Finding
 
@@ -42,7 +42,10 @@ def certificate(m: Material) -> Section | None:
     ]
     for one in m.runs:
         if one.measurement.points:
-            blocks.append(_matrix(one, m.name(one)))
+            name = m.name(one)
+            blocks.append(
+                Fold(title=f"Every check at every load: {name}", blocks=[_matrix(one, name)])
+            )
         blocks += _texts(one, m.name(one))
     if len(blocks) == 1:
         return None
@@ -119,9 +122,14 @@ def _texts(one: Measured, name: str) -> list[Block]:
     return blocks
 
 
-def words(m: Material) -> Section:
-    """What the headings mean, for who has not read them before."""
-    return Section(name="words", heading="Words", blocks=[Glossary(words=WORDS)])
+def words(above: str) -> Section:
+    """What the words of the page mean, for who has not read them before: those that occur in the
+    text `above`, for a page of claims needs no 50."""
+    met = {word for _, word in pieces(above) if word is not None}
+    met |= {word for word in WORDS if word.term in "±–" and word.term in above}
+    return Section(
+        name="words", heading="Words", blocks=[Glossary(words=[w for w in WORDS if w in met])]
+    )
 
 
 def formulae(m: Material) -> Section | None:
@@ -183,15 +191,14 @@ def reproduce(m: Material) -> Section:
             blocks.append(Text(text="which started the engine as:"))
             blocks.append(Listing(text=shlex.join(map(str, server["argv"]))))
         rows = [[word(k), word(v)] for k, v in _versions(one)]
-        blocks.append(
-            Table(
-                caption=f"{m.name(one)}: versions and hashes",
-                rows=rows,
-                left=(0, 1),
-                prose=True,
-                columns=("what", "value"),
-            )
+        table = Table(
+            caption=f"{m.name(one)}: versions and hashes",
+            rows=rows,
+            left=(0, 1),
+            prose=True,
+            columns=("what", "value"),
         )
+        blocks.append(Fold(title=f"Versions and hashes: {m.name(one)}", blocks=[table]))
     return Section(name="reproduce", heading="How to reproduce", blocks=blocks)
 
 
@@ -210,7 +217,7 @@ def _versions(one: Measured) -> Iterator[tuple[str, str]]:
     for key, value in p.items():
         yield key.replace("_", " "), "not known" if value is None else str(value)
     checkpoint = one.run.spec.model.checkpoints.get(one.run.spec.quant.name)
-    if checkpoint is not None:
+    if checkpoint is not None and one.run.spec.engine.kind != "endpoint":  # that has its own
         yield "checkpoint", f"{checkpoint.repo} @ {checkpoint.revision}"
     for name, version in packages.items():
         if version is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.report.numbers import quantity, with_interval
@@ -130,6 +130,28 @@ class Page:
         return [p for s in self.sections for p in _pictures(s.blocks)]
 
 
+_SHORT = 20
+"""Characters of a cell that is a word, not a sentence."""
+
+
+def text_of(blocks: Sequence[Block]) -> str:
+    """All that can be read in these blocks but the words of pictures and sentences in tables."""
+    found: list[str] = []
+    for block in blocks:
+        if isinstance(block, Table):
+            found += [block.caption, *block.columns]
+            found += [c.text for row in block.rows for c in row if len(c.text) <= _SHORT]
+        elif isinstance(block, Picture):
+            found += [block.caption, text_of([block.numbers] if block.numbers else [])]
+        elif isinstance(block, Text):
+            found += [block.lead, block.text]
+        elif isinstance(block, Figures):
+            found += [t for name, cell in block.items for t in (name, cell.text)]
+        elif isinstance(block, Fold):
+            found += [block.title, text_of(block.blocks)]
+    return "\n".join(found)
+
+
 def _pictures(blocks: Sequence[Block]) -> list[Picture]:
     found: list[Picture] = []
     for block in blocks:
@@ -138,6 +160,25 @@ def _pictures(blocks: Sequence[Block]) -> list[Picture]:
         elif isinstance(block, Fold):
             found += _pictures(block.blocks)
     return found
+
+
+def without_empty(table: Table, kept: Sequence[str] = ()) -> Table:
+    """The table without columns in which no row has anything; its caption names what they were."""
+    empty = [
+        n
+        for n, title in enumerate(table.columns)
+        if n and title not in kept and all(row[n].text == "–" for row in table.rows)
+    ]
+    if not empty or not table.rows:
+        return table
+    left = [n for n in range(len(table.columns)) if n not in empty]
+    return replace(
+        table,
+        caption=f"{table.caption}. Not known: {'; '.join(table.columns[n] for n in empty)}",
+        columns=[table.columns[n] for n in left],
+        rows=[[row[n] for n in left] for row in table.rows],
+        left=[at for at, n in enumerate(left) if n in table.left],
+    )
 
 
 def word(text: object) -> Cell:

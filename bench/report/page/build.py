@@ -7,7 +7,7 @@ from importlib.resources import files
 from itertools import groupby
 
 from bench.report.page import appendix, hardware, money, search, speed, variants, verdict
-from bench.report.page.blocks import Block, Page, Picture
+from bench.report.page.blocks import Block, Page, Picture, text_of
 from bench.report.page.material import Material
 from bench.report.words import pieces
 from bench.values.outside import plain
@@ -28,18 +28,20 @@ SECTIONS = (
     money.cost,
     money.claims,
     appendix.certificate,
-    appendix.words,
-    appendix.formulae,
-    appendix.reproduce,
 )
 """In the order of the page; each gives None where it has nothing to show."""
+
+INPUTS = (appendix.formulae, appendix.reproduce)
+"""What follows the words."""
 
 
 def page(material: Material, title: str) -> Page:
     """The page of the material."""
-    found = [make(material) for make in SECTIONS]
+    shown = [s for make in SECTIONS if (s := make(material)) is not None]
+    words = appendix.words("\n".join(text_of(s.blocks) for s in shown))
+    inputs = [s for make in INPUTS if (s := make(material)) is not None]
     made = f"bench {material.version}, {material.made}"
-    return Page(title=title, sections=[s for s in found if s is not None], made=made)
+    return Page(title=title, sections=[*shown, words, *inputs], made=made)
 
 
 def html(made: Page) -> str:

@@ -52,14 +52,23 @@ def subject(one: Measured) -> str:
 
 
 def hardware(one: Measured) -> str:
-    """The GPUs, or the host's processor."""
+    """The GPUs, or the host's processor; what is not known of a server that bench did not start."""
     spec = one.run.spec
     if spec.gpus:
         return f"{spec.gpus} × {spec.gpu.title}"
+    if spec.engine.kind == "endpoint":
+        return "hardware that was not named"
     host = one.run.provenance
     if not host.get("host_cpu"):
         return "a host that is not known, no GPU"
     return f"{host['host_cpu']}, {host_cores(one.run)}, no GPU"
+
+
+def served_where(one: Measured) -> str:
+    """What was measured and on what, as a title; of a server elsewhere its address."""
+    if one.run.spec.engine.kind == "endpoint" and not one.run.spec.gpus:
+        return f"{subject(one)} at {(one.run.server or {}).get('base_url', '?')}"
+    return f"{subject(one)} on {hardware(one)}"
 
 
 def engine(one: Measured) -> str:

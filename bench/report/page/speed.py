@@ -26,6 +26,7 @@ from bench.report.page.blocks import (
     number,
     rounded,
     trust,
+    without_empty,
     word,
 )
 from bench.report.page.material import Material, fastest, kept_slo, slo_words
@@ -78,7 +79,8 @@ def _table(one: Measured, name: str) -> Table:
     titles = [title for title, _ in _HEADLINE]
     columns = ("load", "trust", "SLO", titles[0], "bound, tokens/s", *titles[1:])
     caption = f"{name}: SLO {slo_words(one.run.spec.workload.slo)}"
-    return Table(caption=caption, columns=columns, rows=rows, left=(0, 1, 2))
+    found = Table(caption=caption, columns=columns, rows=rows, left=(0, 1, 2))
+    return without_empty(found, kept=("SLO", "trust"))
 
 
 def _counted(metric: Metric) -> str:

@@ -24,6 +24,7 @@ from bench.report.page.blocks import (
     rounded,
     rows_of,
     trust,
+    without_empty,
     word,
 )
 from bench.report.page.material import Material
@@ -266,12 +267,14 @@ def _figures(c: Comparison) -> Table:
     )
     at = f" at {c.load}" if c.load else ""
     text = len(columns)
-    return Table(
-        caption=f"{c.model}: variants against {c.baseline}{at}; $ is the {c.usd_arose}",
+    cost = f"; $ is the {c.usd_arose}" if any(r.usd_per_mtok is not None for r in c.rows) else ""
+    found = Table(
+        caption=f"{c.model}: variants against {c.baseline}{at}{cost}",
         columns=columns,
         rows=rows,
         left=(0, text - 3, text - 2, text - 1),
     )
+    return without_empty(found, kept=("trust",))
 
 
 def _changes(c: Comparison) -> Table:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import SupportsFloat
 
+from bench.claims.verdict import Assessment
 from bench.compare.variant import Measured
 from bench.money.answer import Levels, TcoAnswer
 from bench.report.answer import answer
@@ -43,13 +45,14 @@ def verdict(m: Material) -> Section:
         blocks += _run(one, f"{m.name(one)}: " if len(m.runs) > 1 else "")
     if m.cost is not None:
         words = "".join(f" [{w.upper()}]" for w in m.cost.words)
-        parts = (f"{m.cost.name}: {cost_verdict(m.cost)}.", own_or_rent(m.cost), fleet(m.cost))
-        text = " ".join(filter(None, (*parts, against_draws(m.cost))))
+        parts = (own_or_rent(m.cost), fleet(m.cost), against_draws(m.cost))
+        text = " ".join(filter(None, parts))
         blocks.append(Text(lead=f"Cost{words}", text=text, mood="doubt" if words else ""))
     if m.claims:
         counted = Counter(a.verdict for a in m.claims)
-        blocks.append(Text(lead="Claims", text=f"{len(m.claims)} put to the test."))
-        found = [(v, counted[v]) for v in GRAVEST if counted[v]]
+        if m.runs or m.cost is not None:
+            blocks.append(Text(lead="Claims", text=_of_claims(m.claims)))
+        found = [(v, counted[v]) for v in GRAVEST if counted[v] and len(m.claims) > 1]
         blocks += [Text(lead=f"{n} {v}", text=OUTCOMES[v]) for v, n in found]
     return Section(name="verdict", heading="Verdict", blocks=blocks)
 
@@ -71,14 +74,28 @@ def _decision(m: Material) -> list[Block]:
         )
         blocks.append(Text(text=text, large=True))
     elif m.claims and not m.runs:
-        wrong = sum(a.verdict in ("impossible", "refuted") for a in m.claims)
-        text = f"{wrong} of {len(m.claims)} published numbers cannot be true."
-        blocks.append(Text(text=text, large=True))
+        blocks.append(Text(text=_of_claims(m.claims), large=True))
     elif len(m.runs) == 1:
         first = answer(m.runs[0].run, m.runs[0].measurement)
         text = first.found if m.runs[0].measurement.valid else f"{first.found}. {first.trust}"
         blocks.append(Text(text=f"{text[:1].upper()}{text[1:]}.", large=True))
-    return [*blocks, *([Figures(items=_figures(m))] if _figures(m) else [])]
+    if figures := _figures(m):
+        blocks.append(Figures(items=figures))
+    if len(m.runs) == 1 and m.cost is None:
+        steps = answer(m.runs[0].run, m.runs[0].measurement).next.split("; ")
+        others = [s for s in steps if not s.startswith("bench report")]  # that is this page
+        blocks += [Text(lead="Next", text="; ".join(others))] if others else []
+    return blocks
+
+
+def _of_claims(claims: Sequence[Assessment]) -> str:
+    """How many of the published numbers cannot be true, in words that suit one of them, too."""
+    wrong = sum(a.verdict in ("impossible", "refuted") for a in claims)
+    if len(claims) == 1:
+        return f"The published number is {claims[0].verdict}: {OUTCOMES[claims[0].verdict]}."
+    if not wrong:
+        return f"{len(claims)} published numbers were put to the test; none was found untrue."
+    return f"{wrong} of {len(claims)} published numbers cannot be true."
 
 
 def _figures(m: Material) -> list[tuple[str, Cell]]:
@@ -104,6 +121,8 @@ def _figures(m: Material) -> list[tuple[str, Cell]]:
             ("tokens/s for each user", "output_tokens_per_s_per_user"),
             ("ms to the first token (median)", "ttft_p50_ms"),
             ("J per output token", "energy_per_output_token_j"),
+            ("ms between tokens (median)", "itl_p50_ms"),
+            ("ms for a whole answer (median)", "e2e_p50_ms"),
         ):
             metric = get(key)
             if metric is not None and metric.value is not None and len(found) < 4:
@@ -148,12 +167,13 @@ def _run(one: Measured, name: str) -> list[Block]:
         return [*blocks, *_failures(one), *_caveats(one)]
     everything = [f for p in found.points for f in p.findings] + list(found.findings)
     counted = Counter(f.severity for f in everything)
-    failed = f"{counted['fail']} failed, which withholds what stands below"
+    failed = f"{counted['fail']} failed: what that moves is withheld"
     failed = failed if counted["fail"] else "none failed"
     text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
     if found.rehearsal is not None:
         return [*blocks, Text(text=text), *_failures(one), *_caveats(one)]
-    blocks.append(Text(lead=f"{name}VALID", text=text, mood="good"))
+    part = " IN PART" if counted["fail"] else ""
+    blocks.append(Text(lead=f"{name}VALID{part}", text=text, mood="doubt" if part else "good"))
     blocks.append(Text(lead="Meaning", text=_meaning(one)))
     return [*blocks, *_failures(one), *_caveats(one)]
 

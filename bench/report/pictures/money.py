@@ -123,9 +123,9 @@ def breakeven(
     for n, (name, usd) in enumerate(zip(_called(apis), apis.values(), strict=True), 1):
         ax.axhline(
             usd,
-            color=style.SERIES[n % 6],
+            color=style.SERIES[1 + (n - 1) % 4],  # the sixth is the band's
             linestyle=style.DASHES[n % 6],
-            linewidth=1.2,
+            linewidth=1.6,
             label=style.shortened(name, 25),
         )
     ax.axvline(demand, color=style.INK, linewidth=0.8, label="this demand")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 WIDTH = 440
 """Width of a picture in CSS pixels: readable on a phone, two beside each other on a screen."""
@@ -148,7 +148,9 @@ def ticks(ax: Axes, x: str | None = None, y: str | None = None) -> None:
             span = high / max(low, 1e-12)
             few, some, all_of = (1.0,), (1.0, 2.0, 5.0), tuple(map(float, range(1, 10)))
             subs = few if span > 300 else some if span > 6 else all_of
-            axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+            narrow = span < 3  # the digits of a decade are too few there
+            whole = LogLocator(subs=subs, numticks=12)
+            axis.set_major_locator(MaxNLocator(nbins=6) if narrow else whole)
             axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
 

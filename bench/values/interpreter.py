@@ -1,0 +1,25 @@
+"""This Python once more, for parts of a run that are processes of their own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import bench
+
+
+def python(*words: str) -> list[str]:
+    """The command for `-m MODULE …` or `-c PROGRAM …`, importing nothing from the working folder.
+
+    Python looks there first, so that a numpy.py in somebody's folder would be run instead. Where
+    the working folder is what this program itself is imported from, it has to be looked at.
+    """
+    own = Path(bench.__file__).resolve().parents[1]
+    return [sys.executable, *([] if _here() == own else ["-P"]), *words]
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd().resolve()
+    except FileNotFoundError:
+        return None
