@@ -103,7 +103,7 @@ def exact_run(run_spec: Callable[..., RunSpec]) -> Run:
 def stored(run_: Run, results: Path, name: str = "none-x0-20261124-000000") -> Run:
     """The run written below a results folder."""
     path = results / "tiny" / name
-    path.mkdir(parents=True)
+    (path / "points").mkdir(parents=True)
     save_run(path, run_)
     for data in run_.points:
         save_point(path, data)
