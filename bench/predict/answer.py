@@ -12,7 +12,7 @@ import numpy as np
 from bench.predict.bands import Calibration, Deciles, band, calibration, ends, novelty, spread
 from bench.predict.evidence import Row, published
 from bench.predict.noise import between_launches, of_repeats, with_launches
-from bench.predict.own import about, elsewhere, no_processor, of_model, usable
+from bench.predict.own import about, beyond, elsewhere, no_processor, of_model, usable
 from bench.predict.question import Question
 from bench.predict.regression import Design, Fitted, fit, levels_of, misfit
 from bench.predict.speed import Speed, speeds, watts
@@ -52,7 +52,7 @@ def predictions(
     where there is no evidence at all."""
     at_one = asked.row(1.0)
     mine = about(own, at_one)
-    if at_one.gpu == "cpu" and not mine:
+    if at_one.gpu == "cpu" and len({r.concurrency for r in mine}) < 2:
         raise InputError(no_processor(own, at_one))
     between = between_launches(mine, at_one)
     scatter = math.hypot(between.log_sd, of_repeats(mine, at_one)) if mine else None
@@ -131,6 +131,8 @@ def prediction(
         )
     if new == "engine" and not any(r.gpu == row.gpu for r in rows):
         notes.append("this GPU is not in the evidence either: bands of new engines held GPUs known")
+    if (reach := beyond(row, mine)) is not None:
+        notes.append(reach)
     if not mine:
         notes.append("TTFT: assumed spread, no published row has one")
     return Prediction(

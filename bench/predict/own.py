@@ -171,12 +171,26 @@ def elsewhere(rows: Sequence[Row], asked: Row) -> tuple[str, ...]:
     return (f"{len(others)} load points of your own are of others: {'; '.join(sorted(where))}",)
 
 
-def no_processor(rows: Sequence[Row], asked: Row) -> str:
-    """Why nothing can be said of a processor."""
-    kept_of = "".join(f" What is kept: {text}." for text in elsewhere(rows, asked))
+def beyond(asked: Row, mine: Sequence[Row]) -> str | None:
+    """A note where the load lies outside of one's own of the model; None where it lies among them
+    or there are none."""
+    own = [r.concurrency for r in mine if r.model == asked.model and r.concurrency]
+    if not own or not asked.concurrency or min(own) <= asked.concurrency <= max(own):
+        return None
     return (
-        f"no evidence of {asked.engine} on this processor ({_device(asked)}): bring two runs of "
-        f"your own in with bench predict --refit RUN RUN, or name a gpu=.{kept_of}"
+        f"outside of your own loads ({min(own):,.0f} to {max(own):,.0f} in flight): the band was "
+        "held between loads, not beyond them"
+    )
+
+
+def no_processor(rows: Sequence[Row], asked: Row) -> str:
+    """Why nothing can be said of a processor: what one load shows says nothing of others, for its
+    limits are in no data sheet."""
+    kept_of = "".join(f" What is kept: {text}." for text in elsewhere(rows, asked))
+    found = "one load alone" if about(rows, asked) else "no evidence"
+    return (
+        f"{found} of {asked.engine} on this processor ({_device(asked)}): bring runs of your own "
+        f"at two loads in with bench predict --refit RUN RUN, or name a gpu=.{kept_of}"
     )
 
 

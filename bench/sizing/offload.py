@@ -213,7 +213,8 @@ def notes_of(found: Offload, *, host_is_given: bool) -> tuple[str, ...]:
             ()
             if bound is None
             else (
-                f"one request cannot exceed {bound:,.1f} tokens/s, where the host reads "
+                f"without speculation one request cannot exceed {bound:,.1f} tokens/s in "
+                "llama.cpp, whose layers run one after the other, where the host reads "
                 f"{found.host_gb_per_s:,.0f} GB/s ({whose})",
             )
         ),

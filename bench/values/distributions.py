@@ -12,6 +12,9 @@ from statistics import NormalDist
 
 _NORMAL = NormalDist()
 _CLOSE = 1e-15
+_AS_NORMAL = 1e8
+"""Above so many degrees of freedom t is the normal to one part in 10^8, and the logarithm of the
+beta function has lost as much."""
 
 
 def normal_cdf(x: float) -> float:
@@ -28,7 +31,7 @@ def t_cdf(degrees: float, x: float) -> float:
     """P(T <= x) of Student's t; `degrees` need not be whole, and may be infinite. NaN for none."""
     if math.isnan(x) or not degrees > 0:
         return math.nan
-    if math.isinf(degrees):
+    if degrees > _AS_NORMAL:
         return normal_cdf(x)
     if math.isinf(x):
         return float(x > 0)
@@ -39,12 +42,12 @@ def t_cdf(degrees: float, x: float) -> float:
 
 def t_inverse(degrees: float, p: float) -> float:
     """The x with P(T <= x) = p, for 0 < p < 1; NaN for no degrees of freedom."""
-    if not degrees > 0:
+    if math.isnan(p) or not degrees > 0:
         return math.nan
     if p < 0.5:
         return -t_inverse(degrees, 1 - p)
     x = normal_inverse(p)
-    if math.isinf(degrees):
+    if degrees > _AS_NORMAL:
         return x
     # Newton's steps from below: the curve is concave here, so that none goes too far.
     log_top = -_log_beta(degrees / 2, 0.5) - math.log(degrees) / 2

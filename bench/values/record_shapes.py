@@ -85,7 +85,7 @@ class Facts(TypedDict, total=False):
     """What the engine's log said."""
 
     quantisation_kernels: list[str] | None
-    lines: int | None
+    lines: list[str] | None
 
 
 class Writer(TypedDict, total=False):
@@ -100,8 +100,8 @@ class Point(TypedDict):
 
     start_ns: int
     errors: Mapping[str, str]
-    engine_before: Mapping[str, float | None] | None
-    engine_after: Mapping[str, float | None] | None
+    engine_before: Mapping[str, float | Mapping[str, str] | None] | None
+    engine_after: Mapping[str, float | Mapping[str, str] | None] | None
 
 
 class StoredPoint(Point, total=False):
@@ -156,7 +156,10 @@ def _misfit(kind: Any, data: Any, path: str) -> str | None:
     """The first place below `path` that does not fit; None when all of it does."""
     origin, of = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
-        return None if data is None else _misfit(of[0], data, path)
+        if data is None:
+            return None
+        found = [_misfit(one, data, path) for one in of if one is not types.NoneType]
+        return None if None in found else found[0]
     if typing.is_typeddict(kind):
         if not isinstance(data, Mapping) or not kind.__required_keys__ <= data.keys():
             return path

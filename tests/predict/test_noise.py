@@ -13,6 +13,7 @@ from bench.predict.answer import predictions
 from bench.predict.evidence import OWN_SPREAD, Row
 from bench.predict.noise import ASSUMED, between_launches, of_repeats, with_launches
 from bench.predict.question import Question, question
+from bench.values.errors import InputError
 
 
 @pytest.fixture
@@ -80,11 +81,21 @@ def test_the_band_holds_another_launch_and_says_of_what_it_is(tiny: Question) ->
 
 
 def test_another_processor_is_no_evidence_of_this_one(tiny: Question) -> None:
-    mine = launched(tiny, "a", 2, 100.0)
+    mine = (launched(tiny, "a", 2, 100.0), launched(tiny, "c", 8, 300.0))
     others = replace(launched(tiny, "b", 8, 900.0), host="Another CPU, 64 cores")
     load = replace(tiny.spec.load, concurrency=(4,))
-    alone, both = (predictions(tiny, load, rows)[0] for rows in ((mine,), (mine, others)))
+    alone, both = (predictions(tiny, load, rows)[0] for rows in (mine, (*mine, others)))
     assert both.figures == alone.figures
-    assert both.own_rows == 1
+    assert both.own_rows == 2
     assert any("vllm on Another CPU, 64 cores" in n for n in both.notes)
     assert not own.about([others], tiny.row(1))
+
+
+def test_one_load_of_a_processor_says_nothing_of_others(tiny: Question) -> None:
+    load = replace(tiny.spec.load, concurrency=(4, 64))
+    one = launched(tiny, "a", 2, 100.0)
+    with pytest.raises(InputError, match="one load alone of vllm"):
+        predictions(tiny, load, (one, launched(tiny, "b", 2, 110.0)))
+    among, beyond = predictions(tiny, load, (one, launched(tiny, "b", 8, 300.0)))
+    assert not any("outside of your own loads" in n for n in among.notes)
+    assert any("outside of your own loads (2 to 8 in flight)" in n for n in beyond.notes)

@@ -29,6 +29,7 @@ def test_of_nothing_nothing_is_known() -> None:
         assert math.isnan(own.t_cdf(degrees, -1.0))
         assert math.isnan(own.t_inverse(degrees, 0.975))
     assert math.isnan(own.t_cdf(5, math.nan))
+    assert math.isnan(own.t_inverse(5, math.nan))
 
 
 def test_the_normal_one() -> None:
@@ -49,6 +50,13 @@ def test_student(degrees: float) -> None:
     for p in (1e-6, 0.025, 0.4, 0.6, 0.95, 0.975, 0.9995):
         assert own.t_inverse(degrees, p) == pytest.approx(special.stdtrit(degrees, p), rel=1e-8)
         assert own.t_cdf(degrees, own.t_inverse(degrees, p)) == pytest.approx(p, rel=1e-12)
+
+
+@pytest.mark.parametrize("degrees", [1e7, 1e8, 3e8, 1e12, 1e20])
+def test_very_many_degrees(degrees: float) -> None:
+    for p in (0.025, 0.6, 0.975, 0.9995):
+        assert own.t_inverse(degrees, p) == pytest.approx(special.stdtrit(degrees, p), rel=2e-7)
+    assert own.t_cdf(degrees, -1.96) == pytest.approx(stats.t.cdf(-1.96, degrees), rel=2e-7)
 
 
 def test_endless_degrees_are_normal() -> None:

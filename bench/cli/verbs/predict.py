@@ -52,7 +52,7 @@ def call(arguments: Arguments) -> int:
     spec = asked_spec(arguments)
     engine = arguments.option("--engine")
     from bench.predict import own
-    from bench.predict.question import ENGINES, question
+    from bench.predict.question import ENGINES
 
     if engine is not None and engine not in ENGINES:
         raise InputError(f"--engine: no published rows of {engine!r}.{nearest(engine, ENGINES)}")
@@ -66,7 +66,29 @@ def call(arguments: Arguments) -> int:
         said_only(after, spec)
         if not arguments.typed_keys & {"model", "model.path", "model.repo"}:
             spec = last_run(arguments.words, spec, rows)
-    asked = question(spec, engine)
+            return _after_refit(arguments, spec, before, after)
+    return _answer(arguments, spec, before, after)
+
+
+def _after_refit(
+    arguments: Arguments, spec: RunSpec, before: tuple[Row, ...], after: tuple[Row, ...]
+) -> int:
+    """What the last run named would show again, where that can be said yet: it is kept anyway."""
+    try:
+        return _answer(arguments, spec, before, after)
+    except InputError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        if arguments.as_json:
+            print(json_text({"own_rows": len(after), "predicted": None, "why": str(error)}))
+        return 0
+
+
+def _answer(
+    arguments: Arguments, spec: RunSpec, before: tuple[Row, ...], after: tuple[Row, ...]
+) -> int:
+    from bench.predict.question import question
+
+    asked = question(spec, arguments.option("--engine"))
     found = predicted(asked, spec, after)
     narrowed = narrowing(asked, spec, before, after) if after != before else None
     show(found, spec, asked.engine, narrowed, as_json=arguments.as_json)

@@ -1,0 +1,161 @@
+"""How the load client scales to a second worker, on a machine of two cores or more.
+
+    python scripts/two_workers.py [ROUNDS]
+
+The truth server needs a core of its own, so on two cores a second worker would take it away. Here
+one answer of the truth server, 200 tokens, is taken down and then given to every request out of the
+kernel's memory (sendfile): a server that costs next to nothing. One worker has a core and the
+server the other; two workers and the server share both. Rounds of the two alternate. Prints tokens
+per second of each and their ratio; exit code 1 when the ratio's median is below 1.8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import select
+import socket
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.engines.truth import serve_truth
+from bench.traffic.worker import request_bytes
+from bench.traffic.workers import send_load
+from bench.traffic.workload import generate
+from bench.values.record import LoadPoint, PlannedRequest, PointData
+from bench.values.server import Server
+from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec
+from bench.web.http import CHUNKED_END
+
+STREAMS = 64
+OUTPUT_TOKENS = 200
+REQUESTS = 6000
+LEAST = 1.8
+CORES = sorted(os.sched_getaffinity(0))[:2]
+WORKLOAD = WorkloadSpec(
+    name="two", input_tokens=64, output_tokens=OUTPUT_TOKENS, slo=SloSpec(ttft_ms=1e9, tpot_ms=1e9)
+)
+
+
+def main() -> int:
+    """Alternate rounds of one worker and of two."""
+    if len(CORES) < 2:
+        print("two cores are needed", file=sys.stderr)
+        return 2
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    requests = tuple(generate(WORKLOAD, REQUESTS, seed=(0,), vocab_size=None))
+    answer = taken_down(requests[0])
+    ratios = []
+    for _ in range(rounds):
+        one = rate(answer, requests, 1)
+        two = rate(answer, requests, 2)
+        ratios.append(two / one)
+        print(f"one worker {one:>10,.0f} tokens/s, two {two:>10,.0f}: {two / one:.2f} times")
+    middle = statistics.median(ratios)
+    print(f"median {middle:.2f} times, wanted {LEAST}")
+    return 0 if middle >= LEAST else 1
+
+
+def taken_down(request: PlannedRequest) -> bytes:
+    """What the truth server answers, byte for byte."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve_truth(TruthSpec(ttft_ms=0, itl_ms=0), Path(folder), lambda _: None) as server,
+    ):
+        port = int(server.base_url.rpartition(":")[2].partition("/")[0])
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.sendall(request_bytes(server, request))
+            data = b""
+            while not data.endswith(CHUNKED_END):
+                data += sock.recv(1 << 16)
+    return data
+
+
+def rate(answer: bytes, requests: tuple[PlannedRequest, ...], workers: int) -> float:
+    """Tokens per second from the first request sent to the last byte."""
+    shared = workers > 1
+    point = LoadPoint(index=0, repeat=0, mode="closed", concurrency=STREAMS)
+    with replaying(answer, set(CORES) if shared else {CORES[0]}) as port:
+        server = Server(
+            engine="truth",
+            base_url=f"http://127.0.0.1:{port}/v1",
+            served_model="truth",
+            client_cores=tuple(CORES if shared else CORES[1:]),
+        )
+        data: PointData = send_load(server, point, requests, timeout_s=300, workers=workers)
+    tokens = int(data.chunk_tokens.sum())
+    assert tokens == len(requests) * OUTPUT_TOKENS, f"{tokens} tokens came"
+    span_ns = int(data.requests["end_ns"].max() - data.requests["sent_ns"].min())
+    return tokens / span_ns * 1e9
+
+
+@contextlib.contextmanager
+def replaying(answer: bytes, cores: set[int]) -> Iterator[int]:
+    """The port of a server, a process of its own, that gives `answer` to every request."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    process = multiprocessing.get_context("fork").Process(
+        target=replay, args=(listener, answer, cores), daemon=True
+    )
+    process.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        process.terminate()
+        process.join()
+        listener.close()
+
+
+def replay(listener: socket.socket, answer: bytes, cores: set[int]) -> None:
+    """Serve for ever. A request comes whole in one read: it is shorter than a packet of loopback,
+    and its client waits for the answer before it sends the next."""
+    os.sched_setaffinity(0, cores)
+    kept = os.memfd_create("answer")
+    os.write(kept, answer)
+    epoll = select.epoll()
+    epoll.register(listener, select.EPOLLIN)
+    socks: dict[int, socket.socket] = {}
+    left: dict[int, int] = {}
+    while True:
+        for fd, mask in epoll.poll():
+            if fd == listener.fileno():
+                sock, _ = listener.accept()
+                sock.setblocking(False)
+                socks[sock.fileno()] = sock
+                epoll.register(sock, select.EPOLLIN)
+                continue
+            if mask & (select.EPOLLHUP | select.EPOLLERR):
+                epoll.unregister(fd)
+                socks.pop(fd).close()
+                continue
+            if mask & select.EPOLLIN:
+                if not take(socks[fd]):
+                    epoll.unregister(fd)
+                    socks.pop(fd).close()
+                    continue
+                left[fd] = len(answer)
+            left[fd] -= give(fd, kept, len(answer) - left[fd], left[fd])
+            epoll.modify(fd, select.EPOLLOUT if left[fd] else select.EPOLLIN)
+
+
+def take(sock: socket.socket) -> bytes:
+    """A request; empty where the client has gone."""
+    try:
+        return sock.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def give(fd: int, kept: int, at: int, count: int) -> int:
+    """Send what the socket takes of the kept answer; how many bytes that were."""
+    try:
+        return os.sendfile(fd, kept, at, count)
+    except BlockingIOError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
