@@ -15,6 +15,7 @@ from bench.engines.guard import GuardedProcess
 from bench.engines.launch import claim_port, last_line
 from bench.engines.probe import probe, wait_ready
 from bench.engines.still_serves import why_not
+from bench.engines.truth_server import UNPACED
 from bench.values.cores import split
 from bench.values.errors import EngineError
 from bench.values.interpreter import python
@@ -84,11 +85,13 @@ def serve_truth(
                     log_path=log_path,
                 )
 
-        target = Target(base_url=f"http://{host}:{port}/v1", timeout_s=engine.start_timeout_s)
+        # What it can do is asked without pace: a schedule of seconds would outlast the start.
+        root = f"http://{host}:{port}"
+        target = Target(base_url=f"{root}{UNPACED}/v1", timeout_s=engine.start_timeout_s)
         found = wait_ready(lambda: probe(target, served_model=MODEL), tick)
         server = Server(
             engine="truth",
-            base_url=target.base_url,
+            base_url=f"{root}/v1",
             served_model=found.served_model,
             usage=found.usage,
             prompt=found.prompt,
@@ -99,7 +102,7 @@ def serve_truth(
             pid=process.pid,
             log_path=log_path,
             client_cores=client_cores,
-            metrics_url=found.metrics_url,
+            metrics_url=f"{root}/metrics",
             startup_s=time.monotonic() - began_s,
         )
         yield server

@@ -327,7 +327,7 @@ class Connection:
         self, method: str, path: str, headers: dict[str, str], body: bytes, stamp: int
     ) -> None:
         if method == "GET":
-            self._reply(*self.server.answer(path))
+            self._reply(*self.server.answer(path.removeprefix(UNPACED)))
             return
         try:
             request = json.loads(body)

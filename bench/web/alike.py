@@ -30,11 +30,11 @@ STRING = rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]
 _NUMBER = rb"(?:0|[1-9][0-9]{0,14})"
 ONE = re.compile(
     rb'data: \{"id":"' + STRING + rb'","object":"(?:text_completion|chat\.completion\.chunk)",'
-    rb'"created":' + _NUMBER + rb',"model":"' + STRING + rb'","choices":\[\{"index":0,'
+    rb'"created":' + _NUMBER + rb',"model":"' + STRING + rb'","choices":\[(?:\{"index":0,'
     rb'(?:"text":"(' + STRING + rb')"|"delta":\{("role":"assistant",)?'
     rb'"(content|reasoning|reasoning_content)":"(' + STRING + rb')"\}),"logprobs":null,'
     rb'"finish_reason":(?:null|"([a-z_]{1,40})")(?:,"stop_reason":null)?'
-    rb'(?:,"prompt_token_ids":null)?(?:,"token_ids":null)?\}\]'
+    rb'(?:,"prompt_token_ids":null)?(?:,"token_ids":null)?\})?\]'
     rb'(?:,"usage":\{"prompt_tokens":('
     + _NUMBER
     + rb'),"total_tokens":('
@@ -44,8 +44,9 @@ ONE = re.compile(
     + rb')(?:,"prompt_tokens_details":null)?'
     rb'(?:,"completion_tokens_details":null)?\})?\}'
 )
-"""vLLM's layout of an event. Groups: text; role, key and text of a delta; finish reason; prompt
-tokens, their sum with the completion's, completion tokens so far."""
+"""vLLM's layout of an event; the last one has usage and no choice. Groups: text; role, key and
+text of a delta; finish reason; prompt tokens, their sum with the completion's, completion tokens
+so far."""
 TEXT, ROLE, KEY, DELTA, FINISH, PROMPT, SUM, TOTAL = range(1, 9)
 _STRING = re.compile(STRING)
 
@@ -104,6 +105,8 @@ def _model(body: bytes, starts: Int64, ends: Int64, i: int) -> re.Match[bytes] |
     """The event, if it is an ordinary piece of text in vLLM's layout."""
     model = ONE.fullmatch(body, int(starts[i]), int(ends[i]))
     if model is None or model[FINISH] or model[ROLE] or model[PROMPT] == b"0":
+        return None
+    if model[TEXT] is None and model[DELTA] is None:
         return None
     return model
 

@@ -222,11 +222,14 @@ def _said(event: bytes) -> Said | None:
     found = ONE.fullmatch(event)
     if found is None:
         return read_block(event)
+    total, prompt = int(found[TOTAL] or -1), int(found[PROMPT] or -1) or -1
+    if found[TEXT] is None and found[DELTA] is None:  # no choice: usage alone
+        return Said(total=total, prompt=prompt)
     text = bool(found[TEXT] or found[DELTA])
     finish = finish_of((found[FINISH] or b"").decode())
     return Said(
-        total=int(found[TOTAL] or -1),
-        prompt=int(found[PROMPT] or -1) or -1,
+        total=total,
+        prompt=prompt,
         choice=True,
         text=text,
         answer=text and not (found[KEY] or b"").startswith(b"r"),

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
 from bench.web.alike import Bytes
-from bench.web.http import CHUNKED_END, Head, Int64, MalformedError, parse_head
+from bench.web.http import CHUNKED_END, HEAD_END, Head, Int64, MalformedError, parse_head
 from bench.web.sse import BOM, columns_of, is_utf8
 from bench.web.tokens import Tokens, tokens_of
 
@@ -79,14 +80,20 @@ def _usual_head(data: bytes) -> Head | None:
     """The head of an answer that may be of the usual shape."""
     if not data.endswith(CHUNKED_END):
         return None
+    return _usual(data[: data.find(HEAD_END) + len(HEAD_END)])
+
+
+@lru_cache(maxsize=64)
+def _usual(head: bytes) -> Head | None:
+    """The same of the head alone, which many answers have in common."""
     try:
-        head = parse_head(data)
+        found = parse_head(head)
     except MalformedError:
         return None
-    if head is None or not head.chunked or head.status != 200:
+    if found is None or not found.chunked or found.status != 200:
         return None
-    packed = head.headers.get(b"content-encoding", b"identity").lower()
-    return head if packed in (b"", b"identity") else None
+    packed = found.headers.get(b"content-encoding", b"identity").lower()
+    return found if packed in (b"", b"identity") else None
 
 
 def _events(joined: bytes, bounds: Int64) -> _Events | None:
