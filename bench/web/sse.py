@@ -217,8 +217,13 @@ def _of_one(
     return _columns(mine, _last_prompt(rows, said, model), _last_finish(every), every)
 
 
+_DONE = Said(done=True)
+
+
 def _said(event: bytes) -> Said | None:
     """What an event says that is not like the others; None for one without data."""
+    if event == b"data: [DONE]":
+        return _DONE
     found = ONE.fullmatch(event)
     if found is None:
         return read_block(event)

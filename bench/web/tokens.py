@@ -41,6 +41,8 @@ def tokens_of(columns: Columns) -> Tokens:
     where the usage says that each of them is a token.
     """
     with_text = (columns.choice & columns.text).astype(bool)
+    if _counts_its_texts(columns, with_text):
+        return _one_by_one(columns, with_text)
     completion = _last_usage(columns, with_text)
     counts: Int64 | None = None
     bearing = with_text
@@ -74,6 +76,32 @@ def tokens_of(columns: Columns) -> Tokens:
 
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def _counts_its_texts(columns: Columns, with_text: Mask) -> bool:
+    """Whether the total is the number of chunks with text so far, all along: the ordinary answer,
+    of which nothing more has to be asked."""
+    texts = np.cumsum(with_text)
+    if not len(texts) or not texts[-1]:
+        return False
+    silent = (columns.total < 0) & ~with_text
+    return bool(((columns.total == texts) | silent).all())
+
+
+def _one_by_one(columns: Columns, with_text: Mask) -> Tokens:
+    """The tokens of such an answer: what the rules for all others say of it, too."""
+    count = int(np.count_nonzero(with_text))
+    return Tokens(
+        last_byte=columns.last_byte[with_text],
+        counts=np.ones(count, dtype=np.int64),
+        prompt=columns.prompt,
+        completion=count,
+        done=columns.done,
+        error=columns.error,
+        finish=columns.finish,
+        cached=columns.cached,
+        first_answer=_first_answer(columns, with_text),
+    )
 
 
 def _last_usage(columns: Columns, with_text: Mask) -> int | None:
@@ -111,8 +139,6 @@ def _running(columns: Columns, with_text: Mask) -> Int64 | None:
     server that puts its final usage into the last chunk, or the same into all, would otherwise turn
     one chunk into all the tokens.
     """
-    if _counts_its_texts(columns, with_text):
-        return with_text.astype(np.int64)
     given = columns.total >= 0
     rises = np.zeros(len(given), dtype=np.int64)
     rises[given] = np.diff(columns.total[given], prepend=0)
@@ -127,16 +153,6 @@ def _running(columns: Columns, with_text: Mask) -> Int64 | None:
         return None
     found: Int64 = np.where(bearing, rises, 0)
     return found
-
-
-def _counts_its_texts(columns: Columns, with_text: Mask) -> bool:
-    """Whether the total is the number of chunks with text so far, all along: the ordinary answer,
-    of which nothing more has to be asked."""
-    texts = np.cumsum(with_text)
-    if not len(texts) or not texts[-1]:
-        return False
-    silent = (columns.total < 0) & ~with_text
-    return bool(((columns.total == texts) | silent).all())
 
 
 def _increments(columns: Columns, with_text: Mask) -> Int64 | None:

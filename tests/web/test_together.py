@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from bench.traffic.answers import ParsedShot, parse_shot, parse_shots
 from bench.traffic.client import Shot
-from bench.web import alike, together
+from bench.web import alike, together, tokens
+from bench.web.sse import read_body
 from bench.web.together import batches, read_together
+from bench.web.tokens import tokens_of
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
@@ -155,6 +157,26 @@ def test_an_event_split_over_two_chunks_is_read_alone() -> None:
     data = HEAD % 1 + b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n"
     assert read_together([data]) == [None]
     assert_same([data, ordinary(1, 5)])
+
+
+@given(
+    st.integers(1, 12),
+    st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(-1, 13)), max_size=2),
+)
+def test_the_ordinary_answer_is_what_the_general_rules_say(
+    count: int, odd: list[tuple[int, bool, int]]
+) -> None:
+    """Texts that are counted one by one, with up to two events between them that are not."""
+    messages = [completion(f" {i}", i) for i in range(1, count + 1)]
+    for at, text, total in odd:
+        messages.insert(min(at, count), completion(" x" * text, None if total < 0 else total))
+    columns = read_body(stream(*messages))
+    found = tokens_of(columns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "_counts_its_texts", lambda *_: False)
+        general = tokens_of(columns)
+    for name, value in vars(general).items():
+        assert np.array_equal(getattr(found, name), value), name
 
 
 @given(st.lists(st.integers(0, 3 * together.BATCH_BYTES), max_size=20))
