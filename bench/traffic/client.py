@@ -106,7 +106,8 @@ class Stream(asyncio.Protocol):
         self.stamps.append(stamp)
         self.arrived.append(arrived)
         self.reads.append(data)
-        if self.chunked and data.endswith(_ORDINARY) and CHUNKED_END not in data:
+        # Backwards it is looked for in half the time.
+        if self.chunked and data.endswith(_ORDINARY) and data.rfind(CHUNKED_END) < 0:
             return
         head = self.head
         if head is None:
