@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def tiny() -> Question:
     return question(run_spec(compose(["model=tiny", "gpu=cpu"]), detect_gpus=False))
 
 
-def launched(q: Question, run: str, load: int, rate: float, **more: float) -> Row:
+def launched(q: Question, run: str, load: int, rate: float, **more: Any) -> Row:
     return replace(q.row(load, tokens_per_s=rate, own=True), id=f"{run}/c{load}", **more)
 
 
