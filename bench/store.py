@@ -123,9 +123,12 @@ def create_run_dir(spec: RunSpec, run_id: str | None = None) -> Path:
 
 def model_folder(spec: RunSpec) -> str:
     """The folder of a run's model: of a server at an address whose model nobody typed, the name
-    that it is asked by, for the composed one (tiny) is not what it serves."""
+    that it is asked by, for the composed one (tiny) is not what it serves. Figures of another tool
+    that are taken in as a run have a name of their own."""
     engine = spec.engine
     if isinstance(engine, EndpointSpec) and engine.expects_model is None:
+        if spec.load.generator != "bench" and not engine.served_model:
+            return folder_name(spec.model.name, "model.name")
         return folder_name(engine.served_model or "endpoint", "engine.served_model")
     return folder_name(spec.model.name, "model.name")
 

@@ -25,7 +25,7 @@ SERVING = {
 
 def test_the_skeleton_is_complete_and_unfilled() -> None:
     data = yaml.safe_load(skeleton("mine"))
-    with pytest.raises(InputError, match=r"mine\.yaml\.who: None is not a text"):
+    with pytest.raises(InputError, match=r"mine\.yaml: fill in who, where, as_of, quote"):
         claims_of("mine", data, "mine.yaml")
     filled = {**data, **HEAD, "says": {**data["says"]}}
     (claim,) = claims_of("mine", filled, "mine.yaml")

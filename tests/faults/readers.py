@@ -221,7 +221,7 @@ FREE = {
         **{"served_model": "m", "models": ["m"], "left_out": ["a seed"], "answers_as": "n"},
         **{"pid": 7, "client_cores": [1], "argv": ["a"], "listener_pids": [8], "node_pids": [9]},
     },
-    "engine_facts": {"device": "cpu", "quantisation_kernels": ["a"], "lines": 3},
+    "engine_facts": {"device": "cpu", "quantisation_kernels": ["a"], "lines": ["a"]},
     "calibration": {**ERRORS, "by_load": {"0": ERRORS}},
     "writer": {"pid": 7, "boot": "b"},
     "load_search": {
