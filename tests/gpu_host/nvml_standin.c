@@ -309,7 +309,9 @@ static int runs(const char *pid, const char *module) {
     for (size_t k = 0; k < size; k++) if (!said[k]) said[k] = ' ';
     said[size] = 0;
     const char *first = strstr(said, " -m "); /* its own, not one among the words of a guard */
-    if (!first || first != strchr(said, ' ') || strncmp(first + 4, module, strlen(module))) return 0;
+    const char *own = strchr(said, ' ');
+    if (own && !strncmp(own, " -P ", 4)) own += 3; /* nothing from the working folder */
+    if (!first || first != own || strncmp(first + 4, module, strlen(module))) return 0;
     snprintf(path, sizeof path, "/proc/%s/environ", pid);
     if (!(f = fopen(path, "r"))) return 0;
     size = fread(said, 1, sizeof said - 1, f);
