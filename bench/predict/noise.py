@@ -95,11 +95,12 @@ def with_launches(mine: Sequence[Row], between: float) -> tuple[Row, ...]:
     of one condition the model's error there, so neither averages out by being repeated."""
     of_launch = Counter(launch(r) for r in mine)
     of_condition = Counter(condition(r) for r in mine)
+    usual = _known(mine)  # of a load point without repeats: one that is not known is not 0
     return tuple(
         replace(
             r,
             log_sd=math.sqrt(
-                (r.log_sd or 0.0) ** 2
+                (usual if r.log_sd is None else r.log_sd) ** 2
                 + between**2 * of_launch[launch(r)]
                 + OWN_SPREAD**2 * (of_condition[condition(r)] - 1)
             ),
@@ -111,5 +112,11 @@ def with_launches(mine: Sequence[Row], between: float) -> tuple[Row, ...]:
 def of_repeats(mine: Sequence[Row], row: Row) -> float:
     """How far the mean over a launch's repeats scatters (log): the root mean square of one's own,
     of the asked model where it has any."""
-    rows = [r for r in mine if r.model == row.model] or list(mine)
-    return math.sqrt(fmean((r.log_sd or 0.0) ** 2 for r in rows)) if rows else 0.0
+    same = [r for r in mine if r.model == row.model]
+    return _known(same) or _known(mine)
+
+
+def _known(rows: Sequence[Row]) -> float:
+    """The root mean square of the scatters that are known; 0 where none is."""
+    known = [r.log_sd for r in rows if r.log_sd is not None]
+    return math.sqrt(fmean(sd**2 for sd in known)) if known else 0.0

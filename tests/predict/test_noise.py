@@ -100,3 +100,11 @@ def test_one_load_of_a_processor_says_nothing_of_others(tiny: Question) -> None:
     among, beyond = predictions(tiny, load, (one, launched(tiny, "b", 8, 300.0)))
     assert not any("outside of your own loads" in n for n in among.notes)
     assert any("outside of your own loads (2 to 8 in flight)" in n for n in beyond.notes)
+
+
+def test_a_load_point_without_repeats_is_no_surer_than_those_with(tiny: Question) -> None:
+    """Its scatter is not known; as 0 it narrowed the band and outweighed the others."""
+    rows = [launched(tiny, "a", 4, 100.0, log_sd=0.1), launched(tiny, "b", 8, 150.0, log_sd=None)]
+    assert of_repeats(rows, rows[0]) == pytest.approx(0.1)
+    first, second = with_launches(rows, 0.0)
+    assert first.log_sd == second.log_sd == pytest.approx(0.1)
