@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.catalogue import Catalogue
-from bench.derive import derive
 from bench.engines import load_engine, log_facts
 from bench.evaluators import lm_eval
 from bench.host import provenance
@@ -34,7 +33,6 @@ from bench.store import (
     save_run,
 )
 from bench.sweep import resume
-from bench.traffic.calibrate import calibrate
 from bench.traffic.points import measure_load
 from bench.values import ending
 from bench.values.codec import encode
@@ -256,6 +254,9 @@ def _engine_facts(server: Server) -> dict[str, Any] | None:
 def _calibration(path: Path, progress: ProgressCallback) -> dict[str, Any] | None:
     """The instrument's own error at the busiest load point, and at every one that this error would
     fail, though it was not measured at its load; None when nothing was measured."""
+    from bench.derive import derive
+    from bench.traffic.calibrate import calibrate
+
     run = load_run(path)
     points = derive(run).points
     if not points:

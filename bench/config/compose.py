@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -278,31 +278,57 @@ def _gpus_here() -> int:
 
 
 def catalogue(config_dirs: Sequence[str] = ()) -> Any:
-    """Every model, quantisation and GPU of conf as values."""
-    import yaml
-
+    """Every model, quantisation and GPU of conf, each read when it is asked for."""
     from bench.config.catalogue import Catalogue
-    from bench.config.yaml_file import load as load_unknown
-    from bench.values.codec import decode
     from bench.values.spec import GpuSpec, ModelSpec, QuantSpec
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    def load(group: str, kind: Any) -> dict[str, Any]:
-        found = {}
-        for root in (conf_dir(), *map(Path, config_dirs)):
-            for path in sorted((root / group).glob("*.yaml")):
-                if root == conf_dir():
-                    with path.open(encoding="utf-8") as file:
-                        data = yaml.load(file, loader)
-                else:
-                    data = load_unknown(path)
-                found[path.stem] = decode(kind, data, str(path))
-        return found
+    def group(name: str, kind: Any) -> _Options:
+        roots = (conf_dir(), *map(Path, config_dirs))
+        return _Options([p for r in roots for p in sorted((r / name).glob("*.yaml"))], kind)
 
     return Catalogue(
-        models=load("model", ModelSpec), quants=load("quant", QuantSpec), gpus=load("gpu", GpuSpec)
+        models=group("model", ModelSpec),
+        quants=group("quant", QuantSpec),
+        gpus=group("gpu", GpuSpec),
     )
+
+
+class _Options(Mapping[str, Any]):
+    """The values of files by their names, the last of a name; a file is read once, when it is
+    asked for: most runs ask for none of a hundred."""
+
+    def __init__(self, files: Sequence[Path], kind: Any) -> None:
+        self._files = {file.stem: file for file in files}
+        self._kind = kind
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._read:
+            self._read[name] = _option(self._files[name], self._kind)
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def _option(file: Path, kind: Any) -> Any:
+    """A file of a group as its value; those of conf are known to be good."""
+    import yaml
+
+    from bench.config.yaml_file import load
+    from bench.values.codec import decode
+
+    if not file.is_relative_to(conf_dir()):
+        return decode(kind, load(file), str(file))
+    with file.open(encoding="utf-8") as opened:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return decode(kind, yaml.load(opened, loader), str(file))
 
 
 def check_sweep(

@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from bench.values.errors import InputError, nearest
-from bench.values.server import Engine
 
 if TYPE_CHECKING:
     from bench.engines.log import EngineLogFacts
+    from bench.values.server import Engine
 
 ENGINES: dict[str, str] = {
     "vllm": "bench.engines.vllm:VllmEngine",
@@ -45,4 +45,4 @@ def load_engine(kind: str) -> Engine:
     if kind not in ENGINES:
         raise InputError(f"engine.kind: {kind!r} is unknown.{nearest(kind, ENGINES)}")
     module, _, name = ENGINES[kind].partition(":")
-    return cast(Engine, getattr(import_module(module), name)())
+    return cast("Engine", getattr(import_module(module), name)())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from bench.engines.probe import Capabilities, LoadingError, probe, wait_ready
 from bench.engines.still_serves import why_not
 from bench.values.cores import split
 from bench.values.errors import BenchError, EngineError, InputError
+from bench.values.interpreter import installed
 from bench.values.redact import redacted_text
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import ContainedSpec, OtherSpec, RunSpec
@@ -128,8 +128,9 @@ def _below(target: Target, path: str | None) -> str | None:
 def program(
     engine: OtherSpec, names: Sequence[str], remedy: str, in_image: str | None = None
 ) -> tuple[str, ...]:
-    """The words that start an engine: those that were given, or the first program found on PATH; in
-    a container, where this machine's programs are none, `in_image` or the first name.
+    """The words that start an engine: those that were given, or the first program found on PATH
+    or beside this Python; in a container, where this machine's programs are none, `in_image` or the
+    first name.
 
     EngineError(code="engine_not_installed") with the remedy where there is none.
     """
@@ -137,15 +138,17 @@ def program(
     if engine.container is not None:
         return command or (in_image or names[0],)
     if command:
-        if shutil.which(command[0]) is None:
+        given = installed(command[0])
+        if given is None:
             raise InputError(f"engine.command: {command[0]!r} is no program on this machine.")
-        return tuple(command)
+        return (given, *command[1:])
     for name in names:
-        found = shutil.which(name)
+        found = installed(name)
         if found is not None:
             return (found,)
     raise EngineError(
-        f"{names[0]} is not on the PATH. {remedy}, or name it with engine.command=[FILE].",
+        f"{names[0]} is neither on the PATH nor beside this Python. {remedy}, or name it with "
+        "engine.command=[FILE].",
         code="engine_not_installed",
     )
 

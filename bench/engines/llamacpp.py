@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from bench.engines.launch import Launch, claim_port, launched, log_text, program
 from bench.models.gguf_file import checkpoint_folder, converted, gguf_of
 from bench.models.llama_tools import ready
 from bench.values.cores import available, split
+from bench.values.interpreter import installed
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import LlamacppSpec, RunSpec
 
@@ -148,7 +148,7 @@ def _program(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The first words, and what the environment needs for them: the wheel where nothing is built
     here. It computes on the processor alone."""
-    if engine.command or engine.container or shutil.which("llama-server"):
+    if engine.command or engine.container or installed("llama-server"):
         return program(engine, ("llama-server",), _REMEDY, _IN_IMAGE), {}
     folder = ready(progress)
     return (sys.executable, llama_wheel.__file__), {"PYTHONPATH": str(folder)}

@@ -9,8 +9,8 @@ import numpy as np
 
 from bench.measure.stats import Floats
 from bench.measure.window import in_flight, steady_window
-from bench.values.record import PointData
-from bench.values.telemetry import ENGINE, Int64, Telemetry
+from bench.values.record import Int64, PointData
+from bench.values.telemetry import ENGINE, Telemetry
 
 BINS = 120
 """Bins of the whole load point, however many requests it had."""

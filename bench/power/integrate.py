@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-
-from bench.values.telemetry import Float64, Int64
+import numpy.typing as npt
 
 _MW_NS_PER_J = 1e12
 _MJ_PER_J = 1e3
 
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
 Sampled = tuple[Int64, Float64]
 """Stamps (ns, rising) and values; repeats kept, nothing but real readings."""
 

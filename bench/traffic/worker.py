@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ from bench.values.record import (
 )
 from bench.values.server import Server
 from bench.web.ask import request_body
+from bench.web.stamps import arrivals_ns
 from bench.web.tls import context_of
-from bench.web.wire import arrivals_ns
 
 
 class UnreachedError(Exception):
@@ -289,8 +290,8 @@ def date_by_arrival(
     Ends that fell on a read move with it. Where the kernel gave no stamps, the client's own and
     None.
     """
-    seen = np.array([stamp for shot in shots for stamp in shot.stamps], dtype=np.int64)
-    raw = [stamp for shot in shots for stamp in shot.arrived]
+    seen = np.array(list(chain.from_iterable(s.stamps for s in shots)), dtype=np.int64)
+    raw = list(chain.from_iterable(s.arrived for s in shots))
     found = arrivals_ns(raw, seen, offsets_ns)
     result: list[tuple[Int64, Int64 | None]] = []
     at = 0

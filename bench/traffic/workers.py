@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -15,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from bench.nodes.joined import Node
-from bench.traffic import far
+from bench.traffic import far, forks
 from bench.traffic.limits import STREAMS_PER_WORKER, ensure_streams, workers_for
 from bench.traffic.schedule import sessions, split
 from bench.traffic.worker import COUNTERS, UnreachedError, WorkerPlan, WorkerResult, serve_pipe
 from bench.values.clock import now_ns
 from bench.values.ending import undisturbed
 from bench.values.errors import BenchError
-from bench.values.interpreter import python
 from bench.values.record import LoadPoint, PlannedRequest, PointData
 from bench.values.server import Server
 
@@ -72,9 +68,7 @@ def send_load(
     shares = split(work, slots, min(workers, max_in_flight or workers))
     least_sessions = -(-at_least * len(work) // len(requests))
     ensure_streams(-(-streams // machines), -(-len(shares) // machines))
-    # Imports once, forks in milliseconds, and forks from a process without threads or event loops.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.traffic.worker"])
+    context = forks.context()
     running: list[tuple[BaseProcess, Connection]] = []
     afar: list[far.FarWorker] = []
     process: BaseProcess
@@ -98,7 +92,7 @@ def send_load(
             ours, theirs = context.Pipe()
             process = context.Process(target=serve_pipe, args=(theirs, plan, counters), daemon=True)
             # A signal in the middle of a start would leave a child without its orders.
-            with undisturbed(), _imports_from_no_working_folder():
+            with undisturbed(), forks.imports_from_no_working_folder():
                 process.start()
                 running.append((process, ours))
             theirs.close()
@@ -130,20 +124,6 @@ def send_load(
             process.join()
             pipe.close()  # last: one that lived would complain of it
     return merge(point, start_ns, results)
-
-
-@contextlib.contextmanager
-def _imports_from_no_working_folder() -> Iterator[None]:
-    """The server that forks the workers is started as `-c PROGRAM`; it inherits flags alone."""
-    flag = "PYTHONSAFEPATH"
-    if "-P" not in python() or flag in os.environ:
-        yield
-        return
-    os.environ[flag] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[flag]
 
 
 def _receive(pipe: Connection, kind: type | tuple[type, ...]) -> Any:

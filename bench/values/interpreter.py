@@ -1,7 +1,9 @@
-"""This Python once more, for parts of a run that are processes of their own."""
+"""This Python once more, for parts of a run that are processes of their own, and what was installed
+with it."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +18,15 @@ def python(*words: str) -> list[str]:
     """
     own = Path(bench.__file__).resolve().parents[1]
     return [sys.executable, *([] if _here() == own else ["-P"]), *words]
+
+
+def installed(name: str) -> str | None:
+    """The file of a program: the first on PATH, else the one that was installed beside this Python.
+
+    An environment whose `bench` was called by its path has not been activated, and its other
+    programs are not on the PATH.
+    """
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _here() -> Path | None:

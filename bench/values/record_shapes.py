@@ -64,8 +64,19 @@ class Search(TypedDict):
     grid_requests: int
 
 
+class Image(TypedDict, total=False):
+    """The image that a server's container is of."""
+
+    program: str
+    name: str
+    id: str | None
+    digest: str | None
+
+
 class Served(TypedDict, total=False):
     """What is stored of a server."""
+
+    image: Image | None
 
     served_model: str | None
     answers_as: str | None

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.values.codec import decode
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Int64 = npt.NDArray[np.int64]
+    Float64 = npt.NDArray[np.float64]
 
 SourceKind = Literal["nvml", "rapl", "replay", "synthetic", "none"]
 Scope = Literal["GPU board", "CPU package", "DRAM"]
@@ -97,14 +98,13 @@ class Series:
 
     def read(self, name: str) -> tuple[Int64, Float64]:
         """Stamps and values of one field, where it was read."""
+        import numpy as np
+
         column = self.values.get(name)
         if column is None:
             return np.empty(0, dtype=np.int64), np.empty(0)
         there = ~np.isnan(column)
         return self.t_ns[there], column[there]
-
-
-NOTHING = Series(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,8 @@ class Telemetry:
 
     def of(self, device: int, kind: Kind) -> Series:
         """The readings of one kind from one device; an empty series when there are none."""
-        return self.series.get((device, kind), NOTHING)
+        found = self.series.get((device, kind))
+        return _Rows().series() if found is None else found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +214,8 @@ class _Rows:
     why: dict[str, str] = field(default_factory=dict)
 
     def series(self) -> Series:
+        import numpy as np
+
         names = sorted({name for row in self.values for name in row})
         columns = {
             name: np.array(

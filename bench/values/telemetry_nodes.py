@@ -18,7 +18,8 @@ import numpy as np
 from bench.values.codec import decode
 from bench.values.node_clock import CLOCK_FILE, Offset, on_heads_clock, worst_error_ns
 from bench.values.outside import regular
-from bench.values.telemetry import Int64, ProcessSample, Series, Telemetry, parse
+from bench.values.record import Int64
+from bench.values.telemetry import ProcessSample, Series, Telemetry, parse
 
 PIDS = 2**32
 """Process ids of a machine are below 2²²."""

@@ -2,8 +2,9 @@
 
 A program that waits for its core stamps late; the kernel stamps on arrival, whoever has the core.
 Linux hands that stamp out with `recvmsg` on sockets that ask for it (SO_TIMESTAMPNS), on
-CLOCK_REALTIME; `arrivals_ns` puts it on CLOCK_MONOTONIC. A read that takes up several packets at
-once has the stamp of the last, so a stamp is never early and never later than the program's own.
+CLOCK_REALTIME; `bench.web.stamps` puts those of a load on CLOCK_MONOTONIC. A read that takes up
+several packets at once has the stamp of the last, so a stamp is never early and never later than
+the program's own.
 """
 
 from __future__ import annotations
@@ -15,20 +16,13 @@ import socket
 import struct
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from bench.web.poll import Poll
 
-Int64 = npt.NDArray[np.int64]
-
 _SO_TIMESTAMPNS = 35
-_TIMESPEC_BYTES = 16
+TIMESPEC_BYTES = 16
 _READ_BYTES = 1 << 16
-_ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC_BYTES)
+_ANCILLARY_BYTES = socket.CMSG_SPACE(TIMESPEC_BYTES)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_MOST_MISSING = 0.01
-_MOST_STEP_NS = 1_000_000
 
 
 _REMEDIES = {
@@ -172,35 +166,9 @@ def arrival_ns(raw: bytes, seen_ns: int, offset_ns: int) -> int:
 
     `offset_ns` is realtime − monotonic now.
     """
-    if len(raw) != _TIMESPEC_BYTES:
+    if len(raw) != TIMESPEC_BYTES:
         return seen_ns
     seconds: int
     nanoseconds: int
     seconds, nanoseconds = struct.unpack("qq", raw)
     return min(seconds * 1_000_000_000 + nanoseconds - offset_ns, seen_ns)
-
-
-def arrivals_ns(
-    arrived: list[bytes], seen_ns: Int64, offsets_ns: list[tuple[int, int]]
-) -> Int64 | None:
-    """When the kernel received each read, on CLOCK_MONOTONIC; None where it did not say.
-
-    `seen_ns` is when the program looked at each, which stands in for the odd one missing and bounds
-    them all. `offsets_ns` are pairs (monotonic, realtime − monotonic) taken now and then: between
-    two of them the offset may slew, but not step. Shape of `seen_ns`.
-    """
-    offsets = np.array(offsets_ns, dtype=np.int64).reshape(-1, 2)
-    missing = sum(len(raw) != _TIMESPEC_BYTES for raw in arrived)
-    stepped = bool((np.abs(np.diff(offsets[:, 1])) > _MOST_STEP_NS).any())
-    if not len(offsets) or stepped or missing > _MOST_MISSING * len(arrived):
-        return None
-    blank = bytes(_TIMESPEC_BYTES)
-    raw = b"".join(r if len(r) == _TIMESPEC_BYTES else blank for r in arrived)
-    seconds = np.frombuffer(raw, dtype=np.int64).reshape(-1, 2)
-    real_ns = seconds[:, 0] * 1_000_000_000 + seconds[:, 1]
-    # Relative to the first offset: a double holds the small differences exactly, not the sum.
-    base = int(offsets[0, 1])
-    slewed = np.interp(seen_ns, offsets[:, 0], (offsets[:, 1] - base).astype(np.float64))
-    kernel_ns = real_ns - base - np.rint(slewed).astype(np.int64)
-    found: Int64 = np.where(real_ns > 0, np.minimum(kernel_ns, seen_ns), seen_ns)
-    return found

@@ -363,6 +363,19 @@ def test_every_check_says_what_it_asks() -> None:
     assert codes == set(QUESTIONS)
 
 
+def test_the_image_of_a_container_stands_with_the_versions(
+    stored: Callable[..., Path], results: Path
+) -> None:
+    """A tag moves; what served is told by its digest, and by words where it has none."""
+    [path] = list_runs(str(results))
+    image = {"program": "docker", "name": "vllm/vllm-openai:v0.19.1", "id": None}
+    server = {**(load_run(path).server or {}), "image": {**image, "digest": "sha256:ab12"}}
+    folder = stored(steady(), calibration=None, telemetry=None, server=server)
+    text = report("latest", f"results_dir={folder}").read_text()
+    assert "vllm/vllm-openai:v0.19.1" in text
+    assert "sha256:ab12" in text
+
+
 @needs_browser
 def test_hostile_words_stay_words(browser: Tab, stored: Callable[..., Path]) -> None:
     """Names, failures and error bodies from outside are text, in pictures and tables too."""

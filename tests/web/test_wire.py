@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from misbehaving import END, HEAD, Misbehave, event, outcomes, request, shoot
 
 from bench.values.clock import now_ns
-from bench.web.wire import _SO_TIMESTAMPNS, arrival_ns, arrivals_ns
+from bench.web.stamps import arrivals_ns
+from bench.web.wire import _SO_TIMESTAMPNS, arrival_ns
 
 DAY_NS = 86_400_000_000_000
 

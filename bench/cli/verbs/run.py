@@ -24,6 +24,7 @@ from bench.config.compose import (
     conf_dir,
     prepared,
 )
+from bench.traffic import forks
 from bench.values.errors import BenchError, InputError
 from bench.values.json_text import json_text
 
@@ -109,13 +110,17 @@ def _one_run(
     known: Catalogue | None = None,
 ) -> Shown:
     """Execute one composed run and show it; its JSON document and exit code."""
-    from bench.derive import derive
     from bench.report.live import shown
-    from bench.run import execute
 
     with shown(title=title) as progress:
         asked = run_asked(data, arguments)
+        if asked.engine.kind != "none":
+            forks.begin()
+        from bench.run import execute
+
         run = execute(asked, known or catalogue(arguments.config_dirs), progress, run_id)
+    from bench.derive import derive
+
     measurement = derive(run)
     if not arguments.as_json:
         from bench.report.terminal import print_run

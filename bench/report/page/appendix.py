@@ -219,6 +219,9 @@ def _versions(one: Measured) -> Iterator[tuple[str, str]]:
     checkpoint = one.run.spec.model.checkpoints.get(one.run.spec.quant.name)
     if checkpoint is not None and one.run.spec.engine.kind != "endpoint":  # that has its own
         yield "checkpoint", f"{checkpoint.repo} @ {checkpoint.revision}"
+    image = (one.run.server or {}).get("image")
+    for key, value in (image or {}).items():
+        yield f"image: {key}", "not known" if value is None else str(value)
     for name, version in packages.items():
         if version is not None:
             yield name, str(version)
