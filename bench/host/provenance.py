@@ -41,15 +41,22 @@ def anchor() -> Anchor:
     )
 
 
+def machine() -> dict[str, Any]:
+    """What a program's speed on the processor depends on."""
+    return {
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "host_cpu": cpu_name(),
+        "host_cpu_count": os.cpu_count(),
+    }
+
+
 def collect(model_path: str | None) -> dict[str, Any]:
     """Hardware, packages, git commit and (for local weights) file hashes. Unknown is None."""
     return {
         "bench_version": __version__,
         "command": sys.argv,
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "host_cpu": cpu_name(),
-        "host_cpu_count": os.cpu_count(),
+        **machine(),
         "host_memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "packages": {name: version(name) for name in _PACKAGES},
         "git_commit": _git("rev-parse", "HEAD"),

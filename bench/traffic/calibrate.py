@@ -27,7 +27,7 @@ from bench.values.scratch import scratch
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import SloSpec, TruthSpec, WorkloadSpec
 
-_TARGET_S = 1.2
+_TARGET_S = 1.0
 """The paced load's length, all its turns together."""
 _REQUEST_TIMEOUT_S = 30.0
 _FAST_STREAMS = 64
@@ -111,7 +111,7 @@ def _silent(_: Progress) -> None:
 
 def _cache_path() -> Path:
     """One file per machine and version: its errors are not another machine's."""
-    machine = provenance.collect(None)
+    machine = provenance.machine()
     parts = [__version__, *(machine[k] for k in ("host_cpu", "host_cpu_count", "kernel", "python"))]
     name = hashlib.sha256(json_text([*parts, sorted(os.sched_getaffinity(0))]).encode())
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
