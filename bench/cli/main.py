@@ -25,7 +25,6 @@ from bench.cli.team import address_in, at_address
 from bench.cli.verb import call, names, verb
 from bench.values.errors import BenchError, InputError
 
-
 _ALLOCATIONS = 50_000
 """Between two looks for garbage: at Python's 700 a tenth of a start goes into looking."""
 

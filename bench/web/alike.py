@@ -52,7 +52,19 @@ _STRING = re.compile(STRING)
 
 _WIDE = 8
 """Bytes that are looked at for a number's digits: one that fills them all is not alike."""
-_POWERS = 10 ** np.arange(_WIDE)
+_ZEROS = np.uint64(0x3030303030303030)
+_LOW_SEVEN = np.uint64(0x7F7F7F7F7F7F7F7F)
+_ABOVE_NINE = np.uint64(0x7676767676767676)
+_TOP_BITS = np.uint64(0x8080808080808080)
+_BY_TWO = [
+    (np.uint64((10 ** (bits // 8) << bits) + 1), np.uint64(bits), np.uint64(kept))
+    for bits, kept in (
+        (8, 0x0F0F0F0F0F0F0F0F),
+        (16, 0x00FF00FF00FF00FF),
+        (32, 0x0000FFFF0000FFFF),
+    )
+]
+"""Digits to pairs, pairs to fours, fours to eight: factor, shift, and the bits that count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,24 +193,31 @@ def _equal(
     """Whether the bytes at each of `at` are its answer's word, compared as numbers of `kind`."""
     width = len(words[0])
     windows = np.ndarray((len(body) - width + 1,), dtype=f"V{width}", buffer=body, strides=(1,))
-    taken = windows[at].view(kind).reshape(len(at), -1)
-    wanted = np.frombuffer(b"".join(words), dtype=kind).reshape(len(words), -1)
-    found: Mask = (taken == wanted[each]).all(axis=1)
+    wanted = np.frombuffer(b"".join(words), dtype=f"V{width}")
+    found = np.ones(len(at), dtype=np.bool_)
+    unlike = np.flatnonzero(windows[at].view(kind) != wanted[each].view(kind))  # hardly ever any
+    found[unlike // (width // kind().itemsize)] = False
     return found
 
 
 def _number_before(body: bytes, end: Int64) -> tuple[Mask, Int64, Int64]:
     """The number that ends at each of `end`: whether it is one as JSON writes it, of seven digits
-    at most, its value, and where it begins."""
-    windows = np.ndarray((len(body) - _WIDE + 1,), dtype=np.uint64, buffer=body, strides=(1,))
+    at most, its value, and where it begins. Eight bytes are one machine word here, whose last byte
+    is the last digit (Lemire's way to read eight digits)."""
+    windows = np.ndarray((len(body) - _WIDE + 1,), dtype="<u8", buffer=body, strides=(1,))
     taken = windows[np.maximum(end - _WIDE, 0)]  # never beyond: something fixed comes after it
-    figures = taken.view(np.uint8).reshape(-1, _WIDE)[:, ::-1] - np.uint8(ord("0"))
-    digits = (figures <= 9).argmin(axis=1)  # none other among them: 0, as if there were no digit
-    first = figures[np.arange(len(end)), digits - 1]
+    figures = taken ^ _ZEROS
+    other = (((figures & _LOW_SEVEN) + _ABOVE_NINE) | figures) & _TOP_BITS  # of each that is none
+    # The exponent of a power of two: these bits are too far apart for a double to round it up.
+    highest = (other.astype(np.float64).view(np.int64) >> 52) - 1023
+    digits = np.where(other != 0, 7 - (highest >> 3), 0)  # none other: as if there were no digit
+    below = np.minimum(_WIDE * (_WIDE - digits), 63).astype(np.uint64)
+    first = (figures >> below) & np.uint64(0xFF)
     good = (digits >= 1) & (end >= _WIDE) & ((digits == 1) | (first != 0))
-    figures[digits[:, None] <= np.arange(_WIDE)] = 0
-    value: Int64 = figures @ _POWERS
-    return good, value, end - digits
+    value = figures >> below << below
+    for factor, shift, kept in _BY_TWO:
+        value = (value & kept) * factor >> shift
+    return good, value.astype(np.int64), end - digits
 
 
 def _only_strings(body: bytes, at: Int64, end: Int64, like: Mask) -> None:

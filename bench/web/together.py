@@ -23,6 +23,7 @@ from bench.web.tokens import Tokens, tokens_of
 BATCH_BYTES = 1 << 20
 """About as many bytes of answers are best read together: more leave the processor's cache."""
 
+_WORD = 8
 _HEX = np.full(256, -1, dtype=np.int64)
 _HEX[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = range(16)
 _HEX[np.frombuffer(b"ABCDEF", dtype=np.uint8)] = range(10, 16)
@@ -100,11 +101,11 @@ def _events(joined: bytes, bounds: Int64) -> _Events | None:
     """The events of bodies laid end to end at `bounds`, if each body is whole and no event goes
     from one chunk into another; else None."""
     raw = np.frombuffer(joined, dtype=np.uint8)
-    chunks = _chunks(raw, bounds)
+    returns, lines = _line_ends(raw)
+    chunks = _chunks(raw, bounds, returns)
     if chunks is None:
         return None
     at, end = chunks
-    lines = np.flatnonzero(raw == ord("\n"))
     # Framing has a CR before each of its line ends: two that follow each other close an event.
     closed = lines[1:][np.diff(lines) == 1]
     last = np.searchsorted(closed, end - 1)
@@ -118,10 +119,20 @@ def _events(joined: bytes, bounds: Int64) -> _Events | None:
     return _Events(starts, ends, np.searchsorted(closed, bounds).tolist())
 
 
-def _chunks(raw: Bytes, bounds: Int64) -> tuple[Int64, Int64] | None:
+def _line_ends(raw: Bytes) -> tuple[Int64, Int64]:
+    """Where there is a CR, and where a LF: found together, by eight bytes at a time."""
+    low = np.zeros(-(-len(raw) // _WORD) * _WORD, dtype=np.bool_)
+    np.less(raw, ord(" "), out=low[: len(raw)])  # of JSON's text nothing else is below a blank
+    words = np.flatnonzero(low.view(np.uint64) != 0)
+    within = np.flatnonzero(low.reshape(-1, _WORD)[words])
+    places = words[within // _WORD] * _WORD + within % _WORD
+    there = raw[places]
+    return places[there == ord("\r")], places[there == ord("\n")]
+
+
+def _chunks(raw: Bytes, bounds: Int64, returns: Int64) -> tuple[Int64, Int64] | None:
     """(starts, ends) of the contents of the chunks of bodies laid end to end, if each body is whole
-    and has no CR but in its framing; else None."""
-    returns = np.flatnonzero(raw == ord("\r"))
+    and has no CR but in its framing (`returns` are all of them); else None."""
     firsts = np.searchsorted(returns, bounds)
     if (firsts % 2).any() or (raw[returns + 1] != ord("\n")).any():
         return None
