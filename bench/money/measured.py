@@ -150,7 +150,11 @@ def _given(spec: TcoSpec) -> Measured:
         for p in given.points
     ]
     return Measured(
-        split=fit_split(points), source=given.source, arose=given.arose, as_of=given.as_of
+        split=fit_split(points),
+        source=given.source,
+        arose=given.arose,
+        as_of=given.as_of,
+        words=("predicted",) if given.arose == "predicted" else (),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -58,6 +59,8 @@ class Option:
     usd_per_month: Band
     prediction: Prediction | None = None
     overrides: tuple[str, ...] = ()
+    throughput: str = ""
+    """Of servers that are bought: the same prediction as a word of `bench tco`."""
 
     @property
     def log_spread(self) -> float:
@@ -169,9 +172,26 @@ def options_of(
                 ),
                 prediction=one,
                 overrides=(*overrides, f"load.concurrency=[{concurrency}]"),
+                throughput=as_throughput(point, rate, name) if way == "own" else "",
             )
         )
     return found
+
+
+def as_throughput(point: ThroughputPoint, rate: Band, name: str) -> str:
+    """The predicted throughput of one server as the word that `bench tco` takes for it. The 80 %
+    band becomes the 95 % interval that it asks for, lognormal as the band is."""
+    log_sd = math.log(rate.width) / (2 * DECILE)
+    ci = math.expm1(normal_quantile() * log_sd)
+    rates = ",".join(
+        f"{way}_tokens_per_s:{value:.6g}"
+        for way, value in (
+            ("input", point.input_tokens_per_s),
+            ("output", point.output_tokens_per_s),
+        )
+    )
+    whence = f'source:"bench predict, {name}",as_of:"{date.today().isoformat()}",arose:predicted'
+    return f"tco.throughput={{points:[{{{rates}}}],{whence},relative_ci:{ci:.3g}}}"
 
 
 def api_options(

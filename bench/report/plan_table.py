@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from bench.predict.plan import SURE, WANTED, Option, Plan
@@ -13,8 +16,9 @@ from bench.report.predict_table import banded
 MOST = 12
 
 
-def print_plan(found: Plan, out: Console, title: str) -> None:
-    """Own and rented deployments, then APIs; what would decide; what was left out."""
+def print_plan(found: Plan, out: Console, title: str, costs: Sequence[str] = ()) -> None:
+    """Own and rented deployments, then APIs; what would decide; what was left out. `costs` are the
+    words of `bench tco` that were typed."""
     out.print(f"[bold]predicted[/] · {escape(title)}", highlight=False, soft_wrap=True)
     columns = (
         column("way"),
@@ -32,7 +36,12 @@ def print_plan(found: Plan, out: Console, title: str) -> None:
     apis = [o for o in found.options if o.way == "api"]
     shown = (*own[:MOST], *apis[: MOST // 2])
     print_grid(out, Grid(columns=columns, rows=tuple(map(_row, shown)), keys=2))
-    for text in words(found, len(own) - MOST, len(apis) - MOST // 2):
+    bought = next((o for o in own if o.throughput), None)
+    lines = words(found, len(own) - MOST, len(apis) - MOST // 2)
+    if bought is not None:
+        command = shlex.join(("bench", "tco", *costs, bought.throughput))
+        lines.append(f"what owning {bought.name} costs, part by part: {command}")
+    for text in lines:
         out.print(escape(text), highlight=False, soft_wrap=True)
 
 

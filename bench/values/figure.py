@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from typing import Literal
 
-Arose = Literal["measured", "modelled", "quoted", "assumed"]
+Arose = Literal["measured", "modelled", "predicted", "quoted", "assumed"]
 
 
 def first_day(as_of: str) -> date:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -94,6 +95,29 @@ def test_every_table_says_predicted(capsys: pytest.CaptureFixture[str]) -> None:
     assert "$/month, predicted" in shown
     assert "P(SLO), predicted" in shown
     assert "left out: model=llama-3.1-70b" in shown  # one H100 does not hold it
+
+
+def test_a_plan_feeds_the_question_of_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that it prints gives the same bill, every title says predicted, and so does the
+    figure among the inputs."""
+    with pytest.raises(SystemExit):
+        main(["plan", "model=llama-3.1-8b", "gpu=h100-sxm", *DEMAND])
+    out = capsys.readouterr().out
+    [line] = [line for line in out.splitlines() if "part by part: " in line]
+    [row] = [row for row in out.splitlines() if row.strip().startswith("own")]
+    words = shlex.split(line.partition("part by part: ")[2])
+    assert words[:2] == ["bench", "tco"]
+    with pytest.raises(SystemExit):
+        main([*words[1:], "--json"])
+    document = json.loads(capsys.readouterr().out)
+    own = document["monthly_usd"]
+    assert f"{own:,.0f}" in row
+    assert document["words"] == ["predicted"]
+    with pytest.raises(SystemExit):
+        main(words[1:])
+    shown = capsys.readouterr().out
+    assert shown.count("[PREDICTED]") >= 6
+    assert "(predicted, " in shown
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def call(arguments: Arguments) -> int:
         raise InputError(f"no candidate fits: {'; '.join(left_out[:3])}.")
     held = select(book_rows(request.prices), request.prices.as_of)
     found = plan(asked, request, held, trace_of(request), kept(results_dir), left_out)
-    show(found, asked[0][0], request, as_json=arguments.as_json)
+    show(found, asked[0][0], request, costs, as_json=arguments.as_json)
     return 0
 
 
@@ -107,8 +107,10 @@ def candidates(
             left_out.append(f"{' '.join(words)}: {report.reasons[0]}")
 
 
-def show(found: object, asked: Question, request: TcoRequest, *, as_json: bool) -> None:
-    """Print the plan."""
+def show(
+    found: object, asked: Question, request: TcoRequest, costs: Sequence[str], *, as_json: bool
+) -> None:
+    """Print the plan; `costs` are the words that were typed for the question of costs."""
     from bench.predict.plan import Plan
     from bench.report.console import console
     from bench.report.plan_table import print_plan
@@ -124,4 +126,4 @@ def show(found: object, asked: Question, request: TcoRequest, *, as_json: bool) 
         f"{volume} tokens a month, {w.name} ({asked.input_tokens:,.0f} in, "
         f"{asked.output_tokens:,.0f} out), TTFT ≤ {w.slo.ttft_ms:g} ms, TPOT ≤ {w.slo.tpot_ms:g} ms"
     )
-    print_plan(found, console(), title)
+    print_plan(found, console(), title, costs)
