@@ -294,13 +294,15 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
 
 
 class _Options(Mapping[str, Any]):
-    """The values of files by their names, the last of a name; a file is read once, when it is
-    asked for: most runs ask for none of a hundred."""
+    """The values of files by their names, the last of a name. Those of conf are read when they are
+    asked for: most runs ask for none of a hundred. A user's own are read at once, so that a wrong
+    one is told whatever was chosen."""
 
     def __init__(self, files: Sequence[Path], kind: Any) -> None:
         self._files = {file.stem: file for file in files}
         self._kind = kind
-        self._read: dict[str, Any] = {}
+        own = {name: file for name, file in self._files.items() if not _is_ours(file)}
+        self._read = {name: _option(file, kind) for name, file in own.items()}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._read:
@@ -317,14 +319,18 @@ class _Options(Mapping[str, Any]):
         return len(self._files)
 
 
+def _is_ours(file: Path) -> bool:
+    return file.is_relative_to(conf_dir())
+
+
 def _option(file: Path, kind: Any) -> Any:
-    """A file of a group as its value; those of conf are known to be good."""
+    """A file of a group as its value; InputError for one that is wrong."""
     import yaml
 
     from bench.config.yaml_file import load
     from bench.values.codec import decode
 
-    if not file.is_relative_to(conf_dir()):
+    if not _is_ours(file):
         return decode(kind, load(file), str(file))
     with file.open(encoding="utf-8") as opened:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
