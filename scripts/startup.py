@@ -105,7 +105,7 @@ def outside_s(checkout: Path, folder: Path, url: str, *, cold: bool) -> float:
     wall_s = time.monotonic() - began_s
     spans = [pq.read_table(file) for file in results.rglob("requests.parquet")]
     load_ns = sum(max(t["end_ns"].to_pylist()) - min(t["scheduled_ns"].to_pylist()) for t in spans)
-    return wall_s - load_ns / 1e9
+    return wall_s - float(load_ns) / 1e9
 
 
 if __name__ == "__main__":

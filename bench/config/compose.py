@@ -278,13 +278,17 @@ def _gpus_here() -> int:
 
 
 def catalogue(config_dirs: Sequence[str] = ()) -> Any:
-    """Every model, quantisation and GPU of conf, each read when it is asked for."""
+    """Every model, quantisation and GPU. Those of conf are read when they are asked for, a user's
+    own at once: a wrong one is an InputError whatever was chosen."""
     from bench.config.catalogue import Catalogue
+    from bench.config.yaml_file import load
+    from bench.values.codec import decode
     from bench.values.spec import GpuSpec, ModelSpec, QuantSpec
 
     def group(name: str, kind: Any) -> _Options:
-        roots = (conf_dir(), *map(Path, config_dirs))
-        return _Options([p for r in roots for p in sorted((r / name).glob("*.yaml"))], kind)
+        own = [p for root in config_dirs for p in sorted((Path(root) / name).glob("*.yaml"))]
+        read = {file.stem: decode(kind, load(file), str(file)) for file in own}
+        return _Options(sorted((conf_dir() / name).glob("*.yaml")), kind, read)
 
     return Catalogue(
         models=group("model", ModelSpec),
@@ -294,47 +298,35 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
 
 
 class _Options(Mapping[str, Any]):
-    """The values of files by their names, the last of a name. Those of conf are read when they are
-    asked for: most runs ask for none of a hundred. A user's own are read at once, so that a wrong
-    one is told whatever was chosen."""
+    """The values of conf's files by their names, and of others that are `read` already, which come
+    before those of the same name. Most runs ask for none of a hundred files."""
 
-    def __init__(self, files: Sequence[Path], kind: Any) -> None:
+    def __init__(self, files: Sequence[Path], kind: Any, read: Mapping[str, Any]) -> None:
         self._files = {file.stem: file for file in files}
         self._kind = kind
-        own = {name: file for name, file in self._files.items() if not _is_ours(file)}
-        self._read = {name: _option(file, kind) for name, file in own.items()}
+        self._read = dict(read)
+        self._names = dict.fromkeys([*self._files, *read])
 
     def __getitem__(self, name: str) -> Any:
+        import yaml
+
+        from bench.values.codec import decode
+
         if name not in self._read:
-            self._read[name] = _option(self._files[name], self._kind)
+            file = self._files[name]
+            with file.open(encoding="utf-8") as opened:
+                loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+                self._read[name] = decode(self._kind, yaml.load(opened, loader), str(file))
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._files
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._files)
-
-
-def _is_ours(file: Path) -> bool:
-    return file.is_relative_to(conf_dir())
-
-
-def _option(file: Path, kind: Any) -> Any:
-    """A file of a group as its value; InputError for one that is wrong."""
-    import yaml
-
-    from bench.config.yaml_file import load
-    from bench.values.codec import decode
-
-    if not _is_ours(file):
-        return decode(kind, load(file), str(file))
-    with file.open(encoding="utf-8") as opened:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return decode(kind, yaml.load(opened, loader), str(file))
+        return len(self._names)
 
 
 def check_sweep(

@@ -60,27 +60,35 @@ class GuardedProcess:
 
         self._scratch = scratch.engine_folder()
         own = {"TMPDIR": str(self._scratch), "TORCHINDUCTOR_CACHE_DIR": compiled(env)}
-        with log_path.open("ab") as log:
-            # -I -S: the supervisor needs the standard library alone and starts in 20 ms.
-            self._guard = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    __file__,
-                    str(grace_s),
-                    where,
-                    str(self._scratch),
-                    json.dumps(list(afterwards), allow_nan=False),
-                    *self.argv,
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**env, **own},
-                start_new_session=True,
-                bufsize=0,
-            )
+        try:
+            with log_path.open("ab") as log:
+                # -I -S: the supervisor needs the standard library alone and starts in 20 ms.
+                self._guard = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        __file__,
+                        str(grace_s),
+                        where,
+                        str(self._scratch),
+                        json.dumps(list(afterwards), allow_nan=False),
+                        *self.argv,
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={**env, **own},
+                    start_new_session=True,
+                    bufsize=0,
+                )
+        except OSError as error:
+            from bench.values.errors import EngineError
+
+            raise EngineError(
+                f"the engine cannot be started: {error.strerror or error} (ulimit -n, ulimit -u).",
+                code="engine_failed",
+            ) from error
         scratch.sign(self._scratch, self._guard.pid)
         assert self._guard.stdout is not None
         with self._guard.stdout as pids:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 
 from bench.values.interpreter import python
@@ -26,8 +27,15 @@ def begin() -> None:
     """Have it import now, beside what this process does: it takes half a second, and without this
     the first worker waits for it. What hinders it, the start of a worker tells."""
     context()
+    # A terminal's Ctrl-C reaches it, too, and while it imports it would print a traceback; it
+    # inherits what is blocked. The tracker's own start unblocks the signal, so it comes before.
     with contextlib.suppress(OSError), imports_from_no_working_folder():
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextlib.contextmanager

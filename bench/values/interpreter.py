@@ -26,7 +26,10 @@ def installed(name: str) -> str | None:
     An environment whose `bench` was called by its path has not been activated, and its other
     programs are not on the PATH.
     """
-    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    found = shutil.which(name)
+    if found is None and sys.executable:  # a Python inside another program has none
+        found = shutil.which(name, path=str(Path(sys.executable).parent))
+    return found
 
 
 def _here() -> Path | None:

@@ -134,7 +134,7 @@ def _chunks(raw: Bytes, bounds: Int64, returns: Int64) -> tuple[Int64, Int64] | 
     """(starts, ends) of the contents of the chunks of bodies laid end to end, if each body is whole
     and has no CR but in its framing (`returns` are all of them); else None."""
     firsts = np.searchsorted(returns, bounds)
-    if (firsts % 2).any() or (raw[returns + 1] != ord("\n")).any():
+    if not len(returns) or (firsts % 2).any() or (raw[returns + 1] != ord("\n")).any():
         return None
     sizes_end, ends = returns[0::2], returns[1::2]
     starts = sizes_end + 2

@@ -6,11 +6,13 @@ import json
 import math
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.cli.main import main
+from bench.config.compose import conf_dir
 from bench.predict.plan import Option, decide, p_holds
 from bench.values.prediction import Band, Prediction
 from bench.values.spec import SloSpec
@@ -118,6 +120,23 @@ def test_a_plan_feeds_the_question_of_cost(capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert shown.count("[PREDICTED]") >= 6
     assert "(predicted, " in shown
+
+
+def test_the_command_that_is_printed_names_ones_own_folders(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    own = tmp_path / "tco"
+    own.mkdir()
+    shipped = conf_dir() / "tco" / "default.yaml"
+    (own / "mine.yaml").write_text(shipped.read_text().replace("name: default", "name: mine"))
+    words = ["model=llama-3.1-8b", "gpu=h100-sxm", "tco=mine", "--config-dir", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        main(["plan", *words, *DEMAND])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "part by part: " in line]
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line.partition("part by part: ")[2])[1:])
+    assert ended.value.code == 0
+    assert "[PREDICTED]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

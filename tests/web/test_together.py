@@ -183,3 +183,8 @@ def test_the_ordinary_answer_is_what_the_general_rules_say(
 def test_batches_hold_each_answer_once_and_in_order(sizes: list[int]) -> None:
     found = [i for a, b in batches(sizes) for i in range(a, b)]
     assert found == list(range(len(sizes)))
+
+
+def test_a_head_alone_is_left_to_the_readers_of_one() -> None:
+    """Its last line may look like the end of a body: nothing is to be looked for in nothing."""
+    assert read_together([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n0\r\n\r\n"]) == [None]

@@ -54,7 +54,9 @@ def call(arguments: Arguments) -> int:
         raise InputError(f"no candidate fits: {'; '.join(left_out[:3])}.")
     held = select(book_rows(request.prices), request.prices.as_of)
     found = plan(asked, request, held, trace_of(request), kept(results_dir), left_out)
-    show(found, asked[0][0], request, costs, as_json=arguments.as_json)
+    typed = [o for o in costs if o.partition("=")[0] != "tco.throughput"]
+    folders = [word for folder in arguments.config_dirs for word in ("--config-dir", folder)]
+    show(found, asked[0][0], request, [*typed, *folders], as_json=arguments.as_json)
     return 0
 
 
@@ -110,7 +112,7 @@ def candidates(
 def show(
     found: object, asked: Question, request: TcoRequest, costs: Sequence[str], *, as_json: bool
 ) -> None:
-    """Print the plan; `costs` are the words that were typed for the question of costs."""
+    """Print the plan; `costs` are the words for the question of costs."""
     from bench.predict.plan import Plan
     from bench.report.console import console
     from bench.report.plan_table import print_plan
