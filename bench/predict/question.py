@@ -13,6 +13,7 @@ from bench.sizing.headroom import is_cpu, served, typical
 from bench.sizing.precision import precision
 from bench.sizing.roofline import decode_expectation
 from bench.sizing.sharding import layout_of
+from bench.sizing.utilised import unsaid
 from bench.values.cores import cpu_name, host_words
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
@@ -120,6 +121,9 @@ def question(spec: RunSpec, engine: str | None = None) -> Question:
         raise InputError(
             f"engine={spec.engine.kind} serves no model: nothing to predict. Use engine=vllm."
         )
+    why = unsaid(spec)
+    if why is not None:
+        raise InputError(f"{why}: nothing to predict.")
     if not spec.model.config:
         raise InputError(
             f"model.config of {spec.model.name} is empty: nothing to predict from. Give "

@@ -58,7 +58,7 @@ def print_book(
     text = "no price has two dates yet, so no decline can be estimated"
     if pooled is not None:
         text = (
-            f"{pooled.series} of them have a history and fell by {_yearly(pooled)} "
+            f"{pooled.series} of them have a history and {_yearly(pooled)} "
             f"({pooled.dates} dated prices)"
         )
     out.print(f"{len(held)} prices as of {on.isoformat()}: {text}", style="bold", highlight=False)
@@ -89,10 +89,13 @@ def print_book(
 
 
 def _yearly(found: Decline) -> str:
+    """`fell by 5.0% a year`, or rose; with the interval in the same direction."""
+    sign = 1 if found.per_year >= 0 else -1
     interval = ""
     if found.low is not None and found.high is not None:
-        interval = f" (95 %: {found.low:.1%} to {found.high:.1%})"
-    return f"{found.per_year:.1%} a year{interval}"
+        low, high = sorted((sign * found.low, sign * found.high))
+        interval = f" (95 %: {low:.1%} to {high:.1%})"
+    return f"{'fell' if sign > 0 else 'rose'} by {sign * found.per_year:.1%} a year{interval}"
 
 
 def import_document(

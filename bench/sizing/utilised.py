@@ -38,7 +38,7 @@ def against_hardware(
     rate = metrics["output_tokens_per_s"]
     model = _served(spec)
     if model is None or not parts or not rate.value:
-        why = why_unread(spec) or "the hardware is not known"
+        why = why_unread(spec) or unsaid(spec) or "the hardware is not known"
         return _unknown(), finding("bound", "info", f"no bound: {why}")
     reused = _reused(parts)
     draft = speculation(parts)
@@ -78,7 +78,9 @@ def against_hardware(
     found["bound_tokens_per_s"] = _modelled(most, "tokens/s")
     if most is None:
         return found, finding("bound", "info", "no bound: this hardware's is not published")
-    return found, _below(rate.value, most)
+    # Experts that are chosen alike are read less often than MBU takes them to be.
+    mbu = None if model.geometry.experts else found["mbu"].value
+    return found, _below(rate.value, most, mbu)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +185,9 @@ def _formats(spec: RunSpec) -> tuple[str | None, str | None]:
     return engine.weights or named, engine.kv_cache_dtype
 
 
-def _below(rate: float, hard: float) -> Finding:
-    """The check that the bound is not exceeded; shares of a plan (MBU, MFU) forbid nothing."""
+def _below(rate: float, hard: float, mbu: float | None) -> Finding:
+    """The check that the bound is not exceeded. Shares of a plan (MBU, MFU) forbid nothing, but one
+    above all there is has a cause that is not known: a warning. `mbu` None: not to be judged."""
     share = rate / hard
     if share > _TOLERANCE:
         text = (
@@ -193,11 +196,30 @@ def _below(rate: float, hard: float) -> Finding:
         )
         return finding("bound", "fail", text, share, "1")
     text = f"{share:.0%} of the bound of {hard:,.0f} tokens/s"
+    if mbu is not None and mbu > _TOLERANCE:
+        text += (
+            f", but {mbu:.2f} times what memory can deliver where a pass yields one token: the "
+            "server drafts tokens, its weights are smaller, or model or GPU are not what was said"
+        )
+        return finding("bound", "warn", text, share, "1")
     return finding("bound", "pass", text, share, "1")
+
+
+def unsaid(spec: RunSpec) -> str | None:
+    """Why the run's model says nothing of what was served: it is the composed one, of a server that
+    somebody else started. None where it was named."""
+    engine = spec.engine
+    if not isinstance(engine, EndpointSpec) or engine.expects_model is not None:
+        return None
+    if spec.load.generator != "bench":  # another tool's result, whose model was named
+        return None
+    return "which model the server serves was not said (model=NAME, or engine.expects_model=NAME)"
 
 
 def _served(spec: RunSpec) -> Served | None:
     if spec.engine.kind == "truth" or not spec.model.config or spec.gpu.kind == "auto":
+        return None
+    if unsaid(spec):
         return None
     try:
         return served(spec)

@@ -12,7 +12,9 @@ from omegaconf import OmegaConf
 from point_support import Shot, even, point
 
 from bench.measure.metrics import Metric, measure_all, steady_parts, whole_parts
+from bench.predict.question import question
 from bench.sizing.utilised import against_hardware, speculation_finding
+from bench.values.errors import InputError
 from bench.values.spec import RunSpec, VllmSpec
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -146,6 +148,46 @@ def test_prompt_tokens_from_the_prefix_cache_were_not_computed(llama_8b: RunSpec
     reused, _ = judged(llama_8b, gap_ms=10, **hits)
     assert fresh["mfu"].value is not None
     assert reused["mfu"].value == pytest.approx(fresh["mfu"].value * 100 / 108, rel=0.01)
+
+
+def test_a_dense_model_beyond_its_memory_is_a_warning_below_the_bound(
+    run_spec: Callable[..., RunSpec],
+) -> None:
+    """Of a server that somebody else started drafting is possible, so nothing is exceeded; but what
+    memory cannot deliver has a cause that nobody named (MBU 299 % was once trusted)."""
+    spec = run_spec(
+        model=conf("model", "llama-3.1-8b"),
+        gpu=conf("gpu", "l4"),
+        gpus=1,
+        engine="endpoint",
+        engine_keys={"expects_model": "llama-3.1-8b"},
+    )
+    shots = [shot for _ in range(4) for shot in even(8, ttft=20, gap=2, tokens=100, rest=0.001)]
+    parts = steady_parts([point(shots, concurrency=4)], spec.workload.slo, 1)
+    measured = measure_all(parts, whole_parts([point(shots, concurrency=4)], spec.workload.slo, 1))
+    found, finding = against_hardware(spec, parts, measured)
+    assert found["mbu"].value is not None
+    assert found["mbu"].value > 2
+    assert finding.severity == "warn"
+    assert "drafts tokens" in finding.text
+
+
+def test_of_a_server_whose_model_nobody_named_there_is_no_bound(
+    run_spec: Callable[..., RunSpec],
+) -> None:
+    """The composed model is not what it serves: such a run was once 1 % of the bound of `tiny`."""
+    spec = run_spec(
+        model=conf("model", "llama-3.1-8b"), gpu=conf("gpu", "l4"), gpus=1, engine="endpoint"
+    )
+    shots = even(40, ttft=20, gap=2, tokens=30, rest=2)
+    parts = steady_parts([point(shots)], spec.workload.slo, 1)
+    measured = measure_all(parts, whole_parts([point(shots)], spec.workload.slo, 1))
+    found, finding = against_hardware(spec, parts, measured)
+    assert found["mbu"].value is None
+    assert found["bound_tokens_per_s"].value is None
+    assert "which model the server serves was not said" in finding.text
+    with pytest.raises(InputError, match="nothing to predict"):
+        question(spec)
 
 
 def test_experts_routed_alike_may_read_less_than_an_even_router_would(

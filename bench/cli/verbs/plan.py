@@ -45,13 +45,16 @@ def call(arguments: Arguments) -> int:
     from bench.predict.own import kept
     from bench.predict.plan import plan
 
+    if not any(key.partition(".")[0] == "model" for key in arguments.typed_keys):
+        raise InputError("name the candidate models: model=NAME, or model=NAME,NAME.")
     results_dir, overrides = split_results_dir(arguments.overrides)
     costs = [o for o in overrides if _group(o) in COSTS]
     request = cost_question(costs, arguments.config_dirs)
     left_out: list[str] = []
     asked = list(candidates(arguments, overrides, left_out))
     if not asked:
-        raise InputError(f"no candidate fits: {'; '.join(left_out[:3])}.")
+        more = "" if "gpus" in arguments.typed_keys else " Name GPUs of a replica: gpus=2,4,8,16."
+        raise InputError(f"no candidate fits: {'; '.join(left_out[:3])}.{more}")
     held = select(book_rows(request.prices), request.prices.as_of)
     found = plan(asked, request, held, trace_of(request), kept(results_dir), left_out)
     typed = [o for o in costs if o.partition("=")[0] != "tco.throughput"]
