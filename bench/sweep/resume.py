@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from bench.store import StoredPoints, load_point, load_run
@@ -138,7 +138,6 @@ def _unlike(launch: Launch, run: Run) -> str | None:
 def _served(server: Mapping[str, Any]) -> dict[str, Any]:
     """What of a server's description says how it serves; its addresses do not."""
     argv = [str(w) for w in server.get("argv") or ()]
-    argv[:1] = [PurePath(word).name for word in argv[:1]]  # found on the PATH, or typed so
     if argv[1:2] == ["-P"]:  # where it was started from (`bench.values.interpreter`)
         del argv[1]
     image = server.get("image") or {}
