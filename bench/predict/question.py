@@ -13,7 +13,7 @@ from bench.sizing.headroom import is_cpu, served, typical
 from bench.sizing.precision import precision
 from bench.sizing.roofline import decode_expectation
 from bench.sizing.sharding import layout_of
-from bench.sizing.utilised import unsaid
+from bench.sizing.utilised import laid_out_otherwise, unsaid
 from bench.values.cores import cpu_name, host_words
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
@@ -137,6 +137,8 @@ def question(spec: RunSpec, engine: str | None = None) -> Question:
     if spec.nodes.serving > 1:
         raise InputError("what a network between nodes costs is in none of the evidence.")
     s = served(spec)
+    if (why := laid_out_otherwise(spec, s)) is not None:
+        raise InputError(f"{why}: nothing to predict.")
     where = layout_of(spec)
     prompt = typical(spec.workload.input_tokens) + spec.workload.shared_prefix_tokens
     return Question(

@@ -11,11 +11,12 @@ from bench.sizing.formats import Served, by_layer, for_gpu
 from bench.sizing.geometry import Geometry
 from bench.sizing.kv_layers import PACKED_LATENT_BYTES, element_bytes, kv_dtype
 from bench.sizing.overheads import GIB
+from bench.sizing.precision import precision
 from bench.sizing.quantisations import weight_format
 from bench.sizing.sharding import download_bytes
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
-from bench.values.spec import GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
+from bench.values.spec import EndpointSpec, GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
 
 _DTYPE_BYTES = {"float32": 4.0, "float": 4.0, "bfloat16": 2.0, "float16": 2.0, "half": 2.0}
 
@@ -83,12 +84,11 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
         _capability(spec),
         pads_marlin=rules_of(spec.fit.vllm_version).pads_marlin,
     )
-    return Served(
-        geometry=by_layer(g, fmt),
-        fmt=fmt,
-        native_bytes=native,
-        kv_bytes=packed / latent if packed and latent else element_bytes(dtype, native),
-    )
+    per_element = packed / latent if packed and latent else element_bytes(dtype, native)
+    if isinstance(spec.engine, EndpointSpec) and spec.engine.kv_cache_dtype is not None:
+        told = precision(spec.engine.kv_cache_dtype)
+        per_element = per_element if told is None else told.weight_bits / 8
+    return Served(geometry=by_layer(g, fmt), fmt=fmt, native_bytes=native, kv_bytes=per_element)
 
 
 def to_fetch_bytes(spec: RunSpec) -> int | None:

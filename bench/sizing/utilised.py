@@ -26,6 +26,8 @@ from bench.values.errors import InputError
 from bench.values.finding import Finding, finding
 from bench.values.spec import EndpointSpec, RunSpec, VllmSpec
 
+_SAME_BITS = 0.5
+"""Formats whose weights differ by less are one: what a word leaves out are scales."""
 _TOLERANCE = 1.02
 """Clocks and published bandwidths agree to about this; more than this is a wrong number."""
 
@@ -47,6 +49,12 @@ def against_hardware(
         text = "no bound: the engine drafts tokens and does not publish how many are accepted"
         return _unknown(), finding("bound", "info", text)
     mean_input, mean_output = _mean_lengths(metrics)
+    most = bound_of(spec, model, parts, (mean_input, mean_output))
+    bound = _modelled(most, "tokens/s")
+    if (why := laid_out_otherwise(spec, model)) is not None:
+        found = {name: replace(m, reason=why) for name, m in _unknown().items()}
+        found |= {**_by_the_engine(spec, model, parts), "bound_tokens_per_s": bound}
+        return found, _below(rate.value, most, None)
     used = utilisation(
         model,
         spec.gpu,
@@ -73,11 +81,8 @@ def against_hardware(
         "mfu": _share(_times(used.mfu, 1.0 if draft is None else draft.computed_per_token), rate),
         "plan_tokens_per_s": _modelled(None if top is None else top.tokens_per_s, "tokens/s"),
         **_by_the_engine(spec, model, parts),
+        "bound_tokens_per_s": bound,
     }
-    most = bound_of(spec, model, parts, (mean_input, mean_output))
-    found["bound_tokens_per_s"] = _modelled(most, "tokens/s")
-    if most is None:
-        return found, finding("bound", "info", "no bound: this hardware's is not published")
     # Experts that are chosen alike are read less often than MBU takes them to be.
     mbu = None if model.geometry.experts else found["mbu"].value
     return found, _below(rate.value, most, mbu)
@@ -185,9 +190,11 @@ def _formats(spec: RunSpec) -> tuple[str | None, str | None]:
     return engine.weights or named, engine.kv_cache_dtype
 
 
-def _below(rate: float, hard: float, mbu: float | None) -> Finding:
+def _below(rate: float, hard: float | None, mbu: float | None) -> Finding:
     """The check that the bound is not exceeded. Shares of a plan (MBU, MFU) forbid nothing, but one
     above all there is has a cause that is not known: a warning. `mbu` None: not to be judged."""
+    if hard is None:
+        return finding("bound", "info", "no bound: this hardware's is not published")
     share = rate / hard
     if share > _TOLERANCE:
         text = (
@@ -214,6 +221,23 @@ def unsaid(spec: RunSpec) -> str | None:
     if spec.load.generator != "bench":  # another tool's result, whose model was named
         return None
     return "which model the server serves was not said (model=NAME, or engine.expects_model=NAME)"
+
+
+def laid_out_otherwise(spec: RunSpec, model: Served) -> str | None:
+    """Why the bytes that a pass reads are not known: the format that `engine.weights` names for
+    another's server is not the one that `model` has. None where it is, or where nothing is named.
+    """
+    if not isinstance(spec.engine, EndpointSpec) or spec.engine.weights is None:
+        return None
+    word = spec.engine.weights
+    named = precision(word, spec.model)
+    has = model.fmt.bits or 8 * model.native_bytes
+    if named is None or word == spec.quant.name or abs(named.weight_bits - has) < _SAME_BITS:
+        return None
+    return (
+        f"engine.weights={word} says how many bits a weight has, not which ones: name the "
+        "quantisation (quant=NAME), or the folder of its checkpoint (model.path=DIR)"
+    )
 
 
 def _served(spec: RunSpec) -> Served | None:

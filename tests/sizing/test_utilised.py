@@ -172,6 +172,46 @@ def test_a_dense_model_beyond_its_memory_is_a_warning_below_the_bound(
     assert "drafts tokens" in finding.text
 
 
+def at_a_server(run_spec: Callable[..., RunSpec], **keys: Any) -> RunSpec:
+    """The 8 B Llama of 8.03 B parameters at an address, on one L4 (300 GB/s)."""
+    return run_spec(
+        model=conf("model", "llama-3.1-8b"),
+        gpu=conf("gpu", "l4"),
+        gpus=1,
+        engine="endpoint",
+        engine_keys={"expects_model": "llama-3.1-8b", **keys},
+    )
+
+
+def test_a_format_that_the_model_is_not_in_leaves_no_plan(
+    run_spec: Callable[..., RunSpec],
+) -> None:
+    """`engine.weights` moved the bound alone: MBU read twice the bytes that a server of FP8 does."""
+    spec = at_a_server(run_spec, weights="fp8")
+    found, finding = judged(spec, gap_ms=40)
+    for name in ("mbu", "mfu", "plan_tokens_per_s"):
+        assert found[name].value is None
+        assert "quant=NAME" in str(found[name].reason)
+    any_format, _ = judged(at_a_server(run_spec), gap_ms=40)
+    assert found["bound_tokens_per_s"].value < any_format["bound_tokens_per_s"].value
+    assert finding.severity == "pass"
+    with pytest.raises(InputError, match="quant=NAME"):
+        question(spec)
+    own, _ = judged(at_a_server(run_spec, weights="bf16"), gap_ms=80)
+    assert own["mbu"].value == pytest.approx(12.5 * 15.01 / 300, rel=0.02)
+
+
+def test_a_servers_cache_counts_in_the_format_that_was_named(
+    run_spec: Callable[..., RunSpec],
+) -> None:
+    """58 tokens of 131,072 bytes in 16 bits, half of it in FP8, 12.5 times a second."""
+    mbu = [
+        judged(at_a_server(run_spec, kv_cache_dtype=word), gap_ms=80)[0]["mbu"].value
+        for word in (None, "fp8")
+    ]
+    assert mbu[0] - mbu[1] == pytest.approx(12.5 * 58 * 65_536 / 300e9, rel=0.02)
+
+
 def test_of_a_server_whose_model_nobody_named_there_is_no_bound(
     run_spec: Callable[..., RunSpec],
 ) -> None:
