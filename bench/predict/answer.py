@@ -125,9 +125,11 @@ def prediction(
         )
         notes.append("cut at the bound")
     if row.concurrency and row.batch * row.replicas < row.concurrency * 0.99:
+        held = asked.input_tokens + asked.output_tokens / 2
         notes.append(
             f"{row.batch * row.replicas:,.0f} of {row.concurrency:,.0f} requests fit into the "
-            "memory at once; the others wait, and their wait is not in TTFT"
+            f"memory at once, at the {held:,.0f} tokens that each holds on average (bench fit "
+            "counts them at full length); the others wait, and their wait is not in TTFT"
         )
     if new == "engine" and not any(r.gpu == row.gpu for r in rows):
         notes.append("this GPU is not in the evidence either: bands of new engines held GPUs known")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
 from bench.predict.evidence import Row
 from bench.predict.terms import Deployment, cost, named
-from bench.sizing.bound import Work, held, machine, output_bound
+from bench.sizing.bound import Work, held, kv_bytes_kept, machine, output_bound
+from bench.sizing.fit import fit
 from bench.sizing.formats import Served
 from bench.sizing.headroom import is_cpu, served, typical
 from bench.sizing.precision import precision
@@ -37,6 +39,8 @@ class Question:
     engine: str
     host: str = ""
     cores: float | None = None
+    at_once: float = math.inf
+    """Requests of mean length that one replica's memory holds, as `bench fit` counts it."""
 
     def row(
         self, concurrency: float, *, label: str = "", tokens_per_s: float = 1.0, own: bool = False
@@ -50,7 +54,7 @@ class Question:
                 gpu=spec.gpu,
                 per_replica=self.per_replica,
                 replicas=self.replicas,
-                sequences=float(flags_of(spec).max_num_seqs or 1e9),
+                sequences=min(float(flags_of(spec).max_num_seqs or 1e9), self.at_once),
             ),
             Work(
                 input_tokens=self.input_tokens,
@@ -152,4 +156,17 @@ def question(spec: RunSpec, engine: str | None = None) -> Question:
         engine=engine or spec.engine.kind,
         host=host_words(cpu_name(), os.cpu_count()) if is_cpu(spec) else "",
         cores=(os.cpu_count() or 1) - (spec.load.own_cores or 0) if is_cpu(spec) else None,
+        at_once=math.inf if is_cpu(spec) else _at_once(spec, s, prompt),
     )
+
+
+def _at_once(spec: RunSpec, s: Served, prompt: float) -> float:
+    """How many requests one replica holds while each is, on average, half way through its answer:
+    no limit where the fit says that it does not fit (`fit.force=true` predicts all the same)."""
+    report, wanted = fit(spec), precision(spec.quant.name, spec.model)
+    if not report.fits or not report.kv_needed_gib_per_gpu or wanted is None:
+        return math.inf
+    full = report.kv_gib_per_gpu / report.kv_needed_gib_per_gpu
+    h = held(s.geometry, wanted, 8 * s.kv_bytes)
+    mean = prompt + typical(spec.workload.output_tokens) / 2
+    return full * kv_bytes_kept(h, report.context_needed_tokens) / kv_bytes_kept(h, mean)

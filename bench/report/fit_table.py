@@ -94,9 +94,11 @@ def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
         listed = ", ".join(f"{b:,.1f}" for b in budgets)
         console.print(f"[dim]budget {listed} GiB per GPU for weights, KV and other[/]")
     console.print(
-        "[dim]GiB per GPU; modelled from the architecture. Columns with ≤ are bounds in tokens/s: "
-        "nothing at these lengths exceeds them without speculation. Plans are decode and prefill "
-        "at the hardware's published limits, c at once: no bounds, and no predictions.[/]",
+        "[dim]GiB per GPU; modelled from the architecture. max conc. counts requests at full "
+        "length; on average they hold less. Columns with ≤ are bounds in tokens/s: nothing at "
+        "these lengths exceeds them without speculation; user ≤ is one user's while the answer "
+        "comes, output ≤ counts the prompts, too. Plans are decode and prefill at the hardware's "
+        "published limits, c at once: no bounds, and no predictions.[/]",
         soft_wrap=True,
     )
 
