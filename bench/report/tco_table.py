@@ -27,7 +27,7 @@ def print_answer(answer: TcoAnswer, console: Console) -> None:
     """Print the answer; the words of doubtful Runs stand in every title."""
     words = "".join(f" [{word.upper()}]" for word in answer.words)
     console.print(f"{answer.name}{words}: {verdict(answer)}", markup=False, style="bold")
-    for line in filter(None, (own_or_rent(answer), fleet(answer), against_draws(answer))):
+    for line in sentences(answer):
         console.print(line, markup=False, highlight=False)
     if answer.note:
         console.print(answer.note, markup=False, highlight=False)
@@ -43,6 +43,12 @@ def print_answer(answer: TcoAnswer, console: Console) -> None:
     print_assumed(answer, words, console)
     for line in answer.caveats:
         console.print(f"! {line}", markup=False, highlight=False)
+
+
+def sentences(answer: TcoAnswer) -> tuple[str, ...]:
+    """What stands below the verdict, here and on the page."""
+    said = (own_or_rent(answer), over_the_life(answer), fleet(answer), against_draws(answer))
+    return tuple(filter(None, said))
 
 
 def verdict(answer: TcoAnswer) -> str:
@@ -83,6 +89,41 @@ def own_or_rent(answer: TcoAnswer) -> str:
     if abs(own / rent - 1) < SAME:
         choice = "owning and renting cost the same within 1 %"
     return f"For servers of your own, {choice}: {said} per M tokens, every cost counted."
+
+
+def over_the_life(answer: TcoAnswer) -> str:
+    """Where buying over the years comes out other than today's prices do; else empty."""
+    ours, capital = float(answer.levels.loaded.blended), answer.costs.capital
+    told = [(a, float(a.npv)) for a in answer.apis if a.npv is not None]
+    turned = [(a, worth) for a, worth in told if worth * (float(a.price) - ours) < 0]
+    if capital is None or not turned:
+        return ""
+    api, worth = max(turned, key=lambda pair: abs(pair[1]))
+    alike = [a for a, other in turned if other * worth > 0]
+    way, now = ("loses", "cheaper") if worth < 0 else ("gains", "dearer")
+    return (
+        f"That is today's month. Over the servers' {life_words(capital.life_months)}, "
+        f"{answer.premises}, buying them {way} against {api.key}{_more(alike)} "
+        f"(NPV {'-' if worth < 0 else '+'}${abs(worth):,.0f}), though owning is {now} now."
+    )
+
+
+def life_words(months: int) -> str:
+    """A life in years where it is whole years, else in months."""
+    years, rest = divmod(months, 12)
+    if rest or not years:
+        return f"{months} months"
+    return "year" if years == 1 else f"{years} years"
+
+
+def payback_words(api: ApiAnswer, answer: TcoAnswer) -> str:
+    """Months until what was saved covers what was bought; never a number beyond the life."""
+    capital = answer.costs.capital
+    if capital is None:
+        return "–"
+    if api.payback_months is None:
+        return f"never within {life_words(capital.life_months)}"
+    return f"{api.payback_months:,.1f}"
 
 
 def against_draws(answer: TcoAnswer) -> str:
@@ -214,16 +255,21 @@ def _apis(answer: TcoAnswer) -> Grid:
         column("API"),
         *numbers("$/M", "$/month"),
         column("break-even", wraps=True),
-        *numbers("for good", "payback", "NPV, $", "P(cheaper)"),
+        *numbers("for good"),
+        column("payback", wraps=True),
+        *numbers("NPV, $", "P(cheaper)"),
     )
+    years = "" if answer.costs.capital is None else (
+        f"; payback in months, undiscounted, and NPV: {answer.premises}"
+    )  # fmt: skip
     return Grid(
-        title="Against each API (break-even in M tokens a month, payback in months)",
+        title=f"Against each API (break-even in M tokens a month at today's prices{years})",
         columns=columns,
-        rows=tuple(_api(api) for api in answer.apis),
+        rows=tuple(_api(api, answer) for api in answer.apis),
     )
 
 
-def _api(api: ApiAnswer) -> tuple[str, ...]:
+def _api(api: ApiAnswer, answer: TcoAnswer) -> tuple[str, ...]:
     even = api.breakeven
     first = "none" if even.first is None else f"{even.first:,.0f}"
     limit = even.capacity_mtok_per_month
@@ -241,7 +287,7 @@ def _api(api: ApiAnswer) -> tuple[str, ...]:
         f"{float(api.monthly):,.0f}",
         first,
         "–" if even.for_good_above is None else f"{even.for_good_above:,.0f}",
-        "none" if api.payback_months is None else f"{api.payback_months:,.1f}",
+        payback_words(api, answer),
         "–" if api.npv is None else f"{float(api.npv):+,.0f}",
         "–" if odds is None else f"{odds:.1%}",
     )

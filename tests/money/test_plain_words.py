@@ -8,7 +8,13 @@ import pytest
 from tco_support import ask
 
 from bench.ask.costs import cost_question
-from bench.report.tco_table import against_draws, own_or_rent
+from bench.report.tco_table import (
+    against_draws,
+    life_words,
+    over_the_life,
+    own_or_rent,
+    payback_words,
+)
 from bench.values.errors import InputError
 
 
@@ -94,3 +100,36 @@ def test_an_implausible_figure_is_asked_back_and_can_be_meant(key: str) -> None:
     with pytest.raises(InputError, match=r"really\?"):
         cost_question(("tco=worked-example", key), ())
     cost_question(("tco=worked-example", key, "tco.allow=[implausible]"), ())
+
+
+def test_a_payback_beyond_the_life_is_no_number() -> None:
+    """34,870 months of savings of $1 a month each are no payback of a server that lasts four years;
+    nothing is bought where servers are rented."""
+    example = ask("tco=worked-example")
+    found = {a.key: payback_words(a, example) for a in example.apis}
+    assert found["mistral/mistral-medium-3.1"] == "never within 4 years"
+    assert found["openai/gpt-5-mini"] == "never within 4 years"
+    assert found["anthropic/claude-sonnet-4.5"] == "6.3"
+    rented = ask("tco=worked-example", "tco.basis=on_demand")
+    assert {payback_words(a, rented) for a in rented.apis} == {"–"}
+    assert (life_words(12), life_words(30), life_words(36)) == ("year", "30 months", "3 years")
+
+
+def test_cheaper_now_and_not_over_the_life_is_said() -> None:
+    """Where API prices fall by 60 % a year, buying loses although this month's bill is lower."""
+    steady, falling = "tco=worked-example", "tco.api.decline_per_year=0.6"
+    assert over_the_life(ask(steady)) == ""
+    found = ask(steady, falling)
+    gemini = next(a for a in found.apis if a.key == "google/gemini-3-pro")
+    assert float(gemini.price) > float(found.levels.loaded.blended)
+    assert gemini.npv is not None
+    assert (float(gemini.npv) < 0) is ("google/gemini-3-pro" in over_the_life(found))
+    told = over_the_life(found)
+    for api in found.apis:
+        assert api.npv is not None
+        turned = float(api.npv) * (float(api.price) - float(found.levels.loaded.blended)) < 0
+        assert not turned or api.key in told or " more" in told
+    grown = over_the_life(ask(steady, "tco.demand.growth_per_year=2"))
+    assert "API prices steady, demand growing 200 % a year" in grown
+    assert "gains against" in grown
+    assert "though owning is dearer now" in grown
