@@ -90,7 +90,7 @@ def _cheapest(gpus: Iterable[GpuSpec]) -> list[GpuSpec]:
 
 
 def _price(gpu: GpuSpec) -> float:
-    return gpu.price.low_usd_per_gpu_h if gpu.price.low_usd_per_gpu_h is not None else 1e9
+    return next((usd for usd in gpu.price.tiers if usd is not None), 1e9)
 
 
 def _least(
@@ -194,6 +194,8 @@ def _as_alternative(kind: str, spec: RunSpec, report: FitReport) -> Alternative:
         max_context_tokens=report.max_context_tokens,
         usd_per_h_low=report.usd_per_h_low,
         usd_per_h_high=report.usd_per_h_high,
+        usd_per_h_reserved=report.usd_per_h_reserved,
+        usd_per_h_spot=report.usd_per_h_spot,
     )
 
 

@@ -94,8 +94,7 @@ def fit(
         layout=where,
         weight_format=s.fmt,
         overheads=tightest.overheads,
-        usd_per_h_low=_times(spec.gpu.price.low_usd_per_gpu_h, spec.gpus),
-        usd_per_h_high=_times(spec.gpu.price.high_usd_per_gpu_h, spec.gpus),
+        **_rents(spec),
         notes=_notes(spec, s, where, target=target, cache=cache),
     )
     if not offload.asked(spec):
@@ -226,8 +225,10 @@ def _bounds(spec: RunSpec, s: Served, prompt: float, answer: float) -> dict[str,
     }
 
 
-def _times(price: float | None, gpus: int) -> float | None:
-    return None if price is None else price * gpus
+def _rents(spec: RunSpec) -> dict[str, float | None]:
+    """The listed rents of all GPUs together, in $/h."""
+    tiers = zip(("low", "high", "reserved", "spot"), spec.gpu.price.tiers, strict=True)
+    return {f"usd_per_h_{k}": None if usd is None else usd * spec.gpus for k, usd in tiers}
 
 
 def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache) -> tuple[str, ...]:
