@@ -96,9 +96,12 @@ def _rent_line(r: FitReport) -> str:
 
 def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
     """What forbids single rows, then what all share; a plain number is a GiB or a tokens/s."""
+    alike = set.intersection(*(set(r.reasons) for r in rows))
+    for reason in sorted(alike):
+        console.print(f"[dim]all of them: {reason}[/]", soft_wrap=True)
     for row in rows:
         for reason in row.reasons:
-            if "exceed the" not in reason:
+            if "that may be used" not in reason and reason not in alike:
                 console.print(f"[dim]{row.quant}×{row.gpus}: {reason}[/]", soft_wrap=True)
     shared = set.intersection(*(set(r.notes) for r in rows))
     for note in sorted(shared):

@@ -65,6 +65,7 @@ class FitReport:
     kv_needed_gib_per_gpu: float
     context_needed_tokens: int
     max_context_tokens: int
+    max_context_tokens_low: int
     max_context_tokens_if_no_layer_forgets: int
     max_concurrency: int
     kv_tokens: int

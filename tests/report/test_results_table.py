@@ -23,7 +23,6 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import readme_results  # noqa: E402
 
-
 RENT = ["gpu.price.low_usd_per_gpu_h=2.00", "gpu.price.high_usd_per_gpu_h=6.88"]
 """Typed, so that a price of tomorrow changes nothing here."""
 
