@@ -30,8 +30,15 @@ from bench.sizing.overheads import GIB
 from bench.sizing.precision import precision_of
 from bench.sizing.report import Alternative, FitReport
 from bench.sizing.roofline import decode_expectation, prefill_expectation
-from bench.sizing.room import Room, room_of
-from bench.sizing.sharding import Layout, layout_of, undivided
+from bench.sizing.room import Room, room_of, uses_mtp
+from bench.sizing.sharding import (
+    STORED_BYTES,
+    Layout,
+    checkpoint_bytes,
+    download_bytes,
+    layout_of,
+    undivided,
+)
 from bench.values.codec import encode
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
@@ -352,6 +359,21 @@ def _crowded(spec: RunSpec, room: Room, needed: int, helps: Callable[..., bool])
     return None
 
 
+def _weights_words(spec: RunSpec, s: Served, where: Layout) -> list[str]:
+    """What the weights as loaded leave out of the checkpoint and add to it, where it has a layer
+    that is loaded for speculation alone."""
+    if not s.geometry.mtp or uses_mtp(flags_of(spec), s.geometry):
+        return []
+    stored = checkpoint_bytes(s.geometry, s.fmt, STORED_BYTES) / 1e9
+    whole = download_bytes(s.geometry, s.fmt) / 1e9
+    copies = ", and what each GPU holds a copy of is counted on each" if where.tp > 1 else ""
+    wide = ", and in 32 bits what is not quantised" if is_cpu(spec) else ""
+    return [
+        f"weights are counted as loaded, without the MTP layer ({whole - stored:,.1f} of the "
+        f"checkpoint's {whole:,.1f} GB), which speculation alone loads{copies}{wide}"
+    ]
+
+
 def _notes(
     spec: RunSpec, s: Served, where: Layout, *, target: int, cache: _Cache, fits: bool
 ) -> tuple[str, ...]:
@@ -362,6 +384,7 @@ def _notes(
             "assumed: this GGUF file's layout over the GPUs, cache and overheads as vLLM's; "
             "llama.cpp's own, host offload with them, are not modelled"
         )
+    found += _weights_words(spec, s, where)
     at_once, longest = cache.at_once, cache.longest
     if not has_checkpoint(spec.model, spec.quant.name):
         found.append(f"no published checkpoint of {spec.model.name} is listed for this quant")
