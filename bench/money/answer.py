@@ -17,6 +17,7 @@ from bench.money.caveats import (
     absent_caveats,
     assumed_inputs,
     demand_caveats,
+    growth_caveats,
     hit_rate_caveats,
     licence_notes,
     stale_caveats,
@@ -170,6 +171,7 @@ def answer(
     caveats = [
         *measured.caveats,
         *demand_caveats(work, bill),
+        *growth_caveats(spec),
         *api_caveats,
         *hit_rate_caveats(spec, runs),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 
 from rich.console import Console
@@ -62,15 +63,36 @@ def verdict(answer: TcoAnswer) -> str:
     if not dearer:
         least = cheaper[-1]
         many = f"every API compared, the cheapest being {_named(least)}"
+        many = _named(least) if len(cheaper) == 1 else many
         return f"self-hosting is cheaper: it costs {cost}, less than {many}"
     if not cheaper:
         many = f"all {len(dearer)} APIs compared, from {_named(dearer[-1])} to {_named(dearer[0])}"
         many = _named(dearer[0]) if len(dearer) == 1 else many
-        return f"the API is cheaper: self-hosting costs {cost}, more than {many}"
+        than = f" than {WAYS[answer.basis]}" if _beats_apis(answer) else ""
+        return f"the API is cheaper{than}: self-hosting costs {cost}, more than {many}"
     return (
         f"{len(dearer)} of {len(answer.apis)} APIs are cheaper: self-hosting costs {cost}, less "
         f"than {_named(cheaper[-1])}{_more(cheaper)}, more than {_named(dearer[0])}{_more(dearer)}"
     )
+
+
+WAYS = {
+    "own": "servers of your own",
+    "on_demand": "servers rented on demand",
+    "reserved": "reserved servers",
+    "spot": "spot servers",
+}
+
+
+def _beats_apis(answer: TcoAnswer) -> Option | None:
+    """The cheapest other way to have the servers, where it costs less than every API though this
+    one does not."""
+    ways = [(float(o.levels.loaded.blended), o) for o in answer.options if o.levels]
+    apis = [float(a.price) for a in answer.apis]
+    if not ways or not apis or float(answer.levels.loaded.blended) < min(apis):
+        return None
+    cost, way = min(ways, key=lambda pair: pair[0])
+    return way if cost < min(apis) else None
 
 
 def own_or_rent(answer: TcoAnswer) -> str:
@@ -85,6 +107,8 @@ def own_or_rent(answer: TcoAnswer) -> str:
     apis = [float(a.price) for a in answer.apis]
     if apis and min(apis) < min(own, rent):
         said += f", the cheapest API ${_usd(min(apis))}"
+    elif (better := _beats_apis(answer)) is not None:
+        said += f", with {WAYS[better.basis]} less than the cheapest API's ${_usd(min(apis))}"
     choice = "own rather than rent" if own < rent else "rent rather than own"
     if abs(own / rent - 1) < SAME:
         choice = "owning and renting cost the same within 1 %"
@@ -163,12 +187,17 @@ def fleet(answer: TcoAnswer) -> str:
         f"{answer.basis.replace('_', ' ')}, {float(answer.bill.utilisation):.1%} used."
     )
     known = answer.uncertain.get("usd_per_mtok_blended")
-    if known is not None:
+    if known is not None and _moves(known):
         text += (
             f" 90 % of {answer.draws:,} draws lie between ${_usd(known['p5'])} and "
             f"${_usd(known['p95'])} per M tokens."
         )
     return text
+
+
+def _moves(known: Mapping[str, float]) -> bool:
+    """Whether the draws move the figure at all: what has a range may not enter it."""
+    return known["p95"] - known["p5"] > 1e-9 * abs(known["p50"])
 
 
 def _usd(value: float) -> str:

@@ -25,7 +25,7 @@ BOUNDED = {
 def numbers(kind: type, path: str) -> set[str]:
     """The dotted keys of every number that a question holds."""
     found: set[str] = set()
-    for f, hint in zip(fields(kind), typing.get_type_hints(kind).values(), strict=True):  # type: ignore[arg-type]
+    for f, hint in zip(fields(kind), typing.get_type_hints(kind).values(), strict=True):
         key = f"{path}.{f.name}"
         inside = {hint, *typing.get_args(hint)}
         specs = [k for k in inside if is_dataclass(k) and k is not Figure]

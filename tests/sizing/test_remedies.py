@@ -105,8 +105,10 @@ def test_prompts_that_are_too_long_are_shortened_and_not_cut_off() -> None:
 
 
 def test_a_file_for_llama_cpp_has_the_models_own_limit_too() -> None:
-    words = ("model=deepseek-r1", "quant=q4_k_m", "gpu=h200-sxm", "gpus=1", "engine=llamacpp")
-    words += ("engine.cpu_moe_layers=61", "workload.input_tokens=200000")
+    words = (
+        *("model=deepseek-r1", "quant=q4_k_m", "gpu=h200-sxm", "gpus=1", "engine=llamacpp"),
+        *("engine.cpu_moe_layers=61", "workload.input_tokens=200000"),
+    )
     (report,) = reports(words, CATALOGUE)
     assert not report.fits
     assert "exceed the model's context" in report.reasons[0]
