@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.config.compose import compose, options
+from bench.ask.servers import as_typed, of_other_servers, of_this_server, read_questions
+from bench.config.compose import compose, conf_dir, options
 from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
 from bench.values.outside import text_file
@@ -36,65 +38,23 @@ def cost_question(
     for key in data:
         if key not in COST_GROUPS:
             raise InputError(_no_cost_key(key))
+    typed = typed_keys(overrides)
+    as_typed(data, typed)
     request = decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
     check_plausible(request)
     others = [o for o in overrides if not o.startswith("tco.server.")]
+    of = data["tco"]["server"]
     if len(others) < len(overrides):
         of = compose(others, config_dirs, "cost")["tco"]["server"]
-        return of_this_server(request, of, typed_keys(overrides), measured=measured)
-    return request
+    written = read_questions([conf_dir(), *map(Path, config_dirs)])
+    elsewhere = of_other_servers(request, data, of, typed, written)
+    return of_this_server(request, elsewhere, typed, measured=measured)
 
 
 def _no_cost_key(key: str) -> str:
     if key in ("gpu", "gpus"):
         return f"{key}: a cost question says it as tco.server.{key}=… (and what that server costs)."
     return f"unknown key {key!r} of a cost question.{nearest(key, COST_GROUPS)}"
-
-
-OWN_OF_A_SERVER = (
-    "tco.own.capex_usd",
-    "tco.own.residual_usd",
-    "tco.own.provisioned_kw",
-    "tco.own.maintenance_usd_per_month",
-)
-POWER_OF_A_SERVER = ("load_w", "idle_w", "host_adder_w")
-
-
-def of_this_server(
-    request: TcoRequest, of: Mapping[str, Any], typed: frozenset[str], *, measured: bool
-) -> TcoRequest:
-    """The question with nothing in it that belongs to another server than the typed one.
-
-    `of` is the server that the chosen group describes. Nothing is scaled: a server of half the
-    GPUs costs more than half, and does not serve half. InputError names what the answer needs and
-    was not typed; what only a way beside it needs is taken out, so that this way says so.
-    """
-    tco, server = request.tco, request.tco.server
-    if (server.gpu, server.gpus) == (of["gpu"], of["gpus"]):
-        return request
-
-    def missing(keys: Sequence[str]) -> list[str]:
-        return [k for k in keys if not any(t == k or t.startswith(f"{k}.") for t in typed)]
-
-    own = missing(OWN_OF_A_SERVER)
-    power = [] if "power" in typed else missing([f"power.{k}" for k in POWER_OF_A_SERVER])
-    needed = missing(["tco.throughput.points"]) if tco.throughput and not measured else []
-    if "tco.throughput" in typed:
-        needed = []
-    if tco.basis == "own":
-        needed += own
-        needed += [] if measured else [k for k in power if k != "power.host_adder_w"]
-    if needed:
-        raise InputError(
-            f"tco.server is {server.gpus}×{server.gpu}, but tco={tco.name} gives its figures for "
-            f"{of['gpus']}×{of['gpu']}: type {', '.join(needed)} of this server, too."
-        )
-    unknown: dict[str, Any] = {key.partition(".")[2]: None for key in power}
-    return replace(
-        request,
-        tco=replace(tco, own=None if own else tco.own),
-        power=replace(request.power, **unknown),
-    )
 
 
 def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:

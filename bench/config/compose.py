@@ -6,6 +6,7 @@ something is to be composed.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import os
@@ -192,6 +193,7 @@ def _in_our_words(text: str, config: str) -> str:
 
 def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     """The RunSpec of composed data; `gpus: null` becomes what this machine and engine imply."""
+    from bench.config.rents import with_rents
     from bench.models.checkpoints import with_local_checkpoints
     from bench.values.codec import decode
     from bench.values.spec import RunSpec
@@ -209,7 +211,8 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         data["gpus"] = _gpus_here() if wants_gpu else 0
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)
-    return with_local_checkpoints(decode(RunSpec, data))
+    spec = with_local_checkpoints(decode(RunSpec, data))
+    return dataclasses.replace(spec, gpu=with_rents(spec.gpu))
 
 
 def _check_whose(data: Mapping[str, Any]) -> None:
@@ -281,6 +284,7 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
     """Every model, quantisation and GPU. Those of conf are read when they are asked for, a user's
     own at once: a wrong one is an InputError whatever was chosen."""
     from bench.config.catalogue import Catalogue
+    from bench.config.rents import with_rents
     from bench.config.yaml_file import load
     from bench.values.codec import decode
     from bench.values.spec import GpuSpec, ModelSpec, QuantSpec
@@ -288,6 +292,8 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
     def group(name: str, kind: Any) -> _Options:
         own = [p for root in config_dirs for p in sorted((Path(root) / name).glob("*.yaml"))]
         read = {file.stem: decode(kind, load(file), str(file)) for file in own}
+        if kind is GpuSpec:
+            read = {name: with_rents(gpu) for name, gpu in read.items()}
         return _Options(sorted((conf_dir() / name).glob("*.yaml")), kind, read)
 
     return Catalogue(
@@ -310,13 +316,16 @@ class _Options(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         import yaml
 
+        from bench.config.rents import with_rents
         from bench.values.codec import decode
+        from bench.values.spec import GpuSpec
 
         if name not in self._read:
             file = self._files[name]
             with file.open(encoding="utf-8") as opened:
                 loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-                self._read[name] = decode(self._kind, yaml.load(opened, loader), str(file))
+                found = decode(self._kind, yaml.load(opened, loader), str(file))
+            self._read[name] = with_rents(found) if isinstance(found, GpuSpec) else found
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:

@@ -17,6 +17,7 @@ from bench.money.caveats import (
     absent_caveats,
     assumed_inputs,
     demand_caveats,
+    growth_caveats,
     hit_rate_caveats,
     licence_notes,
     stale_caveats,
@@ -62,7 +63,7 @@ from bench.money.uncertainty import Bar, percentiles, sample, tornado
 from bench.values import units as u
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError, nearest
-from bench.values.figure import Figure, figures, first_day
+from bench.values.figure import Figure, figure, figures, first_day
 
 TIERS = ("on_demand", "reserved", "spot")
 """Standard errors to either side of a 95 % interval."""
@@ -116,6 +117,8 @@ class TcoAnswer:
     licence: tuple[str, ...]
     assumed: tuple[Assumed, ...]
     caveats: tuple[str, ...]
+    premises: str
+    """What payback and NPV take of the years: how prices and demand move."""
 
 
 def answer(
@@ -168,6 +171,7 @@ def answer(
     caveats = [
         *measured.caveats,
         *demand_caveats(work, bill),
+        *growth_caveats(spec),
         *api_caveats,
         *hit_rate_caveats(spec, runs),
     ]
@@ -208,7 +212,23 @@ def answer(
         licence=licence_notes(request, runs),
         assumed=assumed,
         caveats=tuple(caveats),
+        premises=premises(spec),
     )
+
+
+def premises(spec: TcoSpec) -> str:
+    """How API prices and demand move over the servers' life, in words."""
+    given, grows = spec.api.decline_per_year, figure(spec.demand.growth_per_year).value
+    demand = f"demand {_yearly(grows, 'growing', 'shrinking')}"
+    if given is None:
+        return f"API prices moving as each one's history does, {demand}"
+    return f"API prices {_yearly(figure(given).value, 'falling', 'rising')}, {demand}"
+
+
+def _yearly(share: float, above: str, below: str) -> str:
+    if share == 0:
+        return "steady"
+    return f"{above if share > 0 else below} {100 * abs(share):.3g} % a year"
 
 
 def drawn_inputs(

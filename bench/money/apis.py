@@ -9,8 +9,9 @@ import numpy as np
 
 from bench.money.api_price import Terms, api_blend
 from bench.money.breakeven import Breakeven, breakeven
-from bench.money.fleet import Bill, Costs, Work, monthly_bill, npv, payback_months
+from bench.money.fleet import Bill, Costs, Work, monthly_bill
 from bench.money.inputs import Values, lookup
+from bench.money.investment import flows, npv, payback_at_todays_prices, payback_months
 from bench.money.prices.book import Decline, PriceRow, decline
 from bench.money.spec import TcoSpec
 from bench.values import units as u
@@ -31,7 +32,11 @@ class ApiAnswer:
     price: u.Rate[u.Usd, u.Mtok]
     monthly: u.Rate[u.Usd, u.Month]
     breakeven: Breakeven
+    decline_per_year: float
+    """The fall of its price that payback and NPV take."""
     payback_months: float | None
+    """None: not within the servers' life, or nothing is bought (`npv` is None then, too)."""
+    payback_at_todays_prices_months: float | None
     npv: u.Qty[u.Usd] | None
     p_self_host_cheaper: float | None
     history: Decline | None
@@ -79,6 +84,8 @@ def compare_apis(
             odds = float(np.mean(drawn.total.value < bought.value))
         past = decline(row for row in history if row.key == key)
         monthly = price * work.demand
+        falls = yearly_decline(spec, key, past)
+        cash = flows(costs, work, price, falls, growth)
         found.append(
             ApiAnswer(
                 key=key,
@@ -86,8 +93,10 @@ def compare_apis(
                 price=price,
                 monthly=monthly,
                 breakeven=breakeven(costs, work, price),
-                payback_months=payback_months(costs, bill, monthly),
-                npv=npv(costs, work, price, yearly_decline(spec, key, past), growth),
+                decline_per_year=float(falls),
+                payback_months=None if cash is None else payback_months(cash),
+                payback_at_todays_prices_months=payback_at_todays_prices(costs, bill, monthly),
+                npv=None if cash is None else npv(cash),
                 p_self_host_cheaper=odds,
                 history=past,
             )

@@ -52,6 +52,16 @@ def demand_caveats(work: Work, bill: Bill) -> list[str]:
     ]
 
 
+def growth_caveats(spec: TcoSpec) -> list[str]:
+    """Said where a growth was given that no figure takes: renting has no flows over years."""
+    if spec.basis == "own" or not figure(spec.demand.growth_per_year).value:
+        return []
+    return [
+        "tco.demand.growth_per_year enters payback and NPV alone, which rented servers have not: "
+        "every figure here is of today's demand"
+    ]
+
+
 def absent_caveats(
     left_out: tuple[str, ...], future: tuple[str, ...], as_of: str | None, *, quality: bool
 ) -> list[str]:

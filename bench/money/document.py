@@ -16,7 +16,8 @@ from bench.values.codec import encode
 
 def to_json(answer: TcoAnswer) -> dict[str, Any]:
     """Plain data. By-API values are keyed `provider/model`; null means none or not known, never
-    zero. `breakeven_mtok_per_month` is the first crossing, all of them are under `apis`."""
+    zero. `breakeven_mtok_per_month` is the first crossing, all of them are under `apis`.
+    `payback_months` (null: not within the servers' life) and `npv_usd` rest on the same flows."""
     apis = answer.apis
     split = answer.split
     return {
@@ -33,6 +34,7 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
         "monthly_usd_parts": _parts(answer.bill),
         "breakeven_mtok_per_month": {a.key: a.breakeven.first for a in apis},
         "payback_months": {a.key: a.payback_months for a in apis},
+        "payback_at_todays_prices_months": {a.key: a.payback_at_todays_prices_months for a in apis},
         "npv_usd": {a.key: None if a.npv is None else float(a.npv) for a in apis},
         "p_self_host_cheaper": {a.key: a.p_self_host_cheaper for a in apis},
         "waterfall": [
@@ -144,6 +146,7 @@ def _api(api: ApiAnswer) -> dict[str, Any]:
         "capacity_mtok_per_month": api.breakeven.capacity_mtok_per_month,
         "as_of": sorted({row.as_of for row in api.rows.values()}),
         "verified": all(row.verified for row in api.rows.values()),
+        "decline_per_year_taken": api.decline_per_year,
         "price_decline_per_year": None if api.history is None else encode(api.history),
     }
 

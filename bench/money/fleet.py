@@ -1,13 +1,13 @@
 """The monthly bill of a fleet of servers, and whether it beats an API: tco.md's formulae 1 to 11.
 
 Every number may be one value or a vector of draws; a month has 730 h. Sources: annuity with
-residual value and net present value as in any corporate-finance text (e.g. Brealey, Myers, Allen,
-"Principles of Corporate Finance", chapters 2 and 6); cash flows fall at the end of each month.
+residual value as in any corporate-finance text (e.g. Brealey, Myers, Allen, "Principles of
+Corporate Finance", chapters 2 and 6). What buying saves over the years: `bench.money.investment`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -154,52 +154,3 @@ def monthly_bill(costs: Costs, work: Work) -> Bill:
         energy=costs.energy * u.kwh_per_server_month(np.asarray(mean_kw)) * fleet,
         staff=costs.staff + costs.care * fleet,
     )
-
-
-def payback_months(costs: Costs, bill: Bill, api: u.Rate[u.Usd, u.Month]) -> float | None:
-    """N*C0/(API - cash opex); None when the API bill never exceeds the running costs, or when
-    nothing was bought."""
-    if costs.capital is None:
-        return None
-    saved = float(api - bill.cash)
-    return float(bill.servers) * float(costs.capital.upfront) / saved if saved > 0 else None
-
-
-def npv(
-    costs: Costs,
-    work: Work,
-    api: u.Rate[u.Usd, u.Mtok],
-    decline: u.FloatArray,
-    growth: u.FloatArray,
-) -> u.Qty[u.Usd] | None:
-    """Net present value of buying against staying with the API over the servers' life.
-
-    -N*C0 + sum((API_t - opex_t)*v^t) + N*R*v^n. API prices fall by `decline` and demand grows by
-    `growth` a year; servers added on the way are bought the month before they are needed and sold
-    at the end for C0 less straight-line wear. None when nothing is bought.
-    """
-    capital = costs.capital
-    if capital is None:
-        return None
-    v, n = capital.discount, capital.life_months
-    wear = (capital.upfront - capital.residual) * (1 / n)
-    bill = monthly_bill(costs, work)
-    owned = bill.servers
-    worth = capital.upfront * -owned + capital.residual * (owned * v**n)
-    flat = not np.any(growth)
-    for month in range(1, n + 1):
-        if not flat:
-            grown = replace(work, demand=work.demand * (1 + growth) ** (month / u.MONTHS_PER_YEAR))
-            bill = monthly_bill(costs, grown)
-            added = np.maximum(bill.servers - owned, 0.0)
-            owned = owned + added
-            age = n - month + 1
-            worth = worth - capital.upfront * (added * v ** (month - 1))
-            worth = worth + (capital.upfront - wear * float(age)) * (added * v**n)
-            price_of = api * grown.demand
-        else:
-            price_of = api * work.demand
-        paid = price_of * (1 - decline) ** (month / u.MONTHS_PER_YEAR)
-        saved: u.Qty[u.Usd] = (paid - bill.cash) * u.Qty(1.0, u.Month)
-        worth = worth + saved * v**month
-    return worth

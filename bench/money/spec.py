@@ -58,8 +58,13 @@ class OwnSpec:
         if life.value % 1 or life.low is not None:
             raise ValueError("life_months must be a whole number of months, without a range")
         paid = figure(self.capex_usd).value * (1 + figure(self.install_fraction).value)
-        if figure(self.residual_usd).value > paid:
-            raise ValueError("residual_usd must not exceed what the server cost")
+        left = figure(self.residual_usd).value
+        if left > paid:
+            raise ValueError(
+                f"capex_usd, ${paid:,.6g} with installation, is less than residual_usd, "
+                f"${left:,.6g}: residual_usd must not exceed what the server cost (capex_usd is in "
+                "$ for a whole server: thousands?)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +85,12 @@ class RentSpec:
 @dataclass(frozen=True, kw_only=True)
 class PowerSpec:
     """Power of one server at the wall and its price. A Run's NVML power covers GPU boards only:
-    then `host_adder_w` (an assumption) is required, and the measured boards replace `load_w`."""
+    then `host_adder_w` (an assumption) is required, and the measured boards replace `load_w`.
+    `gpu` and `gpus` say whose watts they are; None: of whichever server is asked about."""
 
     name: str
+    gpu: str | None = None
+    gpus: int | None = None
     load_w: Input | None = None
     idle_w: Input | None = None
     host_adder_w: Input | None = None
@@ -90,6 +98,9 @@ class PowerSpec:
     usd_per_kwh: Input
 
     def __post_init__(self) -> None:
+        if (self.gpu is None) != (self.gpus is None):
+            raise ValueError("gpu and gpus must be given together")
+        limit(self, "gpus")
         limit(self, "load_w idle_w", above=True)
         limit(self, "host_adder_w usd_per_kwh")
         limit(self, "pue", low=1)

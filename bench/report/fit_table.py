@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
-from bench.sizing.report import FitReport
+from bench.sizing.report import Alternative, FitReport
 
 
 def _grid(rows: Sequence[FitReport]) -> Grid:
@@ -73,18 +73,35 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def price(report: FitReport) -> str:
-    """The range of listed prices of all GPUs together, in $/h."""
+    """The range of rents listed on demand of all GPUs together, in $/h; else the least of another
+    tier, which is named."""
     low, high = report.usd_per_h_low, report.usd_per_h_high
     if low is None or high is None:
-        return "–"
-    return f"{low:,.2f}" if low == high else f"{low:,.2f}–{high:,.2f}"
+        return next(iter(_other_tiers(report)), "–")
+    return "–".join(dict.fromkeys((f"{low:,.2f}", f"{high:,.2f}")))
+
+
+def _other_tiers(report: FitReport | Alternative) -> list[str]:
+    tiers = (("spot", report.usd_per_h_spot), ("reserved", report.usd_per_h_reserved))
+    return [f"{name} from {usd:,.2f}" for name, usd in tiers if usd is not None]
+
+
+def _rent_line(r: FitReport) -> str:
+    others = _other_tiers(r)
+    if r.usd_per_h_low is None:
+        return f"listed rent {', '.join(others)} $/h" if others else "listed rent – $/h"
+    beside = f"; {', '.join(others)}" if others else ""
+    return f"listed rent {price(r)} $/h on demand{beside} (bench prices)"
 
 
 def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
     """What forbids single rows, then what all share; a plain number is a GiB or a tokens/s."""
+    alike = set.intersection(*(set(r.reasons) for r in rows))
+    for reason in sorted(alike):
+        console.print(f"[dim]all of them: {reason}[/]", soft_wrap=True)
     for row in rows:
         for reason in row.reasons:
-            if "exceed the" not in reason:
+            if "that may be used" not in reason and reason not in alike:
                 console.print(f"[dim]{row.quant}×{row.gpus}: {reason}[/]", soft_wrap=True)
     shared = set.intersection(*(set(r.notes) for r in rows))
     for note in sorted(shared):
@@ -98,7 +115,8 @@ def _print_notes(rows: Sequence[FitReport], console: Console) -> None:
         "length; on average they hold less. Columns with ≤ are bounds in tokens/s: nothing at "
         "these lengths exceeds them without speculation; user ≤ is one user's while the answer "
         "comes, output ≤ counts the prompts, too. Plans are decode and prefill at the hardware's "
-        "published limits, c at once: no bounds, and no predictions.[/]",
+        "published limits, c at once: no bounds, and no predictions. $/h: rents listed on demand, "
+        "where no other tier is named (bench prices).[/]",
         soft_wrap=True,
     )
 
@@ -124,6 +142,8 @@ def _print_alternatives(report: FitReport, console: Console) -> None:
     console.print("[bold]What would fit:[/]")
     for one in report.alternatives:
         cost = "" if one.usd_per_h_low is None else f"  (from {one.usd_per_h_low:.2f} $/h)"
+        if one.usd_per_h_low is None and (others := _other_tiers(one)):
+            cost = f"  ({others[0]} $/h)"
         command = f"bench fit {' '.join(one.overrides)}"
         console.print(f"  {one.kind:8} {command}{cost}", soft_wrap=True, highlight=False)
 
@@ -192,5 +212,5 @@ def _rate_lines(r: FitReport) -> list[str]:
         f"plan: decode {r.decode.tokens_per_s:,.0f} tokens/s at {r.plan_concurrency} at once "
         f"({r.decode.bound}, {r.decode.read_gb_per_step:.1f} GB per step{experts})",
         f"plan: prefill {r.prefill.tokens_per_s:,.0f} tokens/s ({r.prefill.bound})",
-        f"listed price {price(r)} $/h",
+        _rent_line(r),
     ]

@@ -25,7 +25,8 @@ def book_document(
     held: dict[Key, PriceRow], known: Iterable[PriceRow], on: date, stale_days: int
 ) -> dict[str, Any]:
     """The prices that hold, each with its age and its own decline per year, and the decline of all
-    prices that have a history (null without any)."""
+    prices that have a history (null without any). A decline is positive where prices fall; a
+    `change_per_year` is negative there, as in bench trend."""
     known = tuple(known)
     history: dict[Key, list[PriceRow]] = defaultdict(list)
     for row in known:
@@ -40,6 +41,7 @@ def book_document(
                 "age_days": age,
                 "stale": age > stale_days,
                 "decline": None if past is None else encode(past),
+                "change_per_year": None if past is None else -past.per_year,
             }
         )
     return {
@@ -73,7 +75,7 @@ def print_book(
                 f"{entry['usd']:g}",
                 entry["as_of"],
                 f"{entry['age_days']}{' stale' if entry['stale'] else ''}",
-                "" if past is None else f"{past['per_year']:.0%}",
+                "" if past is None else _moves(past["per_year"]),
                 entry["source"],
             )
         )
@@ -82,10 +84,18 @@ def print_book(
         column("kind"),
         *numbers("$"),
         column("as of"),
-        *numbers("age, days", "decline/yr"),
+        *numbers("age, days"),
+        column("a year"),
         column("source", wraps=True),
     )
     print_grid(out, Grid(columns=columns, rows=tuple(rows), keys=2))
+
+
+def _moves(decline: float) -> str:
+    """`falls 12 %`, so that no sign has to be known."""
+    if round(abs(decline), 2) == 0:
+        return "steady"
+    return f"{'falls' if decline > 0 else 'rises'} {100 * abs(decline):.0f} %"
 
 
 def _yearly(found: Decline) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 
 from rich.console import Console
@@ -27,7 +28,7 @@ def print_answer(answer: TcoAnswer, console: Console) -> None:
     """Print the answer; the words of doubtful Runs stand in every title."""
     words = "".join(f" [{word.upper()}]" for word in answer.words)
     console.print(f"{answer.name}{words}: {verdict(answer)}", markup=False, style="bold")
-    for line in filter(None, (own_or_rent(answer), fleet(answer), against_draws(answer))):
+    for line in sentences(answer):
         console.print(line, markup=False, highlight=False)
     if answer.note:
         console.print(answer.note, markup=False, highlight=False)
@@ -45,6 +46,12 @@ def print_answer(answer: TcoAnswer, console: Console) -> None:
         console.print(f"! {line}", markup=False, highlight=False)
 
 
+def sentences(answer: TcoAnswer) -> tuple[str, ...]:
+    """What stands below the verdict, here and on the page."""
+    said = (own_or_rent(answer), over_the_life(answer), fleet(answer), against_draws(answer))
+    return tuple(filter(None, said))
+
+
 def verdict(answer: TcoAnswer) -> str:
     """Whether self-hosting is cheaper, in one sentence."""
     cost = f"${_usd(float(answer.levels.loaded.blended))} per M tokens"
@@ -56,15 +63,36 @@ def verdict(answer: TcoAnswer) -> str:
     if not dearer:
         least = cheaper[-1]
         many = f"every API compared, the cheapest being {_named(least)}"
+        many = _named(least) if len(cheaper) == 1 else many
         return f"self-hosting is cheaper: it costs {cost}, less than {many}"
     if not cheaper:
         many = f"all {len(dearer)} APIs compared, from {_named(dearer[-1])} to {_named(dearer[0])}"
         many = _named(dearer[0]) if len(dearer) == 1 else many
-        return f"the API is cheaper: self-hosting costs {cost}, more than {many}"
+        than = f" than {WAYS[answer.basis]}" if _beats_apis(answer) else ""
+        return f"the API is cheaper{than}: self-hosting costs {cost}, more than {many}"
     return (
         f"{len(dearer)} of {len(answer.apis)} APIs are cheaper: self-hosting costs {cost}, less "
         f"than {_named(cheaper[-1])}{_more(cheaper)}, more than {_named(dearer[0])}{_more(dearer)}"
     )
+
+
+WAYS = {
+    "own": "servers of your own",
+    "on_demand": "servers rented on demand",
+    "reserved": "reserved servers",
+    "spot": "spot servers",
+}
+
+
+def _beats_apis(answer: TcoAnswer) -> Option | None:
+    """The cheapest other way to have the servers, where it costs less than every API though this
+    one does not."""
+    ways = [(float(o.levels.loaded.blended), o) for o in answer.options if o.levels]
+    apis = [float(a.price) for a in answer.apis]
+    if not ways or not apis or float(answer.levels.loaded.blended) < min(apis):
+        return None
+    cost, way = min(ways, key=lambda pair: pair[0])
+    return way if cost < min(apis) else None
 
 
 def own_or_rent(answer: TcoAnswer) -> str:
@@ -79,10 +107,47 @@ def own_or_rent(answer: TcoAnswer) -> str:
     apis = [float(a.price) for a in answer.apis]
     if apis and min(apis) < min(own, rent):
         said += f", the cheapest API ${_usd(min(apis))}"
+    elif (better := _beats_apis(answer)) is not None:
+        said += f", with {WAYS[better.basis]} less than the cheapest API's ${_usd(min(apis))}"
     choice = "own rather than rent" if own < rent else "rent rather than own"
     if abs(own / rent - 1) < SAME:
         choice = "owning and renting cost the same within 1 %"
     return f"For servers of your own, {choice}: {said} per M tokens, every cost counted."
+
+
+def over_the_life(answer: TcoAnswer) -> str:
+    """Where buying over the years comes out other than today's prices do; else empty."""
+    ours, capital = float(answer.levels.loaded.blended), answer.costs.capital
+    told = [(a, float(a.npv)) for a in answer.apis if a.npv is not None]
+    turned = [(a, worth) for a, worth in told if worth * (float(a.price) - ours) < 0]
+    if capital is None or not turned:
+        return ""
+    api, worth = max(turned, key=lambda pair: abs(pair[1]))
+    alike = [a for a, other in turned if other * worth > 0]
+    way, now = ("loses", "cheaper") if worth < 0 else ("gains", "dearer")
+    return (
+        f"That is today's month. Over the servers' {life_words(capital.life_months)}, "
+        f"{answer.premises}, buying them {way} against {api.key}{_more(alike)} "
+        f"(NPV {'-' if worth < 0 else '+'}${abs(worth):,.0f}), though owning is {now} now."
+    )
+
+
+def life_words(months: int) -> str:
+    """A life in years where it is whole years, else in months."""
+    years, rest = divmod(months, 12)
+    if rest or not years:
+        return f"{months} months"
+    return "year" if years == 1 else f"{years} years"
+
+
+def payback_words(api: ApiAnswer, answer: TcoAnswer) -> str:
+    """Months until what was saved covers what was bought; never a number beyond the life."""
+    capital = answer.costs.capital
+    if capital is None:
+        return "–"
+    if api.payback_months is None:
+        return f"never within {life_words(capital.life_months)}"
+    return f"{api.payback_months:,.1f}"
 
 
 def against_draws(answer: TcoAnswer) -> str:
@@ -122,12 +187,17 @@ def fleet(answer: TcoAnswer) -> str:
         f"{answer.basis.replace('_', ' ')}, {float(answer.bill.utilisation):.1%} used."
     )
     known = answer.uncertain.get("usd_per_mtok_blended")
-    if known is not None:
+    if known is not None and _moves(known):
         text += (
             f" 90 % of {answer.draws:,} draws lie between ${_usd(known['p5'])} and "
             f"${_usd(known['p95'])} per M tokens."
         )
     return text
+
+
+def _moves(known: Mapping[str, float]) -> bool:
+    """Whether the draws move the figure at all: what has a range may not enter it."""
+    return known["p95"] - known["p5"] > 1e-9 * abs(known["p50"])
 
 
 def _usd(value: float) -> str:
@@ -214,16 +284,21 @@ def _apis(answer: TcoAnswer) -> Grid:
         column("API"),
         *numbers("$/M", "$/month"),
         column("break-even", wraps=True),
-        *numbers("for good", "payback", "NPV, $", "P(cheaper)"),
+        *numbers("for good"),
+        column("payback", wraps=True),
+        *numbers("NPV, $", "P(cheaper)"),
     )
+    years = "" if answer.costs.capital is None else (
+        f"; payback in months, undiscounted, and NPV: {answer.premises}"
+    )  # fmt: skip
     return Grid(
-        title="Against each API (break-even in M tokens a month, payback in months)",
+        title=f"Against each API (break-even in M tokens a month at today's prices{years})",
         columns=columns,
-        rows=tuple(_api(api) for api in answer.apis),
+        rows=tuple(_api(api, answer) for api in answer.apis),
     )
 
 
-def _api(api: ApiAnswer) -> tuple[str, ...]:
+def _api(api: ApiAnswer, answer: TcoAnswer) -> tuple[str, ...]:
     even = api.breakeven
     first = "none" if even.first is None else f"{even.first:,.0f}"
     limit = even.capacity_mtok_per_month
@@ -241,7 +316,7 @@ def _api(api: ApiAnswer) -> tuple[str, ...]:
         f"{float(api.monthly):,.0f}",
         first,
         "–" if even.for_good_above is None else f"{even.for_good_above:,.0f}",
-        "none" if api.payback_months is None else f"{api.payback_months:,.1f}",
+        payback_words(api, answer),
         "–" if api.npv is None else f"{float(api.npv):+,.0f}",
         "–" if odds is None else f"{odds:.1%}",
     )

@@ -10,9 +10,10 @@ from bench.config.catalogue import Catalogue
 from bench.sizing.declared import geometry_of
 from bench.sizing.fit import fit
 from bench.sizing.geometry import Geometry
-from bench.sizing.headroom import gpu_memory_gib, has_checkpoint, is_cpu
+from bench.sizing.headroom import gpu_memory_gib, has_checkpoint, is_cpu, longest_of, vllm_of
 from bench.sizing.quantisations import is_local, own_quantisation
 from bench.sizing.report import Alternative, FitReport
+from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
 from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec, WorkloadSpec
@@ -90,7 +91,7 @@ def _cheapest(gpus: Iterable[GpuSpec]) -> list[GpuSpec]:
 
 
 def _price(gpu: GpuSpec) -> float:
-    return gpu.price.low_usd_per_gpu_h if gpu.price.low_usd_per_gpu_h is not None else 1e9
+    return next((usd for usd in gpu.price.tiers if usd is not None), 1e9)
 
 
 def _least(
@@ -109,15 +110,27 @@ def _least(
 
 
 def _shorter(spec: RunSpec, report: FitReport, geometry: Geometry) -> Iterator[Alternative]:
-    """The longest context that the same GPUs hold, when the weights at least fit."""
-    longest = min(report.max_context_tokens, spec.model.max_context_tokens)
+    """The longest context that the same GPUs hold at the low end of the band, when the weights at
+    least fit: of the engine where its own was typed, else of the workload's prompts."""
+    longest = report.max_context_tokens_low // 16 * 16
     if not 0 < longest < report.context_needed_tokens:
         return
-    low, middle = report.kv_gib_low_per_gpu, report.kv_gib_per_gpu
-    if low is not None and 0 < low < middle:  # so that it starts at the low end of the band, too
-        longest = int(longest * low / middle * 0.99) // 16 * 16
-    engine = spec.engine if isinstance(spec.engine, VllmSpec) else VllmSpec()
-    shorter = dataclasses.replace(spec, engine=dataclasses.replace(engine, max_model_len=longest))
+    typed = flags_of(spec).max_model_len is not None
+    work = spec.workload
+    asked = work.shared_prefix_tokens + sum(
+        map(longest_of, (work.input_tokens, work.output_tokens))
+    )
+    if asked <= longest:
+        engine = dataclasses.replace(vllm_of(spec), max_model_len=longest)
+        yield from _one(dataclasses.replace(spec, engine=engine), "context", geometry)
+        return
+    prompt = longest - asked + longest_of(work.input_tokens)
+    if prompt < 1 or not isinstance(work.input_tokens, int):
+        return  # a workload whose lengths vary, or whose answers alone are too long
+    shorter = dataclasses.replace(spec, workload=dataclasses.replace(work, input_tokens=prompt))
+    if typed:
+        engine = dataclasses.replace(vllm_of(spec), max_model_len=longest)
+        shorter = dataclasses.replace(shorter, engine=engine)
     yield from _one(shorter, "context", geometry)
 
 
@@ -194,6 +207,8 @@ def _as_alternative(kind: str, spec: RunSpec, report: FitReport) -> Alternative:
         max_context_tokens=report.max_context_tokens,
         usd_per_h_low=report.usd_per_h_low,
         usd_per_h_high=report.usd_per_h_high,
+        usd_per_h_reserved=report.usd_per_h_reserved,
+        usd_per_h_spot=report.usd_per_h_spot,
     )
 
 

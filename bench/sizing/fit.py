@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 from bench.sizing import offload
@@ -22,14 +23,22 @@ from bench.sizing.headroom import (
     is_cpu,
     served,
     typical,
+    vllm_of,
 )
 from bench.sizing.network import across_nodes
 from bench.sizing.overheads import GIB
 from bench.sizing.precision import precision_of
 from bench.sizing.report import Alternative, FitReport
 from bench.sizing.roofline import decode_expectation, prefill_expectation
-from bench.sizing.room import Room, room_of
-from bench.sizing.sharding import Layout, layout_of, undivided
+from bench.sizing.room import Room, room_of, uses_mtp
+from bench.sizing.sharding import (
+    STORED_BYTES,
+    Layout,
+    checkpoint_bytes,
+    download_bytes,
+    layout_of,
+    undivided,
+)
 from bench.values.codec import encode
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
@@ -37,12 +46,17 @@ from bench.values.spec import RunSpec, VllmSpec
 
 
 def fit(
-    spec: RunSpec, *, host_memory_bytes: int | None = None, geometry: Geometry | None = None
+    spec: RunSpec,
+    *,
+    host_memory_bytes: int | None = None,
+    geometry: Geometry | None = None,
+    remedies: bool = True,
 ) -> FitReport:
     """The FitReport of a run, without alternatives (`bench.sizing.alternatives` looks for those).
 
     `host_memory_bytes` bounds a host without GPUs; None leaves its memory unchecked. For engines
-    other than vLLM the numbers are what vLLM would need.
+    other than vLLM the numbers are what vLLM would need. A setting named beside a reason was tried
+    first: with it the run fits. `remedies` False tries none.
     """
     if not spec.model.config:
         raise InputError(
@@ -53,7 +67,15 @@ def fit(
     where = layout_of(spec)
     room = room_of(spec, s, where, host_memory_bytes)
     cache = _cache(spec, room, where)
-    reasons = _reasons(spec, s, where, room, cache)
+
+    def helps(**settings: Any) -> bool:
+        if not remedies:
+            return False
+        changed = dataclasses.replace(spec, engine=dataclasses.replace(vllm_of(spec), **settings))
+        memory = host_memory_bytes
+        return fit(changed, host_memory_bytes=memory, geometry=geometry, remedies=False).fits
+
+    reasons = _reasons(spec, s, where, room, cache, helps)
     target = max(spec.load.concurrency, default=1)
     batch = min(target, cache.at_once) if not reasons else target
     fullest = max(room.stages, key=lambda r: r.stage.weights_bytes)
@@ -75,6 +97,7 @@ def fit(
         kv_needed_gib_per_gpu=room.request_bytes(needed) / GIB,
         context_needed_tokens=needed,
         max_context_tokens=min(cache.longest, spec.model.max_context_tokens),
+        max_context_tokens_low=min(cache.surely, spec.model.max_context_tokens),
         max_context_tokens_if_no_layer_forgets=min(cache.unforgetting, cache.longest),
         max_concurrency=cache.at_once,
         kv_tokens=cache.tokens,
@@ -94,9 +117,8 @@ def fit(
         layout=where,
         weight_format=s.fmt,
         overheads=tightest.overheads,
-        usd_per_h_low=_times(spec.gpu.price.low_usd_per_gpu_h, spec.gpus),
-        usd_per_h_high=_times(spec.gpu.price.high_usd_per_gpu_h, spec.gpus),
-        notes=_notes(spec, s, where, target=target, cache=cache),
+        **_rents(spec),
+        notes=_notes(spec, s, where, target=target, cache=cache, fits=not reasons),
     )
     if not offload.asked(spec):
         return report
@@ -111,7 +133,9 @@ def _offloaded(report: FitReport, laid: offload.Offload, spec: RunSpec) -> FitRe
     tokens = full if laid.room_tokens is None else laid.room_tokens
     longest = min(tokens, full)
     took = laid.gpu_weights_gib + laid.gpu_cache_gib
-    reasons = () if laid.fits else (
+    beyond = tuple(r for r in report.reasons if "exceed the model's context" in r)
+    reasons = beyond if laid.fits else (
+        *beyond,
         f"llama.cpp's weights and cache of {took:.1f} GiB exceed the {laid.gpu_gib:.1f} GiB of the "
         f"GPUs: set engine.gpu_layers={laid.most_layers} or less, or engine.cpu_moe_layers higher",
     )  # fmt: skip
@@ -120,7 +144,7 @@ def _offloaded(report: FitReport, laid: offload.Offload, spec: RunSpec) -> FitRe
     own = [n for n in report.notes if not n.startswith(of_vllm)]
     return dataclasses.replace(
         report,
-        fits=laid.fits,
+        fits=not reasons,
         fits_with_margin=False,
         reasons=reasons,
         weights_gib_per_gpu=laid.gpu_weights_gib / spec.gpus,
@@ -131,6 +155,7 @@ def _offloaded(report: FitReport, laid: offload.Offload, spec: RunSpec) -> FitRe
         overheads=(),
         budget_gib_per_gpu=laid.gpu_gib / spec.gpus,
         max_context_tokens=longest,
+        max_context_tokens_low=longest,
         max_context_tokens_if_no_layer_forgets=longest,
         max_concurrency=tokens // needed,
         kv_tokens=tokens,
@@ -151,10 +176,12 @@ def _offloaded(report: FitReport, laid: offload.Offload, spec: RunSpec) -> FitRe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Cache:
-    """What the cache's blocks come to. `longest` request that starts, as vLLM checks it; `started`
-    the context that the engine would be given; the rest as in `FitReport`."""
+    """What the cache's blocks come to. `longest` request that starts, as vLLM checks it, `surely`
+    the one at the low end of the prediction; `started` the context that the engine would be given;
+    the rest as in `FitReport`."""
 
     longest: int
+    surely: int
     unforgetting: int
     started: int
     at_once: int
@@ -174,6 +201,7 @@ def _cache(spec: RunSpec, room: Room, where: Layout) -> _Cache:
     usable = max(0, room.blocks() - 1)  # vLLM's pool holds one block back for itself
     return _Cache(
         longest=longest,
+        surely=min(longest, room.longest(most, "kv_low_bytes")),
         unforgetting=room.longest_if_full(most),
         started=started,
         at_once=where.dp * (usable // per_request if per_request else 0),
@@ -226,30 +254,42 @@ def _bounds(spec: RunSpec, s: Served, prompt: float, answer: float) -> dict[str,
     }
 
 
-def _times(price: float | None, gpus: int) -> float | None:
-    return None if price is None else price * gpus
+def _rents(spec: RunSpec) -> dict[str, float | None]:
+    """The listed rents of all GPUs together, in $/h."""
+    tiers = zip(("low", "high", "reserved", "spot"), spec.gpu.price.tiers, strict=True)
+    return {f"usd_per_h_{k}": None if usd is None else usd * spec.gpus for k, usd in tiers}
 
 
-def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache) -> tuple[str, ...]:
-    """Why it cannot run, each with its arithmetic; empty when it can."""
+def _reasons(
+    spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache, helps: Callable[..., bool]
+) -> tuple[str, ...]:
+    """Why it cannot run, each with its arithmetic and the setting that mends it, where one does;
+    empty when it can."""
     found = list(undivided(s.geometry, s.fmt, where))
     needed = context_needed(spec)
-    crowded = _crowded(spec, room)
+    crowded = _crowded(spec, room, needed, helps)
     if crowded:
         found.append(crowded)
     elif cache.longest < needed:
         per = "on this host" if is_cpu(spec) else "per GPU"
         took = room.request_bytes(needed) / GIB
-        more = f": set engine.cpu_kv_cache_gib={math.ceil(took)}" if is_cpu(spec) else ""
+        more = f": set {key}" if (key := _roomier(spec, took, helps)) else ""
+        least = (
+            ""
+            if cache.surely == cache.longest
+            else f", {cache.surely:,} at the low end of the band"
+        )
         found.append(
             f"a request of {needed:,} tokens takes {took:.1f} GiB of KV cache {per}; "
-            f"what is left holds {cache.longest:,} tokens{more}"
+            f"what is left holds {cache.longest:,} tokens{least}{more}"
         )
     blocks = room.blocks()
     if room.slots is not None and 0 < blocks < room.slots:
+        args = (*_without(vllm_of(spec).args), "--max-num-seqs", str(_rounded(blocks)))
+        more = f": set engine.args=[{','.join(args)}]" if helps(args=args) else ""
         found.append(
             f"each of {room.slots:,} sequence slots needs a block of recurrent state, and the "
-            f"cache has {blocks:,}: set engine.args=[--max-num-seqs,{_rounded(blocks)}]"
+            f"cache has {blocks:,}{more}"
         )
     if needed > spec.model.max_context_tokens:
         found.append(
@@ -265,12 +305,31 @@ def _reasons(spec: RunSpec, s: Served, where: Layout, room: Room, cache: _Cache)
     return tuple(found)
 
 
+def _roomier(spec: RunSpec, took: float, helps: Callable[..., bool]) -> str | None:
+    """The size of a host's cache that holds the request, whole GiB; None where none that small
+    does, as beside weights that leave no room for it."""
+    if not is_cpu(spec):
+        return None
+    for gib in (math.ceil(took), math.ceil(took) + 1):
+        if helps(cpu_kv_cache_gib=gib):
+            return f"engine.cpu_kv_cache_gib={gib}"
+    return None
+
+
+def _without(args: tuple[str, ...]) -> tuple[str, ...]:
+    """An engine's own words, less a limit of its sequence slots."""
+    if "--max-num-seqs" not in args:
+        return args
+    at = args.index("--max-num-seqs")
+    return (*args[:at], *args[at + 2 :])
+
+
 def _rounded(blocks: int) -> int:
     """Slots that leave a tenth of the blocks for the error of the count: a power of two."""
     return int(2 ** math.floor(math.log2(max(1.0, 0.9 * blocks))))
 
 
-def _crowded(spec: RunSpec, room: Room) -> str | None:
+def _crowded(spec: RunSpec, room: Room, needed: int, helps: Callable[..., bool]) -> str | None:
     """Why weights and overheads alone do not fit on the fullest rank; None when they do."""
     if room.budget is None:
         return None
@@ -280,7 +339,10 @@ def _crowded(spec: RunSpec, room: Room) -> str | None:
     if weights + other + kv > budget:
         per = "on this host" if is_cpu(spec) else "per GPU"
         beside = f" and {kv:.1f} of KV cache" if kv else ""
-        lower = ": lower engine.cpu_kv_cache_gib" if kv and weights + other < budget else ""
+        least = math.ceil(room.request_bytes(needed) / GIB) or 1
+        small = [] if not is_cpu(spec) else [n for n in (least, least + 1) if n < kv]
+        fitting = next((n for n in small if helps(cpu_kv_cache_gib=n)), None)
+        lower = "" if fitting is None else f": set engine.cpu_kv_cache_gib={fitting}"
         return (
             f"weights {weights:.1f} GiB and {other:.1f} of overhead{beside} {per} exceed "
             f"the {budget:.1f} GiB that may be used{lower}"
@@ -289,16 +351,31 @@ def _crowded(spec: RunSpec, room: Room) -> str | None:
         return None
     outside = cuda_memory_gib(spec.gpu) - budget
     if outside < room.graphs_beside_gib:
+        more = ": set engine.enforce_eager=true" if helps(enforce_eager=True) else ""
         return (
             f"CUDA graphs of {room.graphs_beside_gib:.1f} GiB come on top of the {budget:.1f} GiB "
-            f"that may be used, and {outside:.1f} GiB are left: lower "
-            "engine.gpu_memory_utilization, or set engine.enforce_eager=true"
+            f"that may be used, and {outside:.1f} GiB are left{more}"
         )
     return None
 
 
+def _weights_words(spec: RunSpec, s: Served, where: Layout) -> list[str]:
+    """What the weights as loaded leave out of the checkpoint and add to it, where it has a layer
+    that is loaded for speculation alone."""
+    if not s.geometry.mtp or uses_mtp(flags_of(spec), s.geometry):
+        return []
+    stored = checkpoint_bytes(s.geometry, s.fmt, STORED_BYTES) / 1e9
+    whole = download_bytes(s.geometry, s.fmt) / 1e9
+    copies = ", and what each GPU holds a copy of is counted on each" if where.tp > 1 else ""
+    wide = ", and in 32 bits what is not quantised" if is_cpu(spec) else ""
+    return [
+        f"weights are counted as loaded, without the MTP layer ({whole - stored:,.1f} of the "
+        f"checkpoint's {whole:,.1f} GB), which speculation alone loads{copies}{wide}"
+    ]
+
+
 def _notes(
-    spec: RunSpec, s: Served, where: Layout, *, target: int, cache: _Cache
+    spec: RunSpec, s: Served, where: Layout, *, target: int, cache: _Cache, fits: bool
 ) -> tuple[str, ...]:
     """What does not forbid the run but bears on reading the numbers."""
     found = list(s.geometry.notes)
@@ -307,6 +384,7 @@ def _notes(
             "assumed: this GGUF file's layout over the GPUs, cache and overheads as vLLM's; "
             "llama.cpp's own, host offload with them, are not modelled"
         )
+    found += _weights_words(spec, s, where)
     at_once, longest = cache.at_once, cache.longest
     if not has_checkpoint(spec.model, spec.quant.name):
         found.append(f"no published checkpoint of {spec.model.name} is listed for this quant")
@@ -316,10 +394,13 @@ def _notes(
     if fp8 and spec.gpu.fp8_tflops is None and not is_cpu(spec):
         found.append("no FP8 units: the weights stay 8-bit and multiply in 16 bits")
     full = spec.model.max_context_tokens
-    if context_needed(spec) <= longest < full:
+    if fits and longest < full:
+        sure = cache.surely >= context_needed(spec)
+        most = cache.surely if sure else longest
+        within = "" if sure or cache.surely == longest else ", which is within the band"
         found.append(
             f"the model's full context of {full:,} tokens does not fit: start the engine with "
-            f"engine.max_model_len={longest} or less"
+            f"engine.max_model_len={most} or less{within}"
         )
     if where.pp > 1:
         found.append(f"planned as {where.pp} pipeline stages of {where.tp} GPUs, and started so")

@@ -27,10 +27,10 @@ def context_needed(spec: RunSpec) -> int:
     if typed is not None and typed > 0:
         return typed
     lengths = (spec.workload.input_tokens, spec.workload.output_tokens)
-    return spec.workload.shared_prefix_tokens + sum(_longest(x) for x in lengths)
+    return spec.workload.shared_prefix_tokens + sum(longest_of(x) for x in lengths)
 
 
-def _longest(length: int | LengthSpec) -> int:
+def longest_of(length: int | LengthSpec) -> int:
     """The longest a length can be; an open distribution counts with about its 99th percentile."""
     if isinstance(length, int):
         return length

@@ -27,6 +27,8 @@ class Alternative:
     max_context_tokens: int
     usd_per_h_low: float | None = None
     usd_per_h_high: float | None = None
+    usd_per_h_reserved: float | None = None
+    usd_per_h_spot: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,9 @@ class FitReport:
     what does not fit; `bound_tokens_per_s` is what nothing can exceed (`bench.sizing.bound`), for
     the workload's lengths and any load, `bound_tokens_per_s_per_user` for one user. None means not
     known. `offload` is llama.cpp's own layout (`bench.sizing.offload`), where a run asks for one:
-    then memory and the bound for one user are its. `arose` is modelled: nothing here was measured.
+    then memory and the bound for one user are its. `usd_per_h_low` and `…_high` are the range of
+    rents listed on demand, `…_reserved` and `…_spot` the least of theirs. `arose` is
+    modelled: nothing here was measured.
     """
 
     model: str
@@ -61,6 +65,7 @@ class FitReport:
     kv_needed_gib_per_gpu: float
     context_needed_tokens: int
     max_context_tokens: int
+    max_context_tokens_low: int
     max_context_tokens_if_no_layer_forgets: int
     max_concurrency: int
     kv_tokens: int
@@ -81,6 +86,8 @@ class FitReport:
     overheads: tuple[Overhead, ...]
     usd_per_h_low: float | None
     usd_per_h_high: float | None
+    usd_per_h_reserved: float | None = None
+    usd_per_h_spot: float | None = None
     bound_tokens_per_s: float | None = None
     bound_tokens_per_s_per_user: float | None = None
     notes: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ from bench.money.cost import (
     spread_cost,
     usd_per_correct_answer,
 )
-from bench.money.fleet import Capital, Costs, Work, monthly_bill, npv, spot_rate
+from bench.money.fleet import Capital, Costs, Work, monthly_bill, spot_rate
+from bench.money.investment import Flows, flows, npv, payback_at_todays_prices, payback_months
 from bench.money.quality import equivalent
 from bench.money.throughput import (
     Split,
@@ -163,21 +164,83 @@ def _two_months(**changes: Any) -> Costs:
     return _costs(capital=capital, **changes)
 
 
+def _cash(costs: Costs, demand: float, *, decline: float = 0.0, growth: float = 0.0) -> Flows:
+    """The flows against an API of $1 per M tokens."""
+    api = u.usd_per_mtok(1.0)
+    found = flows(costs, _work(demand), api, np.asarray(decline), np.asarray(growth))
+    assert found is not None
+    return found
+
+
 def test_npv_by_hand() -> None:
     """-1000 + 600/1.1 + (600 + 200)/1.21 = 206.61 with an API bill of $600 a month."""
-    worth = npv(_two_months(), _work(600.0), u.usd_per_mtok(1.0), np.asarray(0.0), np.asarray(0.0))
-    assert worth is not None
+    worth = npv(_cash(_two_months(), 600.0))
     assert float(worth) == pytest.approx(-1000 + 600 / 1.1 + 800 / 1.21)
 
 
 def test_npv_with_falling_prices_and_growth_by_hand() -> None:
     """Prices fall to 1/4 and demand to 4 times a year: at month t both are powers of t/12. Demand
     900, 900*4^(1/12) = 1010, 1134: a second server is bought at month 0 for month 1."""
-    worth = npv(_two_months(), _work(900.0), u.usd_per_mtok(1.0), np.asarray(0.75), np.asarray(3.0))
-    assert worth is not None
+    worth = npv(_cash(_two_months(), 900.0, decline=0.75, growth=3.0))
     # each month's bill is 900 * 4^(t/12) * 4^(-t/12) = 900; both servers are bought at month 0
     by_hand = -2 * 1000 + 900 / 1.1 + (900 + 2 * 200) / 1.21
     assert float(worth) == pytest.approx(by_hand)
+
+
+def _bought(life: int, residual: float = 0.0) -> Costs:
+    """One server of $1,000 without interest, with running costs of nothing."""
+    capital = Capital(
+        upfront=u.usd(1_000.0),
+        residual=u.usd(residual),
+        life_months=life,
+        monthly_rate=np.asarray(0.0),
+    )
+    return _costs(capital=capital)
+
+
+def test_payback_with_steady_prices_by_hand() -> None:
+    """$1,000 over $300 a month: 3.33 months; within a life of 3 months never, unless the server
+    then sells for the $100 that are missing; without savings never."""
+    assert payback_months(_cash(_bought(12), 300.0)) == pytest.approx(10 / 3)
+    assert payback_months(_cash(_bought(3), 300.0)) is None
+    assert payback_months(_cash(_bought(3, residual=100.0), 300.0)) == 3
+    steady = payback_at_todays_prices(
+        _bought(3), monthly_bill(_bought(3), _work(300.0)), u.usd_per_month(300.0)
+    )
+    assert steady == pytest.approx(10 / 3)
+
+
+def test_payback_takes_the_decline_that_npv_takes() -> None:
+    """Prices fall to 1/4096 a year, to half each month: 500 + 250 + 125 + ... never reach $1,000,
+    though at today's price it is one month. With a residual of $300: 500 + 250 + 300 after 2."""
+    falls = 1 - 0.5**12
+    cash = _cash(_bought(12), 1_000.0, decline=falls)
+    assert [float(s) for s in cash.saved[:3]] == pytest.approx([500, 250, 125])
+    assert payback_months(cash) is None
+    assert float(npv(cash)) == pytest.approx(-1000 * 0.5**12)
+    # to two thirds each month from $960: 640, then 360 of the 426.67 of the second month
+    slower = payback_months(_cash(_bought(12), 960.0, decline=1 - (2 / 3) ** 12))
+    assert slower == pytest.approx(1 + 360 / (960 * 4 / 9))
+    assert payback_months(_cash(_bought(2, 300.0), 1_000.0, decline=falls)) == 2
+
+
+def test_a_server_added_later_has_to_be_paid_back_too() -> None:
+    """Demand doubles each month from 400 and a server carries 1,000: 800 saved in the first month,
+    1,600 in the second, which takes a second server bought at the end of the first; 3,200 in the
+    third with four servers, 6,400 in the fourth with seven. -1000 +800 -1000 +1600 -2000 +3200
+    -3000 +6400: covered for good 1,400 / 6,400 into the fourth month."""
+    cash = _cash(_bought(4), 400.0, growth=2.0**12 - 1)
+    assert [float(b) for b in cash.bought] == pytest.approx([1000, 1000, 2000, 3000, 0])
+    assert payback_months(cash) == pytest.approx(3 + 1400 / 6400)
+
+
+@pytest.mark.parametrize("decline", [0.0, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("growth", [-0.3, 0.0, 0.5])
+def test_payback_and_npv_agree(decline: float, growth: float) -> None:
+    """Without interest, NPV is at least 0 exactly where there is a payback within the life."""
+    for demand in np.geomspace(5, 900, 40):
+        cash = _cash(_bought(36, 50.0), float(demand), decline=decline, growth=growth)
+        assert (float(npv(cash)) >= 0) is (payback_months(cash) is not None)
 
 
 def test_spot_counts_lost_hours() -> None:

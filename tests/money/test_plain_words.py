@@ -8,7 +8,15 @@ import pytest
 from tco_support import ask
 
 from bench.ask.costs import cost_question
-from bench.report.tco_table import against_draws, own_or_rent
+from bench.report.tco_table import (
+    against_draws,
+    fleet,
+    life_words,
+    over_the_life,
+    own_or_rent,
+    payback_words,
+    verdict,
+)
 from bench.values.errors import InputError
 
 
@@ -94,3 +102,89 @@ def test_an_implausible_figure_is_asked_back_and_can_be_meant(key: str) -> None:
     with pytest.raises(InputError, match=r"really\?"):
         cost_question(("tco=worked-example", key), ())
     cost_question(("tco=worked-example", key, "tco.allow=[implausible]"), ())
+
+
+def test_a_payback_beyond_the_life_is_no_number() -> None:
+    """34,870 months of savings of $1 a month each are no payback of a server that lasts four years;
+    nothing is bought where servers are rented."""
+    example = ask("tco=worked-example")
+    found = {a.key: payback_words(a, example) for a in example.apis}
+    assert found["mistral/mistral-medium-3.1"] == "never within 4 years"
+    assert found["openai/gpt-5-mini"] == "never within 4 years"
+    assert found["anthropic/claude-sonnet-4.5"] == "6.3"
+    rented = ask("tco=worked-example", "tco.basis=on_demand")
+    assert {payback_words(a, rented) for a in rented.apis} == {"–"}
+    assert (life_words(12), life_words(30), life_words(36)) == ("year", "30 months", "3 years")
+
+
+def test_cheaper_now_and_not_over_the_life_is_said() -> None:
+    """Where API prices fall by 60 % a year, buying loses although this month's bill is lower."""
+    steady, falling = "tco=worked-example", "tco.api.decline_per_year=0.6"
+    assert over_the_life(ask(steady)) == ""
+    found = ask(steady, falling)
+    gemini = next(a for a in found.apis if a.key == "google/gemini-3-pro")
+    assert float(gemini.price) > float(found.levels.loaded.blended)
+    assert gemini.npv is not None
+    assert (float(gemini.npv) < 0) is ("google/gemini-3-pro" in over_the_life(found))
+    told = over_the_life(found)
+    for api in found.apis:
+        assert api.npv is not None
+        turned = float(api.npv) * (float(api.price) - float(found.levels.loaded.blended)) < 0
+        assert not turned or api.key in told or " more" in told
+    grown = over_the_life(ask(steady, "tco.demand.growth_per_year=2"))
+    assert "API prices steady, demand growing 200 % a year" in grown
+    assert "gains against" in grown
+    assert "though owning is dearer now" in grown
+
+
+def test_headline_and_own_or_rent_are_one_verdict() -> None:
+    """Servers at $3 M each cost more than any API; the same rented cost $1.53, less than Claude's
+    $6.00: the API is cheaper than owning, and both lines say so."""
+    words = ("tco.own.capex_usd=3e6", "tco.api.compare=[anthropic/claude-sonnet-4.5]")
+    found = ask("tco=worked-example", *words)
+    assert verdict(found).startswith("the API is cheaper than servers of your own: self-hosting")
+    said = own_or_rent(found)
+    assert "rent rather than own" in said
+    assert "with servers rented on demand less than the cheapest API's $6.00 per M tokens" in said
+    plain = ask("tco=worked-example", "tco.api.compare=[deepseek/deepseek-r1]")
+    assert verdict(plain).startswith("the API is cheaper: self-hosting costs $1.53")
+
+
+def test_one_api_is_not_every_api() -> None:
+    found = ask("tco=worked-example", "tco.api.compare=[anthropic/claude-sonnet-4.5]")
+    assert verdict(found) == (
+        "self-hosting is cheaper: it costs $1.53 per M tokens, less than "
+        "anthropic/claude-sonnet-4.5 ($6.00)"
+    )
+
+
+def test_without_interest_the_parts_add_up_by_hand() -> None:
+    """3 servers x (330,000 - 60,000) / 48 = 16,875; site 3 x (10.2 x 200 + 2,000) = 12,120; staff
+    0.5 x 200,000 x 1.3 / 12 = 10,833.33; energy as before. Table, sentence and steps agree."""
+    found = ask("tco=worked-example", "tco.own.wacc_per_year=0")
+    bill = found.bill
+    assert float(bill.hardware) == pytest.approx(16_875)
+    total = 16_875 + 12_120 + 10_833.3333 + float(bill.energy)
+    assert float(bill.total) == pytest.approx(total)
+    assert sum(float(s.monthly) for s in found.steps) == pytest.approx(total)
+    assert float(found.levels.loaded.blended) == pytest.approx(total / 30_000)
+    assert f"${total:,.2f} a month" in fleet(found)
+    (own,) = (o for o in found.options if o.basis == "own")
+    assert own.levels is not None
+    assert float(own.levels.loaded.blended) == pytest.approx(total / 30_000)
+    # steady prices: buying pays over the years exactly where this month is cheaper
+    for api in found.apis:
+        assert api.npv is not None
+        assert (float(api.npv) > 0) is (float(api.price) > total / 30_000)
+
+
+def test_growth_that_no_figure_takes_is_said() -> None:
+    words = ("tco=worked-example", "tco.demand.growth_per_year=1")
+    rented = ask(*words, "tco.basis=on_demand").caveats
+    assert any("growth_per_year enters payback and NPV alone" in c for c in rented)
+    assert not any("growth_per_year" in c for c in ask(*words).caveats)
+
+
+def test_draws_that_move_nothing_are_no_interval() -> None:
+    assert "draws" not in fleet(ask("tco=deepseek-h800"))
+    assert "90 % of 10,000 draws" in fleet(ask("tco=worked-example"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tco_support import TODAY, ask, ask_json, request
 
 from bench.ask.costs import book_rows
@@ -17,6 +19,7 @@ from bench.money.answer import answer
 from bench.money.document import to_json
 from bench.money.prices.book import PriceRow, PricesSpec, TokenKind, decline, select
 from bench.money.prices.tables import changes, read_prices
+from bench.report.prices_table import book_document, print_book
 from bench.values.errors import InputError
 from bench.values.figure import age_days, first_day
 
@@ -471,3 +474,21 @@ def test_openrouters_models() -> None:
         ("openrouter/a/b", "output", 15.0),
     ]
     assert (found.skipped, dict(found.left_out)) == (2, {"answers in image, text": 1})
+
+
+@pytest.mark.parametrize(
+    ("after", "words", "change"),
+    [(4.0, "falls 50 %", -0.5), (12.0, "rises 50 %", 0.5), (8.0, "steady", 0.0)],
+)
+def test_a_price_falls_or_rises_in_words_and_a_change_has_the_sign_of_trend(
+    after: float, words: str, change: float
+) -> None:
+    """From 8 to 4 in a year is half of it gone: a change of -50 %, as bench trend prints it."""
+    rows = [_row(8.0, "2024-01-01"), _row(after, "2024-12-31")]
+    out = Console(file=io.StringIO(), width=200)
+    print_book(out, select(rows, None), rows, TODAY, 90)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert words in text
+    (price,) = book_document(select(rows, None), rows, TODAY, 90)["prices"]
+    assert price["change_per_year"] == pytest.approx(change, abs=0.002)
+    assert price["decline"]["per_year"] == pytest.approx(-change, abs=0.002)

@@ -23,6 +23,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import readme_results  # noqa: E402
 
+RENT = ["gpu.price.low_usd_per_gpu_h=2.00", "gpu.price.high_usd_per_gpu_h=6.88"]
+"""Typed, so that a price of tomorrow changes nothing here."""
+
 
 def stored(concurrency: int = 64, **changes: object) -> Stored:
     words = [
@@ -31,6 +34,7 @@ def stored(concurrency: int = 64, **changes: object) -> Stored:
         "gpu=h100-sxm",
         "gpus=1",
         "model.weights=dummy",
+        *RENT,
     ]
     spec = run_spec(compose(words), detect_gpus=False)
     rate = Metric(value=3600.0, unit="tokens/s", ci_low=3500.0, ci_high=3700.0)
@@ -82,7 +86,7 @@ def test_readme_shows_what_the_stored_runs_give() -> None:
 def made_up_run(results: Path, quant: str, load_w: float, weights_gib: float, source: str) -> None:
     """A run as it would be stored: 20 tokens/s at `load_w`, 70 GiB taken by the engine, its cache
     of 40 GiB half full."""
-    words = ["model=deepseek-r1-distill-llama-8b", "model.weights=dummy", f"quant={quant}"]
+    words = ["model=deepseek-r1-distill-llama-8b", "model.weights=dummy", f"quant={quant}", *RENT]
     facts = {"weights_gib": weights_gib, "kv_cache_gib": 40.0}
     path = made_up.stored(
         results, made_up.busy(100.0, load_w), overrides=words, source=source, facts=facts

@@ -24,6 +24,7 @@ from bench.report.page.blocks import (
     word,
 )
 from bench.report.page.material import Material
+from bench.report.tco_table import life_words, payback_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def cost(m: Material) -> Section | None:
     blocks += [_ways(a, words), _waterfall(a, words), _breakeven(a, words)]
     if a.bars:
         blocks.append(_tornado(a, words))
-    blocks += [_options(a, words), _apis(a, words), Text(text=_APIS)]
+    blocks += [_options(a, words), _apis(a, words), Text(text=f"{_APIS} {_over_years(a)}".strip())]
     if a.correct:
         blocks.append(_correct(a, words))
     blocks += [Text(lead="Caveat", text=line, mood="doubt") for line in a.caveats]
@@ -244,10 +245,20 @@ def _option(o: Option) -> list[Cell]:
 
 _APIS = (
     "Break-even: the demand at which own servers first cost what the API does; above “for good "
-    "above” no further server brings the API back ahead. Payback: until what is saved has paid for "
-    "the servers. NPV: net present value of owning. P: share of the draws in which own servers are "
-    "cheaper."
+    "above” no further server brings the API back ahead. P: share of the draws in which own "
+    "servers are cheaper. All three at today's prices."
 )
+
+
+def _over_years(a: TcoAnswer) -> str:
+    """What payback and NPV are; empty where nothing is bought."""
+    if a.costs.capital is None:
+        return ""
+    return (
+        "Payback: until what is saved has paid for the servers, undiscounted. NPV: net present "
+        f"value of owning. Both over the servers' {life_words(a.costs.capital.life_months)}, with "
+        f"{a.premises}."
+    )
 
 
 def _apis(a: TcoAnswer, words: str) -> Table:
@@ -265,12 +276,12 @@ def _apis(a: TcoAnswer, words: str) -> Table:
     return Table(
         caption=f"Against each API{words}",
         columns=columns,
-        rows=[_api(api) for api in a.apis],
+        rows=[_api(api, a) for api in a.apis],
         left=(0, 8),
     )
 
 
-def _api(api: ApiAnswer) -> list[Cell]:
+def _api(api: ApiAnswer, a: TcoAnswer) -> list[Cell]:
     even = api.breakeven
     first = word("none") if even.first is None else number(even.first, ",.0f")
     odds = api.p_self_host_cheaper
@@ -282,18 +293,11 @@ def _api(api: ApiAnswer) -> list[Cell]:
         _usd(float(api.monthly), 2),
         first,
         _usd(even.for_good_above, 0),
-        _payback(api.payback_months),
+        Cell(text=payback_words(api, a), value=api.payback_months),
         _usd(None if api.npv is None else float(api.npv), 0),
         number(odds, ".1%"),
         word(dates + doubt),
     ]
-
-
-def _payback(months: float | None) -> Cell:
-    """Months; beyond any server's life no figure is given as if somebody would wait for it."""
-    if months is None:
-        return word("none")
-    return Cell(text="over 100 years" if months > 1200 else f"{months:,.1f}", value=months)
 
 
 def _correct(a: TcoAnswer, words: str) -> Table:

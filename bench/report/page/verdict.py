@@ -28,7 +28,7 @@ from bench.report.page.material import (
 )
 from bench.report.page.money import OUTCOMES
 from bench.report.page.questions import QUESTIONS
-from bench.report.tco_table import against_draws, fleet, own_or_rent
+from bench.report.tco_table import sentences
 from bench.report.tco_table import verdict as cost_verdict
 from bench.values.finding import Finding
 
@@ -45,8 +45,7 @@ def verdict(m: Material) -> Section:
         blocks += _run(one, f"{m.name(one)}: " if len(m.runs) > 1 else "")
     if m.cost is not None:
         words = "".join(f" [{w.upper()}]" for w in m.cost.words)
-        parts = (own_or_rent(m.cost), fleet(m.cost), against_draws(m.cost))
-        text = " ".join(filter(None, parts))
+        text = " ".join(sentences(m.cost))
         blocks.append(Text(lead=f"Cost{words}", text=text, mood="doubt" if words else ""))
     if m.claims:
         counted = Counter(a.verdict for a in m.claims)

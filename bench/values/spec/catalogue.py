@@ -107,11 +107,25 @@ class QuantSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """A range of prices seen in $/GPU-hour."""
+    """Rents in $/GPU-hour: the range listed on demand, and the least of each other tier. Where a
+    file says none, those of the price book are put in (`bench.config.rents`)."""
 
     low_usd_per_gpu_h: float | None = None
     high_usd_per_gpu_h: float | None = None
+    reserved_usd_per_gpu_h: float | None = None
+    spot_usd_per_gpu_h: float | None = None
     note: str | None = None
+
+    @property
+    def tiers(self) -> tuple[float | None, float | None, float | None, float | None]:
+        """Low and high on demand, least reserved, least spot."""
+        on_demand = (self.low_usd_per_gpu_h, self.high_usd_per_gpu_h)
+        return (*on_demand, self.reserved_usd_per_gpu_h, self.spot_usd_per_gpu_h)
+
+    @property
+    def known(self) -> bool:
+        """Whether any rent is said."""
+        return any(usd is not None for usd in self.tiers)
 
 
 @dataclass(frozen=True, kw_only=True)

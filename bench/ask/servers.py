@@ -1,0 +1,151 @@
+"""Which server each figure of a cost question belongs to: none is used for another one unseen.
+
+Price, watts and throughput were given for so many of one GPU. Nothing is scaled: a server of half
+the GPUs costs more than half, and does not serve half. A figure is another server's where the
+server was typed anew and the figure was not, where the power group names another server, or where
+it stands word for word in another server's question: then it was copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.values.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.money.spec import TcoRequest
+
+OWN_OF_A_SERVER = (
+    "tco.own.capex_usd",
+    "tco.own.residual_usd",
+    "tco.own.provisioned_kw",
+    "tco.own.maintenance_usd_per_month",
+)
+POWER_OF_A_SERVER = ("power.load_w", "power.idle_w", "power.host_adder_w")
+POINTS = "tco.throughput.points"
+TYPED = "typed"
+
+
+def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
+    """A figure typed over one of a file keeps nothing that the file said of the old one, in place:
+    its source is "typed" unless that is typed, too. A range that stays says whose it is."""
+    throughput = (data.get("tco") or {}).get("throughput")
+    if _is_typed(POINTS, typed) and "tco.throughput" not in typed and isinstance(throughput, dict):
+        said = {"source": TYPED, "as_of": "", "arose": "assumed", "relative_ci": None}
+        throughput |= {k: v for k, v in said.items() if f"tco.throughput.{k}" not in typed}
+    for key in typed:
+        name, _, part = key.rpartition(".")
+        figure = _at(data, name)
+        if part not in ("value", "low", "high") or not isinstance(figure, dict):
+            continue
+        if f"{name}.source" in typed:
+            continue
+        if part != "value":
+            ends = {f"{name}.value", f"{name}.low", f"{name}.high"} & typed
+            if f"{name}.value" not in typed and key == min(ends):  # once for both ends
+                figure["source"] = f"{figure.get('source')}; its range {TYPED}"
+            continue
+        old = figure.get("source") or "no source"
+        kept = figure.get("low") is not None and f"{name}.low" not in typed
+        figure["source"] = f"{TYPED}; its range: {old}" if kept else TYPED
+        figure["arose"], figure["verified"] = "assumed", True
+        if f"{name}.as_of" not in typed:
+            figure["as_of"] = ""
+
+
+def of_other_servers(
+    request: TcoRequest,
+    data: Mapping[str, Any],
+    of: Mapping[str, Any],
+    typed: frozenset[str],
+    written: Iterable[tuple[str, Any]],
+) -> dict[str, str]:
+    """The keys whose figures belong to another server, each with whose they are.
+
+    `of` is the server that the chosen question itself describes, `written` every question's file
+    as it stands there.
+    """
+    server, power = request.tco.server, request.power
+    mine = (server.gpu, server.gpus)
+    points = [POINTS] if request.tco.throughput else []
+    found: dict[str, str] = {}
+    if mine != (of["gpu"], of["gpus"]):
+        whose = f"tco={request.tco.name} gives its figures for {of['gpus']}×{of['gpu']}"
+        keys = (*OWN_OF_A_SERVER, *points, *(() if "power" in typed else POWER_OF_A_SERVER))
+        found |= dict.fromkeys(keys, whose)
+    if power.gpu is not None and (power.gpu, power.gpus) != mine:
+        whose = f"power={power.name} gives its watts for {power.gpus}×{power.gpu}"
+        found |= {key: found.get(key, whose) for key in POWER_OF_A_SERVER}
+    for name, file in written:
+        other = _at(file, "tco.server") or {}
+        if not {"gpu", "gpus"} <= other.keys() or (other["gpu"], other["gpus"]) == mine:
+            continue
+        whose = f"tco={name} has the same ones, word for word, for {other['gpus']}×{other['gpu']}"
+        for key in (*OWN_OF_A_SERVER, *points):
+            if key not in found and _copied(data, file, key):
+                found[key] = whose
+    return {key: whose for key, whose in found.items() if not _is_typed(key, typed)}
+
+
+def of_this_server(
+    request: TcoRequest, elsewhere: Mapping[str, str], typed: frozenset[str], *, measured: bool
+) -> TcoRequest:
+    """The question with nothing in it that belongs to another server.
+
+    InputError names what the answer needs and is another's; what only a way beside it needs is
+    taken out, so that this way says so. `measured`: a Run says throughput and power.
+    """
+    tco, server = request.tco, request.tco.server
+    own = [k for k in elsewhere if k in OWN_OF_A_SERVER]
+    power = [k for k in elsewhere if k in POWER_OF_A_SERVER and _at(request, k) is not None]
+    needed = [] if measured or "tco.throughput" in typed else [k for k in elsewhere if k == POINTS]
+    if tco.basis == "own":
+        needed += own
+        needed += [] if measured else [k for k in power if k != "power.host_adder_w"]
+    if needed:
+        whose = "; ".join(dict.fromkeys(elsewhere[key] for key in needed))
+        raise InputError(
+            f"tco.server is {server.gpus}×{server.gpu}, but {whose}: "
+            f"type {', '.join(needed)} of this server, too."
+        )
+    unknown: dict[str, Any] = {key.partition(".")[2]: None for key in power}
+    return replace(
+        request,
+        tco=replace(tco, own=None if own else tco.own),
+        power=replace(request.power, **unknown),
+    )
+
+
+def read_questions(folders: Sequence[Path]) -> list[tuple[str, Any]]:
+    """Every question as its file has it, by name."""
+    from bench.config.yaml_file import load
+
+    files = [file for folder in folders for file in sorted((folder / "tco").glob("*.yaml"))]
+    found = [(file.stem, load(file)) for file in files]
+    return [(name, data if _at(data, "tco") else {"tco": data}) for name, data in found]
+
+
+def _is_typed(key: str, typed: frozenset[str]) -> bool:
+    return any(t == key or t.startswith(f"{key}.") for t in typed)
+
+
+def _at(value: Any, key: str) -> Any:
+    """What stands under a dotted key of plain data or of a request; None where nothing does."""
+    for name in filter(None, key.split(".")):
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return value
+
+
+def _copied(data: Mapping[str, Any], file: Any, key: str) -> bool:
+    """Whether a figure stands in that file as it stands here, with its source. A figure of 0 says
+    nothing of a server."""
+    mine, theirs = _at(data, key), _at(file, key)
+    if key == POINTS:
+        source = _at(data, "tco.throughput.source") == _at(file, "tco.throughput.source")
+        return bool(mine) and source and mine == theirs
+    if not isinstance(mine, dict) or not isinstance(theirs, dict) or not mine.get("value"):
+        return False
+    return "source" in theirs and theirs.items() <= mine.items()
