@@ -17,6 +17,7 @@ from bench.measure.metrics import (
     whole_parts,
 )
 from bench.measure.rehearsal import as_rehearsed, rehearsed
+from bench.measure.trust import held_to_run
 from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.predict import against
@@ -44,13 +45,15 @@ def derive(run: Run) -> Measurement:
         measure_point(run, list(group), how)
         for _, group in groupby(run.points, key=lambda d: d.point.index)
     )
+    findings, stand_in = run_findings(run), rehearsed(run)
+    points = held_to_run(points, findings, stand_in)
     return Measurement(
         points=points,
-        findings=run_findings(run),
+        findings=findings,
         calibration=dict(run.calibration or {}),
         fit_errors=fit_errors(run, how),
         prediction_errors=prediction_errors(run, points),
-        rehearsal=rehearsed(run),
+        rehearsal=stand_in,
         power=power.run_document(run, how),
         found_index=(run.load_search or {}).get("found_index"),
     )

@@ -24,7 +24,7 @@ from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.tasks import compare_tasks
 from bench.compare.variant import Variant, figure
 from bench.compare.words import words_of
-from bench.measure.metrics import Metric
+from bench.measure.metrics import Metric, Trust, worst
 from bench.quality import verdict as quality_verdict
 from bench.quality.trust import changed_files, quality_findings
 from bench.quality.verdict import TaskComparison
@@ -53,7 +53,7 @@ class Row:
     runs: tuple[str, ...]
     baseline: bool
     valid: bool
-    stands: bool
+    rated: Trust | None
     figures: Mapping[str, Metric]
     weights_gib: float | None
     weights_arose: Literal["quoted", "modelled"] | None
@@ -76,12 +76,10 @@ class Row:
 
     @property
     def trust(self) -> str:
-        """ok, partly (some load points failed, or some figures are withheld) or FAILED; empty where
-        nothing was measured."""
-        if not self.figures:
-            return ""
+        """That of its runs, the worst of them; partly where a figure of this row is withheld; empty
+        where no load was put on it."""
         withheld = any(m.withheld_value is not None for m in self.figures.values())
-        return "FAILED" if not self.stands else "ok" if self.valid and not withheld else "partly"
+        return "partly" if withheld and self.rated == "ok" else self.rated or ""
 
     @property
     def front_words(self) -> str:
@@ -203,7 +201,7 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         runs=tuple(r.path for r in variant.runs),
         baseline=variant is base,
         valid=all(m.measurement.valid for m in variant.rounds),
-        stands=all(m.measurement.stands for m in variant.rounds),
+        rated=worst(m.measurement.trust for m in variant.rounds),
         figures=figures,
         weights_gib=weights,
         weights_arose="modelled" if modelled else "quoted",

@@ -109,6 +109,14 @@ def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
     return f"yes: {checks}", "good"
 
 
+def standing(measurement: Measurement) -> str:
+    """VALID, VALID IN PART (something is withheld, the rest may be quoted) or NOT VALID."""
+    if not measurement.stands:
+        return "NOT VALID"
+    whole = measurement.valid and not _failures(measurement)
+    return "VALID" if whole else "VALID IN PART"
+
+
 def _failures(measurement: Measurement) -> list[Finding]:
     """What failed at the load points that speak for the run, and of the run as a whole: first what
     takes everything away."""

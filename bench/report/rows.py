@@ -50,6 +50,7 @@ def metric_rows(run: Run, measurement: Measurement) -> list[dict[str, Any]]:
             "run": run.path,
             "load": point.point.label,
             "valid": point.valid,
+            "trust": point.trust,
             "metric": name,
             "unit": m.unit,
             "value": m.value,

@@ -65,8 +65,9 @@ WORDS: tuple[Word, ...] = (
     _word("goodput", "requests per second that kept the SLO"),
     _word(
         "trust",
-        "ok: nothing found; partly: some figures are withheld, and named; FAILED: none may be "
-        "quoted",
+        "of a load point, never better than its run's. ok: nothing found; partly: some figures are "
+        "withheld, and named; incomplete: the run did not finish; FAILED: none may be quoted. Of a "
+        "run in the same order: VALID, VALID IN PART, NOT VALID (withheld as a whole)",
         "trusted",
         "VALID",
         "NOT VALID",

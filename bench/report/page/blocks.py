@@ -196,7 +196,13 @@ def rounded(value: float | None, note: str = "") -> Cell:
     return word(None) if value is None else Cell(text=quantity(value), value=value, note=note)
 
 
-_MOODS: dict[str, Mood] = {"ok": "good", "partly": "doubt", "FAILED": "bad"}
+_MOODS: dict[str, Mood] = {
+    "ok": "good",
+    "partly": "doubt",
+    "rehearsal": "bad",
+    "incomplete": "bad",
+    "FAILED": "bad",
+}
 
 
 def trust(how: str) -> Cell:

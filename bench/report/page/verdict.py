@@ -9,7 +9,7 @@ from typing import SupportsFloat
 from bench.claims.verdict import Assessment
 from bench.compare.variant import Measured
 from bench.money.answer import Levels, TcoAnswer
-from bench.report.answer import answer
+from bench.report.answer import answer, standing
 from bench.report.claim_table import GRAVEST
 from bench.report.numbers import load_words
 from bench.report.page.blocks import Block, Cell, Figures, Mood, Section, Text, measured
@@ -160,7 +160,7 @@ def _run(one: Measured, name: str) -> list[Block]:
         text = "Quality alone: no engine ran, so no speed was measured."
         return [*blocks, Text(text=text, lead="Scope", mood="doubt")]
     if not found.valid:
-        lead = f"{name}NOT VALID{' IN PART' if found.stands else ''}"
+        lead = f"{name}{standing(found)}"
         blocks.append(Text(lead=lead, text=_refusal(one), mood="doubt" if found.stands else "bad"))
         if fastest(one) is not None:
             blocks.append(Text(lead="Meaning", text=_meaning(one)))
@@ -172,8 +172,9 @@ def _run(one: Measured, name: str) -> list[Block]:
     text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
     if found.rehearsal is not None:
         return [*blocks, Text(text=text), *_failures(one), *_caveats(one)]
-    part = " IN PART" if counted["fail"] else ""
-    blocks.append(Text(lead=f"{name}VALID{part}", text=text, mood="doubt" if part else "good"))
+    stands = standing(found)
+    mood: Mood = "good" if stands == "VALID" else "doubt"
+    blocks.append(Text(lead=f"{name}{stands}", text=text, mood=mood))
     blocks.append(Text(lead="Meaning", text=_meaning(one)))
     return [*blocks, *_failures(one), *_caveats(one)]
 
