@@ -166,13 +166,19 @@ def _figures(measurement: Measurement) -> Iterator[tuple[PointMeasurement, str, 
                     yield point, f"{name}{suffix}", value
 
 
+def _valid(measurement: Measurement) -> Iterator[tuple[PointMeasurement, str, float]]:
+    """Whether each load point may be quoted, as a figure: 1 or 0."""
+    for point in measurement.points:
+        yield point, "valid", float(point.valid)
+
+
 def mlflow_batches(run: Run, measurement: Measurement) -> Iterator[dict[str, Any]]:
     """Bodies for MLflow's runs/log-batch; put your run_id into each. The step is the load point."""
     row = summary(run, measurement)
     at_ms = round(datetime.fromisoformat(run.anchor.wall_iso).timestamp() * 1e3)
     metrics = [
         {"key": f"{p.point.label}/{name}", "value": v, "timestamp": at_ms, "step": p.point.index}
-        for p, name, v in _figures(measurement)
+        for p, name, v in (*_figures(measurement), *_valid(measurement))
     ]
     about = ("model", "quant", "gpu", "gpus", "engine", "workload")
     params = [{"key": key, "value": str(row[key])} for key in about]
