@@ -132,10 +132,10 @@ def measured_again(repeats: Sequence[PointData]) -> Iterator[Finding]:
     causes = [d.discarded for d in repeats if d.discarded is not None]
     if causes:
         text = (
-            f"{len(causes)} of {len(repeats)} tries were disturbed from outside the engine and "
+            f"{len(causes)} of {len(repeats)} repeats were disturbed from outside the engine and "
             f"measured again; all are kept: {causes[0]}"
         )
-        yield finding("measured_again", "info", text, float(len(causes)), "tries")
+        yield finding("measured_again", "info", text, float(len(causes)), "repeats")
 
 
 def relaunched(run: Run, repeats: Sequence[PointData]) -> Iterator[Finding]:

@@ -66,7 +66,8 @@ def _beyond(found: Mapping[str, Any], unit: str) -> str:
     seen = failing["seen"]
     if found["objective"] == "slo":
         value = seen.get(failing["criterion"])
-        return f"{text} ({failing['criterion']} {'' if value is None else quantity(value)})"
+        figure = "" if value is None else f" {quantity(value)}"
+        return f"{text} ({failing['criterion']}{figure})"
     if None in (seen.get("queue_growth_per_s"), seen.get("completed_per_s")):
         return text
     return (

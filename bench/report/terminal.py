@@ -82,6 +82,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         for point in measurement.points:
             if line := _of_the_hardware(point):
                 out.print(line, style="dim", highlight=False)
+            if again := next((f for f in point.findings if f.code == "measured_again"), None):
+                said(out, f"{load_words(point)}: {again.text}", "dim")
         if run.load_search is not None:
             print_search(out, run.load_search, measurement)
         print_power(out, measurement)

@@ -265,6 +265,11 @@ def _caveats(one: Measured) -> list[Block]:
         for f in p.findings
         if f.code == "power_source" and f.severity == "warn"
     ]
-    return [
-        Text(lead="Note", text=text, mood="doubt") for text in dict.fromkeys([*notes, *powered])
+    again = [
+        f"{load_words(p)}: {f.text}"
+        for p in one.measurement.points
+        for f in p.findings
+        if f.code == "measured_again"
     ]
+    said_once = dict.fromkeys([*notes, *powered, *again])
+    return [Text(lead="Note", text=text, mood="doubt") for text in said_once]
