@@ -8,8 +8,8 @@ import pytest
 from gate_support import measured, point
 
 from bench.claims.of_run import points_of
-from bench.compare.compare import compare
-from bench.compare.variant import Measured, apart
+from bench.compare.compare import compare, figures_are_of
+from bench.compare.variant import Measured, Variant, apart
 from bench.measure.metrics import METRICS, Measurement, PointMeasurement, worst
 from bench.measure.trust import held_to_run
 from bench.report.answer import answer, standing
@@ -80,6 +80,24 @@ def test_a_comparison_rates_a_variant_by_its_runs() -> None:
     assert [r.figures[RATE].value is None for r in rows] == [False, False, True]
     assert summary(partly.run, partly.measurement)["trust"] == "partly"
     assert standing(partly.measurement) == "VALID IN PART"
+
+
+def test_the_figures_of_several_runs_are_their_mean_and_say_so() -> None:
+    """100, 110 and 120: 110 ± 4.303·10/√3 = ± 24.8; the last run alone said 120 (values × 1.05)."""
+    runs = tuple(a_run(load(rate, 1)) for rate in (100, 110, 120))
+    base = tuple(a_run(load(100, 1)) for _ in range(3))
+    variants = [Variant(name="a", rounds=base), Variant(name="b", rounds=runs)]
+    _, row = compare(variants, load="c1").rows
+    rate = row.figures[RATE]
+    assert rate.value == pytest.approx(1.05 * 110)
+    assert rate.ci_high == pytest.approx(1.05 * (110 + 4.3027 * 10 / 3**0.5), rel=1e-4)
+    said = figures_are_of(compare(variants, load="c1").rows)
+    assert said is not None
+    assert said.startswith("Figures of speed are the mean of each variant's 3 runs")
+    assert figures_are_of(compare(apart([base[0], runs[0]]), load="c1").rows) is None
+    wrong = a_run(load(500, 1), of=(found(*WRONG),))
+    _, row = compare([variants[0], Variant(name="c", rounds=(*runs[:2], wrong))], load="c1").rows
+    assert (row.trust, row.figures[RATE].value) == ("FAILED", None)
 
 
 def test_one_wording_for_how_far_a_run_stands() -> None:

@@ -205,9 +205,9 @@ _MOODS: dict[str, Mood] = {
 }
 
 
-def trust(how: str) -> Cell:
+def trust(how: str | None) -> Cell:
     """A cell that says how much of what stands beside it may be quoted."""
-    return Cell(text=how or "–", mood=_MOODS.get(how, ""))
+    return Cell(text=how or "–", mood=_MOODS.get(how or "", ""))
 
 
 def measured(metric: Metric | None, *, note: str = "") -> Cell:
