@@ -154,7 +154,8 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     found: list[Finding] = []
     if run.status != "complete":
         how = ending.words(run.status, run.ended_by)
-        text = run.failure or "the run did not finish"
+        unfinished = "it still runs" if run.status == "running" else "the run did not finish"
+        text = run.failure or unfinished
         text = text if run.ended_by in (None, "error") or text == how else f"{how}: {text}"
         found.append(Finding(code="incomplete", severity="fail", text=text))
     stand_in = rehearsed(run)

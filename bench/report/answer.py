@@ -137,8 +137,8 @@ def _in_part(measurement: Measurement, failed: Sequence[Finding]) -> tuple[str, 
 
 
 def failed_loads(measurement: Measurement) -> str:
-    """The loads that failed, in words."""
-    return ", ".join(load_words(p) for p in measurement.headline if not p.valid)
+    """The loads that failed by themselves, in words; what the run as a whole failed at has none."""
+    return ", ".join(load_words(p) for p in measurement.headline if not p.sound_alone)
 
 
 def _short(finding: Finding | None) -> str:
@@ -160,6 +160,8 @@ def _next(run: Run, measurement: Measurement) -> str:
     if measurement.rehearsal is not None:
         return "the same command on the real host"
     remedy = _remedy(measurement)
+    if run.status == "running":
+        return "wait until it has ended: bench show says what it has then"
     if not measurement.stands:
         return f"{remedy or 'mend what failed'}, and run it again"
     if remedy:

@@ -185,7 +185,7 @@ def _refusal(one: Measured) -> str:
     text = "Do not quote numbers of this run."
     if found.stands:
         text = "Do not quote what is withheld; the rest stands."
-    if failed := [load_words(p) for p in points if not p.valid]:
+    if failed := [load_words(p) for p in points if not p.sound_alone]:
         text += f" {len(failed)} of {len(points)} load points failed: {', '.join(failed)}."
     return text
 
