@@ -214,10 +214,11 @@ def _apis(answer: TcoAnswer) -> Grid:
         column("API"),
         *numbers("$/M", "$/month"),
         column("break-even", wraps=True),
-        *numbers("for good", "payback", "NPV, $", "P(cheaper)"),
+        *numbers("last one", "payback", "NPV, $", "P(cheaper)"),
     )
     return Grid(
-        title="Against each API (break-even in M tokens a month, payback in months)",
+        title="Against each API (break-even in M tokens a month: above the last one own servers "
+        "stay cheaper; payback in months)",
         columns=columns,
         rows=tuple(_api(api) for api in answer.apis),
     )

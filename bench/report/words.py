@@ -101,7 +101,10 @@ WORDS: tuple[Word, ...] = (
         "steady window",
     ),
     _word("bound", "what memory bandwidth and arithmetic of the hardware forbid to exceed"),
-    _word("plan", "what a well-run server does on this hardware, computed before the run"),
+    _word(
+        "plan",
+        "the expectation: what a well-run server does on this hardware, computed before the run",
+    ),
     _word("predicted", "what such deployments did elsewhere, with an 80 % band", "prediction"),
     _word("MBU", "share of the memory bandwidth that the server used", "memory bandwidth"),
     _word("MFU", "share of the arithmetic that the server used"),
