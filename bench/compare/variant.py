@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.compare.likeness import settings
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.metrics import Measurement, Metric, PointMeasurement, run_limit
 from bench.measure.stats import mean_interval
 from bench.quality.trust import changed_files
 from bench.values.drafting import name_of
@@ -61,6 +61,8 @@ class Variant:
             result = measured.run.quality
             if result is None or result.status != "complete" or not measured.items:
                 continue
+            if run_limit(measured.measurement.findings, None) == "FAILED":
+                continue  # of another model, or of other files, than the run is named after
             # Scores of files that changed after the speed was measured are another artefact's.
             before = measured.run.provenance.get("weights_sha256")
             if not changed_files(before, result.weights_sha256):

@@ -42,6 +42,8 @@ def answer(found: Mapping[str, Any], measurement: Measurement, unit: str) -> str
         return (
             f"nothing holds: {found['criteria']} is missed even at {found['not_holding']:g} {unit}"
         )
+    if measurement.trust in ("incomplete", "FAILED"):
+        return "no limit that may be quoted: the load found, or the run as a whole, is NOT VALID"
     goodput = next(
         (p.metrics["goodput_requests_per_s"] for p in measurement.headline),
         Metric(value=None, unit=""),
