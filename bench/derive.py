@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 from bench.measure.checks import certificate
 from bench.measure.checks.moves import withhold
@@ -17,6 +16,7 @@ from bench.measure.metrics import (
     whole_parts,
 )
 from bench.measure.rehearsal import as_rehearsed, rehearsed
+from bench.measure.trust import held_to_run
 from bench.power import of_run as power
 from bench.power.measure import Metered
 from bench.predict import against
@@ -29,6 +29,7 @@ from bench.values import ending
 from bench.values.codec import decode
 from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
+from bench.values.model_names import another_model, doubtful
 from bench.values.prediction import Prediction, PredictionError
 from bench.values.record import SCHEMA_VERSION, PointData, Run, counting
 from bench.values.spec import EndpointSpec
@@ -44,13 +45,15 @@ def derive(run: Run) -> Measurement:
         measure_point(run, list(group), how)
         for _, group in groupby(run.points, key=lambda d: d.point.index)
     )
+    findings, stand_in = run_findings(run), rehearsed(run)
+    points = held_to_run(points, findings, stand_in)
     return Measurement(
         points=points,
-        findings=run_findings(run),
+        findings=findings,
         calibration=dict(run.calibration or {}),
         fit_errors=fit_errors(run, how),
         prediction_errors=prediction_errors(run, points),
-        rehearsal=rehearsed(run),
+        rehearsal=stand_in,
         power=power.run_document(run, how),
         found_index=(run.load_search or {}).get("found_index"),
     )
@@ -129,10 +132,10 @@ def measured_again(repeats: Sequence[PointData]) -> Iterator[Finding]:
     causes = [d.discarded for d in repeats if d.discarded is not None]
     if causes:
         text = (
-            f"{len(causes)} of {len(repeats)} tries were disturbed from outside the engine and "
+            f"{len(causes)} of {len(repeats)} repeats were disturbed from outside the engine and "
             f"measured again; all are kept: {causes[0]}"
         )
-        yield finding("measured_again", "info", text, float(len(causes)), "tries")
+        yield finding("measured_again", "info", text, float(len(causes)), "repeats")
 
 
 def relaunched(run: Run, repeats: Sequence[PointData]) -> Iterator[Finding]:
@@ -151,7 +154,8 @@ def run_findings(run: Run) -> tuple[Finding, ...]:
     found: list[Finding] = []
     if run.status != "complete":
         how = ending.words(run.status, run.ended_by)
-        text = run.failure or "the run did not finish"
+        unfinished = "it still runs" if run.status == "running" else "the run did not finish"
+        text = run.failure or unfinished
         text = text if run.ended_by in (None, "error") or text == how else f"{how}: {text}"
         found.append(Finding(code="incomplete", severity="fail", text=text))
     stand_in = rehearsed(run)
@@ -226,32 +230,10 @@ def served_findings(run: Run) -> list[Finding]:
         found.append(Finding(code="left_out", severity="info", text=text))
     engine = run.spec.engine
     name = engine.expects_model if isinstance(engine, EndpointSpec) else None
-    names = [server.get("served_model") or "", *(server.get("models") or ())]
-    if name is not None and server and not any(_alike(name, n) for n in names):
-        listed = ", ".join(n for n in names[1:5] if n) or "a model that it does not name"
-        text = (
-            f"model={name} was named, but the server serves {listed} (asked for: {names[0]}): the "
-            "result is that of another model; say model=NAME of the one served, or none"
-        )
-        found.append(Finding(code="served_model", severity="fail", text=text))
-    elif (other := _answered_as(server)) is not None:
-        text = (
-            f"its answers say that they are {other}'s, asked for was {names[0]}: an alias, or a "
-            "gateway that sends requests on to another model"
-        )
-        found.append(Finding(code="served_model", severity="warn", text=text))
+    asked, listed = server.get("served_model") or "", tuple(server.get("models") or ())
+    wrong = another_model(name, asked, listed) if server else None
+    if wrong is not None:
+        found.append(Finding(code="served_model", severity="fail", text=wrong))
+    elif (doubt := doubtful(asked, listed, server.get("answers_as"))) is not None:
+        found.append(Finding(code="served_model", severity="warn", text=doubt))
     return found
-
-
-def _answered_as(server: Mapping[str, Any]) -> str | None:
-    """The model that an answer bore, where it is none that was asked for or is listed beside it."""
-    asked, bore = server.get("served_model"), server.get("answers_as")
-    if not asked or not bore or _alike(asked, bore):
-        return None
-    return str(bore)
-
-
-def _alike(name: str, other: str) -> bool:
-    """Whether one name holds the other, but for case and punctuation."""
-    a, b = ("".join(c for c in n.lower() if c.isalnum()) for n in (name, other))
-    return bool(a and b) and (a in b or b in a)

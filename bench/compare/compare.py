@@ -24,7 +24,7 @@ from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.tasks import compare_tasks
 from bench.compare.variant import Variant, figure
 from bench.compare.words import words_of
-from bench.measure.metrics import Metric
+from bench.measure.metrics import Metric, Trust, worst
 from bench.quality import verdict as quality_verdict
 from bench.quality.trust import changed_files, quality_findings
 from bench.quality.verdict import TaskComparison
@@ -44,7 +44,8 @@ _AXES: tuple[tuple[str, Better], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One variant. `figures` are measured at the comparison's `load`; memory is quoted from the
+    """One variant. `figures` are the mean of its runs at the comparison's `load`, `trust` that of
+    the worst of them; memory is quoted from the
     engine's log, weights that it does not name are the fit's model. `usd_per_mtok` is [low, high]
     for the GPU's quoted hourly prices at this rate, all hours used; `cost_ratio` is cost per output
     token ÷ the baseline's on the same hardware."""
@@ -54,6 +55,7 @@ class Row:
     baseline: bool
     valid: bool
     stands: bool
+    trust: Trust | None
     figures: Mapping[str, Metric]
     weights_gib: float | None
     weights_arose: Literal["quoted", "modelled"] | None
@@ -73,15 +75,6 @@ class Row:
     on_front: bool = False
     launches: int = 1
     drafting: Drafting | None = None
-
-    @property
-    def trust(self) -> str:
-        """ok, partly (some load points failed, or some figures are withheld) or FAILED; empty where
-        nothing was measured."""
-        if not self.figures:
-            return ""
-        withheld = any(m.withheld_value is not None for m in self.figures.values())
-        return "FAILED" if not self.stands else "ok" if self.valid and not withheld else "partly"
 
     @property
     def front_words(self) -> str:
@@ -204,6 +197,7 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         baseline=variant is base,
         valid=all(m.measurement.valid for m in variant.rounds),
         stands=all(m.measurement.stands for m in variant.rounds),
+        trust=_trust(variant, figures),
         figures=figures,
         weights_gib=weights,
         weights_arose="modelled" if modelled else "quoted",
@@ -217,6 +211,26 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         cost_ratio=None,
         scores=() if quality is None else quality[0].scores,
         launches=max(launches(variant.runs)) + 1,
+    )
+
+
+def _trust(variant: Variant, figures: Mapping[str, Metric]) -> Trust | None:
+    """That of its runs, the worst of them; partly where a figure of the row is withheld; None where
+    no load was put on it."""
+    found = worst(m.measurement.trust for m in variant.rounds)
+    withheld = any(m.withheld_value is not None for m in figures.values())
+    return "partly" if withheld and found == "ok" else found
+
+
+def figures_are_of(rows: Sequence[Row]) -> str | None:
+    """Of what the figures of a row are, where a variant has several runs; None where none has."""
+    counts = sorted({len(row.runs) for row in rows})
+    if counts == [1]:
+        return None
+    many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (
+        f"Figures of speed are the mean of each variant's {many} runs, ± a 95 % interval over them "
+        "(from three on); memory and kernel are those of the last one."
     )
 
 

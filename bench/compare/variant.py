@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.compare.likeness import settings
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.metrics import Measurement, Metric, PointMeasurement, run_limit
+from bench.measure.stats import mean_interval
 from bench.quality.trust import changed_files
 from bench.values.drafting import name_of
 from bench.values.record import QualityItem, QualityResult, Run
@@ -58,6 +61,8 @@ class Variant:
             result = measured.run.quality
             if result is None or result.status != "complete" or not measured.items:
                 continue
+            if run_limit(measured.measurement.findings, None) == "FAILED":
+                continue  # of another model, or of other files, than the run is named after
             # Scores of files that changed after the speed was measured are another artefact's.
             before = measured.run.provenance.get("weights_sha256")
             if not changed_files(before, result.weights_sha256):
@@ -148,8 +153,33 @@ def point_at(measurement: Measurement, load: str) -> PointMeasurement | None:
 
 
 def figure(variant: Variant, load: str | None, name: str) -> Metric | None:
-    """A metric of the newest round at one load; None where it was not measured there."""
+    """A metric at one load, the mean over the variant's runs; None where no run measured it there.
+
+    What one of them withholds is withheld: the row is trusted as its worst run is. The interval of
+    several runs is over them, from three on.
+    """
     if load is None:
         return None
-    point = point_at(variant.rounds[-1].measurement, load)
-    return None if point is None else point.metrics.get(name)
+    points = [point_at(one.measurement, load) for one in variant.rounds]
+    found = [m for p in points if p is not None and (m := p.metrics.get(name)) is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    hidden = next((m for m in found if m.value is None and m.withheld_value is not None), None)
+    if hidden is not None:
+        return hidden
+    known = [m for m in found if m.value is not None]
+    if not known:
+        return found[-1]
+    values = [m.value for m in known if m.value is not None]
+    interval = mean_interval(values)
+    low, high = interval.ends or (None, None)
+    return replace(
+        known[-1],
+        value=float(np.mean(values)),
+        ci_low=None if low is None else max(0.0, low),
+        ci_high=high,
+        n=sum(m.n for m in known),
+        repeats=len(values),
+        by_repeat=dict(enumerate(values)),
+        no_interval=interval.why_not,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ from bench.engines.listener import listeners
 from bench.engines.probe import LoadingError, probe
 from bench.engines.still_serves import answers, why_not
 from bench.values.errors import EngineError, InputError
+from bench.values.model_names import another_model, doubtful
 from bench.values.outside import plain
 from bench.values.server import Progress, ProgressCallback, Server
 from bench.values.spec import EndpointSpec, RunSpec
@@ -57,6 +59,7 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
         ca_file=engine.ca_file,
     )
     found = _ready(target, engine)
+    _same_model(found, engine)
     urls = _metrics_urls(engine, found.metrics_url)
     server = replace(
         found,
@@ -100,6 +103,17 @@ def _ready(target: Target, engine: EndpointSpec) -> Server:
             if time.monotonic() + _RETRY_S > until_s:
                 raise
             time.sleep(_RETRY_S)
+
+
+def _same_model(found: Server, engine: EndpointSpec) -> None:
+    """Before any load: InputError where it serves another model than the one named, and a word on
+    stderr where it answers to a name that is not the one it lists or bears."""
+    wrong = another_model(engine.expects_model, found.served_model, found.models)
+    if wrong is not None:
+        raise InputError(f"{plain(wrong)}.")
+    doubt = doubtful(found.served_model, found.models, found.answers_as)
+    if doubt is not None:
+        print(f"bench: {plain(doubt)}.", file=sys.stderr, flush=True)
 
 
 def _metrics_urls(engine: EndpointSpec, found: str | None) -> tuple[str, ...]:

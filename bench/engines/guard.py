@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -23,7 +24,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import Popen
 from types import TracebackType
+from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -60,35 +63,15 @@ class GuardedProcess:
 
         self._scratch = scratch.engine_folder()
         own = {"TMPDIR": str(self._scratch), "TORCHINDUCTOR_CACHE_DIR": compiled(env)}
+        # -I -S: the supervisor needs the standard library alone and starts in 20 ms.
+        command = [sys.executable, "-I", "-S", __file__, str(grace_s), where, str(self._scratch)]
+        owed = json.dumps(list(afterwards), allow_nan=False)
         try:
-            with log_path.open("ab") as log:
-                # -I -S: the supervisor needs the standard library alone and starts in 20 ms.
-                self._guard = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-I",
-                        "-S",
-                        __file__,
-                        str(grace_s),
-                        where,
-                        str(self._scratch),
-                        json.dumps(list(afterwards), allow_nan=False),
-                        *self.argv,
-                    ],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={**env, **own},
-                    start_new_session=True,
-                    bufsize=0,
-                )
-        except OSError as error:
-            from bench.values.errors import EngineError
-
-            raise EngineError(
-                f"the engine cannot be started: {error.strerror or error} (ulimit -n, ulimit -u).",
-                code="engine_failed",
-            ) from error
+            with _log(log_path) as log:
+                self._guard = _started([*command, owed, *self.argv], {**env, **own}, log)
+        except BaseException:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
         scratch.sign(self._scratch, self._guard.pid)
         assert self._guard.stdout is not None
         with self._guard.stdout as pids:
@@ -136,6 +119,49 @@ class GuardedProcess:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+_LIMITS = {
+    errno.EMFILE: "ulimit -n",
+    errno.ENFILE: "the system's open files, fs.file-max",
+    errno.EAGAIN: "ulimit -u",
+    errno.ENOMEM: "ulimit -v, or want of memory",
+}
+"""By the kernel's error, the limit that a process could not be started for."""
+
+
+def _log(path: Path) -> IO[bytes]:
+    """The log, opened; StoreError where it cannot be."""
+    try:
+        return path.open("ab")
+    except OSError as error:
+        from bench.values.errors import StoreError
+
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StoreError(f"cannot write {path}: {error.strerror or error}.", full=full) from error
+
+
+def _started(command: Sequence[str], env: Mapping[str, str], log: IO[bytes]) -> Popen[bytes]:
+    """The supervisor's process; EngineError, with the limit that was hit where it was one."""
+    try:
+        return Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=env,
+            start_new_session=True,
+            bufsize=0,
+        )
+    except OSError as error:
+        from bench.values.errors import EngineError
+
+        limit = _LIMITS.get(error.errno or 0)
+        hint = f" ({limit})" if limit else ""
+        raise EngineError(
+            f"the engine cannot be started: {error.strerror or error}{hint}.",
+            code="engine_failed",
+        ) from error
 
 
 def compiled(env: Mapping[str, str]) -> str:

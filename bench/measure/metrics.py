@@ -7,10 +7,10 @@ repeats together. Intervals come from `bench.measure.stats`: from three repeats 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -34,6 +34,10 @@ from bench.values.spec import SloSpec
 __all__ = ["ENOUGH_REPEATS", "METRICS", "Metric", "MetricDef", "Steady"]
 
 Arose = Literal["measured", "allocated", "modelled", "quoted", "assumed", "replay", "synthetic"]
+
+Trust = Literal["ok", "partly", "rehearsal", "incomplete", "FAILED"]
+"""How far what stands beside it may be quoted, the best first."""
+TRUST: tuple[Trust, ...] = get_args(Trust)
 
 EDGE_SHARE = 0.02
 """A rate over W waves is uncertain by this share ÷ W beyond what repeats show: which phases of its
@@ -315,21 +319,48 @@ class PointMeasurement:
     findings: tuple[Finding, ...] = ()
     power: Mapping[str, Any] | None = None
     """What every device did in every window, as plain data."""
+    run_limit: Trust | None = None
+    """The most that its run lets it be trusted (measure/trust.py); None: no limit."""
 
     @property
     def valid(self) -> bool:
         """Whether its headline may be shown: nothing takes all away, or the output rate."""
+        return self.sound_alone and self.run_limit not in ("incomplete", "FAILED")
+
+    @property
+    def sound_alone(self) -> bool:
+        """The same by its own checks, whatever is wrong with the run."""
         rate = self.metrics.get("output_tokens_per_s")
         hidden = rate is not None and rate.value is None and rate.withheld_value is not None
+        # Of a run that is NOT VALID every rate is withheld, of sound load points, too.
+        hidden = hidden and self.run_limit not in ("incomplete", "FAILED")
         return is_valid(self.findings) and not hidden
 
     @property
-    def trust(self) -> str:
-        """ok, partly (some figures are withheld) or FAILED, as tables say it."""
-        if not self.valid:
-            return "FAILED"
+    def trust(self) -> Trust:
+        """ok, partly (some figures are withheld), rehearsal, incomplete (its run did not finish) or
+        FAILED, as tables say it; never better than its run's."""
         hidden = any(f.severity == "fail" and f.withholds == "some" for f in self.findings)
-        return "partly" if hidden else "ok"
+        own: Trust = "FAILED" if not self.sound_alone else "partly" if hidden else "ok"
+        return max((own, self.run_limit or "ok"), key=TRUST.index)
+
+
+def worst(of: Iterable[Trust | None]) -> Trust | None:
+    """How far several runs together may be trusted; None where none of them put a load on."""
+    return max((t for t in of if t is not None), key=TRUST.index, default=None)
+
+
+def run_limit(findings: Sequence[Finding], rehearsal: str | None) -> Trust | None:
+    """The most that any load point of a run may be trusted; None where nothing limits it.
+
+    A run that did not finish is told from one that a check refused: what it has is no result yet,
+    but nothing was found wrong with it."""
+    wrong = [f for f in findings if not is_valid([f])]
+    if any(f.code != "incomplete" for f in wrong):
+        return "FAILED"
+    if wrong:
+        return "incomplete"
+    return None if rehearsal is None else "rehearsal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,6 +401,19 @@ class Measurement:
     def valid(self) -> bool:
         """Whether the run and every load point that speaks for it can be trusted."""
         return bool(self.headline) and len(self.sound) == len(self.headline)
+
+    @property
+    def trust(self) -> Trust | None:
+        """How far the run may be trusted, in the words of its load points; None where no load was
+        put on it and nothing failed: there is nothing to trust."""
+        limit = run_limit(self.findings, self.rehearsal)
+        if limit is not None:
+            return limit
+        if not self.headline:
+            return None
+        if not self.stands:
+            return "FAILED"
+        return "ok" if all(p.trust == "ok" for p in self.headline) else "partly"
 
 
 def steady_parts(

@@ -51,6 +51,12 @@ class EngineWatch:
     def __init__(self) -> None:
         self.last: Reading | None = None
         self.before: Reading | None = None
+        self.phase = ""
+
+    def begins(self, phase: str) -> None:
+        """Forget what was read before this phase: it is of the load before."""
+        if phase != self.phase:
+            self.phase, self.last, self.before = phase, None, None
 
     def gauges(self) -> Gauges:
         """Requests, cache and, from the last two readings, tokens per second."""
@@ -109,6 +115,7 @@ def with_gauges(progress: ProgressCallback, meter: Watch, engine: EngineWatch) -
     """The same callback, told besides what the engine and the meters show at that moment."""
 
     def show(state: Progress) -> None:
+        engine.begins(state.phase)
         shown, power = engine.gauges(), meter.gauges()
         gauges = replace(
             shown,

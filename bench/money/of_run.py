@@ -22,11 +22,11 @@ Word = Literal["invalid", "dummy", "replay", "synthetic"]
 def tco_run(run: Run, measurement: Measurement) -> TcoRun:
     """The cost model's view of a Run; withheld figures go along under the word `invalid`."""
     spec, server = run.spec, run.server or {}
-    boards = [p.metrics["idle_resident_w"] for p in measurement.headline]
-    idle = [m.value for m in boards if m.scope == BOARD and m.value is not None]
-    on_cpu = spec.gpu.name == "cpu"
     words = _words(run, measurement)
     withheld = "invalid" in words
+    boards = [p.metrics["idle_resident_w"] for p in measurement.headline]
+    idle = [w for m in boards if m.scope == BOARD and (w := _known(m, withheld)) is not None]
+    on_cpu = spec.gpu.name == "cpu"
     return TcoRun(
         path=run.path,
         model=spec.model.name,
@@ -45,13 +45,14 @@ def tco_run(run: Run, measurement: Measurement) -> TcoRun:
     )
 
 
-def _power(point: PointMeasurement) -> dict[str, Any]:
+def _power(point: PointMeasurement, withheld: bool) -> dict[str, Any]:
     """W under this load and its interval; nothing where no board was metered. A processor alone
     is not the server's W."""
     load = point.metrics["power_mean_w"]
-    if load.value is None or load.scope != BOARD:
+    watts = _known(load, withheld)
+    if watts is None or load.scope != BOARD:
         return {}
-    return {"load_w": load.value, "power_relative_ci": _relative_ci(load)}
+    return {"load_w": watts, "power_relative_ci": _relative_ci(load)}
 
 
 def _relative_ci(metric: Metric) -> float | None:
@@ -114,10 +115,10 @@ def _point(point: PointMeasurement, slo: SloSpec, withheld: bool) -> ThroughputP
         output_tokens_per_s=output if output is not None and known else 0.0,
         relative_ci=_relative_ci(rate),
         slo_met=slo_met(point, slo, withheld),
-        valid=point.valid,
+        valid=point.sound_alone,
         label=point.point.label,
         cache_hit_rate=cached,
-        **_power(point),
+        **_power(point, withheld),
     )
 
 

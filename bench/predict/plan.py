@@ -30,6 +30,7 @@ from bench.predict.noise import ASSUMED
 from bench.predict.question import Question
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
+from bench.values.override_text import quoted
 from bench.values.prediction import Band, Prediction
 from bench.values.spec import SloSpec
 
@@ -190,7 +191,8 @@ def as_throughput(point: ThroughputPoint, rate: Band, name: str) -> str:
             ("output", point.output_tokens_per_s),
         )
     )
-    whence = f'source:"bench predict, {name}",as_of:"{date.today().isoformat()}",arose:predicted'
+    source, as_of = quoted(f"bench predict, {name}"), quoted(date.today().isoformat())
+    whence = f"source:{source},as_of:{as_of},arose:predicted"
     return f"tco.throughput={{points:[{{{rates}}}],{whence},relative_ci:{ci:.3g}}}"
 
 

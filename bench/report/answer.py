@@ -109,6 +109,14 @@ def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
     return f"yes: {checks}", "good"
 
 
+def standing(measurement: Measurement) -> str:
+    """VALID, VALID IN PART (something is withheld, the rest may be quoted) or NOT VALID."""
+    if not measurement.stands:
+        return "NOT VALID"
+    whole = measurement.valid and not _failures(measurement)
+    return "VALID" if whole else "VALID IN PART"
+
+
 def _failures(measurement: Measurement) -> list[Finding]:
     """What failed at the load points that speak for the run, and of the run as a whole: first what
     takes everything away."""
@@ -129,8 +137,8 @@ def _in_part(measurement: Measurement, failed: Sequence[Finding]) -> tuple[str, 
 
 
 def failed_loads(measurement: Measurement) -> str:
-    """The loads that failed, in words."""
-    return ", ".join(load_words(p) for p in measurement.headline if not p.valid)
+    """The loads that failed by themselves, in words; what the run as a whole failed at has none."""
+    return ", ".join(load_words(p) for p in measurement.headline if not p.sound_alone)
 
 
 def _short(finding: Finding | None) -> str:
@@ -152,6 +160,8 @@ def _next(run: Run, measurement: Measurement) -> str:
     if measurement.rehearsal is not None:
         return "the same command on the real host"
     remedy = _remedy(measurement)
+    if run.status == "running":
+        return "wait until it has ended: bench show says what it has then"
     if not measurement.stands:
         return f"{remedy or 'mend what failed'}, and run it again"
     if remedy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from bench.compare.compare import Comparison, Row
+from bench.compare.compare import Comparison, Row, figures_are_of
 from bench.compare.gate import Gate
 from bench.compare.speed import EVERYWHERE, MARGIN, SpeedChange
 from bench.compare.words import p_text, percent
@@ -30,6 +30,8 @@ def print_comparison(c: Comparison, gate: Gate | None = None) -> None:
     load = f" at {c.load}" if c.load else ""
     out.print(f"[bold]{escape(c.model)}[/]: variants against {escape(c.baseline)}{load}")
     print_grid(out, _figures(c))
+    if of := figures_are_of(c.rows):
+        out.print(of, style="dim", highlight=False, soft_wrap=True)
     if any(row.speed for row in c.rows):
         print_grid(out, _speed(c))
     if any(row.quality for row in c.rows):

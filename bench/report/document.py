@@ -17,6 +17,7 @@ def run_document(run: Run, measurement: Measurement) -> dict[str, Any]:
         "status": run.status,
         "ended_by": run.ended_by,
         "valid": measurement.valid,
+        "trust": measurement.trust,
         "rehearsal": measurement.rehearsal,
         "findings": encode(measurement.findings),
         "load_points": [point_document(p) for p in measurement.points],
@@ -48,6 +49,7 @@ def point_document(point: PointMeasurement) -> dict[str, Any]:
         "window_s": list(point.window_s),
         **{name: encode(metric) for name, metric in point.metrics.items()},
         "valid": point.valid,
+        "trust": point.trust,
         "findings": encode(point.findings),
         "power": point.power,
     }
@@ -73,6 +75,7 @@ def summary(run: Run, measurement: Measurement) -> dict[str, Any]:
         "status": run.status,
         "ended_by": run.ended_by,
         "valid": measurement.valid,
+        "trust": measurement.trust,
         "rehearsal": measurement.rehearsal,
         "best_load": None if best is None else best.point.label,
         "output_tokens_per_s": None

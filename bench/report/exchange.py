@@ -28,6 +28,10 @@ _LATENCIES = {
     "inter_token_latency": ("itl", "ms/token"),
     "request_latency": ("e2e", "ms"),
 }
+_SAID = {
+    "valid": "Whether every load point that speaks for the run is valid.",
+    "load_valid": "Whether the load point may be quoted, and its trust: never above its run's.",
+}
 _RATES = {
     "input_token_rate": ("input_tokens_per_s", "tokens/s"),
     "output_token_rate": ("output_tokens_per_s", "tokens/s"),
@@ -55,7 +59,7 @@ def llm_d_reports(run: Run, measurement: Measurement) -> Iterator[dict[str, Any]
     """A report for each load point."""
     for point in measurement.points:
         failed = [f.code for f in (*measurement.findings, *point.findings) if f.severity == "fail"]
-        about = "valid" if point.valid and measurement.stands else "not valid"
+        about = "valid" if point.valid else "not valid"
         if failed:
             about += f", withheld by {', '.join(sorted(set(failed)))}"
         uid = hashlib.sha256(f"{run.path}/{point.point.label}".encode()).hexdigest()[:32]
@@ -162,19 +166,26 @@ def _figures(measurement: Measurement) -> Iterator[tuple[PointMeasurement, str, 
                     yield point, f"{name}{suffix}", value
 
 
+def _valid(measurement: Measurement) -> Iterator[tuple[PointMeasurement, str, float]]:
+    """Whether each load point may be quoted, as a figure: 1 or 0."""
+    for point in measurement.points:
+        yield point, "valid", float(point.valid)
+
+
 def mlflow_batches(run: Run, measurement: Measurement) -> Iterator[dict[str, Any]]:
     """Bodies for MLflow's runs/log-batch; put your run_id into each. The step is the load point."""
     row = summary(run, measurement)
     at_ms = round(datetime.fromisoformat(run.anchor.wall_iso).timestamp() * 1e3)
     metrics = [
         {"key": f"{p.point.label}/{name}", "value": v, "timestamp": at_ms, "step": p.point.index}
-        for p, name, v in _figures(measurement)
+        for p, name, v in (*_figures(measurement), *_valid(measurement))
     ]
     about = ("model", "quant", "gpu", "gpus", "engine", "workload")
     params = [{"key": key, "value": str(row[key])} for key in about]
     tags = [
         {"key": "bench.run", "value": str(run.path)},
         {"key": "bench.valid", "value": str(measurement.valid).lower()},
+        {"key": "bench.trust", "value": measurement.trust or "nothing measured"},
         {"key": "bench.version", "value": __version__},
     ]
     for start in range(0, max(1, len(metrics)), MOST_METRICS):
@@ -194,13 +205,17 @@ def prometheus(runs: Iterable[Measured]) -> str:
         row = summary(run, measurement)
         about = {k: row[k] for k in ("run", "model", "quant", "gpu", "gpus", "engine", "workload")}
         samples["bench_valid"].append(_sample("bench_valid", about, float(measurement.valid)))
+        for point in measurement.points:
+            labels = {**about, "load": point.point.label, "trust": point.trust}
+            valid = _sample("bench_load_valid", labels, float(point.valid))
+            samples["bench_load_valid"].append(valid)
         for point, name, value in _figures(measurement):
             labels = {**about, "load": point.point.label}
             samples[f"bench_{name}"].append(_sample(f"bench_{name}", labels, value))
     text = []
     for name, found in samples.items():
         plain = name.removeprefix("bench_")
-        said = formulas.get(plain) or "An end of the 95 % interval, or whether the run is valid."
+        said = formulas.get(plain) or _SAID.get(plain, "An end of the 95 % interval.")
         text += [f"# HELP {name} {_escaped(said)}", f"# TYPE {name} gauge", *found]
     return "\n".join(text) + "\n"
 

@@ -1,4 +1,4 @@
-"""Predictions as terminal tables: figures with their bands beside bound and expectation."""
+"""Predictions as terminal tables: figures with their bands beside plan and bound."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def print_predictions(found: Sequence[Prediction], out: Console, title: str) -> 
         for p in found
     )
     titles = [f"{title}, predicted" for _, title in FIGURES]
-    columns = (column("load"), *numbers(*titles, "expected tokens/s", "bound tokens/s"))
+    columns = (column("load"), *numbers(*titles, "plan tokens/s", "bound tokens/s"))
     print_grid(out, Grid(columns=columns, rows=rows))
     for text in about(found):
         out.print(f"[dim]{escape(text)}[/]", highlight=False, soft_wrap=True)
@@ -66,8 +66,9 @@ def about(found: Sequence[Prediction]) -> Iterator[str]:
         where = "" if len(at) == len(found) else f" at {', '.join(at)}"
         yield f"note{where}: {note}"
     yield (
-        "Predicted is fitted to measurements of others; expected is the hardware's published "
-        "limits, the bound what nothing exceeds. $/M tokens of output at the GPU's listed rents."
+        "Predicted is fitted to measurements of others; the plan is what a well-run server does at "
+        "the hardware's published limits, the bound what nothing exceeds. $/M tokens of output at "
+        "the GPU's listed rents."
     )
 
 

@@ -50,6 +50,7 @@ def metric_rows(run: Run, measurement: Measurement) -> list[dict[str, Any]]:
             "run": run.path,
             "load": point.point.label,
             "valid": point.valid,
+            "trust": point.trust,
             "metric": name,
             "unit": m.unit,
             "value": m.value,
@@ -67,7 +68,7 @@ def metric_rows(run: Run, measurement: Measurement) -> list[dict[str, Any]]:
 
 _COMPARED = (
     *("kind", "variant", "metric", "unit", "load", "baseline_value", "variant_value", "estimate"),
-    *("ci_low", "ci_high", "n", "p", "p_holm", "verdict", "condition", "reason"),
+    *("ci_low", "ci_high", "n", "p", "p_holm", "verdict", "condition", "reason", "trust"),
 )
 """The columns of a comparison's rows: what a kind of row has not stays empty."""
 
@@ -76,7 +77,10 @@ def comparison_rows(c: Comparison, gate: Gate | None = None) -> list[dict[str, A
     """Figures, changes of speed and of quality, and the gate's tests, one row each."""
     found: list[dict[str, Any]] = []
     for row in c.rows:
-        found += [_figure(row.name, c.load, name, m) for name, m in row.figures.items()]
+        found += [
+            _figure(row.name, c.load, name, m) | {"trust": row.trust}
+            for name, m in row.figures.items()
+        ]
         found += [_speed(row.name, s) for s in row.speed]
         found += [_quality(row.name, q) for q in row.quality]
     found += [_tested(t) for t in (() if gate is None else gate.tests)]

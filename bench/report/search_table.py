@@ -42,6 +42,8 @@ def answer(found: Mapping[str, Any], measurement: Measurement, unit: str) -> str
         return (
             f"nothing holds: {found['criteria']} is missed even at {found['not_holding']:g} {unit}"
         )
+    if measurement.trust in ("incomplete", "FAILED"):
+        return "no limit that may be quoted: the load found, or the run as a whole, is NOT VALID"
     goodput = next(
         (p.metrics["goodput_requests_per_s"] for p in measurement.headline),
         Metric(value=None, unit=""),
@@ -66,7 +68,8 @@ def _beyond(found: Mapping[str, Any], unit: str) -> str:
     seen = failing["seen"]
     if found["objective"] == "slo":
         value = seen.get(failing["criterion"])
-        return f"{text} ({failing['criterion']} {'' if value is None else quantity(value)})"
+        figure = "" if value is None else f" {quantity(value)}"
+        return f"{text} ({failing['criterion']}{figure})"
     if None in (seen.get("queue_growth_per_s"), seen.get("completed_per_s")):
         return text
     return (

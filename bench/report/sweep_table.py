@@ -39,6 +39,9 @@ def counted(found: Sequence[State]) -> str:
     return ", ".join(f"{sum(s.kind == kind for s in found)} {kind}" for kind in kinds)
 
 
+_STANDING = {"partly": "VALID IN PART", "rehearsal": "REHEARSAL"}
+
+
 def _cells(state: State, row: Mapping[str, Any] | None) -> tuple[str, ...]:
     rate = None if row is None or "unreadable" in row else row["output_tokens_per_s"]
     shown = "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
@@ -50,7 +53,7 @@ def _cells(state: State, row: Mapping[str, Any] | None) -> tuple[str, ...]:
         if len(state.said) <= _LONGEST
         else f"{state.said[:_LONGEST]}…"
     )
-    if row is not None and state.kind == "done" and not row.get("valid", True):
-        what = f"NOT VALID, {what}"
+    if row is not None and state.kind == "done" and row.get("trust", "ok") not in ("ok", None):
+        what = f"{_STANDING.get(row['trust'], 'NOT VALID')}, {what}"
     words = " ".join(state.element.words)
     return (str(state.number), words, state.kind, shown, at, what)

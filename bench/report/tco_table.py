@@ -284,7 +284,7 @@ def _apis(answer: TcoAnswer) -> Grid:
         column("API"),
         *numbers("$/M", "$/month"),
         column("break-even", wraps=True),
-        *numbers("for good"),
+        *numbers("last one"),
         column("payback", wraps=True),
         *numbers("NPV, $", "P(cheaper)"),
     )
@@ -292,7 +292,8 @@ def _apis(answer: TcoAnswer) -> Grid:
         f"; payback in months, undiscounted, and NPV: {answer.premises}"
     )  # fmt: skip
     return Grid(
-        title=f"Against each API (break-even in M tokens a month at today's prices{years})",
+        title="Against each API (break-even in M tokens a month at today's prices, own servers stay "
+        f"cheaper above the last one{years})",
         columns=columns,
         rows=tuple(_api(api, answer) for api in answer.apis),
     )

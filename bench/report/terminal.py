@@ -12,7 +12,7 @@ from bench.measure.checks.steadiness import IF_NOT_INDEPENDENT
 from bench.measure.client_error import Calibration
 from bench.measure.metrics import ENOUGH_REPEATS, Measurement, Metric, PointMeasurement
 from bench.measure.stats import ENOUGH_TO_CORRELATE
-from bench.report.answer import answer, failed_loads
+from bench.report.answer import answer, failed_loads, standing
 from bench.report.console import console
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
@@ -82,6 +82,8 @@ def print_run(run: Run, measurement: Measurement) -> None:
         for point in measurement.points:
             if line := _of_the_hardware(point):
                 out.print(line, style="dim", highlight=False)
+            if again := next((f for f in point.findings if f.code == "measured_again"), None):
+                said(out, f"{load_words(point)}: {again.text}", "dim")
         if run.load_search is not None:
             print_search(out, run.load_search, measurement)
         print_power(out, measurement)
@@ -92,9 +94,12 @@ def print_run(run: Run, measurement: Measurement) -> None:
     if run.quality is not None:
         print_quality(out, run.quality)
     _print_findings(out, measurement)
-    verdict = "VALID" if measurement.valid else "NOT VALID: do not quote these numbers"
-    if measurement.stands and not measurement.valid:
-        verdict = f"NOT VALID at {failed_loads(measurement)}: what is not withheld may be quoted"
+    verdict = standing(measurement)
+    if verdict == "NOT VALID":
+        verdict += ": do not quote these numbers"
+    elif verdict == "VALID IN PART":
+        at = failed_loads(measurement)
+        verdict += f"{f', not at {at}' if at else ''}: what is not withheld may be quoted"
     if run.status != "complete":
         verdict = f"NOT VALID, {words(run.status, run.ended_by)}: do not quote these numbers"
     if measurement.rehearsal is not None:
@@ -292,9 +297,9 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     rate = row["output_tokens_per_s"]
     shown = "–" if rate is None else with_interval(rate["value"], rate["ci_low"], rate["ci_high"])
     name = "/".join(row["run"].rsplit("/", 2)[-2:])
-    how = short(row["status"], row.get("ended_by"))
-    trust = "ok" if row["valid"] else ("FAILED" if row["status"] == "complete" else how)
-    trust = "rehearsal" if row.get("rehearsal") and row["status"] == "complete" else trust
+    trust = row["trust"] or "–"
+    if trust == "incomplete":
+        trust = short(row["status"], row.get("ended_by"))
     gpu = f"{row['gpus']} x {row['gpu']}" if row["gpus"] else "–"
     return (name, gpu, row["engine"], row["workload"], shown, row["best_load"] or "–", trust)
 

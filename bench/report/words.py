@@ -65,8 +65,9 @@ WORDS: tuple[Word, ...] = (
     _word("goodput", "requests per second that kept the SLO"),
     _word(
         "trust",
-        "ok: nothing found; partly: some figures are withheld, and named; FAILED: none may be "
-        "quoted",
+        "of a load point, never better than its run's. ok: nothing found; partly: some figures are "
+        "withheld, and named; incomplete: the run did not finish; FAILED: none may be quoted. Of a "
+        "run in the same order: VALID, VALID IN PART, NOT VALID (withheld as a whole)",
         "trusted",
         "VALID",
         "NOT VALID",
@@ -100,7 +101,10 @@ WORDS: tuple[Word, ...] = (
         "steady window",
     ),
     _word("bound", "what memory bandwidth and arithmetic of the hardware forbid to exceed"),
-    _word("plan", "what a well-run server does on this hardware, computed before the run"),
+    _word(
+        "plan",
+        "the expectation: what a well-run server does on this hardware, computed before the run",
+    ),
     _word("predicted", "what such deployments did elsewhere, with an 80 % band", "prediction"),
     _word("MBU", "share of the memory bandwidth that the server used", "memory bandwidth"),
     _word("MFU", "share of the arithmetic that the server used"),

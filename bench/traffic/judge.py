@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from bench.measure.checks.arrivals import grown
 from bench.measure.requests import Mask, Requests
 from bench.measure.stats import Floats, block_interval, mean, percentile
 from bench.measure.window import BINS, in_flight, steady_window
-from bench.traffic.search import Margin
+from bench.traffic.search import GROWTH_LIMIT, Margin
 from bench.values.record import PointData
 from bench.values.spec import SloSpec
-
-GROWTH_LIMIT = 0.05
-"""Share of the arrivals that may stay behind as growing queue in a load that is kept up with."""
 
 
 def slo_margin(data: PointData, slo: SloSpec, *, max_error_rate: float, timeout_s: float) -> Margin:
@@ -38,10 +37,32 @@ def slo_margin(data: PointData, slo: SloSpec, *, max_error_rate: float, timeout_
     if several.any():
         parts.append(_against(tpot[several], slo.tpot_ms, slo.percentile, f"tpot_{name}_ms"))
     if data.point.mode != "closed":
-        parts.append(growth_margin(data))
+        parts += [growth_margin(data), overload_margin(data)]
+    return _worst(parts)
+
+
+def keeping_up(data: PointData) -> Margin:
+    """The worst of what tells a server that keeps up from one that falls behind."""
+    return _worst([growth_margin(data), overload_margin(data)])
+
+
+def _worst(parts: Sequence[Margin]) -> Margin:
     worst = max(parts, key=lambda m: m.value)
     seen = {k: v for m in parts for k, v in m.seen.items()}
     return replace(worst, seen=seen, parts=tuple(parts))
+
+
+def overload_margin(data: PointData) -> Margin:
+    """Whether the check of every load point, `overload`, would warn of it: what is named as a limit
+    cannot bear the warning that its queue grows. One repeat alone does not decide that it fails."""
+    window = steady_window(data)
+    if window is None:
+        return too_short()
+    grew = grown(data, window) is not None
+    ends = None if grew else -1.0
+    return Margin(
+        value=1.0 if grew else -1.0, low=ends, high=ends, criterion="overload", in_every=True
+    )
 
 
 def growth_margin(data: PointData) -> Margin:

@@ -12,7 +12,7 @@ from bench.meters import engine_stats
 from bench.nodes.joined import Node
 from bench.traffic import vllm_generator
 from bench.traffic.again import cause_outside, narrow_enough, output_rate_of, retries
-from bench.traffic.judge import growth_margin, slo_margin
+from bench.traffic.judge import keeping_up, slo_margin
 from bench.traffic.plan import WARM_UP_INDEX, Plan, least_count, load_points, plan, warm_ups
 from bench.traffic.search import (
     Ladder,
@@ -104,6 +104,11 @@ class Driver:
 
     def _send(self, point: LoadPoint, name: str) -> PointData:
         load = self.spec.load
+        # At once: until its first answers the line would be that of the load before.
+        part, parts = self.part or (None, None)
+        self.progress(
+            Progress(phase=name, elapsed_s=0.0, detail="starting", part=part, parts=parts)
+        )
         planned = plan(self.spec, self.server, point, self.shortest_s(point))
         if load.generator == "vllm" and point.index < WARM_UP_INDEX:
             self.progress(Progress(phase=f"{name} with vLLM's own benchmark", elapsed_s=0.0))
@@ -141,19 +146,23 @@ def grid(driver: Driver) -> Iterator[PointData]:
     settings = load_points(replace(load, repeats=1))
     taken = dict.fromkeys((p.index for p in settings), load.repeats)
     replaced = dict.fromkeys(taken, 0)
+    in_place: dict[int, set[int]] = {index: set() for index in taken}
     rates: dict[int, list[float]] = {index: [] for index in taken}
     waiting = deque(load_points(load))
     while waiting:
         point = waiting.popleft()
         total = sum(taken.values())
         driver.part = (total - len(waiting), total)
-        name = f"load {point.label}, repeat {point.repeat + 1} ({total - len(waiting)}/{total})"
+        again = " for a disturbed one" if point.repeat in in_place[point.index] else ""
+        which = f"{total - len(waiting)}/{total}"
+        name = f"load {point.label}, repeat {point.repeat + 1}{again} ({which})"
         data = driver.measure(point, name)
         cause = cause_outside(spec, data) if replaced[point.index] < retries(spec) else None
         if cause is not None:
             data = replace(data, discarded=cause)
             replaced[point.index] += 1
             waiting.append(replace(point, repeat=taken[point.index]))
+            in_place[point.index].add(taken[point.index])
             taken[point.index] += 1
         elif load.precision is not None:
             rate = output_rate_of(spec, data)
@@ -199,7 +208,10 @@ def find_limit(driver: Driver, note: Note) -> Iterator[PointData]:
         repeat = sum(t.rung == rung for t in trials)
         point = search_point(load, ladder, rung, repeat)
         held = [f"{s.load:g} {s.verdict}" for s in standings(ladder, trials, load.repeats)]
-        name = f"search {point.label}, repeat {repeat + 1} (so far: {', '.join(held) or 'nothing'})"
+        name = (
+            f"search, probe {len(trials) + 1} (how many it takes is not known beforehand): "
+            f"{point.label}, repeat {repeat + 1}; so far: {', '.join(held) or 'nothing'}"
+        )
         data = driver.measure(point, name)
         yield data
         trials.append(Trial(rung=rung, requests=data.count, margin=margin_of(spec, data)))
@@ -208,7 +220,7 @@ def find_limit(driver: Driver, note: Note) -> Iterator[PointData]:
 def margin_of(spec: RunSpec, data: PointData) -> Margin:
     """How far a repeat is from what the search asks for."""
     if spec.load.mode == "saturate":
-        return growth_margin(data)
+        return keeping_up(data)
     return slo_margin(
         data,
         spec.workload.slo,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bench.measure.metrics import ENOUGH_REPEATS
@@ -21,6 +21,9 @@ Verdict = Literal["holds", "fails", "unclear", "open"]
 _ONE_SIDED = 0.90
 """A two-sided 90 % interval: a rung holds when 95 % of its distribution lies below the limit."""
 
+GROWTH_LIMIT = 0.05
+"""Share of the arrivals that may stay behind as growing queue in a load that is kept up with."""
+
 _RATE_RANGE_PER_S = (0.01, 100_000.0)
 _CONCURRENCY_RANGE = (1, 16_384)
 
@@ -31,7 +34,8 @@ class Margin:
 
     `low` and `high` bound it (95 %), None where the repeat was too short to say. `seen` are the
     figures behind it, by name. `parts` are the margins of all criteria, each in a unit of its own;
-    without any, the margin is its only part.
+    without any, the margin is its only part. A criterion `in_every` repeat holds in none where one
+    does not.
     """
 
     value: float
@@ -40,6 +44,7 @@ class Margin:
     criterion: str
     seen: Mapping[str, float] = field(default_factory=dict)
     parts: tuple[Margin, ...] = ()
+    in_every: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,12 @@ class Standing:
     criterion: str
     requests: int
     seen: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def over_capacity(self) -> bool:
+        """Whether its queue grew by more than what may stay behind of the arrivals."""
+        grew, arrived = self.seen.get("queue_growth_per_s"), self.seen.get("arrived_per_s")
+        return grew is not None and bool(arrived) and grew > GROWTH_LIMIT * (arrived or 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +161,27 @@ def bracket(known: Sequence[Standing]) -> tuple[int | None, int | None]:
 def standings(ladder: Ladder, trials: Sequence[Trial], repeats: int) -> list[Standing]:
     """Every rung tried, lowest first."""
     rungs = sorted({t.rung for t in trials})
-    return [_standing(ladder, [t for t in trials if t.rung == r], repeats) for r in rungs]
+    known = [_standing(ladder, [t for t in trials if t.rung == r], repeats) for r in rungs]
+    return [_below_capacity(s, known) for s in known]
+
+
+COMPLETED = "completed_per_s"
+
+
+def _below_capacity(s: Standing, known: Sequence[Standing]) -> Standing:
+    """A rate that holds, unless the server completed fewer a second while its queue grew at every
+    higher rate: some seconds of a rate a little above capacity look like chance."""
+    saturated = [
+        k.seen[COMPLETED]
+        for k in known
+        if k.rung > s.rung and k.verdict == "fails" and k.over_capacity and COMPLETED in k.seen
+    ]
+    if s.verdict != "holds" or COMPLETED not in s.seen or not saturated:
+        return s
+    excess = math.log(s.load / max(saturated))
+    if excess <= 0:
+        return s
+    return replace(s, verdict="unclear", margin=excess, low=None, high=None, criterion="capacity")
 
 
 def _standing(ladder: Ladder, trials: Sequence[Trial], repeats: int) -> Standing:
@@ -188,8 +219,9 @@ def _criterion(
     mean = sum(m.value for m in own) / len(own)
     # A repeat in which it was not seen leaves it with fewer: no interval between so few.
     low, high = _interval(own, repeats if len(own) == len(margins) else len(own) + 1)
+    missed = [m for m in own if m.in_every and m.value > 0]
     verdict: Verdict = "unclear" if len(margins) >= repeats else "open"
-    if high is not None and high <= 0:
+    if high is not None and high <= 0 and not missed:
         verdict = "holds"
     elif low is not None and low > 0:
         verdict = "fails"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bench.engines import guard
 from bench.engines.guard import GuardedProcess
+from bench.values.errors import EngineError, StoreError
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,3 +181,40 @@ def test_the_guard_is_out_of_reach_of_the_terminal(tmp_path: Path) -> None:
     with stubborn(tmp_path) as process:
         assert os.getsid(process.guard_pid) == process.guard_pid != os.getsid(0)
         assert os.getpgid(process.pid) == process.pid
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EMFILE, " (ulimit -n)."),
+        (errno.ENFILE, " (the system's open files, fs.file-max)."),
+        (errno.EAGAIN, " (ulimit -u)."),
+        (errno.ENOMEM, " (ulimit -v, or want of memory)."),
+        (errno.EACCES, "."),
+    ],
+)
+def test_a_failed_start_leaves_no_folder_and_names_the_limit_it_hit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
+    """A permission is no limit; what was made for the process goes with it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(guard, "Popen", refused)
+    with pytest.raises(EngineError) as caught:
+        GuardedProcess(["true"], env=os.environ, log_path=tmp_path / "log")
+    assert str(caught.value) == f"the engine cannot be started: {os.strerror(number)}{hint}"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_log_that_cannot_be_written_is_no_matter_of_starting_and_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    with pytest.raises(StoreError, match=r"cannot write .*/missing/log: No such file"):
+        GuardedProcess(["true"], env=os.environ, log_path=tmp_path / "missing" / "log")
+    assert list((tmp_path / "tmp").iterdir()) == []

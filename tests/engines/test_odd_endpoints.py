@@ -251,6 +251,32 @@ def test_an_answer_of_another_model_is_said(run_spec: Spec, tmp_path: Path) -> N
     assert "elsewhere" in served_findings(run)[0].text
 
 
+def test_another_model_than_the_one_typed_is_refused_before_any_load(
+    run_spec: Spec, tmp_path: Path
+) -> None:
+    """What its list says at the probe is not measured first and judged afterwards."""
+    with (
+        serving({"other": Odd()}) as host,
+        pytest.raises(InputError, match=r"^model=deepseek-r1 was named, but the server serves"),
+    ):
+        served(run_spec, tmp_path, host.url("other"), expects_model="deepseek-r1")
+
+
+def test_a_name_that_is_not_listed_is_said_before_any_load_and_in_the_result(
+    run_spec: Spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = {"object": "list", "data": [{"id": "alpha"}, {"id": "beta"}]}
+    with serving({"loose": Odd(models=(200, listed))}) as host:
+        server = served(run_spec, tmp_path, host.url("loose"))
+    told = "the server lists alpha, beta and not m, and answers to it all the same"
+    assert capsys.readouterr().err.startswith(f"bench: {told}")
+    record = {"served_model": server.served_model, "models": server.models}
+    anchor = Anchor(monotonic_ns=0, wall_iso="")
+    run = Run(spec=run_spec(engine="endpoint"), anchor=anchor, server=record)
+    (said,) = served_findings(run)
+    assert (said.code, said.severity, said.text.startswith(told)) == ("served_model", "warn", True)
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "stream", "model", "n", "temperature"])
 def test_fields_that_bench_writes_are_no_extra_ones(run_spec: Spec, name: str) -> None:
     spec = run_spec(engine="endpoint", engine_keys={"extra_body": {name: 1}})

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from stored_support import busy, stored
 
 from bench.compare.variant import Measured
 from bench.derive import derive
 from bench.measure.client_error import shape_of
 from bench.report.page.speed import _histograms
+from bench.report.page.verdict import _caveats
+from bench.report.terminal import print_run
 from bench.store import load_run
 
 
@@ -30,3 +33,16 @@ def test_the_distribution_is_of_the_values_that_the_percentiles_are_of(tmp_path:
         "E2E": said,
     }
     assert shape_of(run, point) is not None
+
+
+def test_the_terminal_and_the_page_say_how_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = load_run(stored(tmp_path, busy(100.0, 300.0)))
+    first, *others = run.points
+    run = replace(run, points=[replace(first, discarded="steady_state: it drifts"), *others])
+    measurement = derive(run)
+    told = "1 of 3 repeats were disturbed from outside the engine and measured again"
+    print_run(run, measurement)
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert any(told in note.text for note in _caveats(Measured(run=run, measurement=measurement)))

@@ -60,7 +60,10 @@ class Fake:
         words = ("engine=truth", "load=closed", "load.concurrency=[1,4]", *words)
         self.spec = run_spec(compose(list(words)), detect_gpus=False)
 
+        self.names: list[str] = []
+
     def measure(self, point: Any, name: str) -> Any:
+        self.names.append(name)
         return Try(point=point)
 
 
@@ -97,3 +100,18 @@ def test_a_disturbed_repeat_is_replaced_and_kept(monkeypatch: pytest.MonkeyPatch
     assert [t.discarded is not None for t in of_four] == [True, True, False, False, False]
     assert [t.point.repeat for t in of_four] == [0, 1, 2, 3, 4]
     assert sum(t.point.concurrency == 1 for t in made) == 3
+
+
+def test_what_stands_in_for_a_disturbed_repeat_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of three repeats is disturbed: a fourth is measured, and its line says why."""
+    monkeypatch.setattr(
+        points, "cause_outside", lambda spec, data: None if data.point.repeat else "steady_state"
+    )
+    driver = Fake("load.repeats=3", "load.concurrency=[4]", "load.max_retries=2")
+    list(points.grid(driver))  # type: ignore[arg-type]
+    assert driver.names == [
+        "load c4, repeat 1 (1/3)",
+        "load c4, repeat 2 (2/4)",
+        "load c4, repeat 3 (3/4)",
+        "load c4, repeat 4 for a disturbed one (4/4)",
+    ]

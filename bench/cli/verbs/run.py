@@ -62,7 +62,10 @@ VERB = Verb(
         keys.RESULTS_DIR,
     ),
     flags=(
-        Flag(name="--strict", what="exit 5 when the run is NOT VALID (else 0)"),
+        Flag(
+            name="--strict",
+            what="exit 5 when the run is NOT VALID or a load point FAILED (else 0)",
+        ),
         Flag(name="--resume", what="of the same sweep begun before, do what is missing"),
         Flag(
             name="--run-id",

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.measure.metrics import Steady
 from bench.measure.stats import Floats
-from bench.measure.window import in_flight
+from bench.measure.window import Window, in_flight
 from bench.values.distributions import normal_cdf
 from bench.values.finding import Finding, finding
 from bench.values.record import PointData
@@ -50,19 +50,28 @@ def _sent_per_s(repeats: Sequence[PointData]) -> float | None:
 def overload(parts: Sequence[Steady]) -> Finding:
     """In-flight requests that grow all through the window: the server can't keep up."""
     for part in parts:
-        edges = np.linspace(part.window.start_ns, part.window.end_ns, 25).astype(np.int64)
-        counts = in_flight(part.data, edges).astype(np.float64)
-        slope, p_value = _trend(counts)
-        growth = slope * (len(counts) - 1)
-        mean = float(counts.mean())
-        # Poisson arrivals alone make the number in flight wander by about the root of its mean.
-        if p_value < 0.01 and growth > max(4.0 * mean**0.5, 0.5 * mean):
+        grew = grown(part.data, part.window)
+        if grew is not None:
+            growth, mean = grew
             text = (
-                f"overload: requests in flight grew by {growth:.0f} (mean {counts.mean():.0f}) "
+                f"overload: requests in flight grew by {growth:.0f} (mean {mean:.0f}) "
                 "and would have gone on growing; its latencies depend on how long the load lasted"
             )
             return finding("overload", "warn", text, growth, "requests")
     return finding("overload", "pass", "requests in flight did not grow without bound")
+
+
+def grown(data: PointData, window: Window) -> tuple[float, float] | None:
+    """(by how many, the mean) where the requests in flight grow all through a repeat's window; None
+    where they do not."""
+    edges = np.linspace(window.start_ns, window.end_ns, 25).astype(np.int64)
+    counts = in_flight(data, edges).astype(np.float64)
+    slope, p_value = _trend(counts)
+    growth = slope * (len(counts) - 1)
+    mean = float(counts.mean())
+    # Poisson arrivals alone make the number in flight wander by about the root of its mean.
+    beyond = p_value < 0.01 and growth > max(4.0 * mean**0.5, 0.5 * mean)
+    return (growth, mean) if beyond else None
 
 
 def _trend(values: Floats) -> tuple[float, float]:

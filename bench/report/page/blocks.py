@@ -196,12 +196,18 @@ def rounded(value: float | None, note: str = "") -> Cell:
     return word(None) if value is None else Cell(text=quantity(value), value=value, note=note)
 
 
-_MOODS: dict[str, Mood] = {"ok": "good", "partly": "doubt", "FAILED": "bad"}
+_MOODS: dict[str, Mood] = {
+    "ok": "good",
+    "partly": "doubt",
+    "rehearsal": "bad",
+    "incomplete": "bad",
+    "FAILED": "bad",
+}
 
 
-def trust(how: str) -> Cell:
+def trust(how: str | None) -> Cell:
     """A cell that says how much of what stands beside it may be quoted."""
-    return Cell(text=how or "–", mood=_MOODS.get(how, ""))
+    return Cell(text=how or "–", mood=_MOODS.get(how or "", ""))
 
 
 def measured(metric: Metric | None, *, note: str = "") -> Cell:

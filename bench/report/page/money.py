@@ -244,8 +244,8 @@ def _option(o: Option) -> list[Cell]:
 
 
 _APIS = (
-    "Break-even: the demand at which own servers first cost what the API does; above “for good "
-    "above” no further server brings the API back ahead. P: share of the draws in which own "
+    "Break-even: the demand at which own servers first cost what the API does; above “last "
+    "break-even” no further server brings the API back ahead. P: share of the draws in which own "
     "servers are cheaper. All three at today's prices."
 )
 
@@ -267,7 +267,7 @@ def _apis(a: TcoAnswer, words: str) -> Table:
         "$/M tokens",
         "$/month",
         "break-even, M tokens/month",
-        "for good above",
+        "last break-even",
         "payback, months",
         "NPV, $",
         "P(own is cheaper)",

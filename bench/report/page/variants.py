@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bench.compare.compare import Comparison, Row
+from bench.compare.compare import Comparison, Row, figures_are_of
 from bench.compare.speed import EVERYWHERE, MARGIN
 from bench.compare.words import p_text, percent
 from bench.quality.verdict import TaskComparison
@@ -268,8 +268,9 @@ def _figures(c: Comparison) -> Table:
     at = f" at {c.load}" if c.load else ""
     text = len(columns)
     cost = f"; $ is the {c.usd_arose}" if any(r.usd_per_mtok is not None for r in c.rows) else ""
+    of = f". {said}" if (said := figures_are_of(c.rows)) else ""
     found = Table(
-        caption=f"{c.model}: variants against {c.baseline}{at}{cost}",
+        caption=f"{c.model}: variants against {c.baseline}{at}{cost}{of}",
         columns=columns,
         rows=rows,
         left=(0, text - 3, text - 2, text - 1),

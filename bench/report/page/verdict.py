@@ -9,7 +9,7 @@ from typing import SupportsFloat
 from bench.claims.verdict import Assessment
 from bench.compare.variant import Measured
 from bench.money.answer import Levels, TcoAnswer
-from bench.report.answer import answer
+from bench.report.answer import answer, standing
 from bench.report.claim_table import GRAVEST
 from bench.report.numbers import load_words
 from bench.report.page.blocks import Block, Cell, Figures, Mood, Section, Text, measured
@@ -159,7 +159,7 @@ def _run(one: Measured, name: str) -> list[Block]:
         text = "Quality alone: no engine ran, so no speed was measured."
         return [*blocks, Text(text=text, lead="Scope", mood="doubt")]
     if not found.valid:
-        lead = f"{name}NOT VALID{' IN PART' if found.stands else ''}"
+        lead = f"{name}{standing(found)}"
         blocks.append(Text(lead=lead, text=_refusal(one), mood="doubt" if found.stands else "bad"))
         if fastest(one) is not None:
             blocks.append(Text(lead="Meaning", text=_meaning(one)))
@@ -171,8 +171,9 @@ def _run(one: Measured, name: str) -> list[Block]:
     text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
     if found.rehearsal is not None:
         return [*blocks, Text(text=text), *_failures(one), *_caveats(one)]
-    part = " IN PART" if counted["fail"] else ""
-    blocks.append(Text(lead=f"{name}VALID{part}", text=text, mood="doubt" if part else "good"))
+    stands = standing(found)
+    mood: Mood = "good" if stands == "VALID" else "doubt"
+    blocks.append(Text(lead=f"{name}{stands}", text=text, mood=mood))
     blocks.append(Text(lead="Meaning", text=_meaning(one)))
     return [*blocks, *_failures(one), *_caveats(one)]
 
@@ -183,7 +184,7 @@ def _refusal(one: Measured) -> str:
     text = "Do not quote numbers of this run."
     if found.stands:
         text = "Do not quote what is withheld; the rest stands."
-    if failed := [load_words(p) for p in points if not p.valid]:
+    if failed := [load_words(p) for p in points if not p.sound_alone]:
         text += f" {len(failed)} of {len(points)} load points failed: {', '.join(failed)}."
     return text
 
@@ -263,6 +264,11 @@ def _caveats(one: Measured) -> list[Block]:
         for f in p.findings
         if f.code == "power_source" and f.severity == "warn"
     ]
-    return [
-        Text(lead="Note", text=text, mood="doubt") for text in dict.fromkeys([*notes, *powered])
+    again = [
+        f"{load_words(p)}: {f.text}"
+        for p in one.measurement.points
+        for f in p.findings
+        if f.code == "measured_again"
     ]
+    said_once = dict.fromkeys([*notes, *powered, *again])
+    return [Text(lead="Note", text=text, mood="doubt") for text in said_once]

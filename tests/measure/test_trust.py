@@ -1,0 +1,129 @@
+"""No load point is trusted more than its run, and no consumer shows a figure of a NOT VALID one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from gate_support import measured, point
+
+from bench.claims.of_run import points_of
+from bench.compare.compare import compare, figures_are_of
+from bench.compare.variant import Measured, Variant, apart
+from bench.measure.metrics import METRICS, Measurement, PointMeasurement, worst
+from bench.measure.trust import held_to_run
+from bench.report.answer import answer, standing
+from bench.report.document import run_document, summary
+from bench.report.exchange import llm_d_reports, mlflow_batches, prometheus
+from bench.report.rows import metric_rows
+from bench.values.finding import Finding, Severity, energy, some
+
+RATE = "output_tokens_per_s"
+WRONG = ("served_model", "the server serves another model")
+CUT = ("incomplete", "interrupted by Ctrl-C (SIGINT)")
+
+
+def found(code: str, text: str, severity: Severity = "fail") -> Finding:
+    return Finding(code=code, severity=severity, text=text)
+
+
+def load(rate: float, concurrency: int, *findings: Finding) -> PointMeasurement:
+    figures = {d.name: [rate, 1.1 * rate] for d in METRICS}
+    return replace(point(figures, concurrency), findings=findings)
+
+
+def a_run(*points: PointMeasurement, of: tuple[Finding, ...] = ()) -> Measured:
+    """A run as `derive` makes it: its load points under what is said of the whole."""
+    made = measured(*held_to_run(points, of), at="2026-11-28", findings=list(of))
+    failed = any(f.code == "incomplete" for f in of)
+    run = replace(made.run, status="failed", ended_by="SIGINT") if failed else made.run
+    return replace(made, run=run)
+
+
+@pytest.mark.parametrize(("why", "word"), [(WRONG, "FAILED"), (CUT, "incomplete")])
+def test_a_run_that_is_not_valid_shows_no_rate_anywhere(why: tuple[str, str], word: str) -> None:
+    one = a_run(load(100, 1), load(300, 16), of=(found(*why),))
+    run, m = one.run, one.measurement
+    assert (m.trust, m.valid, standing(m)) == (word, False, "NOT VALID")
+    assert [(p.trust, p.valid) for p in m.points] == [(word, False)] * 2
+    assert m.points[1].metrics[RATE].withheld_value == pytest.approx(315)  # kept, not shown
+    rates = [d.name for d in METRICS if not d.whole_run]
+    assert all(p.metrics[n].value is None for p in m.points for n in rates)
+    assert "no rate" in answer(run, m).found
+    row = summary(run, m)
+    assert (row["trust"], row["valid"], row[RATE], row["best_load"]) == (word, False, None, None)
+    document = run_document(run, m)
+    assert document["trust"] == word
+    assert {p["trust"] for p in document["load_points"]} == {word}
+    assert {(r["trust"], r["value"]) for r in metric_rows(run, m) if r["metric"] == RATE} == {
+        (word, None)
+    }
+    for report in llm_d_reports(run, m):
+        assert report["run"]["keywords"][1] == "not valid"
+        assert report["results"]["request_performance"]["aggregate"]["throughput"] == {}
+    (batch,) = mlflow_batches(run, m)
+    assert {"key": "bench.trust", "value": word} in batch["tags"]
+    assert not [x for x in batch["metrics"] if RATE in x["key"]]
+    assert [x["value"] for x in batch["metrics"] if x["key"].endswith("/valid")] == [0.0, 0.0]
+    text = prometheus([(run, m)])
+    assert f"bench_{RATE}{{" not in text
+    assert 'load="c16",trust="' + word + '"} 0.0' in text
+    assert not any(p.valid or p.metrics[RATE][0] for p in points_of(run, m))
+
+
+def test_a_comparison_rates_a_variant_by_its_runs() -> None:
+    sound, part = load(100, 1), load(300, 16, found("errors", "5 % failed"))
+    good, partly = a_run(sound, load(200, 16)), a_run(sound, part)
+    wrong = a_run(sound, load(200, 16), of=(found(*WRONG),))
+    rows = compare(apart([good, partly, wrong]), load="c1").rows
+    assert [r.trust for r in rows] == ["ok", "partly", "FAILED"]
+    assert [r.figures[RATE].value is None for r in rows] == [False, False, True]
+    assert summary(partly.run, partly.measurement)["trust"] == "partly"
+    assert standing(partly.measurement) == "VALID IN PART"
+
+
+def test_the_figures_of_several_runs_are_their_mean_and_say_so() -> None:
+    """100, 110 and 120: 110 ± 4.303·10/√3 = ± 24.8; the last run alone said 120 (values × 1.05)."""
+    runs = tuple(a_run(load(rate, 1)) for rate in (100, 110, 120))
+    base = tuple(a_run(load(100, 1)) for _ in range(3))
+    variants = [Variant(name="a", rounds=base), Variant(name="b", rounds=runs)]
+    _, row = compare(variants, load="c1").rows
+    rate = row.figures[RATE]
+    assert rate.value == pytest.approx(1.05 * 110)
+    assert rate.ci_high == pytest.approx(1.05 * (110 + 4.3027 * 10 / 3**0.5), rel=1e-4)
+    said = figures_are_of(compare(variants, load="c1").rows)
+    assert said is not None
+    assert said.startswith("Figures of speed are the mean of each variant's 3 runs")
+    assert figures_are_of(compare(apart([base[0], runs[0]]), load="c1").rows) is None
+    wrong = a_run(load(500, 1), of=(found(*WRONG),))
+    _, row = compare([variants[0], Variant(name="c", rounds=(*runs[:2], wrong))], load="c1").rows
+    assert (row.trust, row.figures[RATE].value) == ("FAILED", None)
+
+
+def test_one_wording_for_how_far_a_run_stands() -> None:
+    def of(*findings: Finding) -> Measurement:
+        return a_run(load(100, 4, *findings)).measurement
+
+    assert standing(of()) == "VALID"
+    assert standing(of(some("bursts", "in bursts", ("itl",)))) == "VALID IN PART"
+    assert standing(of(energy("power_share", "fail", "shared"))) == "VALID IN PART"
+    assert standing(of(found("errors", "all failed"))) == "NOT VALID"
+    assert standing(Measurement(points=())) == "NOT VALID"
+
+
+def test_a_rehearsal_is_trusted_nowhere_as_a_measurement() -> None:
+    (p,) = held_to_run([load(100, 4)], [], "made up: the engine")
+    assert (p.trust, p.valid) == ("rehearsal", True)
+    m = Measurement(points=(p,), rehearsal="made up: the engine")
+    assert m.trust == "rehearsal"
+
+
+def test_a_point_that_failed_by_itself_is_not_improved_by_an_interruption() -> None:
+    (p,) = held_to_run([load(100, 4, found("errors", "all failed"))], [found(*CUT)])
+    assert p.trust == "FAILED"
+
+
+def test_the_worst_of_several() -> None:
+    assert worst(["ok", "partly", "ok"]) == "partly"
+    assert worst([None, "FAILED", "incomplete"]) == "FAILED"
+    assert worst([None]) is None
