@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims.engine_words import same_condition
 from bench.claims.metrics import metric_unit
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Point, Sources
 from bench.claims.spec import Report, Serving, Stated
 from bench.claims.variants import gpu_names
 from bench.claims.verdict import Check, CheckVerdict, from_interval, number, say
+from bench.values.engine_words import same_condition
 from bench.values.units import UnitError
 
 SHOWN_RUNS = 5
@@ -131,9 +131,24 @@ def _near(wanted: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
     ]
     close = sorted((pair for pair in close if pair[0]), key=lambda pair: len(pair[0]))
     return [
-        f"nearest stored run {p.run}: {'; '.join(map(str, found))}"
+        f"nearest stored run {p.run}: {'; '.join(map(str, found))}{_to_say(found)}"
         for found, p in close[:SHOWN_NEAR]
     ]
+
+
+def _to_say(found: Sequence[Difference]) -> str:
+    """The keys that say of a server what it does not say itself, where that alone is missing."""
+    keys = [
+        f"{key}={d.claimed}"
+        for key, d in ((_TOLD.get(d.key), d) for d in found)
+        if key is not None and d.claimed is not None and d.measured in (None, "endpoint")
+    ]
+    if not keys:
+        return ""
+    return f" (its server does not say: a run at it with {' '.join(keys)} does)"
+
+
+_TOLD = {"engine": "engine.serves", "engine_version": "engine.version"}
 
 
 def _judge(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.claims.engine_words import engine_name
 from bench.claims.sources import Point
 from bench.claims.spec import Serving
 from bench.measure.checks.server import unlike_prompt
 from bench.measure.metrics import Measurement, PointMeasurement
 from bench.values.engine_flags import flags_of, why_unread
+from bench.values.engine_words import engine_name
 from bench.values.record import Run
 
 
@@ -19,6 +20,7 @@ def points_of(run: Run, measurement: Measurement) -> list[Point]:
     words: tuple[str, ...] = ("random weights",) if run.spec.model.weights == "dummy" else ()
     if run.spec.load.generator != "bench":
         words += (f"measured by {run.spec.load.generator}",)
+    words += _told(run.server or {})
     whole = not any(f.severity == "fail" for f in measurement.findings)
     return [
         Point(
@@ -60,6 +62,16 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "engine_cores": _engine_cores(run),
         "speculative": None if why_unread(spec) else flags_of(spec).speculative is not None,
     }
+
+
+def _told(server: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the user, not the server, said of it."""
+    said = " ".join(str(server.get(k)) for k in ("serves", "engine_version") if k in _of(server))
+    return (f"served by {said}, as you said",) if said else ()
+
+
+def _of(server: Mapping[str, Any]) -> Sequence[str]:
+    return server.get("told") or ()
 
 
 def served_by(run: Run) -> str:

@@ -15,6 +15,7 @@ from bench.engines.exchange import Target, normalise_base_url
 from bench.engines.listener import listeners
 from bench.engines.probe import LoadingError, probe
 from bench.engines.still_serves import answers, why_not
+from bench.values.engine_words import same_engine
 from bench.values.errors import EngineError, InputError
 from bench.values.outside import plain
 from bench.values.server import Progress, ProgressCallback, Server
@@ -56,7 +57,7 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
         tls_verify=engine.tls_verify,
         ca_file=engine.ca_file,
     )
-    found = _ready(target, engine)
+    found = with_told(_ready(target, engine), engine)
     urls = _metrics_urls(engine, found.metrics_url)
     server = replace(
         found,
@@ -100,6 +101,18 @@ def _ready(target: Target, engine: EndpointSpec) -> Server:
             if time.monotonic() + _RETRY_S > until_s:
                 raise
             time.sleep(_RETRY_S)
+
+
+def with_told(found: Server, engine: EndpointSpec) -> Server:
+    """The server with what it does not say of itself as the user says; what it says stands, and
+    another engine's version is none of its."""
+    told = []
+    if engine.serves is not None and found.serves is None:
+        found, told = replace(found, serves=engine.serves), ["serves"]
+    another = engine.serves is not None and not same_engine(found.serves, engine.serves)
+    if engine.version is not None and found.engine_version is None and not another:
+        found, told = replace(found, engine_version=engine.version), [*told, "engine_version"]
+    return replace(found, told=tuple(told))
 
 
 def _metrics_urls(engine: EndpointSpec, found: str | None) -> tuple[str, ...]:
