@@ -81,7 +81,10 @@ def _told(says: Serving) -> tuple[str, ...]:
     also the next time that it is asked about."""
     c = says.conditions
     told = (("engine.serves", c.engine), ("engine.version", c.engine_version))
-    return tuple(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in told if v is not None)
+    words = tuple(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in told if v is not None)
+    if c.speculative is None:
+        return words
+    return (*words, f"engine.speculative={str(c.speculative).lower()}")
 
 
 def _not_measured(claim: Claim, assessment: Assessment, unsaid: tuple[str, ...]) -> str | None:

@@ -13,7 +13,9 @@ from claims_support import CONDITIONS, CONF, HEAD, conf_sources, every_claim
 
 from bench.claims.assess import assess
 from bench.claims.load import chosen, claims_of
+from bench.claims.measured import differences, required
 from bench.claims.skeleton import skeleton
+from bench.claims.spec import Serving
 from bench.cli.claim_files import read
 from bench.values.errors import InputError
 
@@ -225,3 +227,43 @@ def test_the_quotes_of_the_document_say_where(path: Path) -> None:
     for name, claim in every_claim().items():
         if name.startswith("source-document"):
             assert claim.where.startswith(("section", "summary")), name
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "told"),
+    [
+        (None, "not comparable", "does not mention (speculative)"),
+        (False, "impossible", ""),
+        (True, "not comparable", "source does not say (tokens_per_pass)"),
+    ],
+)
+def test_what_speculation_would_allow_stands_in_the_first_line(
+    said: bool | None, verdict: str, told: str
+) -> None:
+    """Reading 16 GB of weights at 3.35 TB/s for each token of one request: at most 228 tokens/s."""
+    text = CLAIM.replace("tiny", "llama-3.1-8b").replace("concurrency: 8", "concurrency: 1")
+    text = text.replace("value: 50", "value: 600")
+    data = yaml.safe_load(text)
+    data["says"]["conditions"]["speculative"] = said
+    found = assess(claims_of("mine", data, "mine.yaml")[0], conf_sources())
+    assert found.verdict == verdict
+    assert told in found.why
+    open_keys = next(e for c in found.checks for e in c.evidence if "lets most through" in e)
+    assert ("speculative" in open_keys) == (said is None)
+
+
+def test_a_claim_without_speculation_is_not_settled_with_it() -> None:
+    data = yaml.safe_load(CLAIM)
+    for said, have, same in (
+        (False, True, False),
+        (False, False, True),
+        (True, None, False),
+        (None, True, True),
+        (None, None, True),
+    ):
+        data["says"]["conditions"]["speculative"] = said
+        says = claims_of("mine", data, "mine.yaml")[0].says
+        assert isinstance(says, Serving)
+        wanted = required(says, conf_sources().catalogue.gpus)
+        found = differences(wanted, {**wanted, "speculative": have})
+        assert (not found) == same, (said, have)

@@ -72,7 +72,8 @@ class EndpointSpec:
     in, in the words of `bench.sizing.precision`; None is not known, and bounds by the smallest that
     there is. `expects_model` is the model that it has to serve: the one that was typed as
     model=NAME. `serves` and `version` are the engine that serves there and its version, for a
-    server that does not say them; what it says stands."""
+    server that does not say them; what it says stands. `speculative` is whether it decodes more
+    than one token per pass, which none says."""
 
     kind: Literal["endpoint"] = "endpoint"
     base_url: str = "http://127.0.0.1:8000/v1"
@@ -96,6 +97,7 @@ class EndpointSpec:
     expects_model: str | None = None
     serves: str | None = None
     version: str | None = None
+    speculative: bool | None = None
 
     def __post_init__(self) -> None:
         require(self.vocab_size is None or self.vocab_size >= 1, "vocab_size must be at least 1")
