@@ -27,6 +27,7 @@ from bench.sizing.utilised import against_hardware, speculation_finding
 from bench.traffic.search import search_findings
 from bench.values import ending
 from bench.values.codec import decode
+from bench.values.engine_words import same_engine, same_version
 from bench.values.finding import Finding, finding
 from bench.values.fit_error import FitError
 from bench.values.model_names import another_model, doubtful
@@ -220,6 +221,22 @@ def trace_findings(run: Run) -> list[Finding]:
     return [Finding(code="trace_read", severity="info", text=text)]
 
 
+def _told_otherwise(server: Mapping[str, Any], engine: EndpointSpec) -> list[Finding]:
+    """Where the server says another engine or version of itself than was typed."""
+    serves, version = server.get("serves"), server.get("engine_version")
+    wrong = []
+    if engine.serves is not None and serves and not same_engine(engine.serves, serves):
+        wrong.append(f"engine.serves={engine.serves} was typed, the server says {serves}")
+    if engine.version is not None and version and not same_version(engine.version, version):
+        wrong.append(f"engine.version={engine.version} was typed, the server says {version}")
+    if engine.version is not None and wrong and not version:
+        wrong.append(f"engine.version={engine.version} is not taken for {serves}'s")
+    if not wrong:
+        return []
+    text = f"{'; '.join(wrong)}: what it says stands"
+    return [Finding(code="told_otherwise", severity="warn", text=text)]
+
+
 def served_findings(run: Run) -> list[Finding]:
     """What a server that was only found does otherwise than asked."""
     server = run.server or {}
@@ -229,6 +246,7 @@ def served_findings(run: Run) -> list[Finding]:
         text = f"the server was asked without {'; '.join(left_out)}"
         found.append(Finding(code="left_out", severity="info", text=text))
     engine = run.spec.engine
+    found += _told_otherwise(server, engine) if isinstance(engine, EndpointSpec) else []
     name = engine.expects_model if isinstance(engine, EndpointSpec) else None
     asked, listed = server.get("served_model") or "", tuple(server.get("models") or ())
     wrong = another_model(name, asked, listed) if server else None

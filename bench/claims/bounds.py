@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench.claims.limits import Limit, limits, named_precision, work_of
 from bench.claims.metrics import CLAIM_METRICS, in_metric_unit, known_metric, metric_unit
-from bench.claims.scenarios import implied
+from bench.claims.scenarios import implied, with_scenario
 from bench.claims.spec import Conditions, CurvePoint, Serving, Stated
 from bench.claims.variants import gpu_names, model_of
 from bench.claims.verdict import Check, CheckVerdict, number, say
@@ -26,8 +26,8 @@ CPU_HZ = 6.5e9
 
 _NEEDS = {
     "speculation": "more than one token per pass over the weights ({0} or more), by speculative "
-    "decoding, which the source does not mention",
-    "scope": "more than the GPUs may draw; what else the power covers is not said",
+    "decoding, {1}",
+    "scope": "more than the GPUs may draw; what else the power covers is not said (power_scope)",
 }
 
 
@@ -133,6 +133,9 @@ def hold(
     lines = [_line(x, metric) for x in _distinct(known)]
     if (assumed := implied(c)) is not None:
         lines.insert(0, assumed)
+    if open_keys := _most_let_through(c):
+        keys = ", ".join(open_keys)
+        lines.append(f"not said, so read in the way that lets most through: {keys}")
     ratio = _over(claimed, limit, floor=floor)
     if ratio <= 1:
         share = f"{ratio:.0%} of the bound" if ratio >= 0.005 else "far from the bound"
@@ -147,6 +150,19 @@ def hold(
                 verdict, more = "not comparable", (f"possible {what}",)
                 break
     return Held(verdict=verdict, lines=(*lines, *more), figures=figures)
+
+
+_OPEN = ("quant", "input_tokens", "output_tokens", "concurrency", "kv_bits", "offload")
+
+
+def _most_let_through(c: Conditions) -> list[str]:
+    """The keys that a source leaves open and that a bound on GPUs takes at their mildest."""
+    if c.gpu == "cpu":
+        return []
+    said = with_scenario(c)
+    found = [key for key in _OPEN if getattr(said, key) is None]
+    speculates = c.speculative is None and c.tokens_per_pass is None
+    return [*found, "speculative"] if speculates else found
 
 
 def other_readings(
@@ -180,8 +196,11 @@ def _reading(
         return "not comparable", (_NEEDS["scope"],)
     speculates = c.speculative is not False and c.tokens_per_pass is None
     by_compute = 0.0 if best.compute is None else _over(claimed, best.compute, floor=floor)
+    told = "which the source does not mention (speculative)"
+    if c.speculative:
+        told = "whose accepted tokens the source does not say (tokens_per_pass)"
     if speculates and best.reading == best.tightest and by_compute <= 1:
-        return "not comparable", (_NEEDS["speculation"].format(number(ratio)),)
+        return "not comparable", (_NEEDS["speculation"].format(number(ratio), told),)
     said = []
     if c.dataset is None and c.prefix_reuse is None and c.input_tokens is not None:
         said.append("prompts of a fixed length are taken to be drawn anew (prefix_reuse: true)")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.claims.engine_words import may_serve
 from bench.claims.limits import named_precision
 from bench.claims.spec import Conditions
 from bench.claims.variants import Variant, gpu_names, model_of, spec_for, variants
@@ -25,6 +24,7 @@ from bench.sizing.geometry import Geometry
 from bench.sizing.overheads import GIB
 from bench.sizing.precision import UNSAID
 from bench.sizing.report import FitReport
+from bench.values.engine_words import may_serve
 from bench.values.errors import InputError
 from bench.values.spec import GpuSpec, ModelSpec
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from bench.claims.spec import Claim
 from bench.values.codec import decode
 from bench.values.errors import InputError, nearest
+from bench.values.figure import past_day
 
 MANY = "claims"
 FILLED = ("who", "where", "as_of", "quote")
@@ -15,17 +17,22 @@ FILLED = ("who", "where", "as_of", "quote")
 
 
 def claims_of(
-    stem: str, data: object, path: str, bad: list[InputError] | None = None
+    stem: str,
+    data: object,
+    path: str,
+    bad: list[InputError] | None = None,
+    today: date | None = None,
 ) -> tuple[Claim, ...]:
     """The claims of one file; InputError names the file and the field that is wrong.
 
     A file with a key `claims` holds several: each entry takes the other keys unless it has its
     own, and is called stem/key. With `bad`, an entry that is wrong goes there and the others stay.
+    With `today`, nothing in it may be of a later day.
     """
     if not isinstance(data, Mapping):
         raise InputError(f"{path}: a claim is a group of keys; bench claim --new writes one.")
     if MANY not in data:
-        return (_claim(stem, data, path),)
+        return (_claim(stem, data, path, today),)
     shared = {k: v for k, v in data.items() if k != MANY}
     many = data[MANY]
     if not isinstance(many, Mapping) or not many:
@@ -36,7 +43,7 @@ def claims_of(
         if not isinstance(own, Mapping):
             raise InputError(f"{where}: {own!r} is not a group of keys.")
         try:
-            found.append(_claim(f"{stem}/{key}", {**shared, **own}, where))
+            found.append(_claim(f"{stem}/{key}", {**shared, **own}, where, today))
         except InputError as error:
             if bad is None:
                 raise
@@ -44,7 +51,7 @@ def claims_of(
     return tuple(found)
 
 
-def _claim(name: str, data: Mapping[Any, Any], path: str) -> Claim:
+def _claim(name: str, data: Mapping[Any, Any], path: str, today: date | None) -> Claim:
     for key in ("name", "file"):
         if key in data:
             raise InputError(f"{path}: {key}: a claim is called after its file; take this key out.")
@@ -54,7 +61,25 @@ def _claim(name: str, data: Mapping[Any, Any], path: str) -> Claim:
             f"{path}: fill in {', '.join(unfilled)}: null is for what the source of a number "
             "leaves unsaid, and these are always known."
         )
-    return decode(Claim, {**data, "name": name}, path)
+    claim = decode(Claim, {**data, "name": name}, path)
+    for where, as_of in _dates(data, path) if today is not None else ():
+        try:
+            past_day(as_of, today)
+        except ValueError as error:
+            raise InputError(f"{where}.{error}.") from error
+    return claim
+
+
+def _dates(data: object, path: str) -> Iterator[tuple[str, str]]:
+    """Every `as_of` of a claim that was decoded, and where it stands."""
+    children = dict(enumerate(data)) if isinstance(data, list) else data
+    for key, value in children.items() if isinstance(children, Mapping) else ():
+        if key == "as_of" and value is not None:
+            yield path, str(value)
+        else:
+            yield from _dates(
+                value, f"{path}[{key}]" if isinstance(data, list) else f"{path}.{key}"
+            )
 
 
 def chosen(names: Sequence[str], claims: Iterable[Claim]) -> tuple[Claim, ...]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.claims.engine_words import same_condition
 from bench.claims.metrics import metric_unit
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Point, Sources
 from bench.claims.spec import Report, Serving, Stated
 from bench.claims.variants import gpu_names
 from bench.claims.verdict import Check, CheckVerdict, from_interval, number, say
+from bench.values.engine_words import same_condition
 from bench.values.units import UnitError
 
 SHOWN_RUNS = 5
@@ -63,8 +63,8 @@ def required(says: Serving, gpus: Mapping[str, Any]) -> dict[str, Any]:
         found["rate_per_s"] = c.rate_per_s
     else:
         found["concurrency"] = c.concurrency
-    if c.speculative:
-        found["speculative"] = True
+    if c.speculative is not None:
+        found["speculative"] = c.speculative
     if says.metric is not None:
         found["metric definition"] = says.definition
     return found
@@ -96,7 +96,8 @@ def check_runs(says: Serving, sources: Sources) -> Check:
     lacking = missing(says, sources.catalogue.gpus)
     near = _near(wanted, sources.points)
     if lacking:
-        lines = [f"the source does not say: {', '.join(lacking)}", *near]
+        either = "; nor speculative, so read either way" if _may_speculate(says) else ""
+        lines = [f"the source does not say: {', '.join(lacking)}{either}", *near]
         return Check(
             kind="runs",
             verdict="not comparable",
@@ -106,6 +107,8 @@ def check_runs(says: Serving, sources: Sources) -> Check:
     assert says.stated is not None
     assert says.metric is not None
     same = [p for p in sources.points if not differences(wanted, p.conditions)]
+    if _may_speculate(says):
+        same = [_noted(p) for p in same]
     judged = [_judge(says.stated, says.metric, p) for p in same]
     lines = [text for _, text, _ in judged[-SHOWN_RUNS:]]
     verdict = _together([v for v, _, _ in judged])
@@ -120,6 +123,20 @@ def check_runs(says: Serving, sources: Sources) -> Check:
     )
 
 
+def _may_speculate(says: Serving) -> bool:
+    """Whether the source leaves speculative decoding open, on hardware where it is used."""
+    c = says.conditions
+    return c.speculative is None and c.tokens_per_pass is None and c.gpu != "cpu"
+
+
+def _noted(p: Point) -> Point:
+    """The point, with speculation named where a claim does not mention it."""
+    if not p.conditions.get("speculative"):
+        return p
+    word = "with speculative decoding, which the source does not mention (speculative)"
+    return replace(p, words=(*p.words, word))
+
+
 def _near(wanted: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
     """The stored runs with the fewest differences, and exactly which those are."""
     close = [
@@ -131,9 +148,28 @@ def _near(wanted: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
     ]
     close = sorted((pair for pair in close if pair[0]), key=lambda pair: len(pair[0]))
     return [
-        f"nearest stored run {p.run}: {'; '.join(map(str, found))}"
+        f"nearest stored run {p.run}: {'; '.join(map(str, found))}{_to_say(found)}"
         for found, p in close[:SHOWN_NEAR]
     ]
+
+
+def _to_say(found: Sequence[Difference]) -> str:
+    """The keys that say of a server what it does not say itself, where that alone is missing."""
+    keys = [
+        f"{key}={str(d.claimed).lower() if isinstance(d.claimed, bool) else d.claimed}"
+        for key, d in ((_TOLD.get(d.key), d) for d in found)
+        if key is not None and d.claimed is not None and d.measured in (None, "endpoint")
+    ]
+    if not keys:
+        return ""
+    return f" (its server does not say: a run at it with {' '.join(keys)} does)"
+
+
+_TOLD = {
+    "engine": "engine.serves",
+    "engine_version": "engine.version",
+    "speculative": "engine.speculative",
+}
 
 
 def _judge(

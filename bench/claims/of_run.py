@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.claims.engine_words import engine_name
 from bench.claims.sources import Point
 from bench.claims.spec import Serving
 from bench.measure.checks.server import unlike_prompt
 from bench.measure.metrics import Measurement, PointMeasurement
 from bench.values.engine_flags import flags_of, why_unread
+from bench.values.engine_words import engine_name
 from bench.values.record import Run
+from bench.values.spec import EndpointSpec
 
 
 def points_of(run: Run, measurement: Measurement) -> list[Point]:
@@ -19,6 +21,7 @@ def points_of(run: Run, measurement: Measurement) -> list[Point]:
     words: tuple[str, ...] = ("random weights",) if run.spec.model.weights == "dummy" else ()
     if run.spec.load.generator != "bench":
         words += (f"measured by {run.spec.load.generator}",)
+    words += _told(run.server or {})
     whole = not any(f.severity == "fail" for f in measurement.findings)
     return [
         Point(
@@ -58,8 +61,29 @@ def _conditions(run: Run, p: PointMeasurement) -> dict[str, Any]:
         "host_cpu": run.provenance.get("host_cpu"),
         "host_cpu_count": run.provenance.get("host_cpu_count"),
         "engine_cores": _engine_cores(run),
-        "speculative": None if why_unread(spec) else flags_of(spec).speculative is not None,
+        "speculative": _speculates(run),
     }
+
+
+def _speculates(run: Run) -> bool | None:
+    """Whether more than one token was made per pass; None where nobody said."""
+    spec = run.spec
+    if isinstance(spec.engine, EndpointSpec):
+        return spec.engine.speculative
+    said = (run.server or {}).get("conditions") or {}
+    if "speculation" in said:
+        return None if said["speculation"] is None else said["speculation"] != "off"
+    return None if why_unread(spec) else flags_of(spec).speculative is not None
+
+
+def _told(server: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the user, not the server, said of it."""
+    said = " ".join(str(server.get(k)) for k in ("serves", "engine_version") if k in _of(server))
+    return (f"served by {said}, as you said",) if said else ()
+
+
+def _of(server: Mapping[str, Any]) -> Sequence[str]:
+    return server.get("told") or ()
 
 
 def served_by(run: Run) -> str:
@@ -80,14 +104,18 @@ def _engine_cores(run: Run) -> int | None:
 def as_told(point: Point, says: Serving) -> Point:
     """A point of an endpoint with what it does not say of itself, engine or version, as the user
     told; what it says stands."""
-    told = {"engine": says.conditions.engine, "engine_version": says.conditions.engine_version}
+    c = says.conditions
+    told = {"engine": c.engine, "engine_version": c.engine_version, "speculative": c.speculative}
     have = dict(point.conditions)
     unsaid = [k for k in told if have.get(k) in (None, "endpoint") and told[k] is not None]
     theirs = engine_name(have.get("engine"))
     if not unsaid or theirs not in ("endpoint", engine_name(told["engine"])):
         return point
     have |= {k: told[k] for k in unsaid}
-    said = " ".join(str(told[k]) for k in unsaid)
+    said = " ".join(str(told[k]) for k in unsaid if k != "speculative")
+    said += {True: " with speculation", False: " without speculation", None: ""}[
+        told["speculative"] if "speculative" in unsaid else None
+    ]
     return replace(point, conditions=have, words=(*point.words, f"served by {said}, as you said"))
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import shlex
 
-from bench.claims.engine_words import engine_name
 from bench.claims.measured import missing
 from bench.claims.sources import Sources
 from bench.claims.spec import Arithmetic, Claim, Conditions, Lookup, Serving, Speedup
 from bench.claims.variants import gpu_names, model_of
 from bench.claims.verdict import Verdict
+from bench.values.engine_words import engine_name, same_version
 
 OF_THE_HOST = ("host_cpu", "host_cpu_count")
 """What whoever runs a claim about a processor can read off it: no source leaves it out for good."""
@@ -51,6 +51,8 @@ def _one_side(c: Conditions, sources: Sources) -> str:
     served = [_ask("engine=<engine>")] if engine is None else [f"engine={engine}"]
     if engine is not None and engine not in sources.engines:
         served = ["engine=endpoint", ADDRESS]
+    elif other_version(c, sources) is not None:
+        served = ["engine=endpoint", ADDRESS, *_said_there(c)]
     return " ".join(("bench", *words, *served, *_load(c)))
 
 
@@ -74,7 +76,7 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
         return " ".join(("bench fit", *words)) if model_of(c, sources.catalogue) else None
     word = shlex.quote(claim.asked_by)
     engine, known = engine_name(c.engine), c.model in sources.catalogue.models
-    launches = engine in sources.engines and known
+    launches = engine in sources.engines and known and other_version(c, sources) is None
     serves = f"{c.model or 'it'} is served"
     if c.engine is not None:
         serves = " ".join(w for w in (c.engine, c.engine_version, "serves", c.model or "it") if w)
@@ -87,7 +89,24 @@ def _serving(claim: Claim, says: Serving, verdict: Verdict, sources: Sources) ->
     words = _known(c, sources, ("model", "quant", "gpu", "gpus"), ask=True) if known else []
     if launches:
         return " ".join(("bench", *words, f"engine={engine}", *_load(c)))
-    return " ".join(("bench engine=endpoint", ADDRESS, *words, *_load(c), f" # where {serves}"))
+    there = ("bench engine=endpoint", ADDRESS, *_said_there(c), *words, *_load(c))
+    return " ".join((*there, f" # where {serves}"))
+
+
+def other_version(c: Conditions, sources: Sources) -> str | None:
+    """The version that would be launched here, where the claim is about another one."""
+    here = sources.installed.get(engine_name(c.engine) or "")
+    if here is None or c.engine_version is None or same_version(here, c.engine_version):
+        return None
+    return here
+
+
+def _said_there(c: Conditions) -> list[str]:
+    """What serves, for a server that does not say it."""
+    if c.engine is None:
+        return []
+    version = [] if c.engine_version is None else [f"engine.version={c.engine_version}"]
+    return [shlex.quote(w) for w in (f"engine.serves={c.engine}", *version)]
 
 
 def _known(

@@ -47,4 +47,6 @@ class Sources:
     points: tuple[Point, ...] = ()
     terms: tuple[Terms, ...] | None = None
     """Licence terms over time; None takes those that are shipped."""
+    installed: Mapping[str, str] = field(default_factory=dict)
+    """The versions of the engines that would be launched here, as far as they are known."""
     engines: tuple[str, ...] = field(default=("vllm", "endpoint", "truth"))

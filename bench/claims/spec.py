@@ -21,6 +21,18 @@ def _require(condition: bool, text: str) -> None:
         raise ValueError(text)
 
 
+def _bounded(owner: object, keys: tuple[str, ...], *, low: float, above: bool = False) -> None:
+    """ValueError for a given number below `low` (or at it, where `above`), infinite or none."""
+    for key in keys:
+        value = getattr(owner, key)
+        if value is None:
+            continue
+        _require(math.isfinite(value), f"{key} must be a finite number, not {value}")
+        enough = value > low if above else value >= low
+        bound = "above" if above else "at least"
+        _require(enough, f"{key} must be {bound} {low:g}, not {value:g}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stated:
     """The number as stated. `high` ends a range that begins with `value`; `.inf` is "unlimited".
@@ -38,6 +50,9 @@ class Stated:
 
     def __post_init__(self) -> None:
         _require(0 <= self.tolerance < 1, "tolerance must be in [0, 1)")
+        for key in ("value", "high"):
+            given = getattr(self, key)
+            _require(given is None or not math.isnan(given), f"{key} must be a number, not nan")
         if self.high is not None:
             _require(self.value is not None, "high needs a value, the beginning of the range")
             _require(self.high >= (self.value or 0.0), "high must not be below value")
@@ -63,6 +78,17 @@ def half_unit(value: float | None, *, whole: bool = True) -> float:
     if float(text) == round(float(text)):
         return 0.5 if whole and abs(float(text)) >= 10 else 0.0
     return 0.5 * float(10.0 ** -len(text.partition(".")[2]))
+
+
+FROM_ONE = (
+    *("nodes", "racks", "gpus_per_node", "host_cpu_count", "tokens_per_pass"),
+    *("input_tokens", "output_tokens", "concurrency", "context_tokens"),
+)
+ABOVE_ZERO = (
+    *("kv_bits", "interactivity_tokens_per_s", "usd_per_gpu_h"),
+    *("rate_per_s", "gpu_memory_gb"),
+)
+"""Conditions whose number has a lowest value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,20 +146,9 @@ class Conditions:
     gpus_per_node: int | None = None
 
     def __post_init__(self) -> None:
-        for key in ("nodes", "racks", "gpus_per_node"):
-            value = getattr(self, key)
-            _require(value is None or value >= 1, f"{key} must be at least 1")
-        for key in ("input_tokens", "output_tokens", "concurrency", "context_tokens"):
-            value = getattr(self, key)
-            _require(value is None or value >= 1, f"{key} must be at least 1")
-        _require(self.gpus is None or self.gpus >= 0, "gpus must be at least 0")
-        for key in ("kv_bits", "interactivity_tokens_per_s", "usd_per_gpu_h"):
-            value = getattr(self, key)
-            _require(value is None or value > 0, f"{key} must be above 0")
-        _require(
-            self.tokens_per_pass is None or self.tokens_per_pass >= 1,
-            "tokens_per_pass must be at least 1",
-        )
+        _bounded(self, FROM_ONE, low=1)
+        _bounded(self, ("gpus",), low=0)
+        _bounded(self, ABOVE_ZERO, low=0, above=True)
         engine, host = self.engine_cores, self.host_cpu_count
         _require(
             engine is None or (host is not None and 1 <= engine <= host),
@@ -183,6 +198,10 @@ class Report:
     conditions: Conditions
     metric: str | None = None
 
+    def __post_init__(self) -> None:
+        first_day(self.as_of)
+        _bounded(self, ("value",), low=0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
@@ -191,6 +210,11 @@ class CurvePoint:
     value: float
     concurrency: int | None = None
     interactivity_tokens_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _bounded(self, ("value",), low=0)
+        _bounded(self, ("concurrency",), low=1)
+        _bounded(self, ("interactivity_tokens_per_s",), low=0, above=True)
 
     def of(self, conditions: Conditions) -> Conditions:
         """The claim's conditions at this point."""
@@ -206,12 +230,22 @@ class CurvePoint:
         )
 
 
+def _measurable(stated: Stated | None) -> None:
+    """ValueError for a number that no metric takes: each is a rate, a time, an energy, a cost or a
+    share, and none of them is negative."""
+    for value in () if stated is None else (stated.value, stated.high):
+        _require(value is None or value >= 0, f"stated.value {value} is negative: no metric is")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Also:
     """Another number that the source states of the same run."""
 
     metric: str
     stated: Stated
+
+    def __post_init__(self) -> None:
+        _measurable(self.stated)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +269,7 @@ class Serving:
             self.metric is None or self.stated is not None or bool(self.curve),
             "stated is missing: metric needs it (or a curve)",
         )
+        _measurable(self.stated)
         for point in self.curve:
             point.of(self.conditions)  # raises where a point contradicts itself
 
@@ -265,6 +300,9 @@ class Speedup:
         object.__setattr__(self, "baseline", self.baseline.deployed)
         unit = RATIOS.get(self.stated.unit.strip().casefold())
         _require(unit is not None, "stated.unit of a speed-up must be x or %")
+        _bounded(self, ("value", "baseline_value"), low=0, above=True)
+        if unit == "x":
+            _measurable(self.stated)
         object.__setattr__(self, "stated", replace(self.stated, unit=unit or "x"))
 
 
@@ -291,6 +329,9 @@ class Term:
             "price must be 'provider/model kind'",
         )
         _require(self.tco is None or bool(self.figure), "figure must say which number of the tco")
+        finite = self.value is None or math.isfinite(self.value)
+        _require(finite, f"value must be a finite number, not {self.value}")
+        _require(0 <= self.tolerance < 1, "tolerance must be in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +372,8 @@ class Reference:
     def __post_init__(self) -> None:
         first_day(self.as_of)
         _require((self.value is None) != (self.text is None), "give either value or text")
+        finite = self.value is None or math.isfinite(self.value)
+        _require(finite, f"value must be a finite number, not {self.value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,6 +404,9 @@ class Rent:
     tier: Literal["on_demand", "reserved", "spot"]
     stated: Stated
 
+    def __post_init__(self) -> None:
+        _measurable(self.stated)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
@@ -382,6 +428,9 @@ class Absent:
     why: str
     source: str
     as_of: str
+
+    def __post_init__(self) -> None:
+        first_day(self.as_of)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from bench.claims.bounds import hold
-from bench.claims.engine_words import same_condition
 from bench.claims.fits import check_fit
 from bench.claims.metrics import known_metric
 from bench.claims.spec import Conditions, Speedup, Stated
 from bench.claims.verdict import Check, CheckVerdict, agrees, number, say
 from bench.config.catalogue import Catalogue
+from bench.values.engine_words import same_condition
 
 NEEDED = ("model", "quant", "gpu", "gpus", "engine", "input_tokens", "output_tokens", "concurrency")
 

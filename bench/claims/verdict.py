@@ -75,6 +75,9 @@ class Assessment:
         held = [line for line in lines if line.startswith("stated ")]
         beyond = [line for line in held if "what the bound allows" in line]  # of a curve's points
         reason = next(iter((*beyond, *held, lines[0])))
+        if deciding.kind == "bound" and deciding.verdict == "not comparable":
+            after = lines[lines.index(reason) + 1 :]  # what is unsaid and would allow it
+            reason = "; ".join([reason, *after[:1]])
         fit = next((c for c in self.checks if c.kind == "fit" and c.verdict == "untested"), None)
         words = () if fit is None or deciding.verdict != "not comparable" else fit.evidence
         said = [w for w in (NOT_KNOWN, OFFLOADED) if any(w in line for line in words)]

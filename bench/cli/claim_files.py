@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.config.compose import conf_dir
 from bench.config.yaml_file import load
 from bench.values.errors import InputError, StoreError
 
@@ -20,7 +22,7 @@ def read_or(path: Path, bad: list[InputError] | None) -> tuple[Claim, ...]:
     if bad is None:
         return read(path)
     try:
-        return claims_of(path.stem, load(path), str(path), bad)
+        return claims_of(path.stem, load(path), str(path), bad, _today_of(path))
     except InputError as error:
         bad.append(error)
         return ()
@@ -30,7 +32,14 @@ def read(path: Path) -> tuple[Claim, ...]:
     """The claims of one file; InputError when it cannot be read or is malformed."""
     from bench.claims.load import claims_of
 
-    return claims_of(path.stem, load(path), str(path))
+    return claims_of(path.stem, load(path), str(path), today=_today_of(path))
+
+
+def _today_of(path: Path) -> date | None:
+    """What no date in a user's file is after; None for those of the catalogue, which a machine's
+    wrong clock is no reason to refuse."""
+    shipped = path.resolve().is_relative_to(conf_dir().resolve())
+    return None if shipped else datetime.now(tz=UTC).date()
 
 
 def check_names(names: Sequence[str]) -> None:

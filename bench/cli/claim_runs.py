@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -64,14 +65,26 @@ def measured(
             f"{claim.name}: a run cannot be under precision {says.conditions.quant!r}, which is no "
             f"name of conf/quant.{nearest(str(says.conditions.quant), sources.catalogue.quants)}"
         )
-    _check_host(claim, says, endpoint)
+    _check_host(claim, says, sources, endpoint)
     words = (*run_overrides(says.conditions, sources), f"load.repeats={MEASURE_REPEATS}")
     if endpoint:
         words = tuple("engine=endpoint" if w.startswith("engine=") else w for w in words)
+        words += _told(says)
     found = tuple(points(measure(words)))
     if endpoint:
         found = tuple(as_told(p, says) for p in found)
     return assess(claim, replace(sources, points=found))
+
+
+def _told(says: Serving) -> tuple[str, ...]:
+    """What serves, for a server that does not say it: kept with the run, which settles the claim
+    also the next time that it is asked about."""
+    c = says.conditions
+    told = (("engine.serves", c.engine), ("engine.version", c.engine_version))
+    words = tuple(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in told if v is not None)
+    if c.speculative is None:
+        return words
+    return (*words, f"engine.speculative={str(c.speculative).lower()}")
 
 
 def _not_measured(claim: Claim, assessment: Assessment, unsaid: tuple[str, ...]) -> str | None:
@@ -100,16 +113,23 @@ def _host_here() -> str:
     return f" (of this machine: {', '.join(f'{key}: {here[key]}' for key in OF_THE_HOST)})"
 
 
-def _check_host(claim: Claim, says: Serving, endpoint: bool = False) -> None:
+def _check_host(claim: Claim, says: Serving, sources: Sources, endpoint: bool = False) -> None:
     """Refuse a run that could not be compared: another engine than bench launches, another host."""
-    from bench.claims.engine_words import engine_name
+    from bench.claims.settle import other_version
     from bench.engines import ENGINES
     from bench.host import provenance
+    from bench.values.engine_words import engine_name
 
     c = says.conditions
     if engine_name(c.engine) not in ENGINES and not endpoint:
         raise InputError(
             f"{claim.name}: bench does not launch {c.engine!r}; serve it yourself and say "
+            f"bench claim {claim.asked_by} --measure engine.base_url=http://HOST:PORT/v1."
+        )
+    if not endpoint and (version := other_version(c, sources)) is not None:
+        raise InputError(
+            f"{claim.name}: engine_version is {c.engine_version!r}, but {c.engine} here is "
+            f"{version}: a run here would not be comparable; serve that version yourself and say "
             f"bench claim {claim.asked_by} --measure engine.base_url=http://HOST:PORT/v1."
         )
     if c.gpu != "cpu":

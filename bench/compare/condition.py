@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def parse(text: str) -> Condition:
     """The condition that `text` states; InputError says what is wrong and names the nearest."""
     found = _SHAPE.fullmatch(text)
     if found is None:
-        raise InputError(f"--fail-if {text!r} is no condition: {_HOW}.")
+        raise InputError(f"--fail-if {text!r} is no condition: {_what_is_odd(text)}{_HOW}.")
     metric, load, op = found["metric"], found["load"], found["op"]
     if op not in ("<", ">"):
         raise InputError(f"--fail-if {text!r}: {op!r} is not < or >; {_HOW}.")
@@ -92,7 +93,7 @@ def parse(text: str) -> Condition:
     if said == "%":
         return right_way(_ratio(text, metric, op, number, unit, load), BETTER.get(metric, "none"))
     if said and said != unit:
-        raise InputError(f"--fail-if {text!r}: {metric} is in {unit}, not in {said}.")
+        raise InputError(f"--fail-if {text!r}: {_other_unit(metric, unit, said)}")
     condition = Condition(
         text=text.strip(),
         metric=metric,
@@ -102,7 +103,39 @@ def parse(text: str) -> Condition:
         unit=unit,
         load=load,
     )
-    return right_way(condition, BETTER.get(metric, "none"))
+    return _reachable(right_way(condition, BETTER.get(metric, "none")))
+
+
+def _what_is_odd(text: str) -> str:
+    """A clause for what other programs or keyboards write; else empty."""
+    if found := re.search(r"[<>]\s*[+-]?(nan|inf\w*)\b", text, re.IGNORECASE):
+        return f"{found[1]} is no number that anything can be held against; "
+    if re.search("[\u2010-\u2015\u2212]", text):
+        return "the minus is the sign on the keyboard, -; "
+    return ""
+
+
+def _other_unit(metric: str, unit: str, said: str) -> str:
+    """What is wrong with the words behind a number."""
+    if said.casefold() in ("percent", "pct", "per cent"):
+        return f"a percentage is written with %, not {said}."
+    if said.startswith(","):
+        return "a number has a point, not a comma: 3.5%."
+    return f"{metric} is in {'shares of 1' if unit == '1' else unit}, not in {said}."
+
+
+def _reachable(condition: Condition) -> Condition:
+    """The condition; InputError where no figure could ever break it: a gate that always holds."""
+    metric, limit = condition.metric, condition.limit
+    most = 1.0 if metric == "error_rate" else math.inf
+    never = None
+    if condition.kind == "value" and condition.op == "<" and limit <= 0 and metric in BETTER:
+        never = "nothing lies below 0"
+    elif condition.op == ">" and limit > most:
+        never = f"a share is at most {most:g}"
+    if never is not None:
+        raise InputError(f"--fail-if {condition.text!r} would never fail: {metric}: {never}.")
+    return condition
 
 
 def right_way(condition: Condition, better: Literal["higher", "lower", "none"]) -> Condition:
@@ -131,6 +164,14 @@ def _ratio(
             f"--fail-if {text!r}: {metric} is a share, so a percentage can be read in two ways: "
             f"write '{metric} {op} {abs(percent) / 100:g}' for the share itself or "
             f"'{metric} {op} {percent / 100:+g}' for its change."
+        )
+    signed = "+" in text or "-" in text[text.index(op) :]
+    if op == "<" and percent > 0 and not signed and BETTER.get(metric) != "lower":
+        name = text.partition(op)[0].strip()
+        raise InputError(
+            f"--fail-if {text!r}: a percentage is a change, and this one would fail all that do "
+            f"not rise by it: write '{name} < -{percent:g}%' for a fall, or "
+            f"'{name} < +{percent:g}%'."
         )
     if percent <= -100:
         raise InputError(f"--fail-if {text!r}: nothing falls by {-percent:g}% or more.")

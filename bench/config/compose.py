@@ -181,6 +181,9 @@ def _in_our_words(text: str, config: str) -> str:
         return f"{found[1]}: this verb has no such group.{nearest(found[1], own)}"
     if found := re.match(r"Ambiguous value for argument '([^=]+)=([^']*)'", said):
         key, values = found[1], found[2]
+        if re.fullmatch(r"\d{1,3}(,\d{3})+", values):
+            plain = f"{key}={values.replace(',', '')}"
+            return f"{key}={values} offers a choice: a number has no commas, {plain}."
         if config != "config":
             one = f"{key}={values.partition(',')[0]}"
             return f"{key}={values} offers a choice, and this verb takes one: {one}."

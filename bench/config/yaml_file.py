@@ -8,6 +8,7 @@ built of it. One reader for all YAML that is not shipped; Hydra's own is precede
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from bench.values.outside import plain
 MOST_BYTES = 4 * 2**20
 MOST_VALUES = 200_000
 MOST_DEPTH = 50
+_OTHER_BASE = re.compile(r"[-+]?(?:0[0-7_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
+"""What YAML 1.1 reads in base 8 or 60 and nobody means so: 010 is 8 and 1:30 is 90."""
 
 
 def load(path: Path) -> Any:
@@ -58,6 +61,9 @@ def check_text(text: str, name: str) -> None:
                     sizes[anchor] = total - before
             elif isinstance(event, yaml.ScalarEvent):
                 total += 1
+                if event.implicit[0] and _OTHER_BASE.fullmatch(event.value):
+                    line = event.start_mark.line + 1
+                    raise InputError(f"{name}: line {line}: {_other_base(event.value)}.")
                 if event.anchor is not None:
                     sizes[event.anchor] = 1
             if total > MOST_VALUES:
@@ -106,6 +112,11 @@ def _is_no_file(path: Path) -> str:
     beside = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     hint = nearest(path.name, beside)
     return f"there is no such file.{hint if 'Did you mean' in hint else ''}"
+
+
+def _other_base(text: str) -> str:
+    base = "60" if ":" in text else "8"
+    return f"{text} is a number in base {base} to YAML: quote it, or write it plainly"
 
 
 def _said(error: Exception) -> str:

@@ -16,6 +16,7 @@ from bench.engines.exchange import Target, normalise_base_url
 from bench.engines.listener import listeners
 from bench.engines.probe import LoadingError, probe
 from bench.engines.still_serves import answers, why_not
+from bench.values.engine_words import same_engine
 from bench.values.errors import EngineError, InputError
 from bench.values.model_names import another_model, doubtful
 from bench.values.outside import plain
@@ -58,7 +59,7 @@ def _serve(spec: RunSpec, progress: ProgressCallback) -> Iterator[Server]:
         tls_verify=engine.tls_verify,
         ca_file=engine.ca_file,
     )
-    found = _ready(target, engine)
+    found = with_told(_ready(target, engine), engine)
     _same_model(found, engine)
     urls = _metrics_urls(engine, found.metrics_url)
     server = replace(
@@ -114,6 +115,18 @@ def _same_model(found: Server, engine: EndpointSpec) -> None:
     doubt = doubtful(found.served_model, found.models, found.answers_as)
     if doubt is not None:
         print(f"bench: {plain(doubt)}.", file=sys.stderr, flush=True)
+
+
+def with_told(found: Server, engine: EndpointSpec) -> Server:
+    """The server with what it does not say of itself as the user says; what it says stands, and
+    another engine's version is none of its."""
+    told = []
+    if engine.serves is not None and found.serves is None:
+        found, told = replace(found, serves=engine.serves), ["serves"]
+    another = engine.serves is not None and not same_engine(found.serves, engine.serves)
+    if engine.version is not None and found.engine_version is None and not another:
+        found, told = replace(found, engine_version=engine.version), [*told, "engine_version"]
+    return replace(found, told=tuple(told))
 
 
 def _metrics_urls(engine: EndpointSpec, found: str | None) -> tuple[str, ...]:

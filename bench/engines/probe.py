@@ -102,7 +102,7 @@ def probe(target: Target, **wanted: Any) -> Capabilities:
         ask.server,
         max_model_len=_context_tokens(listed),
         vocab_size=_whole(listed, ("vocab_size", "n_vocab")),
-        engine_version=_version(target),
+        engine_version=_version(target, _serves(listed)),
         serves=_serves(listed),
         metrics_url=_metrics_url(target) if want.metrics else None,
         left_out=tuple(ask.left_out),
@@ -560,13 +560,25 @@ def _only_model(target: Target, models: Mapping[str, object], why_none: str) -> 
     raise InputError(f"engine.served_model: choose one of {', '.join(sorted(models))}.")
 
 
-def _version(target: Target) -> str | None:
-    version = json_of(optional(target, f"{target.root_url}/version")).get("version")
-    return version if isinstance(version, str) else None
+_VERSIONS: Mapping[str | None, Sequence[tuple[str, str]]] = {
+    "sglang": (("/server_info", "version"), ("/get_server_info", "version")),
+    "llama.cpp": (("/props", "build_info"),),
+    "ollama": (("/api/version", "version"),),
+}
+"""Where engines say their version, and under which key; all others at /version, if anywhere."""
+
+
+def _version(target: Target, serves: str | None) -> str | None:
+    for path, key in _VERSIONS.get(serves, (("/version", "version"),)):
+        said = json_of(optional(target, f"{target.root_url}{path}")).get(key)
+        if isinstance(said, str) and said.strip():
+            return said.strip()
+    return None
 
 
 _OWNERS = {
     "vllm": "vllm",
+    "library": "ollama",
     "sglang": "sglang",
     "llamacpp": "llama.cpp",
     "tensorrt_llm": "tensorrt-llm",

@@ -292,8 +292,8 @@ def _apis(answer: TcoAnswer) -> Grid:
         f"; payback in months, undiscounted, and NPV: {answer.premises}"
     )  # fmt: skip
     return Grid(
-        title="Against each API (break-even in M tokens a month at today's prices, own servers stay "
-        f"cheaper above the last one{years})",
+        title="Against each API (break-even in M tokens a month at today's prices, own servers "
+        f"stay cheaper above the last one{years})",
         columns=columns,
         rows=tuple(_api(api, answer) for api in answer.apis),
     )

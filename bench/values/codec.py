@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
@@ -172,6 +174,8 @@ def _decode_scalar(kind: Any, data: object, path: str) -> Any:
         raise _said(path, "the number is too large.")
     if kind is Path and isinstance(data, str):
         return Path(data)
+    if kind is str and isinstance(data, date) and not isinstance(data, datetime):
+        return data.isoformat()  # YAML makes a date of 2026-02-17: the text as it was written
     if isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool)):
         return data
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -179,6 +183,43 @@ def _decode_scalar(kind: Any, data: object, path: str) -> Any:
 
 
 def _mismatch(path: str, wanted: str, data: object) -> InputError:
-    number = wanted == "a text" and isinstance(data, (int, float))
-    remedy = f""": quote it, '"{data}"'""" if number else ""
-    return InputError(f"{path}: {data!r} is not {wanted}{remedy}.")
+    return InputError(f"{path}: {_shown(data)} is not {wanted}{_remedy(wanted, data)}.")
+
+
+def _shown(data: object) -> str:
+    """A value as it would be written in a file, not as Python holds it."""
+    if isinstance(data, bool):
+        return str(data).lower()
+    return str(data) if isinstance(data, date) else repr(data)
+
+
+def _remedy(wanted: str, data: object) -> str:
+    """How the value is written, where what was meant is plain."""
+    if wanted == "a text" and isinstance(data, bool):
+        return ' (YAML reads yes, no, on and off so): put the word in quotes, "yes"'
+    if wanted == "a text" and isinstance(data, (int, float)):
+        return f""": quote it, '"{data}"'"""
+    if isinstance(data, datetime):
+        return f": write the date alone, {data.date()}"
+    if wanted in _NUMBERS and isinstance(data, str):
+        plain = _as_number(data)
+        return "" if plain is None else f": write {plain}"
+    if wanted == "a whole number" and isinstance(data, float) and data.is_integer():
+        return f": write {int(data)}"
+    return ""
+
+
+_NUMBERS = ("a number", "a whole number")
+
+
+def _as_number(text: str) -> str | None:
+    """40,000 or 50k or 1e6, as people and other languages write numbers, in figures alone; None
+    for what may mean something else (10m is minutes to some, 1,5 a half)."""
+    found = re.fullmatch(r"([+-]?[\d ,_']*\.?\d+(?:[eE][+-]?\d{1,2})?)([kK]?)", text.strip())
+    grouped = r"[+-]?\d{1,3}([ ,_']\d{3})(?:[ ,_']\d{3})*(?:\.\d+)?"
+    if found is None or (re.search("[ ,_']", found[1]) and not re.fullmatch(grouped, found[1])):
+        return None
+    value = float(re.sub("[ ,_']", "", found[1])) * (1000 if found[2] else 1)
+    return (
+        None if not math.isfinite(value) else f"{value:.0f}" if value.is_integer() else f"{value!r}"
+    )

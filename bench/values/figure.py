@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
 Arose = Literal["measured", "modelled", "predicted", "quoted", "assumed"]
@@ -21,6 +21,17 @@ def first_day(as_of: str) -> date:
         return date(*[int(p) for p in parts] + [1] * (3 - len(parts)))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{wrong} ({error})") from error
+
+
+def past_day(as_of: str, today: date) -> date:
+    """The first day of a date of something that has happened; ValueError where it is none, or lies
+    ahead of `today` and of the day that has begun further east."""
+    day = first_day(as_of)
+    if day > today + timedelta(days=1):
+        raise ValueError(
+            f"as_of: {as_of} lies in the future: today is {today} by this machine's clock"
+        )
+    return day
 
 
 def age_days(as_of: str, on: date) -> int:

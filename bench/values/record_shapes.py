@@ -89,6 +89,8 @@ class Served(TypedDict, total=False):
     node_pids: list[int] | None
     version: str | None
     engine_version: str | None
+    serves: str | None
+    told: list[str] | None
     base_url: str | None
 
 

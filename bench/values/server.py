@@ -35,6 +35,7 @@ class Server:
     which somebody else started. `node_pids` are those of the engine's parts on other machines, in
     their order. `image` is what its container was made of: program, name, id and digest. `serves`
     is the engine that an endpoint says it is (the owner of its models), None where it does not.
+    `told` names which of `serves` and `engine_version` are the user's word and not the server's.
     """
 
     engine: str
@@ -48,6 +49,7 @@ class Server:
     max_model_len: int | None = None
     engine_version: str | None = None
     serves: str | None = None
+    told: tuple[str, ...] = ()
     argv: tuple[str, ...] | None = None
     image: Mapping[str, Any] | None = None
     pid: int | None = None

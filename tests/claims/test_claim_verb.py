@@ -42,6 +42,14 @@ CLAIM_HERE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The engines that are installed: none whose version is known, wherever this is run."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr("bench.engines.installed.installed_versions", lambda: found)
+    return found
+
+
 def exact_point(repeat: int) -> PointData:
     """A closed loop on an exact schedule, the slots shifted so that tokens flow evenly. Repeats
     differ by a tenth of a percent, so that there is an interval."""
@@ -397,6 +405,10 @@ def test_the_command_that_is_printed_settles_it(
         pytest.skip(f"this machine is too busy to measure on: {found['told']['why']}")
     assert found["told"]["verdict"] == "confirmed", found["told"]["why"]
     assert f"served by {__version__}, as you said" in runs["evidence"][0]
+    assert code(names[0], quick[-1], "--json") == 0
+    again = json.loads(capfd.readouterr().out)[0]
+    assert again["verdict"] == "confirmed", "what was told is kept with the run"
+    assert f"served by {__version__}, as you said" in again["checks"][-1]["evidence"][0]
 
 
 def test_an_endpoint_settles_a_claim_about_an_engine_that_bench_does_not_launch(
@@ -416,8 +428,55 @@ def test_an_endpoint_settles_a_claim_about_an_engine_that_bench_does_not_launch(
     )
     (found,) = assessed(request, plain.catalogue, plain.prices, plain.cost_model, measure)
     assert "engine=endpoint" in asked[0]
+    assert {'engine.serves="llama.cpp"', 'engine.version="1.0"'} <= set(asked[0])
     assert found.verdict == "confirmed", found.why
     assert any("as you said" in line for line in found.checks[-1].evidence)
+
+
+def test_what_a_stored_endpoint_does_not_say_is_named_with_the_key_that_does(
+    exact_run: Run, tmp_path: Path
+) -> None:
+    there = replace(exact_run, spec=replace(exact_run.spec, engine=EndpointSpec()))
+    server = {"engine": "endpoint", "engine_version": None}
+    name = claim_file(tmp_path, "told", EXACT_TOKENS_PER_S, engine="llama.cpp")
+    plain, key = conf_sources(), "engine.serves=llama.cpp engine.version=1.0"
+    request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path / "r"))
+    for i, (more, verdict, said) in enumerate(
+        (
+            ({}, "untested", f"its server does not say: a run at it with {key} does"),
+            ({"serves": "vllm", "engine_version": "2"}, "untested", "engine llama.cpp ≠ vllm"),
+            (
+                {"serves": "llama.cpp", "engine_version": "1.0", "told": ["serves"]},
+                "confirmed",
+                "served by llama.cpp, as you said",
+            ),
+        )
+    ):
+        one = replace(there, server={**server, **more})
+        stored(one, tmp_path / "r", f"none-x0-20261124-00000{i}")
+        (found,) = assessed(request, plain.catalogue, plain.prices, plain.cost_model)
+        assert found.verdict == verdict, found.why
+        assert any(said in line for line in found.checks[-1].evidence), found.checks[-1].evidence
+
+
+def test_a_claim_about_another_version_than_is_installed_is_settled_where_that_one_serves(
+    installed: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A run under the installed one would leave it untested for ever."""
+    name = claim_file(tmp_path, "old", 300, "at_least", engine="vllm", engine_version="0.8.5")
+    for here, settles in (
+        ("0.8.5+cpu", f"bench claim {name} --measure"),
+        (
+            "0.32.0",
+            f"bench claim {name} --measure engine.base_url=http://HOST:PORT/v1  "
+            "# where vllm 0.8.5 serves tiny",
+        ),
+    ):
+        installed["vllm"] = here
+        assert code(name, f"results_dir={tmp_path}", "--json") == 0
+        assert json.loads(capfd.readouterr().out)[0]["settle_with"] == settles
+    assert code(name, "--measure", f"results_dir={tmp_path}") == 2
+    assert "engine_version is '0.8.5', but vllm here is 0.32.0" in capfd.readouterr().err
 
 
 SEVERAL = """

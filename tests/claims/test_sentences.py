@@ -246,7 +246,7 @@ def test_a_figure_in_another_unit_has_no_ratio_to_the_stated_one() -> None:
         (
             f"{HARDWARE}/r1-2xa100",
             "the source does not say: quant, engine, engine_version, input_tokens, output_tokens, "
-            "form_factor, concurrency, metric definition",
+            "form_factor, concurrency, metric definition; nor speculative, so read either way",
         ),
         (
             f"{HARDWARE}/spot-rents",

@@ -162,3 +162,21 @@ def test_fit_loads_neither_torch_nor_vllm() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_only_a_run_looks_at_is_named_and_left_aside(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The words of a run may be given to fit as they are; what they change nothing of is said."""
+    from bench.cli.main import main
+
+    words = ["fit", "model=llama-3.1-8b", "gpu=h100-sxm", "quant=none", "gpus=1", "--json"]
+    said = []
+    for more in ([], ["load.repeats=9", "seed=3", "meter=none"], ["load.concurrency=[32]"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *more])
+        assert ended.value.code == 0
+        said.append(capsys.readouterr())
+    aside = "bench: without effect on bench fit, for a run alone: load.repeats, meter, seed\n"
+    assert [s.err for s in said] == ["", aside, ""]
+    assert said[0].out == said[1].out != said[2].out

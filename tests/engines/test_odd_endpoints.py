@@ -277,6 +277,25 @@ def test_a_name_that_is_not_listed_is_said_before_any_load_and_in_the_result(
     assert (said.code, said.severity, said.text.startswith(told)) == ("served_model", "warn", True)
 
 
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ({"serves": "truth", "engine_version": None}, "the server says truth; engine.version=1"),
+        ({"serves": "vllm", "engine_version": "2"}, "engine.version=1 was typed, the server says"),
+        ({"serves": "vllm", "engine_version": "v1+cu128"}, None),
+        ({"serves": "vLLM", "engine_version": "1", "told": ["serves", "engine_version"]}, None),
+    ],
+)
+def test_a_server_that_is_another_than_was_typed_is_said(
+    run_spec: Spec, server: dict[str, Any], said: str | None
+) -> None:
+    spec = run_spec(engine="endpoint", engine_keys={"serves": "vllm", "version": "1"})
+    run = Run(spec=spec, anchor=Anchor(monotonic_ns=0, wall_iso=""), server=server)
+    found = served_findings(run)
+    assert [f.code for f in found] == ([] if said is None else ["told_otherwise"])
+    assert said is None or said in found[0].text
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "stream", "model", "n", "temperature"])
 def test_fields_that_bench_writes_are_no_extra_ones(run_spec: Spec, name: str) -> None:
     spec = run_spec(engine="endpoint", engine_keys={"extra_body": {name: 1}})

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from bench.engines.endpoint import with_told
 from bench.engines.exchange import Target, normalise_base_url, unreachable
 from bench.engines.probe import probe, wait_ready
 from bench.values.errors import EngineError, InputError
+from bench.values.server import Server
+from bench.values.spec import EndpointSpec
 from bench.web.fetch import FetchError
 
 Answer = tuple[int, str | list[Any] | dict[str, Any]]
@@ -120,6 +123,61 @@ def test_version_and_metrics_are_found_beside_v1(serve_http: Start) -> None:
     found = probe(Target(base_url=url))
     assert found.engine_version == "9.8.7"
     assert found.metrics_url == url.removesuffix("/v1") + "/metrics"
+
+
+@pytest.mark.parametrize(
+    ("owner", "answers", "serves", "version"),
+    [
+        ("sglang", {"/server_info": {"version": "0.5.9"}}, "sglang", "0.5.9"),
+        ("sglang", {"/get_server_info": {"version": "0.4.6"}}, "sglang", "0.4.6"),
+        ("llamacpp", {"/props": {"build_info": "b6500-abc"}}, "llama.cpp", "b6500-abc"),
+        ("library", {"/api/version": {"version": "0.12.1"}}, "ollama", "0.12.1"),
+        ("vllm", {"/version": {"version": " "}}, "vllm", None),
+        ("vllm", {"/version": {"version": 3}}, "vllm", None),
+        ("somebody", {"/props": {"build_info": "b1"}}, None, None),
+    ],
+)
+def test_each_engine_is_asked_its_version_where_it_says_it(
+    serve_http: Start,
+    owner: str,
+    answers: dict[str, Any],
+    serves: str | None,
+    version: str | None,
+) -> None:
+    inner = model_server(models={"data": [{"id": "m", "owned_by": owner}]})
+
+    def rule(path: str, body: dict[str, Any], headers: Mapping[str, str]) -> Answer:
+        return (200, answers[path]) if path in answers else inner(path, body, headers)
+
+    found = probe(Target(base_url=serve_http(rule)))
+    assert (found.serves, found.engine_version) == (serves, version)
+
+
+@pytest.mark.parametrize(
+    ("says", "typed", "kept"),
+    [
+        ((None, None), ("vllm", "0.8.5"), ("vllm", "0.8.5", ("serves", "engine_version"))),
+        (("vllm", None), ("vLLM", "0.8.5"), ("vllm", "0.8.5", ("engine_version",))),
+        (("vllm", "0.9.0"), ("vllm", "0.8.5"), ("vllm", "0.9.0", ())),
+        (("sglang", None), ("vllm", "0.8.5"), ("sglang", None, ())),
+        (("sglang", None), (None, "0.8.5"), ("sglang", "0.8.5", ("engine_version",))),
+        ((None, None), (None, None), (None, None, ())),
+    ],
+)
+def test_what_a_server_says_of_itself_stands_and_the_rest_is_told(
+    says: tuple[str | None, str | None],
+    typed: tuple[str | None, str | None],
+    kept: tuple[str | None, str | None, tuple[str, ...]],
+) -> None:
+    found = Server(
+        engine="endpoint",
+        base_url="http://x/v1",
+        served_model="m",
+        serves=says[0],
+        engine_version=says[1],
+    )
+    seen = with_told(found, EndpointSpec(serves=typed[0], version=typed[1]))
+    assert (seen.serves, seen.engine_version, seen.told) == kept
 
 
 def test_a_model_must_be_named_where_there_are_several(serve_http: Start) -> None:

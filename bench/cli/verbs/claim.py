@@ -182,6 +182,7 @@ def assessed(
     from bench.claims.assess import assess
     from bench.claims.sources import Sources
     from bench.engines import ENGINES
+    from bench.engines.installed import installed_versions
 
     claims = wanted(request, bad)
     if measure is not None:
@@ -192,6 +193,7 @@ def assessed(
         cost_model=cost_model,
         points=stored_points(claims, request.results_dir),
         engines=tuple(ENGINES),
+        installed=installed_versions(),
     )
     found = []
     for claim in claims:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.ask.fits import answers, one_asked
 from bench.cli import keys
 from bench.cli.arguments import Arguments
+from bench.cli.unread import check_read
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose, run_spec
 from bench.values.json_text import json_text
@@ -35,6 +36,7 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """The fit of what was typed; no GPU of this machine is looked for unless gpu=auto asks."""
     spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
+    check_read("fit", spec, arguments.typed_keys)
     return run(
         spec,
         explicit=arguments.typed_keys,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.ask.costs import book_rows, cost_question, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
+from bench.cli.unread import check_read
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose, run_spec, split_results_dir
 from bench.values.errors import InputError, nearest
@@ -98,6 +99,7 @@ def candidates(
     # Composed once, with the first of each list: composing takes longer than predicting.
     first = [f"{k}={v}" for k, v in zip(lists, every[0], strict=True)]
     base = run_spec(compose([*first, *rest], arguments.config_dirs), detect_gpus=False)
+    check_read("plan", base, arguments.typed_keys)
     typed = arguments.typed_keys | {"gpus"}
     base = resolve(for_planning(base, typed, known), typed, known)
     for values in every:

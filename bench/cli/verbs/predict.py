@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
+from bench.cli.unread import check_read
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, compose, run_spec
 from bench.values.errors import InputError, nearest
@@ -100,6 +101,7 @@ def asked_spec(arguments: Arguments) -> RunSpec:
     from bench.preflight import for_planning, resolve, with_cores
 
     spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
+    check_read("predict", spec, arguments.typed_keys)
     known = catalogue(arguments.config_dirs)
     planned = for_planning(spec, arguments.typed_keys, known)
     return with_cores(resolve(planned, arguments.typed_keys, known))

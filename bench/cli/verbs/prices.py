@@ -103,10 +103,17 @@ def run(
     the book's CSV: nothing there is changed or removed. `text` is its content where it was fetched;
     `effect` asks the cost question that it is shown in.
     """
-    today = datetime.now(tz=UTC).date().isoformat()
+    from bench.values.figure import past_day
+
+    now = datetime.now(tz=UTC).date()
+    today = now.isoformat()
     if import_path is None:
         _show(spec, today, as_json)
     else:
+        try:
+            past_day(as_of or today, now)
+        except ValueError as error:
+            raise InputError(f"{error}.") from error
         offer = Given(provider=provider, region=region, as_of=as_of or today, text=text)
         _import(spec, import_path, offer, effect, as_json=as_json)
     return 0

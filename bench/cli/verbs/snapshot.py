@@ -45,15 +45,20 @@ def call(arguments: Arguments) -> int:
     """Import one file."""
     from bench.money.prices.tables import is_price_table
     from bench.trend.snapshots import BOARD, changed, read_ratings, shipped
+    from bench.values.figure import past_day
 
-    today = datetime.now(tz=UTC).date().isoformat()
-    own = {"as_of": today, "source": "", "board": BOARD, "ratings": DEFAULT_FILE}
+    now = datetime.now(tz=UTC).date()
+    own = {"as_of": now.isoformat(), "source": "", "board": BOARD, "ratings": DEFAULT_FILE}
     own |= dict.fromkeys(OF_PRICES, "")
     for override in arguments.overrides:
         key, _, value = override.partition("=")
         if key not in own:
             raise InputError(f"{key!r} is no key of bench snapshot; it takes {', '.join(own)}.")
         own[key] = value
+    try:
+        past_day(own["as_of"], now)
+    except ValueError as error:
+        raise InputError(f"{error}.") from error
     address = arguments.option("--from")
     if arguments.words[:1] != ("import",) or len(arguments.words) != (1 if address else 2):
         raise InputError("bench snapshot takes: import FILE (or import --from URL).")

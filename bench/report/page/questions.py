@@ -82,6 +82,7 @@ QUESTIONS = {
     "throttling": "Did heat leave the boards at full clock?",
     "tie_out": "Do requests/s times tokens per request give tokens/s?",
     "token_counts": "Do the tokens that arrived agree with what the server billed?",
+    "told_otherwise": "Is the server the engine that it was said to be?",
     "trace_read": "How was the trace's file read?",
     "truncated": "Did the answers end by themselves, not at the length limit?",
     "truth_server": "Was this a real model?",

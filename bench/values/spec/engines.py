@@ -71,7 +71,9 @@ class EndpointSpec:
     (`bench.compare.launches`). `weights` and `kv_cache_dtype` are the formats that it keeps both
     in, in the words of `bench.sizing.precision`; None is not known, and bounds by the smallest that
     there is. `expects_model` is the model that it has to serve: the one that was typed as
-    model=NAME."""
+    model=NAME. `serves` and `version` are the engine that serves there and its version, for a
+    server that does not say them; what it says stands. `speculative` is whether it decodes more
+    than one token per pass, which none says."""
 
     kind: Literal["endpoint"] = "endpoint"
     base_url: str = "http://127.0.0.1:8000/v1"
@@ -93,6 +95,9 @@ class EndpointSpec:
     weights: str | None = None
     kv_cache_dtype: str | None = None
     expects_model: str | None = None
+    serves: str | None = None
+    version: str | None = None
+    speculative: bool | None = None
 
     def __post_init__(self) -> None:
         require(self.vocab_size is None or self.vocab_size >= 1, "vocab_size must be at least 1")

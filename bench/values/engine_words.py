@@ -21,13 +21,26 @@ def engine_name(word: str | None) -> str | None:
     return _OTHER_WORDS.get(plain, plain)
 
 
+def same_engine(one: str | None, other: str | None) -> bool:
+    """Whether two words are spellings of one engine."""
+    return engine_name(one) == engine_name(other)
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two words are one version: with or without its v, and what it was built for."""
+    plain, against = (v.strip().removeprefix("v") for v in (one, other))
+    if "+" in plain and "+" in against:
+        return plain == against
+    return plain.partition("+")[0] == against.partition("+")[0]
+
+
 def same_condition(key: str, one: Any, other: Any) -> bool:
     """Whether two sources' words for a condition are the same: engines in any spelling, versions
     with or without their v."""
     if key == "engine":
-        return engine_name(one) == engine_name(other)
+        return same_engine(one, other)
     if key == "engine_version" and None not in (one, other):
-        return str(one).removeprefix("v") == str(other).removeprefix("v")
+        return same_version(str(one), str(other))
     return bool(one == other)
 
 
