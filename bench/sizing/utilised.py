@@ -51,8 +51,9 @@ def against_hardware(
     mean_input, mean_output = _mean_lengths(metrics)
     most = bound_of(spec, model, parts, (mean_input, mean_output))
     bound = _modelled(most, "tokens/s")
-    if (why := laid_out_otherwise(spec, model)) is not None:
-        found = {name: replace(m, reason=why) for name, m in _unknown().items()}
+    unknown = laid_out_otherwise(spec, model)
+    if unknown is not None:
+        found = {name: replace(m, reason=unknown) for name, m in _unknown().items()}
         found |= {**_by_the_engine(spec, model, parts), "bound_tokens_per_s": bound}
         return found, _below(rate.value, most, None)
     used = utilisation(

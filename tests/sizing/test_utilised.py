@@ -186,7 +186,7 @@ def at_a_server(run_spec: Callable[..., RunSpec], **keys: Any) -> RunSpec:
 def test_a_format_that_the_model_is_not_in_leaves_no_plan(
     run_spec: Callable[..., RunSpec],
 ) -> None:
-    """`engine.weights` moved the bound alone: MBU read twice the bytes that a server of FP8 does."""
+    """`engine.weights` moved the bound alone: MBU read twice the bytes of a server of FP8."""
     spec = at_a_server(run_spec, weights="fp8")
     found, finding = judged(spec, gap_ms=40)
     for name in ("mbu", "mfu", "plan_tokens_per_s"):
