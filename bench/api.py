@@ -51,6 +51,12 @@ class StoredRun:
         """Whether its figures may be quoted: no finding takes them away."""
         return self.measurement.valid
 
+    @property
+    def trust(self) -> str:
+        """ok, partly, rehearsal, incomplete or FAILED, as `bench runs` says it; empty without a
+        load. No row of `points` is trusted more than its run lets it be."""
+        return self.measurement.trust or ""
+
     @cached_property
     def points(self) -> pd.DataFrame:
         """One row per load point: `load`, `valid`, `trust`, `requests`, then each metric under its
