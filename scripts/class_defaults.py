@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from asked_help import answer_help
+
 from bench.sizing.architecture import ALIASES
 from bench.sizing.families import FAMILIES
 from bench.sizing.vision import JOINTS, TOWERS
@@ -73,4 +75,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

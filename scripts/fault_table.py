@@ -19,6 +19,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from asked_help import answer_help
+
+if __name__ == "__main__":
+    answer_help(__doc__)  # what follows needs the tests' packages
+
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:0] = [str(TESTS / "faults"), str(TESTS)]
 

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from asked_help import answer_help
+
 from bench.traffic.workload_summary import summarise
 from bench.values.spec import SloSpec, WorkloadSpec
 
@@ -83,4 +85,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     main()

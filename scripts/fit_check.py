@@ -12,6 +12,8 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+from asked_help import answer_help
+
 from bench.engines.vllm import VllmEngine
 from bench.meters.process_memory import GIB, private_gib
 from bench.models.model_config import read_config
@@ -154,4 +156,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     raise SystemExit(main())

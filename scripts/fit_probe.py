@@ -8,7 +8,12 @@ parameters are counted once, after loading and before that. Named to vLLM with
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+
+if __name__ == "__main__":
+    print(__doc__)  # an extension of vLLM's worker, no program
+    sys.exit(0)
 
 import vllm.model_executor.model_loader.base_loader as base_loader
 

@@ -15,6 +15,8 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+from asked_help import answer_help
+
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:0] = [str(TESTS / "faults"), str(TESTS)]
 
@@ -63,4 +65,5 @@ def keep(name: str, number: int, data: bytes) -> None:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

@@ -35,7 +35,9 @@ ITL_MS = 10.0
 
 def main() -> None:
     """Measure, and count the outcomes by gate."""
-    parser = argparse.ArgumentParser(description="How often the regression gate is wrong.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--same", type=int, default=20)
     parser.add_argument("--slowed", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)

@@ -219,3 +219,7 @@ def rehearsal_steps(out: Path, checkpoints: Path | None = None) -> list[Step]:
         *quality_steps(out, checkpoints, [*small, "load.concurrency=[4]", "quality.limit=20"], 120),
         prediction(out),
     ]
+
+
+if __name__ == "__main__":
+    print(__doc__)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from asked_help import answer_help
 
 from bench.cli.help import of_verb
 from bench.cli.verb import names, summary, verb
@@ -268,4 +269,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

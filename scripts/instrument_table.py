@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from asked_help import answer_help
 
 from bench.engines.truth import serve_truth
 from bench.measure.checks.client import client_bound
@@ -348,4 +349,5 @@ def found_out(data: PointData) -> bool:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

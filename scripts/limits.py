@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asked_help import answer_help
+
 ROOT = Path(__file__).parents[1]
 BENCH = (sys.executable, "-m", "bench.cli")
 TRUTH = ("engine=truth", "gpus=0", "meter=none", "load.calibrate=false", "load.repeats=1")
@@ -596,4 +598,5 @@ def _(folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from asked_help import answer_help
+
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
 from two_hosts import AHEAD_S, HEAD, OTHER, TwoHosts, two_hosts, why_not  # noqa: E402
@@ -195,4 +197,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

@@ -94,7 +94,9 @@ OFF = 0.08
 
 def main() -> int:
     """The table, and whether anything in it is wrong."""
-    parser = argparse.ArgumentParser(description="An odd server's modes against their truth.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("server", type=Path)
     parser.add_argument("modes", nargs="*")
     parser.add_argument("--api", choices=("completions", "chat"))

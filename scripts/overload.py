@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from asked_help import answer_help
+
 from bench.config.compose import catalogue, compose, run_spec
 from bench.engines import load_engine
 from bench.measure.metrics import METRICS, Metric, measure, steady_parts
@@ -99,4 +101,5 @@ def verdict(rows: list[tuple[float, bool, float]]) -> int:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

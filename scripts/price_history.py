@@ -17,6 +17,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from asked_help import answer_help
+
 from bench.money.prices.book import Key, PriceRow
 from bench.money.prices.llm_prices import llm_prices
 from bench.money.prices.tables import book_lines
@@ -150,4 +152,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     main()

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from asked_help import answer_help
+
 from bench.cli.arguments import parse
 from bench.cli.composed import run_asked
 from bench.config.compose import catalogue, compose
@@ -121,4 +123,5 @@ def _plain(value: float | None) -> str:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

@@ -15,9 +15,10 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors.torch import load_file, save_file
+if TYPE_CHECKING:
+    import torch
 
 
 def main() -> None:
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=3)
     parser.add_argument("--group", type=int, help="weights that share a scale; default: all")
     args = parser.parse_args()
+    from safetensors.torch import load_file, save_file
+
     shutil.copytree(args.source, args.output)
     tensors = load_file(args.output / "model.safetensors")
     for name, weight in tensors.items():

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from asked_help import answer_help
+
 HELD_BYTES = 4 * 2**30
 """Device memory that the process takes, so that memory readings have something to show."""
 
@@ -89,4 +91,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

@@ -239,3 +239,7 @@ def observed(served: Served, point: LoadPoint) -> PointData:
         chunk_tokens=np.ones(len(chunk_ns), dtype=np.int64),
         workers=(calm,),
     )
+
+
+if __name__ == "__main__":
+    print(__doc__)

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from asked_help import answer_help
 
 TURNS = 4
 LOAD = (
@@ -109,4 +110,5 @@ def outside_s(checkout: Path, folder: Path, url: str, *, cold: bool) -> float:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     raise SystemExit(main())

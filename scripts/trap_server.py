@@ -14,6 +14,8 @@ import json
 import sys
 from typing import Any
 
+from asked_help import answer_help
+
 TRAPS = ("good", "bundle", "half", "errors", "drift")
 WORD = " the"
 FIRST_S, STEP_S = 0.030, 0.005
@@ -121,4 +123,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     asyncio.run(main(int(sys.argv[1])))

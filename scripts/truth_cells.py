@@ -294,3 +294,7 @@ def any_shape(cell: Cell, rng: np.random.Generator) -> Cell:
         waves=waves,
         name=f"{cell.name} {slots} {output} {prompt} {waves}",
     )
+
+
+if __name__ == "__main__":
+    print(__doc__)

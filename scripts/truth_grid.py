@@ -231,7 +231,9 @@ def misses(results: Sequence[tuple[Cell, Scores, int]]) -> Iterator[str]:
 
 def main() -> None:
     """Measure every cell and print the table and what misses its target."""
-    parser = argparse.ArgumentParser(description="Bias and coverage of bench's figures.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="")

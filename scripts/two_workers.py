@@ -28,6 +28,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from asked_help import answer_help
+
 from bench.engines.truth import serve_truth
 from bench.traffic.worker import request_bytes
 from bench.traffic.workers import send_load
@@ -211,4 +213,5 @@ def give(fd: int, kept: int, at: int, count: int) -> int:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     sys.exit(main())

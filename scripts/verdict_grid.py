@@ -49,7 +49,9 @@ FASTER = {"output_tokens_per_s": 1}
 
 def main() -> None:
     """Draw every cell of the grid, and print or write the table."""
-    parser = argparse.ArgumentParser(description="How often a verdict is wrong.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--families", type=int)

@@ -12,6 +12,7 @@ import random
 import sys
 from pathlib import Path
 
+from asked_help import answer_help
 from train_tiny_model import DEFAULT_SEED, make_world, write_jsonl
 
 TEXTS = 128
@@ -31,4 +32,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__)
     main()

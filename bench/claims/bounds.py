@@ -16,6 +16,7 @@ from bench.claims.verdict import Check, CheckVerdict, number, say
 from bench.config.catalogue import Catalogue
 from bench.sizing.architecture import from_config
 from bench.sizing.precision import PRECISIONS
+from bench.values.count_words import count
 from bench.values.errors import nearest
 from bench.values.units import UnitError
 
@@ -97,7 +98,7 @@ def check_bound(says: Serving, catalogue: Catalogue) -> Check | None:
     worst = min(found, key=lambda f: order.index(f.verdict))
     lines = [line for one in (found if len(found) < 4 else [worst]) for line in one.lines]
     if says.curve:
-        lines.insert(0, f"{len(says.curve)} points of a curve, each against its own bound")
+        lines.insert(0, f"{count(len(says.curve), 'point')} of a curve, each against its own bound")
     return Check(kind="bound", verdict=worst.verdict, evidence=tuple(lines), figures=worst.figures)
 
 

@@ -62,7 +62,9 @@ def _claim(name: str, data: Mapping[Any, Any], path: str, today: date | None) ->
             "leaves unsaid, and these are always known."
         )
     claim = decode(Claim, {**data, "name": name}, path)
-    for where, as_of in _dates(data, path) if today is not None else ():
+    for where, as_of in _dates(data, path):
+        if today is None:
+            break
         try:
             past_day(as_of, today)
         except ValueError as error:

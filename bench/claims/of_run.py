@@ -105,17 +105,20 @@ def as_told(point: Point, says: Serving) -> Point:
     """A point of an endpoint with what it does not say of itself, engine or version, as the user
     told; what it says stands."""
     c = says.conditions
-    told = {"engine": c.engine, "engine_version": c.engine_version, "speculative": c.speculative}
+    told: dict[str, Any] = {
+        "engine": c.engine,
+        "engine_version": c.engine_version,
+        "speculative": c.speculative,
+    }
     have = dict(point.conditions)
     unsaid = [k for k in told if have.get(k) in (None, "endpoint") and told[k] is not None]
     theirs = engine_name(have.get("engine"))
-    if not unsaid or theirs not in ("endpoint", engine_name(told["engine"])):
+    if not unsaid or theirs not in ("endpoint", engine_name(c.engine)):
         return point
     have |= {k: told[k] for k in unsaid}
     said = " ".join(str(told[k]) for k in unsaid if k != "speculative")
-    said += {True: " with speculation", False: " without speculation", None: ""}[
-        told["speculative"] if "speculative" in unsaid else None
-    ]
+    if "speculative" in unsaid:
+        said = f"{said} {'with' if c.speculative else 'without'} speculation".strip()
     return replace(point, conditions=have, words=(*point.words, f"served by {said}, as you said"))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.cli.meant import check_closed, check_shown, flag_meant, word_meant
+from bench.cli.other_words import other_flag
 from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
 
@@ -106,7 +107,7 @@ def parse(
             break
         elif word.startswith("-"):
             flags = (*COMMON, *own_switches, *own_options)
-            hint = flag_meant(word, queue) or nearest(word, flags)
+            hint = other_flag(word, queue) or flag_meant(word, queue) or nearest(word, flags)
             raise InputError(f"{word!r} is no flag of bench.{hint}")
         else:
             (overrides if "=" in word or word.startswith("~") else plain).append(word)

@@ -62,8 +62,9 @@ def check_text(text: str, name: str) -> None:
             elif isinstance(event, yaml.ScalarEvent):
                 total += 1
                 if event.implicit[0] and _OTHER_BASE.fullmatch(event.value):
-                    line = event.start_mark.line + 1
-                    raise InputError(f"{name}: line {line}: {_other_base(event.value)}.")
+                    mark = event.start_mark
+                    line = "" if mark is None else f"line {mark.line + 1}: "
+                    raise InputError(f"{name}: {line}{_other_base(event.value)}.")
                 if event.anchor is not None:
                     sizes[event.anchor] = 1
             if total > MOST_VALUES:

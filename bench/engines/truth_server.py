@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import heapq
 import json
 import resource
@@ -383,7 +384,13 @@ def main() -> None:
     args = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    uvloop.run(serve(args))
+    try:
+        uvloop.run(serve(args))
+    except (OSError, OverflowError) as error:
+        why = str(getattr(error, "strerror", None) or error).rstrip(".")
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            why = "something listens there already: stop it, or take another --port"
+        parser.exit(1, f"truth server: cannot listen on {args.host}:{args.port}: {why}.\n")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from bench.foreign.ties import ties
 from bench.measure.checks.moves import PER_USER, RATES, withhold
 from bench.measure.metrics import Metric, PointMeasurement
 from bench.measure.window import DRIFT_LIMIT
+from bench.values.count_words import agreeing, count
 from bench.values.finding import Finding, finding, some
 from bench.values.record import OK, TOKENS_AROSE, PointData
 
@@ -234,7 +235,8 @@ def _in_flight(result: Result) -> Iterator[Finding]:
     step = np.repeat([1, -1], data.count)
     order = np.lexsort((step, at))  # an end before a start of the same instant
     most = int(np.cumsum(step[order]).max())
-    text = f"at most {most} requests were in flight, {asked} were to be"
+    text = f"at most {count(most, 'request', 'were')} in flight, "
+    text += f"{asked} {agreeing(asked, 'were')} to be"
     if most > 1.02 * asked:
         yield some("in_flight", f"{text}: the load was another", (*RATES, "ttft", "e2e"), most)
     elif most < 0.9 * asked:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.foreign.columns import Sent, point_data
 from bench.foreign.result import Result, Span, exact, number, point_of, statistics
+from bench.values.count_words import count
 from bench.values.errors import InputError
 
 UNSAID = (
@@ -167,7 +168,8 @@ def _again(one: Mapping[str, Any], good: list[Any], bad: list[Any]) -> dict[str,
 
 def _notes(one: Mapping[str, Any], cut: list[Any]) -> Iterator[str]:
     if cut:
-        yield f"{len(cut)} requests were cut off at its end: they count neither as good nor as bad"
+        many = count(len(cut), "request", "were")
+        yield f"{many} cut off at its end, which counts neither as good nor as bad"
     for said in one.get("warnings") or []:
         text = said.get("message") or said.get("note") if isinstance(said, Mapping) else said
         if text:

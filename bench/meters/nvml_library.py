@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.meters.source import MeterUnavailableError
+from bench.values.count_words import count
 from bench.values.telemetry import Told
 
 NO_SUCH_CALL = "Not Supported (this driver has no such call)"
@@ -80,7 +81,9 @@ class Library:
         if isinstance(error, nvml.NVMLError_LibraryNotFound) and not boards:
             return NvmlUnavailableError("NVML library not found", "none")
         if isinstance(error, nvml.NVMLError_LibraryNotFound):
-            text = f"NVML library not found, but the kernel's driver has {len(boards)} GPUs"
+            text = (
+                f"NVML library not found, but the kernel's driver has {count(len(boards), 'GPU')}"
+            )
             return NvmlUnavailableError(text, "unknown")
         if isinstance(error, nvml.NVMLError_DriverNotLoaded):
             return NvmlUnavailableError("NVIDIA driver not loaded", "none")

@@ -14,6 +14,7 @@ from bench.predict.question import question
 from bench.sizing.headroom import typical
 from bench.values.confidence import normal_quantile
 from bench.values.cores import host_words
+from bench.values.count_words import agreeing, count
 from bench.values.errors import InputError
 from bench.values.record import Run
 from bench.values.spec import EndpointSpec, WorkloadSpec
@@ -168,7 +169,8 @@ def elsewhere(rows: Sequence[Row], asked: Row) -> tuple[str, ...]:
     if not others:
         return ()
     where = {f"{r.engine} on {_device(r)}" for r in others}
-    return (f"{len(others)} load points of your own are of others: {'; '.join(sorted(where))}",)
+    own = f"{count(len(others), 'load point')} of your own {agreeing(len(others), 'are')}"
+    return (f"{own} of others: {'; '.join(sorted(where))}",)
 
 
 def beyond(asked: Row, mine: Sequence[Row]) -> str | None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import quantity
+from bench.values.count_words import count
 from bench.values.prediction import Band, Prediction, PredictionError
 
 FIGURES = (
@@ -57,7 +58,8 @@ def about(found: Sequence[Prediction]) -> Iterator[str]:
     own = ""
     if first.own_rows:
         of = "all" if first.own_of_model == first.own_rows else f"{first.own_of_model}"
-        own = f" and {first.own_rows} load points of your own on this device ({of} of this model)"
+        rows = count(first.own_rows, "load point")
+        own = f" and {rows} of your own on this device ({of} of this model)"
     yield f"In brackets 80 % bands, from {first.rows} published rows{own}: {NEW[first.novelty]}."
     for words in first.nearest:
         yield f"nearest: {words}"

@@ -15,6 +15,7 @@ from bench.money.since import Effect
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity
 from bench.values.codec import encode
+from bench.values.count_words import count
 from bench.values.figure import age_days
 
 SHOWN = 40
@@ -63,7 +64,9 @@ def print_book(
             f"{pooled.series} of them have a history and {_yearly(pooled)} "
             f"({pooled.dates} dated prices)"
         )
-    out.print(f"{len(held)} prices as of {on.isoformat()}: {text}", style="bold", highlight=False)
+    out.print(
+        f"{count(len(held), 'price')} as of {on.isoformat()}: {text}", style="bold", highlight=False
+    )
     rows = []
     for entry in book_document(held, known, on, stale_days)["prices"]:
         past = entry["decline"]
@@ -181,12 +184,13 @@ def print_import(
         columns = (column("provider/model"), column("kind"), *numbers("before", "now", "change"))
         print_grid(out, Grid(columns=columns, rows=tuple(rows), keys=2))
     if len(moved) > SHOWN:
-        out.print(f"{len(moved) - SHOWN} more changes are in the book", highlight=False)
+        out.print(f"{count(len(moved) - SHOWN, 'more change', 'are')} in the book", highlight=False)
     for reason, n in sorted(found.left_out.items(), key=lambda r: -r[1])[:SHOWN]:
         out.print(f"left out {n}: {reason}", markup=False, highlight=False)
     out.print(
-        f"{path} ({found.shape}): {len(found.rows)} prices read, {found.skipped} entries without "
-        f"a price skipped, {len(new)} rows appended to {book}.",
+        f"{path} ({found.shape}): {count(len(found.rows), 'price')} read, "
+        f"{count(found.skipped, 'entry')} without a price skipped, "
+        f"{count(len(new), 'row')} appended to {book}.",
         markup=False,
         highlight=False,
     )

@@ -28,7 +28,8 @@ Row = Mapping[str, Any]
 def known_format(name: str | None, every: Sequence[str] = FORMATS) -> str | None:
     """The format that was asked for; InputError for one that there is not."""
     if name is not None and name not in every:
-        raise InputError(f"--format: {name!r} is unknown.{nearest(name, every)}")
+        meant = " JSON is typed --json." if name.lower() == "json" else nearest(name, every)
+        raise InputError(f"--format: {name!r} is unknown.{meant}")
     return name
 
 

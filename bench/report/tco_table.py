@@ -13,6 +13,7 @@ from bench.money.caveats import Assumed
 from bench.report.grid import Column, Grid, column, numbers, print_grid
 from bench.report.numbers import plain
 from bench.values import units as u
+from bench.values.count_words import agreeing
 
 SAME = 0.01
 PARTS = 0.1
@@ -71,8 +72,9 @@ def verdict(answer: TcoAnswer) -> str:
         than = f" than {WAYS[answer.basis]}" if _beats_apis(answer) else ""
         return f"the API is cheaper{than}: self-hosting costs {cost}, more than {many}"
     return (
-        f"{len(dearer)} of {len(answer.apis)} APIs are cheaper: self-hosting costs {cost}, less "
-        f"than {_named(cheaper[-1])}{_more(cheaper)}, more than {_named(dearer[0])}{_more(dearer)}"
+        f"{len(dearer)} of {len(answer.apis)} APIs {agreeing(len(dearer), 'are')} cheaper: "
+        f"self-hosting costs {cost}, less than {_named(cheaper[-1])}{_more(cheaper)}, "
+        f"more than {_named(dearer[0])}{_more(dearer)}"
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.values.confidence import normal_quantile
+from bench.values.count_words import count
 
 LEAST_COMMON = 8
 """Models in both snapshots below which nothing is said."""
@@ -44,7 +45,8 @@ def shift(before: Mapping[str, float], after: Mapping[str, float], *, same_sourc
     new = {plain(m): r for m, r in after.items()}
     moved = np.array([new[m] - old[m] for m in old if m in new])
     if len(moved) < LEAST_COMMON:
-        text = f"only {len(moved)} models in both: whether the scale is the same cannot be told"
+        text = f"only {count(len(moved), 'model')} in both: "
+        text += "whether the scale is the same cannot be told"
         return Shift(common=len(moved), median=None, error=None, same_scale=False, why=text)
     median = float(np.median(moved))
     spread = 1.4826 * float(np.median(np.abs(moved - median)))

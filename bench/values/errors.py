@@ -9,6 +9,7 @@ BenchError              a run-time failure: one line, exit 1
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,9 +44,52 @@ class StoreError(BenchError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A clause naming the closest valid names: " Did you mean 'x'?" or " Valid: a, b."."""
+    """A clause naming the closest valid names: " Did you mean 'x'?" or " Valid: a, b.".
+
+    Of names that differ from the one typed in case and marks alone, or that begin or end with it,
+    all are meant: " Did you mean 'h100-nvl', 'h100-pcie' or 'h100-sxm'?".
+    """
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f" Did you mean {close[0]!r}?"
+    family = _family(name, close[0], names) if close else []
+    if meant := _alike(name, names) or family or close:
+        *others, last = (repr(n) for n in meant)
+        return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
     return f" Valid: {', '.join(names)}." if names else ""
+
+
+_MOST_ALIKE = 8
+
+
+def _alike(name: str, names: list[str]) -> list[str]:
+    """The names that are the same but for case and marks, else those that have it as a word of
+    theirs, else those that begin with it; none where it says too little, or too many do."""
+    typed = _plain(name)
+    if same := [n for n in names if _plain(n) == typed]:
+        return same
+    words = [n for n in names if _has_word(n, name)]
+    found = words or [n for n in names if _plain(n).startswith(typed)]
+    return found if len(typed) >= 3 and len(found) <= _MOST_ALIKE else []
+
+
+def _family(name: str, nearest_one: str, names: list[str]) -> list[str]:
+    """The names of the same family, h100-… of h100-80gb, where the nearest in letters is of
+    another one."""
+    head = _parts(name)[0]
+    if not re.search(r"\d", head) or _parts(nearest_one)[0] == head:
+        return []
+    return [n for n in names if _parts(n)[0] == head]
+
+
+def _parts(name: str) -> list[str]:
+    return re.split(r"[^a-z0-9.]+", name.casefold())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+def _has_word(name: str, typed: str) -> bool:
+    """Whether the parts of `typed` are parts of `name` in a row: 4090 of rtx-4090."""
+    parts, wanted = _parts(name), _parts(typed)
+    return any(parts[i : i + len(wanted)] == wanted for i in range(len(parts)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench.cli.other_words import _BY_KEY
 from bench.config.compose import check_sweep, compose, run_spec
 from bench.values.errors import InputError
 
@@ -60,3 +61,17 @@ def test_a_sweep_finds_the_wrong_value_before_its_first_run() -> None:
         check_sweep(["engine=truth", "seed=1,two"], ())
     with pytest.raises(InputError, match=r"'seed=\[1' is no KEY=VALUE"):
         check_sweep(["seed=[1"], ())
+
+
+_VALUES = {"quant": "fp8", "engine": "vllm", "dtype": "float16", "file": "x", "results_dir": "x"}
+
+
+@pytest.mark.parametrize("words", _BY_KEY)
+def test_another_programs_flag_is_named_as_a_key_that_there_is(words: str) -> None:
+    key = words.partition("=")[0].rpartition(".")[2] or words
+    value = "fp8" if "kv-cache" in words else _VALUES.get(key, "2")
+    value = "0.5" if "utilization" in words else value
+    typed = words.format(value).replace("http://2:8000", "http://h:8000")
+    if "load.burstiness" in typed:
+        typed = f"load=open {typed} load.arrival=gamma"
+    run_spec(compose(["model=tiny", *typed.split()]), detect_gpus=False)

@@ -87,8 +87,8 @@ def test_a_refit_keeps_rows_and_says_what_it_gained(
     # The same run again replaces its rows.
     assert code_of("predict", "--refit", str(run.path), f"results_dir={tmp_path}") == 0
     shown = capsys.readouterr()
-    assert "1 load points of your own are kept" in shown.err
-    assert "1 load points of your own on this device (all of this model)" in shown.out
+    assert "1 load point of your own is kept" in shown.err
+    assert "1 load point of your own on this device (all of this model)" in shown.out
     assert "launches of one condition differ by ± 4.1%: assumed" in shown.out
 
 

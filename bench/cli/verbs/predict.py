@@ -11,6 +11,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.unread import check_read
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, compose, run_spec
+from bench.values.count_words import agreeing, count
 from bench.values.errors import InputError, nearest
 from bench.values.json_text import json_text
 
@@ -163,7 +164,8 @@ def said_only(rows: tuple[Row, ...], spec: RunSpec) -> None:
     """What a refit kept."""
     from bench.predict.own import NAME
 
-    text = f"{len(rows)} load points of your own are kept in {spec.results_dir}/{NAME}"
+    own = f"{count(len(rows), 'load point')} of your own {agreeing(len(rows), 'are')}"
+    text = f"{own} kept in {spec.results_dir}/{NAME}"
     print(f"bench: {text}", file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.composed import allowed, claim_folders
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, split_results_dir
-from bench.values.errors import InputError, StoreError, nearest
+from bench.values.errors import InputError, StoreError
 from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def run(request: Request) -> int:
     if request.format not in FORMATS:
         raise InputError(
             f"--format: {request.format!r} is none of {', '.join(FORMATS)}."
-            f"{nearest(request.format, FORMATS)}"
+            + (" JSON is typed --json." if request.format == "json" else "")
         )
     if request.format == "html" and request.out is not None and Path(request.out).is_dir():
         page_in = Path(request.out) / "page.html"

@@ -14,6 +14,7 @@ from bench.cli.composed import run_asked
 from bench.cli.sweeps import asked_sweep
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import check_sweep, compose, options
+from bench.values.count_words import count
 from bench.values.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def call(arguments: Arguments) -> int:
     script.touch(mode=0o700)
     script.write_text(text)
     sweep = keep(replace(sweep, job=slurm.submit(str(script))))
-    print(f"bench: {len(sweep.elements)} runs wait as Slurm job {sweep.job}.", file=sys.stderr)
+    print(
+        f"bench: {count(len(sweep.elements), 'run', 'wait')} as Slurm job {sweep.job}.",
+        file=sys.stderr,
+    )
     print(f"bench: bench jobs {sweep.name} results_dir={sweep.results_dir}", file=sys.stderr)
     return 0
 

@@ -37,7 +37,8 @@ def error_rate(repeats: Sequence[PointData], limit: float) -> Finding:
     if not len(outcome):
         return finding("errors", "fail", "no request was sent", None, "1")
     if failed == 0:
-        return finding("errors", "pass", f"all {len(outcome)} requests succeeded", 0.0, "1")
+        which = "the one request" if len(outcome) == 1 else f"all {len(outcome)} requests"
+        return finding("errors", "pass", f"{which} succeeded", 0.0, "1")
     kinds = ", ".join(
         f"{int((outcome == k).sum())} {OUTCOMES[k]}" for k in sorted(set(outcome.tolist()) - {OK})
     )
