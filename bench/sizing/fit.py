@@ -254,7 +254,7 @@ def _bounds(spec: RunSpec, s: Served, prompt: float, answer: float) -> dict[str,
     }
 
 
-def _rents(spec: RunSpec) -> dict[str, float | None]:
+def _rents(spec: RunSpec) -> dict[str, Any]:
     """The listed rents of all GPUs together, in $/h."""
     tiers = zip(("low", "high", "reserved", "spot"), spec.gpu.price.tiers, strict=True)
     return {f"usd_per_h_{k}": None if usd is None else usd * spec.gpus for k, usd in tiers}

@@ -293,11 +293,18 @@ def _api(api: ApiAnswer, a: TcoAnswer) -> list[Cell]:
         _usd(float(api.monthly), 2),
         first,
         _usd(even.for_good_above, 0),
-        Cell(text=payback_words(api, a), value=api.payback_months),
+        _payback(api, a),
         _usd(None if api.npv is None else float(api.npv), 0),
         number(odds, ".1%"),
         word(dates + doubt),
     ]
+
+
+def _payback(api: ApiAnswer, a: TcoAnswer) -> Cell:
+    """Months; how long the life is that they do not lie within stands below the table."""
+    if api.payback_months is None and a.costs.capital is not None:
+        return word("never within their life")
+    return Cell(text=payback_words(api, a), value=api.payback_months)
 
 
 def _correct(a: TcoAnswer, words: str) -> Table:
