@@ -437,21 +437,20 @@ def test_what_a_stored_endpoint_does_not_say_is_named_with_the_key_that_does(
     exact_run: Run, tmp_path: Path
 ) -> None:
     there = replace(exact_run, spec=replace(exact_run.spec, engine=EndpointSpec()))
-    server = {"engine": "endpoint", "engine_version": None}
+    server: dict[str, Any] = {"engine": "endpoint", "engine_version": None}
     name = claim_file(tmp_path, "told", EXACT_TOKENS_PER_S, engine="llama.cpp")
     plain, key = conf_sources(), "engine.serves=llama.cpp engine.version=1.0"
     request = Request(names=(name,), everything=False, folders=(), results_dir=str(tmp_path / "r"))
-    for i, (more, verdict, said) in enumerate(
+    cases: tuple[tuple[dict[str, Any], str, str], ...] = (
+        ({}, "untested", f"its server does not say: a run at it with {key} does"),
+        ({"serves": "vllm", "engine_version": "2"}, "untested", "engine llama.cpp ≠ vllm"),
         (
-            ({}, "untested", f"its server does not say: a run at it with {key} does"),
-            ({"serves": "vllm", "engine_version": "2"}, "untested", "engine llama.cpp ≠ vllm"),
-            (
-                {"serves": "llama.cpp", "engine_version": "1.0", "told": ["serves"]},
-                "confirmed",
-                "served by llama.cpp, as you said",
-            ),
-        )
-    ):
+            {"serves": "llama.cpp", "engine_version": "1.0", "told": ["serves"]},
+            "confirmed",
+            "served by llama.cpp, as you said",
+        ),
+    )
+    for i, (more, verdict, said) in enumerate(cases):
         one = replace(there, server={**server, **more})
         stored(one, tmp_path / "r", f"none-x0-20261124-00000{i}")
         (found,) = assessed(request, plain.catalogue, plain.prices, plain.cost_model)

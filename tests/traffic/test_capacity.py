@@ -14,8 +14,9 @@ from point_support import Shot, point
 
 from bench.measure.checks.arrivals import overload
 from bench.measure.metrics import steady_parts
-from bench.traffic.judge import GROWTH_LIMIT, keeping_up, overload_margin
+from bench.traffic.judge import keeping_up, overload_margin
 from bench.traffic.search import (
+    GROWTH_LIMIT,
     Ladder,
     Margin,
     SearchResult,
