@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.values.errors import InputError, nearest
+from bench.values.override_text import quoted
 
 if TYPE_CHECKING:
     from bench.claims.sources import Point, Sources
@@ -81,7 +81,7 @@ def _told(says: Serving) -> tuple[str, ...]:
     also the next time that it is asked about."""
     c = says.conditions
     told = (("engine.serves", c.engine), ("engine.version", c.engine_version))
-    words = tuple(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in told if v is not None)
+    words = tuple(f"{k}={quoted(v)}" for k, v in told if v is not None)
     if c.speculative is None:
         return words
     return (*words, f"engine.speculative={str(c.speculative).lower()}")

@@ -95,7 +95,7 @@ def _decode_union(members: Sequence[Any], data: object, path: str) -> Any:
         member = _by_kind(values, data, path)
         _refuse_other_kinds(member, values, data, path)
         return _decode(member, data, path)
-    rest = [m for m in members if m not in values] or values
+    rest = _joined([m for m in members if m not in values] or values)
     errors: list[InputError] = []
     for member in rest:
         try:
@@ -103,6 +103,15 @@ def _decode_union(members: Sequence[Any], data: object, path: str) -> Any:
         except InputError as error:
             errors.append(error)
     raise errors[0]
+
+
+def _joined(members: Sequence[Any]) -> list[Any]:
+    """The same with all literals as one, so that a wrong word is held against every right one."""
+    words = [m for m in members if typing.get_origin(m) is Literal]
+    if len(words) < 2:
+        return list(members)
+    every = tuple(word for m in words for word in typing.get_args(m))
+    return [Literal[every], *(m for m in members if m not in words)]
 
 
 def _by_kind(values: Sequence[Any], data: Mapping[Any, Any], path: str) -> Any:
