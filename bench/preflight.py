@@ -411,8 +411,10 @@ PLANNING_GPU = "h100-sxm"
 def for_planning(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) -> RunSpec:
     """The run on a named GPU where `gpus` was typed, no `gpu`, and this machine has none.
 
-    Asking for two GPUs is not asking about this machine's processor.
+    Asking for two GPUs is not asking about this machine's processor. InputError for words that a
+    run would not take.
     """
+    check_formats(spec)
     asked = spec.gpu.kind == "auto" and "gpus" in explicit and spec.gpus > 0
     if not asked or list_gpus().devices:
         return spec

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from bench.predict.evidence import Row
 from bench.predict.terms import Deployment, cost, named
-from bench.sizing.bound import Work, held, kv_bytes_kept, machine, output_bound
-from bench.sizing.fit import fit
+from bench.sizing import offload
+from bench.sizing.bound import Work, held, machine, output_bound
+from bench.sizing.fit import held_at_once
 from bench.sizing.formats import Served
 from bench.sizing.headroom import is_cpu, served, typical
 from bench.sizing.precision import precision
@@ -55,6 +56,7 @@ class Question:
                 per_replica=self.per_replica,
                 replicas=self.replicas,
                 sequences=min(float(flags_of(spec).max_num_seqs or 1e9), self.at_once),
+                memory_counted=math.isfinite(self.at_once),
             ),
             Work(
                 input_tokens=self.input_tokens,
@@ -156,17 +158,14 @@ def question(spec: RunSpec, engine: str | None = None) -> Question:
         engine=engine or spec.engine.kind,
         host=host_words(cpu_name(), os.cpu_count()) if is_cpu(spec) else "",
         cores=(os.cpu_count() or 1) - (spec.load.own_cores or 0) if is_cpu(spec) else None,
-        at_once=math.inf if is_cpu(spec) else _at_once(spec, s, prompt),
+        at_once=_at_once(spec, prompt),
     )
 
 
-def _at_once(spec: RunSpec, s: Served, prompt: float) -> float:
-    """How many requests one replica holds while each is, on average, half way through its answer:
-    no limit where the fit says that it does not fit (`fit.force=true` predicts all the same)."""
-    report, wanted = fit(spec), precision(spec.quant.name, spec.model)
-    if not report.fits or not report.kv_needed_gib_per_gpu or wanted is None:
+def _at_once(spec: RunSpec, prompt: float) -> float:
+    """How many requests one replica holds while they write their answers: no limit where the fit
+    has no room for one (`fit.force=true` predicts all the same), or is not vLLM's."""
+    if is_cpu(spec) or offload.asked(spec):
         return math.inf
-    full = report.kv_gib_per_gpu / report.kv_needed_gib_per_gpu
-    h = held(s.geometry, wanted, 8 * s.kv_bytes)
-    mean = prompt + typical(spec.workload.output_tokens) / 2
-    return full * kv_bytes_kept(h, report.context_needed_tokens) / kv_bytes_kept(h, mean)
+    count = held_at_once(spec, prompt, prompt + typical(spec.workload.output_tokens))
+    return count if count >= 1 else math.inf

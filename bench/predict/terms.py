@@ -46,12 +46,14 @@ CPU_GB_S, CPU_TFLOPS = 20.0, 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """`replicas` of `per_replica` GPUs each; `sequences` the most that one replica runs at once."""
+    """`replicas` of `per_replica` GPUs each; `sequences` the most that one replica runs at once,
+    by its memory, too, where `memory_counted` says so."""
 
     gpu: GpuSpec
     per_replica: int = 1
     replicas: int = 1
     sequences: float = math.inf
+    memory_counted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ def batch_of(h: Held, where: Deployment, work: Work, wanted: Precision) -> float
     asked = math.inf if work.concurrency is None else work.concurrency / where.replicas
     batch = min(asked, where.sequences)
     memory = where.gpu.memory_gb
-    if memory:
+    if memory and not where.memory_counted:
         _, _, kept = split_weights(h.geometry, wanted)
         room = memory * 1e9 * MEMORY_SHARE * where.per_replica - kept
         per_sequence = kv_bytes_kept(h, prompt + answer / 2)

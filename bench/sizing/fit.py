@@ -212,6 +212,18 @@ def _cache(spec: RunSpec, room: Room, where: Layout) -> _Cache:
     )
 
 
+def held_at_once(spec: RunSpec, least: float, most: float) -> float:
+    """How many requests one replica's cache holds, each grown evenly from `least` to `most` tokens:
+    infinite where a request takes no memory of its own.
+
+    What a request holds need not grow with it (windows, chunks, states): it is asked at nine
+    lengths."""
+    room = room_of(spec, served(spec), layout_of(spec), None)
+    lengths = (least + (most - least) * part / 8 for part in range(9))
+    mean = sum(room.plan.request_blocks(math.ceil(n)) for n in lengths) / 9
+    return max(0, room.blocks() - 1) / mean if mean else math.inf
+
+
 def _stored_gb(room: Room, where: Layout) -> float:
     """The checkpoint's bytes over all GPUs, what loading adds to each left out."""
     stored = (r.stage.weights_bytes - r.stage.added_bytes for r in room.stages)

@@ -11,7 +11,7 @@ from bench.sizing.formats import Served, by_layer, for_gpu
 from bench.sizing.geometry import Geometry
 from bench.sizing.kv_layers import PACKED_LATENT_BYTES, element_bytes, kv_dtype
 from bench.sizing.overheads import GIB
-from bench.sizing.precision import precision
+from bench.sizing.precision import FP8_UNITS, precision
 from bench.sizing.quantisations import weight_format
 from bench.sizing.sharding import download_bytes
 from bench.values.engine_flags import flags_of
@@ -74,7 +74,11 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
     flags, native = flags_of(spec), native_bytes(spec)
     if flags.language_model_only:
         g = replace(g, vision=())
-    dtype = kv_dtype(flags, spec.model, spec.quant)
+    dtype, bits = kv_dtype(flags, spec.model, spec.quant), None
+    if isinstance(spec.engine, EndpointSpec) and spec.engine.kv_cache_dtype is not None:
+        told = precision(spec.engine.kv_cache_dtype)  # of a server that somebody else started
+        if told is not None:
+            dtype, bits = "fp8" if told.units == FP8_UNITS else told.name, told.weight_bits
     if dtype == "fp8" and any(b.kv.selected and b.kv.kind == "mla" for b in g.blocks):
         dtype = "fp8_ds_mla"
     latent = max((b.kv.elements for b in g.blocks), default=0)
@@ -84,10 +88,8 @@ def served(spec: RunSpec, geometry: Geometry | None = None) -> Served:
         _capability(spec),
         pads_marlin=rules_of(spec.fit.vllm_version).pads_marlin,
     )
-    per_element = packed / latent if packed and latent else element_bytes(dtype, native)
-    if isinstance(spec.engine, EndpointSpec) and spec.engine.kv_cache_dtype is not None:
-        told = precision(spec.engine.kv_cache_dtype)
-        per_element = per_element if told is None else told.weight_bits / 8
+    plain = element_bytes(dtype, native) if bits is None else bits / 8
+    per_element = packed / latent if packed and latent else plain
     return Served(geometry=by_layer(g, fmt), fmt=fmt, native_bytes=native, kv_bytes=per_element)
 
 

@@ -32,7 +32,7 @@ class Precision:
 
 
 _16 = ("bf16_tflops",)
-_FP8 = ("fp8_tflops", "bf16_tflops")
+FP8_UNITS = ("fp8_tflops", "bf16_tflops")
 _8 = ("fp8_tflops", "int8_tops", "bf16_tflops")
 _FP4 = ("fp4_tflops", *_8)
 _ALL = ("int4_tops", *_FP4)
@@ -51,7 +51,7 @@ PRECISIONS: Mapping[str, Precision] = {
     for names, bits, units in (
         ("fp32 float32", 32.0, _16),
         ("bf16 bfloat16 fp16 float16 half", 16.0, _16),
-        ("fp8 fp8-dynamic fp8-e4m3 fp8-block e4m3 float8 mxfp8", 8.0, _FP8),
+        ("fp8 fp8-dynamic fp8-e4m3 fp8-block e4m3 float8 mxfp8", 8.0, FP8_UNITS),
         ("int8 w8a8 smoothquant", 8.0, ("int8_tops", "bf16_tflops")),
         ("w8a16 int8-weights 8-bit 8bit", 8.0, _8),
         ("fp6 mxfp6 w6a6", 6.0, _FP4),

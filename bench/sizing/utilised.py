@@ -233,7 +233,8 @@ def laid_out_otherwise(spec: RunSpec, model: Served) -> str | None:
     word = spec.engine.weights
     named = precision(word, spec.model)
     has = model.fmt.bits or 8 * model.native_bytes
-    if named is None or word == spec.quant.name or abs(named.weight_bits - has) < _SAME_BITS:
+    same = word.strip().casefold() == spec.quant.name
+    if named is None or same or abs(named.weight_bits - has) < _SAME_BITS:
         return None
     return (
         f"engine.weights={word} says how many bits a weight has, not which ones: name the "

@@ -21,6 +21,7 @@ from bench.predict.question import Question, question
 from bench.predict.regression import Design, coefficients, fit, levels_of, log_seconds
 from bench.predict.speed import speeds
 from bench.predict.terms import TERMS
+from bench.sizing.fit import fit as sizing_fit
 from bench.values.errors import InputError
 from bench.values.prediction import Band
 
@@ -204,6 +205,41 @@ def test_as_many_requests_are_held_as_the_fit_counts() -> None:
     assert q.row(256).batch == pytest.approx(q.at_once)
     (one,) = predictions(q, replace(q.spec.load, concurrency=(256,)), ())
     assert "19 of 256 requests fit" in " ".join(one.notes)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        # Chunks of 8,192 tokens: at that length a request once counted as holding nothing.
+        ("model=llama-4-scout", "gpu=h200-sxm", "gpus=8", "workload.input_tokens=7168"),
+        # Recurrent states, which do not grow with the request.
+        ("model=nemotron-3-nano-30b", "gpu=h200-sxm", "gpus=1"),
+        ("model=qwen3-next-80b", "gpu=h200-sxm", "gpus=8"),
+        ("model=deepseek-r1", "gpu=h200-sxm", "gpus=8"),
+    ],
+)
+def test_requests_held_lie_between_the_fits_of_a_prompt_and_of_a_whole_request(
+    words: tuple[str, ...],
+) -> None:
+    q = asked(*words)
+    spec, prompt = q.spec, round(q.input_tokens)
+    full = sizing_fit(spec, remedies=False).max_concurrency / q.replicas
+    workload = replace(spec.workload, input_tokens=prompt, output_tokens=1)
+    alone = sizing_fit(replace(spec, workload=workload), remedies=False).max_concurrency
+    assert full <= q.at_once <= alone / q.replicas + 1
+    longer = replace(spec, engine=replace(spec.engine, max_model_len=131_072))
+    assert question(longer).at_once == pytest.approx(q.at_once, rel=0.02)
+
+
+def test_a_model_without_a_growing_cache_is_predicted_all_the_same() -> None:
+    q = asked("model=llama-3.1-8b")
+    mamba = {
+        **{"model_type": "falcon_mamba", "architectures": ["FalconMambaForCausalLM"]},
+        **{"hidden_size": 4096, "intermediate_size": 8192, "num_hidden_layers": 64},
+        **{"state_size": 16, "conv_kernel": 4, "time_step_rank": 256, "vocab_size": 65024},
+    }
+    spec = replace(q.spec, model=replace(q.spec.model, config=mamba, checkpoints={}))
+    assert question(spec).at_once > 1
 
 
 def test_a_processor_needs_runs_of_ones_own() -> None:

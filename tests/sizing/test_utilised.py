@@ -13,6 +13,7 @@ from point_support import Shot, even, point
 
 from bench.measure.metrics import Metric, measure_all, steady_parts, whole_parts
 from bench.predict.question import question
+from bench.sizing.headroom import served
 from bench.sizing.utilised import against_hardware, speculation_finding
 from bench.values.errors import InputError
 from bench.values.spec import RunSpec, VllmSpec
@@ -211,6 +212,18 @@ def test_a_servers_cache_counts_in_the_format_that_was_named(
     assert native is not None
     assert fp8 is not None
     assert native - fp8 == pytest.approx(12.5 * 58 * 65_536 / 300e9, rel=0.02)
+
+
+def test_a_latent_cache_in_fp8_keeps_its_scales(run_spec: Callable[..., RunSpec]) -> None:
+    """DeepSeek V3.2's fp8_ds_mla: 656 bytes for the 576 elements of a layer (vLLM 0.32)."""
+    spec = run_spec(
+        model=conf("model", "deepseek-v3.2"),
+        gpu=conf("gpu", "h200-sxm"),
+        gpus=8,
+        engine="endpoint",
+        engine_keys={"expects_model": "deepseek-v3.2", "kv_cache_dtype": "fp8"},
+    )
+    assert served(spec).kv_bytes == pytest.approx(656 / 576, rel=0.01)
 
 
 def test_of_a_server_whose_model_nobody_named_there_is_no_bound(
