@@ -24,6 +24,7 @@ from bench.predict.terms import TERMS
 from bench.sizing.fit import fit as sizing_fit
 from bench.values.errors import InputError
 from bench.values.prediction import Band
+from bench.values.spec import VllmSpec
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from bounds_evidence import EVIDENCE
@@ -227,6 +228,7 @@ def test_requests_held_lie_between_the_fits_of_a_prompt_and_of_a_whole_request(
     workload = replace(spec.workload, input_tokens=prompt, output_tokens=1)
     alone = sizing_fit(replace(spec, workload=workload), remedies=False).max_concurrency
     assert full <= q.at_once <= alone / q.replicas + 1
+    assert isinstance(spec.engine, VllmSpec)
     longer = replace(spec, engine=replace(spec.engine, max_model_len=131_072))
     assert question(longer).at_once == pytest.approx(q.at_once, rel=0.02)
 
