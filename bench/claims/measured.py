@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.claims.bounds import hold
 from bench.claims.metrics import metric_unit
 from bench.claims.quantity import parse_unit, quantity
 from bench.claims.sources import Point, Sources
@@ -109,7 +110,7 @@ def check_runs(says: Serving, sources: Sources) -> Check:
     same = [p for p in sources.points if not differences(wanted, p.conditions)]
     if _may_speculate(says):
         same = [_noted(p) for p in same]
-    judged = [_judge(says.stated, says.metric, p) for p in same]
+    judged = [_believed(says, p, sources) for p in same]
     lines = [text for _, text, _ in judged[-SHOWN_RUNS:]]
     verdict = _together([v for v, _, _ in judged])
     if not same:
@@ -170,6 +171,28 @@ _TOLD = {
     "engine_version": "engine.version",
     "speculative": "engine.speculative",
 }
+
+
+def _believed(
+    says: Serving, point: Point, sources: Sources
+) -> tuple[CheckVerdict, str, dict[str, float | None]]:
+    """What one load point says of the claim, unless the claim's own conditions forbid it: then
+    something else was served than was said, and it is no evidence."""
+    assert says.stated is not None
+    assert says.metric is not None
+    verdict, text, figures = _judge(says.stated, says.metric, point)
+    ends = [x for k, x in figures.items() if k.startswith("ci_") and x is not None]
+    held = [
+        hold(says.metric, end, Stated(value=end, unit=metric_unit(says.metric)), says.conditions,
+             sources.catalogue)
+        for end in ends
+    ]  # fmt: skip
+    if not held or any(h.verdict != "impossible" for h in held):
+        return verdict, text, figures
+    bound = held[0].figures.get("bound")
+    limit = "" if bound is None else f" ({number(bound)} {metric_unit(says.metric)})"
+    why = f"beyond the bound of these conditions{limit}: the model, the GPU or the count is another"
+    return "untested", f"{text.partition('; stated')[0]}: no evidence, it is {why}", figures
 
 
 def _judge(

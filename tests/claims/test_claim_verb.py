@@ -17,13 +17,16 @@ import yaml
 from claims_support import CONDITIONS, HEAD, conf_sources
 
 from bench import __version__
-from bench.claims.measured import differences
+from bench.claims.measured import _believed, differences
+from bench.claims.sources import Point
+from bench.claims.spec import Serving
 from bench.cli.claim_files import write_new
 from bench.cli.main import main
 from bench.cli.verbs.claim import Request, assessed, run
 from bench.engines import load_engine
 from bench.host import provenance
 from bench.store import save_point, save_run
+from bench.values.codec import decode
 from bench.values.errors import InputError
 from bench.values.record import Anchor, LoadPoint, PointData, Run
 from bench.values.spec import EndpointSpec, RunSpec
@@ -456,6 +459,34 @@ def test_what_a_stored_endpoint_does_not_say_is_named_with_the_key_that_does(
         (found,) = assessed(request, plain.catalogue, plain.prices, plain.cost_model)
         assert found.verdict == verdict, found.why
         assert any(said in line for line in found.checks[-1].evidence), found.checks[-1].evidence
+
+
+def test_what_the_conditions_forbid_is_no_evidence() -> None:
+    """8 B weights in FP8 at 300 GB/s, two at once: 74 tokens/s, 534 with the most drafting. 1,249
+    came from a server of another model, and once confirmed the claim."""
+    conditions = {**CONDITIONS, "model": "llama-3.1-8b", "gpu": "l4", "gpus": 1, "quant": "fp8"}
+    says = decode(
+        Serving,
+        {
+            "conditions": {**conditions, "input_tokens": 16, "output_tokens": 32, "concurrency": 2},
+            "metric": "output_tokens_per_s",
+            "definition": "output tokens per second",
+            "stated": {"value": 60, "unit": "tokens/s", "relation": "at_least"},
+        },
+        "says",
+    )
+    judged = {}
+    for rate in (70.0, 1249.0):
+        point = Point(
+            run="run",
+            conditions={},
+            metrics={"output_tokens_per_s": (rate, rate * 0.99, rate * 1.01, "tokens/s")},
+            valid=True,
+        )
+        judged[rate] = _believed(says, point, conf_sources())
+    assert judged[70.0][0] == "confirmed"
+    assert judged[1249.0][0] == "untested"
+    assert "beyond the bound of these conditions (533" in judged[1249.0][1]
 
 
 def test_a_claim_about_another_version_than_is_installed_is_settled_where_that_one_serves(

@@ -15,7 +15,7 @@ from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.claim_files import check_names, read_or, write_new
 from bench.cli.claim_runs import Measure, measured, points
-from bench.cli.composed import claim_folders
+from bench.cli.composed import claim_folders, expecting
 from bench.cli.conflicts import refuse_never_full
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, compose, run_spec, split_results_dir
@@ -114,6 +114,7 @@ def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
 
     def measure(overrides: tuple[str, ...]) -> Run:
         spec = run_spec(compose([*overrides, *words], arguments.config_dirs))
+        spec = expecting(spec, frozenset({"model"}))  # a claim names its model
         refuse_never_full(spec)
         with shown() as progress:
             return execute(spec, catalogue(arguments.config_dirs), progress)
@@ -121,7 +122,10 @@ def _measurer(words: Sequence[str], arguments: Arguments) -> Measure:
     return measure
 
 
-ENDPOINT_KEYS = ("engine.base_url", "engine.served_model", "engine.api", "engine.prompt")
+ENDPOINT_KEYS = (
+    *("engine.base_url", "engine.served_model", "engine.expects_model"),
+    *("engine.api", "engine.prompt"),
+)
 MEASURE_KEYS = (
     *("load.repeats", "load.duration_s", "load.requests", "load.calibrate"),
     *ENDPOINT_KEYS,
