@@ -187,12 +187,18 @@ def _believed(
              sources.catalogue)
         for end in ends
     ]  # fmt: skip
-    if not held or any(h.verdict != "impossible" for h in held):
+    drafts = point.conditions.get("speculative") is True
+    beyond = ("impossible",) if drafts else ("impossible", "not comparable")
+    if not held or any(h.verdict not in beyond for h in held):
         return verdict, text, figures
     bound = held[0].figures.get("bound")
     limit = "" if bound is None else f" ({number(bound)} {metric_unit(says.metric)})"
-    why = f"beyond the bound of these conditions{limit}: the model, the GPU or the count is another"
-    return "untested", f"{text.partition('; stated')[0]}: no evidence, it is {why}", figures
+    draft = "" if drafts else ", or it drafts tokens (engine.speculative=true says so)"
+    why = (
+        f"no evidence, beyond the bound of these conditions{limit}: the model, the GPU or the "
+        f"count is another{draft}"
+    )
+    return "untested", f"{text.partition('; stated')[0]}: {why}", figures
 
 
 def _judge(
