@@ -10,13 +10,17 @@ from gate_support import measured, point
 from bench.claims.of_run import points_of
 from bench.compare.compare import compare, figures_are_of
 from bench.compare.variant import Measured, Variant, apart
-from bench.measure.metrics import METRICS, Measurement, PointMeasurement, worst
+from bench.measure.checks.moves import withhold
+from bench.measure.metrics import METRICS, Measurement, Metric, PointMeasurement, worst
 from bench.measure.trust import held_to_run
+from bench.money.of_run import tco_run
+from bench.money.throughput import saturated_point
 from bench.report.answer import answer, standing
 from bench.report.document import run_document, summary
 from bench.report.exchange import llm_d_reports, mlflow_batches, prometheus
 from bench.report.rows import metric_rows
 from bench.values.finding import Finding, Severity, energy, some
+from bench.values.spec import SloSpec
 
 RATE = "output_tokens_per_s"
 WRONG = ("served_model", "the server serves another model")
@@ -29,7 +33,8 @@ def found(code: str, text: str, severity: Severity = "fail") -> Finding:
 
 def load(rate: float, concurrency: int, *findings: Finding) -> PointMeasurement:
     figures = {d.name: [rate, 1.1 * rate] for d in METRICS}
-    return replace(point(figures, concurrency), findings=findings)
+    made = point(figures, concurrency)
+    return replace(made, metrics=withhold(made.metrics, findings), findings=findings)
 
 
 def a_run(*points: PointMeasurement, of: tuple[Finding, ...] = ()) -> Measured:
@@ -121,6 +126,27 @@ def test_a_rehearsal_is_trusted_nowhere_as_a_measurement() -> None:
 def test_a_point_that_failed_by_itself_is_not_improved_by_an_interruption() -> None:
     (p,) = held_to_run([load(100, 4, found("errors", "all failed"))], [found(*CUT)])
     assert p.trust == "FAILED"
+
+
+@pytest.mark.parametrize("of", [(), (found(*CUT),), (found(*WRONG),)])
+def test_a_point_without_its_own_output_rate_stays_unsound_in_a_failed_run(
+    of: tuple[Finding, ...],
+) -> None:
+    """Its run's failure hides the same figure: what its own check took must not be forgotten, or
+    `tco.allow=[invalid]` chooses the rate as a sound one."""
+    slots = some("free_slots", "slots stood empty", ("output_tokens_per_s",))
+    one = a_run(load(100, 1), load(300, 16, slots), load(200, 8, some("x", "y", ("itl",))), of=of)
+    assert [p.sound_alone for p in one.measurement.points] == [True, False, True]
+    assert [p.valid for p in one.measurement.points] == [not of, False, not of]
+    unmetered = dict.fromkeys(("power_mean_w", "idle_resident_w"), Metric(value=None, unit="W"))
+    points = tuple(replace(p, metrics={**unmetered, **p.metrics}) for p in one.measurement.points)
+    lax = SloSpec(ttft_ms=1e9, tpot_ms=1e9)
+    spec = replace(one.run.spec, workload=replace(one.run.spec.workload, slo=lax))
+    priced = tco_run(replace(one.run, spec=spec), replace(one.measurement, points=points))
+    assert [p.valid for p in priced.points] == [True, False, True]
+    best, caveats = saturated_point(priced)
+    assert best.label == "c8"
+    assert any("c16 failed the certificate" in c for c in caveats)
 
 
 def test_the_worst_of_several() -> None:
