@@ -347,12 +347,18 @@ def worst(of: Iterable[Trust | None]) -> Trust | None:
     return max((t for t in of if t is not None), key=TRUST.index, default=None)
 
 
+def takers(findings: Sequence[Finding]) -> list[Finding]:
+    """What is said of a run that takes every figure from its load points."""
+    return [f for f in findings if not is_valid([f]) and f.code != "search"]
+
+
 def run_limit(findings: Sequence[Finding], rehearsal: str | None) -> Trust | None:
     """The most that any load point of a run may be trusted; None where nothing limits it.
 
     A run that did not finish is told from one that a check refused: what it has is no result yet,
-    but nothing was found wrong with it."""
-    wrong = [f for f in findings if not is_valid([f])]
+    but nothing was found wrong with it. A search in which nothing holds names no limit, and what
+    was measured on its way stands."""
+    wrong = takers(findings)
     if any(f.code != "incomplete" for f in wrong):
         return "FAILED"
     if wrong:
@@ -405,7 +411,7 @@ class Measurement:
         put on it and nothing failed: there is nothing to trust."""
         limit = run_limit(self.findings, self.rehearsal)
         if limit is not None:
-            return limit
+            return limit if takers(self.findings) or is_valid(self.findings) else "FAILED"
         if not self.headline:
             return None
         if not self.stands:

@@ -20,6 +20,7 @@ from bench.report.document import run_document, summary
 from bench.report.exchange import llm_d_reports, mlflow_batches, prometheus
 from bench.report.rows import metric_rows
 from bench.values.finding import Finding, Severity, energy, some
+from bench.values.record import QualityItem, QualityResult
 from bench.values.spec import SloSpec
 
 RATE = "output_tokens_per_s"
@@ -103,6 +104,54 @@ def test_the_figures_of_several_runs_are_their_mean_and_say_so() -> None:
     wrong = a_run(load(500, 1), of=(found(*WRONG),))
     _, row = compare([variants[0], Variant(name="c", rounds=(*runs[:2], wrong))], load="c1").rows
     assert (row.trust, row.figures[RATE].value) == ("FAILED", None)
+
+
+def test_a_figure_says_of_how_many_runs_it_is() -> None:
+    """Rounds at c16, c32, c16: the figures at c16 are of two runs, those at c32 of one."""
+    base = Variant(name="a", rounds=tuple(a_run(load(100, 16), load(100, 32)) for _ in range(3)))
+    rounds = (a_run(load(100, 16)), a_run(load(500, 32)), a_run(load(120, 16)))
+    other = Variant(name="b", rounds=rounds)
+    rows = compare([base, other], load="c16").rows
+    assert rows[0].figure_runs[RATE] == 3
+    assert (rows[1].figure_runs[RATE], rows[1].figures[RATE].repeats) == (2, 2)
+    assert rows[1].figures[RATE].value == pytest.approx(1.05 * 110)
+    assert (figures_are_of(rows) or "").endswith(" But b: all of 2 of its 3 runs.")
+    rows = compare([base, other], load="c32").rows
+    said = figures_are_of(rows) or ""
+    assert said.endswith(" But b: all of 1 of its 3 runs (± within it).")
+
+
+def test_a_search_in_which_nothing_holds_takes_no_figure_from_its_probes() -> None:
+    """A limit that is missed moves no figure; the run names no limit and is NOT VALID as such."""
+    nothing = found("search", "no load tried holds")
+    one = a_run(load(100, 1), load(300, 16), of=(nothing,))
+    m = one.measurement
+    assert (m.trust, m.valid, standing(m), m.sound) == ("FAILED", False, "NOT VALID", ())
+    assert [(p.trust, p.valid, p.metrics[RATE].value) for p in m.points] == [
+        ("ok", True, pytest.approx(105)),
+        ("ok", True, pytest.approx(315)),
+    ]
+    assert answer(one.run, m).found == "no rate that may be quoted"
+    (p,) = held_to_run([load(100, 4)], [nothing, found(*CUT)])
+    assert (p.trust, p.metrics[RATE].value) == ("incomplete", None)
+    assert (p.metrics[RATE].reason or "").startswith("incomplete:")
+    m = Measurement(points=(load(100, 4),), findings=(nothing,), rehearsal="made up: the engine")
+    assert m.trust == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [("search", True), ("served_model", False), ("checkpoint_changed", False)]
+)
+def test_scores_are_left_out_for_what_moves_them_alone(code: str, kept: bool) -> None:
+    one = a_run(load(100, 1), of=(found(code, "it failed"),))
+    scored = QualityResult(preset="fast")
+    items = (
+        QualityItem(
+            task="t", metric="acc", filter="none", doc_id=1, sample=0, value=1.0, item_hash="h"
+        ),
+    )
+    one = replace(one, run=replace(one.run, quality=scored), items=items)
+    assert (Variant(name="a", rounds=(one,)).quality is not None) == kept
 
 
 def test_one_wording_for_how_far_a_run_stands() -> None:
