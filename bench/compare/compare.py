@@ -22,7 +22,7 @@ from bench.compare.pareto import Better, front
 from bench.compare.speculation import Drafting, drafting, gain
 from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.tasks import compare_tasks
-from bench.compare.variant import Variant, figure
+from bench.compare.variant import Variant, figure, runs_behind
 from bench.compare.words import words_of
 from bench.measure.metrics import Metric, Trust, worst
 from bench.quality import verdict as quality_verdict
@@ -44,9 +44,9 @@ _AXES: tuple[tuple[str, Better], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One variant. `figures` are the mean of its runs at the comparison's `load`, `trust` that of
-    the worst of them; memory is quoted from the
-    engine's log, weights that it does not name are the fit's model. `usd_per_mtok` is [low, high]
+    """One variant. `figures` are the mean of its runs at the comparison's `load` (of how many each
+    is: `figure_runs`), `trust` that of the worst of them; memory is quoted from the engine's log,
+    weights that it does not name are the fit's model. `usd_per_mtok` is [low, high]
     for the GPU's quoted hourly prices at this rate, all hours used; `cost_ratio` is cost per output
     token ÷ the baseline's on the same hardware."""
 
@@ -74,6 +74,7 @@ class Row:
     pareto: Mapping[str, float | None] = field(default_factory=dict)
     on_front: bool = False
     launches: int = 1
+    figure_runs: Mapping[str, int] = field(default_factory=dict)
     drafting: Drafting | None = None
 
     @property
@@ -211,6 +212,7 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         cost_ratio=None,
         scores=() if quality is None else quality[0].scores,
         launches=max(launches(variant.runs)) + 1,
+        figure_runs={name: runs_behind(variant, load, name) for name in figures},
     )
 
 
@@ -228,10 +230,30 @@ def figures_are_of(rows: Sequence[Row]) -> str | None:
     if counts == [1]:
         return None
     many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    fewer = [said for row in rows if (said := _fewer(row))]
     return (
         f"Figures of speed are the mean of each variant's {many} runs, ± a 95 % interval over them "
         "(from three on); memory and kernel are those of the last one."
+        + (f" But {'; '.join(fewer)}." if fewer else "")
     )
+
+
+def _fewer(row: Row) -> str | None:
+    """Which of a row's figures are of fewer than its runs: the others have no such load, or did not
+    measure it. One that is withheld is of none, and says so itself."""
+    of = len(row.runs)
+    short: dict[int, list[str]] = {}
+    for name, m in row.figures.items():
+        behind = row.figure_runs.get(name, of)
+        if m.value is not None and behind < of:
+            short.setdefault(behind, []).append(name)
+    known = sum(m.value is not None for m in row.figures.values())
+    parts = [
+        f"{'all' if len(names) == known else ', '.join(names)} of {n} of its {of} runs"
+        + (" (± within it)" if n == 1 else "")
+        for n, names in sorted(short.items())
+    ]
+    return f"{row.name}: {', '.join(parts)}" if parts else None
 
 
 def usd_per_mtok(

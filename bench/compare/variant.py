@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bench.compare.likeness import settings
-from bench.measure.metrics import Measurement, Metric, PointMeasurement, run_limit
+from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.measure.stats import mean_interval
-from bench.quality.trust import changed_files
+from bench.quality.trust import NOT_OF_THE_MODEL
 from bench.values.drafting import name_of
 from bench.values.record import QualityItem, QualityResult, Run
 from bench.values.spec import RunSpec
@@ -61,11 +61,8 @@ class Variant:
             result = measured.run.quality
             if result is None or result.status != "complete" or not measured.items:
                 continue
-            if run_limit(measured.measurement.findings, None) == "FAILED":
-                continue  # of another model, or of other files, than the run is named after
-            # Scores of files that changed after the speed was measured are another artefact's.
-            before = measured.run.provenance.get("weights_sha256")
-            if not changed_files(before, result.weights_sha256):
+            failed = [f.code for f in measured.measurement.findings if f.severity == "fail"]
+            if not any(code in NOT_OF_THE_MODEL for code in failed):
                 return result, measured.items
         return None
 
@@ -158,10 +155,7 @@ def figure(variant: Variant, load: str | None, name: str) -> Metric | None:
     What one of them withholds is withheld: the row is trusted as its worst run is. The interval of
     several runs is over them, from three on.
     """
-    if load is None:
-        return None
-    points = [point_at(one.measurement, load) for one in variant.rounds]
-    found = [m for p in points if p is not None and (m := p.metrics.get(name)) is not None]
+    found = _in_rounds(variant, load, name)
     if len(found) < 2:
         return found[0] if found else None
     hidden = next((m for m in found if m.value is None and m.withheld_value is not None), None)
@@ -183,3 +177,13 @@ def figure(variant: Variant, load: str | None, name: str) -> Metric | None:
         by_repeat=dict(enumerate(values)),
         no_interval=interval.why_not,
     )
+
+
+def runs_behind(variant: Variant, load: str | None, name: str) -> int:
+    """How many of the variant's runs that figure is the mean of: not every round has every load."""
+    return sum(m.value is not None for m in _in_rounds(variant, load, name))
+
+
+def _in_rounds(variant: Variant, load: str | None, name: str) -> list[Metric]:
+    points = () if load is None else (point_at(m, load) for m in variant.measurements)
+    return [m for p in points if p is not None and (m := p.metrics.get(name)) is not None]

@@ -274,9 +274,4 @@ def _line(
 
 def _against(name: str, findings: Sequence[Finding]) -> Finding | None:
     """The first failure that takes a figure away."""
-    for f in findings:
-        if f.severity != "fail" or f.withholds == "energy" or name == "error_rate":
-            continue
-        if f.withholds == "all" or any(name == m or name.startswith(f"{m}_") for m in f.metrics):
-            return f
-    return None
+    return next((f for f in findings if name != "error_rate" and f.takes(name)), None)

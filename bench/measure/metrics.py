@@ -329,12 +329,9 @@ class PointMeasurement:
 
     @property
     def sound_alone(self) -> bool:
-        """The same by its own checks, whatever is wrong with the run."""
-        rate = self.metrics.get("output_tokens_per_s")
-        hidden = rate is not None and rate.value is None and rate.withheld_value is not None
-        # Of a run that is NOT VALID every rate is withheld, of sound load points, too.
-        hidden = hidden and self.run_limit not in ("incomplete", "FAILED")
-        return is_valid(self.findings) and not hidden
+        """The same by its own checks, whatever is wrong with the run: of one that is NOT VALID
+        every rate is withheld, so that the figure does not say whose failure took it."""
+        return not any(f.takes("output_tokens_per_s") for f in self.findings)
 
     @property
     def trust(self) -> Trust:
@@ -350,12 +347,18 @@ def worst(of: Iterable[Trust | None]) -> Trust | None:
     return max((t for t in of if t is not None), key=TRUST.index, default=None)
 
 
+def takers(findings: Sequence[Finding]) -> list[Finding]:
+    """What is said of a run that takes every figure from its load points."""
+    return [f for f in findings if not is_valid([f]) and f.code != "search"]
+
+
 def run_limit(findings: Sequence[Finding], rehearsal: str | None) -> Trust | None:
     """The most that any load point of a run may be trusted; None where nothing limits it.
 
     A run that did not finish is told from one that a check refused: what it has is no result yet,
-    but nothing was found wrong with it."""
-    wrong = [f for f in findings if not is_valid([f])]
+    but nothing was found wrong with it. A search in which nothing holds names no limit, and what
+    was measured on its way stands."""
+    wrong = takers(findings)
     if any(f.code != "incomplete" for f in wrong):
         return "FAILED"
     if wrong:
@@ -408,7 +411,7 @@ class Measurement:
         put on it and nothing failed: there is nothing to trust."""
         limit = run_limit(self.findings, self.rehearsal)
         if limit is not None:
-            return limit
+            return limit if takers(self.findings) or is_valid(self.findings) else "FAILED"
         if not self.headline:
             return None
         if not self.stands:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.measure.checks.moves import withhold
-from bench.measure.metrics import PointMeasurement, run_limit
-from bench.values.finding import Finding, is_valid
+from bench.measure.metrics import PointMeasurement, run_limit, takers
+from bench.values.finding import Finding
 
 
 def held_to_run(
@@ -18,5 +18,5 @@ def held_to_run(
     limit = run_limit(findings, rehearsal)
     if limit is None:
         return tuple(points)
-    cause = [f for f in findings if not is_valid([f])][:1]
+    cause = takers(findings)[:1]
     return tuple(replace(p, metrics=withhold(p.metrics, cause), run_limit=limit) for p in points)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from bench.values.finding import Finding, finding
 from bench.values.record import AnswerStats, QualityResult, Run
 
+NOT_OF_THE_MODEL = ("served_model", "checkpoint_changed")
+"""Failures of a run by which its scores are of another model, or other files, than its name."""
+
 
 def quality_findings(run: Run) -> tuple[Finding, ...]:
     """Findings on a run's quality; empty without one."""

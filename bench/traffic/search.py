@@ -169,16 +169,17 @@ COMPLETED = "completed_per_s"
 
 
 def _below_capacity(s: Standing, known: Sequence[Standing]) -> Standing:
-    """A rate that holds, unless the server completed fewer a second while its queue grew at every
-    higher rate: some seconds of a rate a little above capacity look like chance."""
+    """A rate that holds, unless the server completed fewer a second one step above, where its queue
+    grew: some seconds of a rate a little above capacity look like chance. What it completed at
+    higher rates says nothing here: a server may be slower under overload (vLLM preempts)."""
     saturated = [
         k.seen[COMPLETED]
         for k in known
-        if k.rung > s.rung and k.verdict == "fails" and k.over_capacity and COMPLETED in k.seen
+        if k.rung == s.rung + 1 and k.verdict == "fails" and k.over_capacity and COMPLETED in k.seen
     ]
     if s.verdict != "holds" or COMPLETED not in s.seen or not saturated:
         return s
-    excess = math.log(s.load / max(saturated))
+    excess = math.log(s.load / saturated[0])
     if excess <= 0:
         return s
     return replace(s, verdict="unclear", margin=excess, low=None, high=None, criterion="capacity")

@@ -25,6 +25,15 @@ class Finding:
     withholds: Literal["all", "energy", "some"] = "all"
     metrics: tuple[str, ...] = ()
 
+    def takes(self, metric: str) -> bool:
+        """Whether this failure takes that figure of speed away: by its name, or by a stem of it
+        (`itl` is `itl_p50_ms` and its like; a rate, which has its unit, is no stem)."""
+        if self.severity != "fail" or self.withholds == "energy":
+            return False
+        return self.withholds == "all" or any(
+            metric == m or (metric.startswith(f"{m}_") and "_per_s" not in m) for m in self.metrics
+        )
+
 
 def is_valid(findings: Iterable[Finding]) -> bool:
     """Whether none of the findings is a failure that takes everything away."""

@@ -49,11 +49,8 @@ def moved_by(findings: Iterable[Finding]) -> dict[str, Finding]:
     """By metric, the first failure that takes it away."""
     found: dict[str, Finding] = {}
     for f in findings:
-        if f.severity != "fail" or f.withholds == "energy":
-            continue
         for d in METRICS:
-            named = f.withholds == "all" or any(_is(d.name, m) for m in f.metrics)
-            if named and not d.whole_run:
+            if f.takes(d.name) and not d.whole_run:
                 found.setdefault(d.name, f)
     return found
 
@@ -92,8 +89,3 @@ def hide(m: Metric, cause: Finding) -> Metric:
         no_interval=None,
         reason=f"{cause.code}: {cause.text}",
     )
-
-
-def _is(name: str, wanted: str) -> bool:
-    """A name or the stem of several: `itl` is `itl_p50_ms` and its like."""
-    return name == wanted or (name.startswith(f"{wanted}_") and wanted not in TOKEN_RATES)
