@@ -88,8 +88,8 @@ def of_other_servers(
             continue
         if (other["gpu"], other["gpus"]) == mine:
             continue
-        server = f"{other['gpus']}×{other['gpu']}"
-        whose = f"tco={question.name} has the same ones, word for word, for {server}"
+        its = f"{other['gpus']}×{other['gpu']}"
+        whose = f"tco={question.name} has the same ones, word for word, for {its}"
         for key in _copied_of(data, question, points, typed):
             found.setdefault(key, whose)
     return {key: whose for key, whose in found.items() if not _is_typed(key, typed)}

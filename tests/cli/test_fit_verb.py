@@ -187,7 +187,7 @@ def test_what_only_a_run_looks_at_is_named_and_left_aside(
 def test_what_is_counted_anyway_may_be_typed(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = [verb, "model=llama-3.1-8b", "quant=fp8", "gpu=h100-sxm", "gpus=1"]
     said = []
-    for more in ([], ["workload.turns=1", "workload.turn_gap_s=0", "workload.file=null"]):
+    for more in ([], ["workload.turns=1", "workload.file=null"]):
         with pytest.raises(SystemExit) as ended:
             main([*words, *more])
         assert ended.value.code == 0

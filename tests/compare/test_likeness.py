@@ -85,7 +85,7 @@ def test_where_results_lie_does_not_matter() -> None:
 
 def said_otherwise(spec: RunSpec) -> RunSpec:
     """The same run after every price and every source of the catalogue was edited."""
-    told = {"source": "another page", "as_of": "2027-01-01"}
+    told: dict[str, Any] = {"source": "another page", "as_of": "2027-01-01"}
     rents = Price(
         low_usd_per_gpu_h=1.0,
         high_usd_per_gpu_h=14.06756,
