@@ -46,7 +46,7 @@ def cost_question(
     of = data["tco"]["server"]
     if len(others) < len(overrides):
         of = compose(others, config_dirs, "cost")["tco"]["server"]
-    written = read_questions([conf_dir(), *map(Path, config_dirs)])
+    written = read_questions(conf_dir(), [Path(d) for d in config_dirs])
     elsewhere = of_other_servers(request, data, of, typed, written)
     return of_this_server(request, elsewhere, typed, measured=measured)
 

@@ -3,13 +3,15 @@
 Price, watts and throughput were given for so many of one GPU. Nothing is scaled: a server of half
 the GPUs costs more than half, and does not serve half. A figure is another server's where the
 server was typed anew and the figure was not, where the power group names another server, or where
-it stands word for word in another server's question: then it was copied.
+it stands word for word in another server's question: then it was copied. Two questions of one's own
+may share a figure (a flat fee for maintenance): there all of a server's have to be alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +20,12 @@ from bench.values.errors import InputError
 if TYPE_CHECKING:
     from bench.money.spec import TcoRequest
 
+FEE = "tco.own.maintenance_usd_per_month"
 OWN_OF_A_SERVER = (
     "tco.own.capex_usd",
     "tco.own.residual_usd",
     "tco.own.provisioned_kw",
-    "tco.own.maintenance_usd_per_month",
+    FEE,
 )
 POWER_OF_A_SERVER = ("power.load_w", "power.idle_w", "power.host_adder_w")
 POINTS = "tco.throughput.points"
@@ -32,7 +35,7 @@ TYPED = "typed"
 def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
     """A figure typed over one of a file keeps nothing that the file said of the old one, in place:
     its source is "typed" unless that is typed, too. A range that stays says whose it is."""
-    throughput = (data.get("tco") or {}).get("throughput")
+    throughput = _at(data, "tco.throughput")
     if _is_typed(POINTS, typed) and "tco.throughput" not in typed and isinstance(throughput, dict):
         said = {"source": TYPED, "as_of": "", "arose": "assumed", "relative_ci": None}
         throughput |= {k: v for k, v in said.items() if f"tco.throughput.{k}" not in typed}
@@ -61,7 +64,7 @@ def of_other_servers(
     data: Mapping[str, Any],
     of: Mapping[str, Any],
     typed: frozenset[str],
-    written: Iterable[tuple[str, Any]],
+    written: Iterable[Written],
 ) -> dict[str, str]:
     """The keys whose figures belong to another server, each with whose they are.
 
@@ -79,14 +82,16 @@ def of_other_servers(
     if power.gpu is not None and (power.gpu, power.gpus) != mine:
         whose = f"power={power.name} gives its watts for {power.gpus}×{power.gpu}"
         found |= {key: found.get(key, whose) for key in POWER_OF_A_SERVER}
-    for name, file in written:
-        other = _at(file, "tco.server") or {}
-        if not {"gpu", "gpus"} <= other.keys() or (other["gpu"], other["gpus"]) == mine:
+    for question in written:
+        other = _at(question.data, "tco.server")
+        if not isinstance(other, Mapping) or not {"gpu", "gpus"} <= other.keys():
             continue
-        whose = f"tco={name} has the same ones, word for word, for {other['gpus']}×{other['gpu']}"
-        for key in (*OWN_OF_A_SERVER, *points):
-            if key not in found and _copied(data, file, key):
-                found[key] = whose
+        if (other["gpu"], other["gpus"]) == mine:
+            continue
+        its = f"{other['gpus']}×{other['gpu']}"
+        whose = f"tco={question.name} has the same ones, word for word, for {its}"
+        for key in _copied_of(data, question, points, typed):
+            found.setdefault(key, whose)
     return {key: whose for key, whose in found.items() if not _is_typed(key, typed)}
 
 
@@ -119,13 +124,25 @@ def of_this_server(
     )
 
 
-def read_questions(folders: Sequence[Path]) -> list[tuple[str, Any]]:
-    """Every question as its file has it, by name."""
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A question as its file has it; `shipped` with bench."""
+
+    name: str
+    data: Any
+    shipped: bool
+
+
+def read_questions(shipped: Path, own: Sequence[Path]) -> Iterator[Written]:
+    """Every question that can be read: one that was chosen was read before."""
     from bench.config.yaml_file import load
 
-    files = [file for folder in folders for file in sorted((folder / "tco").glob("*.yaml"))]
-    found = [(file.stem, load(file)) for file in files]
-    return [(name, data if _at(data, "tco") else {"tco": data}) for name, data in found]
+    for folder in (shipped, *own):
+        for file in sorted((folder / "tco").glob("*.yaml")):
+            with suppress(InputError):
+                data = load(file)
+                data = data if _at(data, "tco") else {"tco": data}
+                yield Written(name=file.stem, data=data, shipped=folder == shipped)
 
 
 def _is_typed(key: str, typed: frozenset[str]) -> bool:
@@ -137,6 +154,23 @@ def _at(value: Any, key: str) -> Any:
     for name in filter(None, key.split(".")):
         value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
     return value
+
+
+def _copied_of(
+    data: Mapping[str, Any], question: Written, points: Sequence[str], typed: frozenset[str]
+) -> list[str]:
+    """The figures that were copied from a question. Between two of one's own, what one server costs
+    is copied where all of it is, and a flat fee alone is not."""
+    own = [k for k in OWN_OF_A_SERVER if _copied(data, question.data, k)]
+    said = [k for k in OWN_OF_A_SERVER if _says(data, k) and not _is_typed(k, typed)]
+    if not question.shipped and (not set(said) <= set(own) or own == [FEE]):
+        own = []
+    return [*own, *(k for k in points if _copied(data, question.data, k))]
+
+
+def _says(data: Mapping[str, Any], key: str) -> bool:
+    figure = _at(data, key)
+    return bool(figure.get("value") if isinstance(figure, Mapping) else figure)
 
 
 def _copied(data: Mapping[str, Any], file: Any, key: str) -> bool:

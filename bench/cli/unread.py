@@ -41,7 +41,7 @@ def check_read(verb: str, spec: RunSpec, typed: frozenset[str]) -> None:
     refuse_without_effect(spec, typed)
     refused = {**_OTHER_QUESTION, **(_OF_A_PLAN if verb == "plan" else {})}
     for key in sorted(typed):
-        if key in refused:
+        if key in refused and not _is_counted(spec, key):
             raise InputError(f"{key} would have no effect on bench {verb}: {refused[key]}.")
     sized = verb == "fit" and "gpu.memory_gb" in typed
     if sized and "gpu.memory_gib" not in typed and spec.gpu.memory_gib:
@@ -51,6 +51,13 @@ def check_read(verb: str, spec: RunSpec, typed: frozenset[str]) -> None:
         )
     for text in (*_said(verb, spec, typed), *_taken(spec)):
         print(f"bench: {text}", file=sys.stderr)
+
+
+def _is_counted(spec: RunSpec, key: str) -> bool:
+    """Whether the key was typed as what is counted anyway: one turn, no gap, no file."""
+    counted = {"turns": 1, "turn_gap_s": 0, "file": None}
+    group, _, name = key.partition(".")
+    return group == "workload" and name in counted and getattr(spec.workload, name) == counted[name]
 
 
 def _said(verb: str, spec: RunSpec, typed: frozenset[str]) -> Iterator[str]:

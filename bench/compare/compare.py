@@ -207,7 +207,9 @@ def _row(variant: Variant, base: Variant, load: str | None, usd_per_hour: float 
         max_concurrency_tokens=facts.get("max_concurrency_tokens"),
         kernel=kernel_of(run),
         usd_per_mtok=usd_per_mtok(
-            variant.first.spec, figures.get("output_tokens_per_s"), usd_per_hour
+            _priced_as(base.first.spec, variant.first.spec),
+            figures.get("output_tokens_per_s"),
+            usd_per_hour,
         ),
         cost_ratio=None,
         scores=() if quality is None else quality[0].scores,
@@ -254,6 +256,14 @@ def _fewer(row: Row) -> str | None:
         for n, names in sorted(short.items())
     ]
     return f"{row.name}: {', '.join(parts)}" if parts else None
+
+
+def _priced_as(base: RunSpec, spec: RunSpec) -> RunSpec:
+    """The run at the baseline's rents where both have the same GPU: the price book may have been
+    edited between them, and a table has one price of a GPU."""
+    if spec.gpu.name != base.gpu.name or not base.gpu.price.known:
+        return spec
+    return replace(spec, gpu=replace(spec.gpu, price=base.gpu.price))
 
 
 def usd_per_mtok(

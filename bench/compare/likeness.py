@@ -12,6 +12,7 @@ from bench.values.codec import encode
 from bench.values.drafting import name_of, other_words
 from bench.values.errors import InputError
 from bench.values.record import Run
+from bench.values.spec import SAID_OF
 
 Kind = Literal["variant", "noted", "refused"]
 
@@ -36,15 +37,10 @@ _IRRELEVANT = (
     "quality.margin",
     "quality.timeout_s",
     "quality.concurrency",
-    "quality.source",
-    "model.note",
-    "model.source",
-    "model.as_of",
-    "model.verified",
-    "gpu.note",
     "gpu.memory_gib",
     "meter.path",
     "nodes",
+    *SAID_OF,
 )
 _MACHINE = (
     "host_cpu",

@@ -39,7 +39,7 @@ def options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
 
 def prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
     """Overrides for Hydra: group names checked, every other key may be new (the codec judges)."""
-    check_folders(config_dirs)
+    check_folders(config_dirs, overrides)
     groups = {p.name for root in (conf_dir(), *map(Path, config_dirs)) for p in root.iterdir()}
     result = []
     for override in overrides:

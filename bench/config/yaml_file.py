@@ -81,16 +81,45 @@ def _yaml_below(root: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix == ".yaml")
 
 
-def check_folders(folders: Sequence[str]) -> None:
-    """Every YAML file of a user's configuration folders, before Hydra reads any."""
+def check_folders(folders: Sequence[str], overrides: Sequence[str] = ()) -> None:
+    """Every YAML file of a user's configuration folders, before Hydra reads any. A cost question
+    that cannot be read is passed over where nothing names it: Hydra reads what is named alone."""
     for folder in folders:
         root = Path(folder)
         if not root.is_dir():
             why = "is no folder" if root.exists() else "does not exist"
             raise InputError(f"--config-dir: {folder} {why}.")
         for path in _yaml_below(root):
-            if not isinstance(load(path), dict):
-                raise InputError(f"{path}: a file of keys and values is expected.")
+            try:
+                if not isinstance(load(path), dict):
+                    raise InputError(f"{path}: a file of keys and values is expected.")
+            except InputError:
+                if path.parent != root / "tco" or _is_named(path, folders, overrides):
+                    raise
+
+
+def _is_named(question: Path, folders: Sequence[str], overrides: Sequence[str]) -> bool:
+    """Whether a word or another file of these folders may have Hydra read a question; the shipped
+    files name their own."""
+    from bench.config.compose import conf_dir
+
+    name = re.compile(rf"(?<![\w-]){re.escape(question.stem)}(?![\w-])")
+    if any(o.lstrip("+").startswith("tco") and name.search(o) for o in overrides):
+        return True
+    if question.stem in {p.stem for p in (conf_dir() / "tco").glob("*.yaml")}:
+        return True
+    others = [p for folder in folders for p in _yaml_below(Path(folder)) if p != question]
+    return any(name.search(said) for p in others for said in _defaults(p))
+
+
+def _defaults(path: Path) -> list[str]:
+    """The entries of a file's defaults list, as text; none of a file that cannot be read."""
+    try:
+        data = load(path)
+    except InputError:
+        return []
+    listed = data.get("defaults") if isinstance(data, dict) else None
+    return [str(entry) for entry in listed] if isinstance(listed, list) else []
 
 
 def _text(path: Path) -> str:

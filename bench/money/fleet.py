@@ -131,8 +131,9 @@ class Bill:
         return self.site + self.energy + self.staff
 
 
-def monthly_bill(costs: Costs, work: Work) -> Bill:
-    """N servers for the demand's peak, their utilisation, and F = N*(A + site) + E + staff."""
+def monthly_bill(costs: Costs, work: Work, owned: u.FloatArray | float = 0.0) -> Bill:
+    """N servers for the demand's peak, their utilisation, and F = N*(A + site) + E + staff. Never
+    fewer than are `owned`: those stand, draw power and are looked after, asked or not."""
     busy = work.seconds * work.demand  # server-seconds per month
     one = u.server_seconds(u.Rate(1.0, u.ServerMonth, u.Month))
     exact = busy.ratio(one) * work.peak_to_mean / work.headroom
@@ -140,6 +141,7 @@ def monthly_bill(costs: Costs, work: Work) -> Bill:
         servers = np.maximum(np.ceil(exact - ROUNDING), 1.0) + work.spares
     else:
         servers = np.full_like(exact, float(work.claimed_servers))
+    servers = np.maximum(servers, owned)
     fleet = u.Rate(servers, u.ServerMonth, u.Month)
     utilisation = busy.ratio(u.server_seconds(fleet))
     working = np.minimum(utilisation, 1.0)  # above 1 only where a claim fixed the servers

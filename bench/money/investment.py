@@ -2,8 +2,9 @@
 
 Net present value and payback rest on the same flows, so that neither says what the other denies:
 API prices fall and demand grows as the question says, further servers are bought the month before
-they are needed, and all are sold at the end of the life. Savings fall at the end of each month
-(Brealey, Myers, Allen, "Principles of Corporate Finance", chapters 2, 5 and 6).
+they are needed, none is sold or switched off where demand falls, and all are sold at the end of the
+life. Savings fall at the end of each month (Brealey, Myers, Allen, "Principles of Corporate
+Finance", chapters 2, 5 and 6).
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def flows(
         if not flat:
             years = month / u.MONTHS_PER_YEAR
             asked = replace(work, demand=work.demand * (1 + growth) ** years)
-            bill = monthly_bill(costs, asked)
-            added = np.maximum(bill.servers - owned, 0.0)
-            owned = owned + added
+            bill = monthly_bill(costs, asked, owned)
+            added = bill.servers - owned
+            owned = bill.servers
             age = n - month + 1
             bought[month - 1] = bought[month - 1] + capital.upfront * added
             sold = sold + (capital.upfront - wear * float(age)) * added

@@ -148,7 +148,8 @@ def payback_words(api: ApiAnswer, answer: TcoAnswer) -> str:
     if capital is None:
         return "–"
     if api.payback_months is None:
-        return f"never within {life_words(capital.life_months)}"
+        life = life_words(capital.life_months)
+        return f"never within {'1 year' if life == 'year' else life}"
     return f"{api.payback_months:,.1f}"
 
 

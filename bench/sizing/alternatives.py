@@ -15,7 +15,7 @@ from bench.sizing.quantisations import is_local, own_quantisation
 from bench.sizing.report import Alternative, FitReport
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
-from bench.values.json_text import json_text
+from bench.values.override_text import engine_args
 from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec, WorkloadSpec
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
@@ -254,6 +254,5 @@ def _engine_words(engine: VllmSpec) -> list[str]:
     if engine.tensor_parallel_size is not None:
         words.append(f"engine.tensor_parallel_size={engine.tensor_parallel_size}")
     if engine.args:
-        quoted = ",".join(json_text(a) if set(a) & set(",[]{}= ") else a for a in engine.args)
-        words.append(shlex.quote(f"engine.args=[{quoted}]"))
+        words.append(shlex.quote(engine_args(engine.args)))
     return words

@@ -40,8 +40,9 @@ from bench.sizing.sharding import (
     undivided,
 )
 from bench.values.codec import encode
-from bench.values.engine_flags import flags_of
+from bench.values.engine_flags import flags_of, without
 from bench.values.errors import InputError
+from bench.values.override_text import engine_args, pasted
 from bench.values.spec import RunSpec, VllmSpec
 
 
@@ -297,8 +298,9 @@ def _reasons(
         )
     blocks = room.blocks()
     if room.slots is not None and 0 < blocks < room.slots:
-        args = (*_without(vllm_of(spec).args), "--max-num-seqs", str(_rounded(blocks)))
-        more = f": set engine.args=[{','.join(args)}]" if helps(args=args) else ""
+        slots = ("--max-num-seqs", str(_rounded(blocks)))
+        args = (*without(vllm_of(spec).args, slots[:1]), *slots)
+        more = f": set {pasted(engine_args(args))}" if helps(args=args) else ""
         found.append(
             f"each of {room.slots:,} sequence slots needs a block of recurrent state, and the "
             f"cache has {blocks:,}{more}"
@@ -326,14 +328,6 @@ def _roomier(spec: RunSpec, took: float, helps: Callable[..., bool]) -> str | No
         if helps(cpu_kv_cache_gib=gib):
             return f"engine.cpu_kv_cache_gib={gib}"
     return None
-
-
-def _without(args: tuple[str, ...]) -> tuple[str, ...]:
-    """An engine's own words, less a limit of its sequence slots."""
-    if "--max-num-seqs" not in args:
-        return args
-    at = args.index("--max-num-seqs")
-    return (*args[:at], *args[at + 2 :])
 
 
 def _rounded(blocks: int) -> int:

@@ -20,10 +20,10 @@ from bench.values import ending
 from bench.values.codec import encode
 from bench.values.errors import InputError
 from bench.values.record import Anchor, Launch, PointData, Run
-from bench.values.spec import RunSpec
+from bench.values.spec import SAID_OF, RunSpec
 
 ASIDE = "set_aside"
-_MAY_DIFFER = ("results_dir", "checkpoints_dir", "nodes")
+_MAY_DIFFER = ("results_dir", "checkpoints_dir", "nodes", *SAID_OF)
 """Of the spec. A scheduler gives a requeued run other machines; how many there are is compared."""
 _ALIKE = ("bench_version", "git_commit", "host_cpu", "host_cpu_count", "packages", "weights_sha256")
 """Of the provenance: what has to be equal for repeats of two launches to be one series."""
@@ -164,8 +164,8 @@ def _difference(was: Any, now: Any, at: str = "") -> str | None:
     """The first key whose value differs, in words; None when there is none."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted({*was, *now}):
-            if at or key not in _MAY_DIFFER:
-                place = f"{at}.{key}" if at else key
+            place = f"{at}.{key}" if at else key
+            if place not in _MAY_DIFFER:
                 found = _difference(was.get(key), now.get(key), place)
                 if found is not None:
                     return found

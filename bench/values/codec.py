@@ -211,7 +211,7 @@ def _remedy(wanted: str, data: object) -> str:
     if isinstance(data, datetime):
         return f": write the date alone, {data.date()}"
     if wanted in _NUMBERS and isinstance(data, str):
-        plain = _as_number(data)
+        plain = _as_number(data, whole=wanted == "a whole number")
         return "" if plain is None else f": write {plain}"
     if wanted == "a whole number" and isinstance(data, float) and data.is_integer():
         return f": write {int(data)}"
@@ -221,9 +221,15 @@ def _remedy(wanted: str, data: object) -> str:
 _NUMBERS = ("a number", "a whole number")
 
 
-def _as_number(text: str) -> str | None:
+def _as_number(text: str, *, whole: bool) -> str | None:
     """40,000 or 50k or 1e6, as people and other languages write numbers, in figures alone; None
-    for what may mean something else (10m is minutes to some, 1,5 a half)."""
+    for what may mean something else (10m is minutes to some, 1,5 a half). Nobody groups from a
+    zero on: 0,500 is rather a half."""
+    if re.fullmatch(r"[+-]?0\d{0,2}[ ,_']\d{3}.*", text.strip()):
+        half = re.fullmatch(r"([+-]?)0,(\d{3})", text.strip())
+        if half is None or whole:
+            return None
+        return f"{float(f'{half[1]}0.{half[2]}')!r} or {half[1]}{int(half[2])}"
     found = re.fullmatch(r"([+-]?[\d ,_']*\.?\d+(?:[eE][+-]?\d{1,2})?)([kK]?)", text.strip())
     grouped = r"[+-]?\d{1,3}([ ,_']\d{3})(?:[ ,_']\d{3})*(?:\.\d+)?"
     if found is None or (re.search("[ ,_']", found[1]) and not re.fullmatch(grouped, found[1])):

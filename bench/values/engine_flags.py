@@ -204,14 +204,19 @@ def _read(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 def without_speculation(words: Sequence[str]) -> tuple[str, ...]:
     """The words without the flags of speculative decoding and their values."""
+    return without(words, _SPECULATIVE)
+
+
+def without(words: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
+    """The words without these flags and their values, whether one word each or two."""
     kept: list[str] = []
     value_follows = False
     for word in words:
         name, equals, _ = word.partition("=")
-        drafts = _full_name(name).partition(".")[0] in _SPECULATIVE
-        if not drafts and not value_follows:
+        meant = _full_name(name).partition(".")[0] in flags
+        if not meant and not value_follows:
             kept.append(word)
-        value_follows = drafts and not equals
+        value_follows = meant and not equals
     return tuple(kept)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.values.override_text import override, pasted
+
 
 def alike(name: str, other: str) -> bool:
     """Whether one name holds the other, but for case and punctuation."""
@@ -16,9 +18,13 @@ def another_model(named: str | None, asked: str, listed: Sequence[str]) -> str |
     if named is None or any(alike(named, n) for n in (asked, *listed)):
         return None
     served = ", ".join(n for n in listed[:4] if n) or "a model that it does not name"
+    alias = ""
+    if asked and asked in listed:
+        word = pasted(override("engine.expects_model", asked))
+        alias = f"; where {asked} is the server's name for {named}, add {word}"
     return (
         f"model={named} was named, but the server serves {served} (asked for: {asked}): the "
-        "result is that of another model; say model=NAME of the one served, or none"
+        f"result is that of another model; say model=NAME of the one served, or none{alias}"
     )
 
 

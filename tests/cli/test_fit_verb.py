@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fit_support import catalogue, run_of
 
+from bench.cli.main import main
 from bench.cli.verbs.fit import run
 from bench.config.catalogue import match_gpu
 from bench.meters.gpus import GpuDevice, GpuList, host_memory
@@ -180,3 +181,15 @@ def test_what_only_a_run_looks_at_is_named_and_left_aside(
     aside = "bench: without effect on bench fit, for a run alone: load.repeats, meter, seed\n"
     assert [s.err for s in said] == ["", aside, ""]
     assert said[0].out == said[1].out != said[2].out
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict"])
+def test_what_is_counted_anyway_may_be_typed(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [verb, "model=llama-3.1-8b", "quant=fp8", "gpu=h100-sxm", "gpus=1"]
+    said = []
+    for more in ([], ["workload.turns=1", "workload.file=null"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *more])
+        assert ended.value.code == 0
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.compare.compare import _priced_as, usd_per_mtok
 from bench.compare.likeness import differences, refuse
 from bench.config.compose import compose, run_spec
+from bench.measure.metrics import Metric
+from bench.store import save_run
+from bench.sweep import resume
 from bench.values.errors import InputError
 from bench.values.record import Anchor, Run
+from bench.values.spec import Price, RunSpec
 
 
 def run(*overrides: str, **changes: Any) -> Run:
@@ -75,6 +81,61 @@ def test_quality_alone_may_come_from_another_machine() -> None:
 
 def test_where_results_lie_does_not_matter() -> None:
     assert differences(run(), run("results_dir=/elsewhere", "engine.port=8123")) == ()
+
+
+def said_otherwise(spec: RunSpec) -> RunSpec:
+    """The same run after every price and every source of the catalogue was edited."""
+    told: dict[str, Any] = {"source": "another page", "as_of": "2027-01-01"}
+    rents = Price(
+        low_usd_per_gpu_h=1.0,
+        high_usd_per_gpu_h=14.06756,
+        reserved_usd_per_gpu_h=0.5,
+        spot_usd_per_gpu_h=0.4,
+        note="edited",
+    )
+    gpu = replace(
+        spec.gpu, price=rents, verified=False, unverified_fields=("power_w",), note="n", **told
+    )
+    model = replace(spec.model, verified=not spec.model.verified, note="n", **told)
+    return replace(
+        spec,
+        gpu=gpu,
+        model=model,
+        quant=replace(spec.quant, **told),
+        workload=replace(spec.workload, source="another page"),
+        quality=replace(spec.quality, source="another page"),
+    )
+
+
+def test_an_edited_price_book_makes_no_run_unlike() -> None:
+    first = run("gpu=h100-sxm")
+    assert first.spec.gpu.price.known
+    assert differences(first, replace(first, spec=said_otherwise(first.spec))) == ()
+    slower = replace(first.spec, gpu=replace(first.spec.gpu, bandwidth_gb_s=1.0))
+    assert kinds(first, replace(first, spec=slower)) == {"gpu.bandwidth_gb_s": "refused"}
+
+
+def test_a_resumed_run_is_the_same_after_an_edit_of_the_price_book(tmp_path: Path) -> None:
+    begun = run("gpu=h100-sxm", status="failed")
+    save_run(tmp_path, begun)
+    found = resume.begun(tmp_path, said_otherwise(begun.spec))
+    assert found is not None
+    assert found.spec == begun.spec
+    slower = replace(begun.spec, gpu=replace(begun.spec.gpu, bandwidth_gb_s=1.0))
+    with pytest.raises(InputError, match=r"another run: gpu\.bandwidth_gb_s was 3"):
+        resume.begun(tmp_path, slower)
+
+
+def test_a_table_has_one_price_of_a_gpu() -> None:
+    """$3.6/h at 1,000 tokens/s is $1 per M tokens, whatever the variant's own file says."""
+    first = run("gpu=h100-sxm").spec
+    rents = Price(low_usd_per_gpu_h=3.6, high_usd_per_gpu_h=7.2)
+    base = replace(first, gpu=replace(first.gpu, price=rents))
+    rate = Metric(value=1000.0, unit="tokens/s")
+    found = usd_per_mtok(_priced_as(base, said_otherwise(first)), rate)
+    assert found == pytest.approx((1.0, 2.0))
+    other = run("gpu=l4").spec
+    assert _priced_as(base, other) is other
 
 
 def test_one_name_of_two_images_is_refused() -> None:

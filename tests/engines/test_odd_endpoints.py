@@ -22,6 +22,7 @@ from bench.sizing.utilised import _formats
 from bench.traffic.plan import plan
 from bench.traffic.workers import send_load
 from bench.values.errors import BenchError, InputError
+from bench.values.model_names import another_model
 from bench.values.record import Anchor, LoadPoint, Run
 from bench.values.server import Server
 from bench.values.spec import EndpointSpec, RunSpec
@@ -260,6 +261,25 @@ def test_another_model_than_the_one_typed_is_refused_before_any_load(
         pytest.raises(InputError, match=r"^model=deepseek-r1 was named, but the server serves"),
     ):
         served(run_spec, tmp_path, host.url("other"), expects_model="deepseek-r1")
+
+
+def test_an_alias_that_the_server_lists_has_its_remedy_named(
+    run_spec: Spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The remedy is followed as it is printed; `default` says nothing of which model it is."""
+    listed = {"object": "list", "data": [{"id": "default"}]}
+    typed = {"served_model": "default", "expects_model": "llama-3.1-8b"}
+    with serving({"alias": Odd(models=(200, listed))}) as host:
+        with pytest.raises(InputError) as refused:
+            served(run_spec, tmp_path, host.url("alias"), **typed)
+        told = "where default is the server's name for llama-3.1-8b, add engine.expects_model="
+        said, _, remedy = str(refused.value).partition(told)
+        assert said.startswith("model=llama-3.1-8b was named, but the server serves default")
+        again = {**typed, "expects_model": remedy.removesuffix(".")}
+        assert served(run_spec, tmp_path, host.url("alias"), **again).served_model == "default"
+    unlisted = another_model("llama-3.1-8b", "default", ("other",))
+    assert unlisted is not None
+    assert "expects_model" not in unlisted
 
 
 def test_a_name_that_is_not_listed_is_said_before_any_load_and_in_the_result(

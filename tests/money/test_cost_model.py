@@ -234,6 +234,22 @@ def test_a_server_added_later_has_to_be_paid_back_too() -> None:
     assert payback_months(cash) == pytest.approx(3 + 1400 / 6400)
 
 
+def test_what_was_bought_costs_its_site_and_people_where_demand_falls() -> None:
+    """Demand halves each month from 3,600, three servers of 1,000 and one to spare: 1,800, then
+    900. All four go on costing $10 of site and $5 of care a month, and the idle power."""
+    costs = replace(
+        _bought(2),
+        site=u.Rate(10.0, u.Usd, u.ServerMonth),
+        care=u.Rate(5.0, u.Usd, u.ServerMonth),
+        idle_kw=np.asarray(1.0),
+        load_kw=np.asarray(1.0),
+    )
+    cash = _cash(costs, 3_600.0, growth=0.5**12 - 1)
+    assert [float(b) for b in cash.bought] == pytest.approx([4_000, 0, 0])
+    running = 4 * (10 + 5 + 0.1 * 730)
+    assert [float(s) for s in cash.saved] == pytest.approx([1_800 - running, 900 - running])
+
+
 @pytest.mark.parametrize("decline", [0.0, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize("growth", [-0.3, 0.0, 0.5])
 def test_payback_and_npv_agree(decline: float, growth: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,64 @@ def test_a_typed_value_is_typed_and_of_no_file() -> None:
     assert (
         figure(cost_question(("tco=worked-example", *said), ()).tco.people.fte).source == "our plan"
     )
+
+
+def test_two_questions_of_ones_own_may_share_a_flat_fee(mine: Path) -> None:
+    """Maintenance by contract, the same for either server; all else is each server's own."""
+    first = (mine / "tco" / "mine.yaml").read_text("utf-8").replace("illustrative", "our offer")
+    first = first.replace("override /power: h100-x8", "override /power: default")
+    four = first.replace("gpu: a100-80gb-sxm, gpus: 2", "gpu: h100-sxm, gpus: 4")
+    (mine / "tco" / "mine.yaml").write_text(four, encoding="utf-8")
+    (mine / "tco" / "short.yaml").unlink()
+    two = four.replace("gpus: 4", "gpus: 2")
+    (mine / "tco" / "two.yaml").write_text(two, encoding="utf-8")
+    watts = ("power.load_w=900", "power.idle_w=300")
+    with pytest.raises(InputError, match=r"tco=mine has the same ones, word for word, for 4×h100"):
+        cost_question(("tco=two", *watts), (str(mine),))
+    with pytest.raises(InputError, match=r"type tco\.own\.residual_usd"):
+        cost_question(("tco=two", POINTS, "tco.own.capex_usd=90000", *watts), (str(mine),))
+    cost_question(("tco=two", POINTS, *OF_ITS_OWN[:3], *watts), (str(mine),))
+    for key, other in (("capex_usd", 90_000), ("residual_usd", 9_000), ("provisioned_kw", 3)):
+        two = re.sub(rf"({key}: {{value: )[\d.]+", rf"\g<1>{other}", two)
+    two = re.sub(r"low: [\d.]+, high: [\d.]+, ", "", two)
+    two = two.replace("input_tokens_per_s: ", "input_tokens_per_s: 1")
+    (mine / "tco" / "two.yaml").write_text(two, encoding="utf-8")
+    for name in ("two", "mine"):
+        found = cost_question((f"tco={name}", *watts), (str(mine),))
+        assert found.tco.own is not None, name
+        assert figure(found.tco.own.maintenance_usd_per_month).value == 2000
+
+
+BROKEN = {
+    "broken": "tco: {server: [",
+    "comments": "# to be written\n",
+    "five": "# @package _global_\ntco: {server: 5}\n",
+    "inside": "tco: {server: 5}\n",
+    "number": "# @package _global_\ntco: 5\n",
+    "list": "- 1\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_question_that_was_not_chosen_stops_no_other(name: str, tmp_path: Path) -> None:
+    (tmp_path / "tco").mkdir()
+    (tmp_path / "tco" / f"{name}.yaml").write_text(BROKEN[name], encoding="utf-8")
+    words = ("tco=worked-example",)
+    assert cost_question(words, (str(tmp_path),)) == cost_question(words, ())
+    with pytest.raises(InputError) as chosen:
+        cost_question((f"tco={name}",), (str(tmp_path),))
+    said = str(chosen.value)
+    assert "\n" not in said
+    assert name in said or "tco" in said
+    if name in ("broken", "comments", "list"):  # named by another file, it is read, too
+        short = f"# @package _global_\ndefaults: [{name}, _self_]\ntco: {{name: short}}\n"
+        (tmp_path / "tco" / "short.yaml").write_text(short, encoding="utf-8")
+        with pytest.raises(InputError, match=f"{name}.yaml"):
+            cost_question(("tco=short",), (str(tmp_path),))
+
+
+def test_a_broken_file_of_another_group_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "power").mkdir()
+    (tmp_path / "power" / "mine.yaml").write_text("a: [", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.yaml"):
+        cost_question(("tco=worked-example",), (str(tmp_path),))

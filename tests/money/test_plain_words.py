@@ -112,6 +112,11 @@ def test_a_payback_beyond_the_life_is_no_number() -> None:
     assert found["mistral/mistral-medium-3.1"] == "never within 4 years"
     assert found["openai/gpt-5-mini"] == "never within 4 years"
     assert found["anthropic/claude-sonnet-4.5"] == "6.3"
+    for months, life in ((12, "1 year"), (18, "18 months")):
+        words = (f"tco.own.life_months={months}", "tco.api.decline_per_year=0")
+        short = ask("tco=worked-example", *words)
+        found = {a.key: payback_words(a, short) for a in short.apis}
+        assert found["openai/gpt-5-mini"] == f"never within {life}"
     rented = ask("tco=worked-example", "tco.basis=on_demand")
     assert {payback_words(a, rented) for a in rented.apis} == {"–"}
     assert (life_words(12), life_words(30), life_words(36)) == ("year", "30 months", "3 years")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
 from fit_support import catalogue, run_of
 
+from bench.config.compose import compose, run_spec
 from bench.preflight import checked
 from bench.sizing.against_measured import MeasuredMemory, compare_fit
 from bench.sizing.alternatives import alternatives
@@ -257,6 +259,21 @@ def test_every_sequence_slot_needs_a_block_of_recurrent_state() -> None:
     assert isinstance(run.engine, VllmSpec)
     fewer = replace(run, engine=replace(run.engine, args=words))
     assert fit(fewer).fits
+
+
+@pytest.mark.parametrize("limit", [("--max-num-seqs=1024",), ("--max_num_seqs", "1024")])
+def test_the_remedy_for_slots_can_be_pasted_and_replaces_either_form(
+    limit: tuple[str, ...],
+) -> None:
+    own = '--override-generation-config={"temperature":0,"top_p":1}'
+    kept = (own, *limit, "--served-model-name", "true")
+    run = run_of("qwen3-next-80b", "fp8", "h100-sxm", 2, gpu_memory_utilization=0.6)
+    assert isinstance(run.engine, VllmSpec)
+    (reason,) = fit(replace(run, engine=replace(run.engine, args=kept))).reasons
+    (word,) = shlex.split(reason.partition(": set ")[2])
+    args = run_spec(compose(("model=tiny", word)), detect_gpus=False).engine.args
+    assert args[:-1] == (own, "--served-model-name", "true", "--max-num-seqs")
+    assert fit(replace(run, engine=replace(run.engine, args=args))).fits
 
 
 def test_errors_of_prediction() -> None:

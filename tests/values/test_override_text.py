@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from bench.values.override_text import quoted
+from bench.values.override_text import engine_args, quoted
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_a_source_is_read_back_as_it_was(text: str) -> None:
     value = override.value()
     assert isinstance(value, dict)
     assert {str(k): getattr(v, "text", v) for k, v in value.items()} == {"source": text, "rest": 1}
+
+
+def test_an_engines_words_are_read_back_as_they_were() -> None:
+    words = ("--a", "16", '--b={"c":[1,2]}', "--d=e", "true", "x y", "7", "-tp", "2")
+    read = OverridesParser.create().parse_override(engine_args(words)).value()
+    assert [str(getattr(v, "text", v)) for v in read] == list(words)
+    assert engine_args(("--max-num-seqs", "16")) == "engine.args=[--max-num-seqs,16]"
+    assert ',"7",-tp,2]' in engine_args(words)

@@ -7,6 +7,7 @@ Every class is a frozen value. What is chosen from (catalogue), which engine wit
 from __future__ import annotations
 
 from bench.values.spec.catalogue import (
+    SAID_OF,
     Checkpoint,
     GpuSpec,
     Licence,
@@ -46,6 +47,7 @@ __all__ = [
     "MOST_REQUESTS",
     "MOST_TOKENS",
     "PRECISION_LEAST",
+    "SAID_OF",
     "Checkpoint",
     "ContainedSpec",
     "EndpointSpec",

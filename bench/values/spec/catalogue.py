@@ -168,3 +168,15 @@ class GpuSpec:
 
     def __post_init__(self) -> None:
         require(bool(self.name.strip()), "name must not be empty")
+
+
+SAID_OF = (
+    *(f"{group}.{key}" for group in ("model", "quant", "gpu") for key in ("source", "as_of")),
+    *(f"{group}.{key}" for group in ("model", "gpu") for key in ("verified", "note")),
+    "gpu.unverified_fields",
+    "gpu.price",
+    "quality.source",
+    "workload.source",
+)
+"""Keys of a run that say where its figures are from and what is paid: an edit of the catalogue or
+of the price book changes them, and nothing that is measured."""

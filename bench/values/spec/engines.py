@@ -70,10 +70,11 @@ class EndpointSpec:
     this start of a server that does not tell when its process began: comparisons count launches
     (`bench.compare.launches`). `weights` and `kv_cache_dtype` are the formats that it keeps both
     in, in the words of `bench.sizing.precision`; None is not known, and bounds by the smallest that
-    there is. `expects_model` is the model that it has to serve: the one that was typed as
-    model=NAME. `serves` and `version` are the engine that serves there and its version, for a
-    server that does not say them; what it says stands. `speculative` is whether it decodes more
-    than one token per pass, which none says."""
+    there is. `expects_model` is the model that it has to serve, or the server's alias of it: the
+    one that was typed as model=NAME where null; another one is refused before any load. `serves`
+    and `version` are the engine that serves there and its version, for a server that does not
+    say them; what it says stands. `speculative` is whether it decodes more than one token per
+    pass, which none says."""
 
     kind: Literal["endpoint"] = "endpoint"
     base_url: str = "http://127.0.0.1:8000/v1"
