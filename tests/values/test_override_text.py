@@ -34,6 +34,7 @@ def test_a_source_is_read_back_as_it_was(text: str) -> None:
 def test_an_engines_words_are_read_back_as_they_were() -> None:
     words = ("--a", "16", '--b={"c":[1,2]}', "--d=e", "true", "x y", "7", "-tp", "2")
     read = OverridesParser.create().parse_override(engine_args(words)).value()
+    assert isinstance(read, list)
     assert [str(getattr(v, "text", v)) for v in read] == list(words)
     assert engine_args(("--max-num-seqs", "16")) == "engine.args=[--max-num-seqs,16]"
     assert ',"7",-tp,2]' in engine_args(words)
