@@ -38,7 +38,7 @@ from bench.values import ending
 from bench.values.codec import encode
 from bench.values.errors import BenchError, EngineError, StoreError
 from bench.values.outside import plain
-from bench.values.record import QualityResult, Run
+from bench.values.record import PointData, QualityResult, Run
 from bench.values.server import ProgressCallback, Server
 from bench.values.serving import ON_HOST
 from bench.values.spec import EndpointSpec, RunSpec
@@ -97,9 +97,9 @@ def _execute(
             if spec.quality.tasks:
                 lm_eval.check_server(spec, server)
             clients = nodes if spec.nodes.load else ()
-            for data in measure_load(
-                spec, server, with_gauges(progress, meter, engine), recorder.note, kept, clients
-            ):
+            live = with_gauges(progress, meter, engine)
+            loads = measure_load(spec, server, live, recorder.note, kept, clients)
+            for data in _while_it_lives(loads, server):
                 for node in nodes:
                     node.ask_clock()
                 if data.point.key not in kept:
@@ -117,6 +117,16 @@ def _execute(
         if spec.load.calibrate and ours and spec.engine.kind not in ("truth", "none"):
             recorder.note(calibration=_calibration(path, progress))
     return load_run(path)
+
+
+def _while_it_lives(loads: Iterator[PointData], server: Server) -> Iterator[PointData]:
+    """The load points; none more of an engine of ours that is dead: leaving it says why it died,
+    which a worker that finds nobody there does not know."""
+    try:
+        yield from loads
+    except BenchError:
+        if server.pid is None or server.is_alive():
+            raise
 
 
 @contextlib.contextmanager

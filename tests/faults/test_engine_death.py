@@ -39,14 +39,16 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_a_server_that_dies_in_the_last_load_point(tmp_path: Path) -> None:
-    """Killed while its only load point runs: not complete, not exit 0, and said why."""
+@pytest.mark.parametrize("kept", [1, 0], ids=["while it runs", "as it begins"])
+def test_a_server_that_dies_in_the_last_load_point(tmp_path: Path, kept: int) -> None:
+    """Killed in its only load point: not complete, not exit 0, and said why."""
     words = ["engine=truth", "gpus=0", "meter=none", "load.calibrate=false", "load.repeats=1"]
     words += ["load.concurrency=[2]", "load.duration_s=1", f"results_dir={tmp_path}"]
     killed: list[int] = []
 
     def kill(progress: Progress) -> None:
-        if progress.phase.startswith("load c2") and not killed:
+        begun = progress.phase.startswith("load c2") and bool(progress.elapsed_s) == bool(kept)
+        if begun and not killed:
             killed.append(truth_server())
             os.kill(killed[0], signal.SIGKILL)
 
@@ -55,7 +57,7 @@ def test_a_server_that_dies_in_the_last_load_point(tmp_path: Path) -> None:
     assert killed
     run = load_run(list_runs(str(tmp_path))[0])
     assert (run.status, run.ended_by) == ("failed", "engine_died")
-    assert len(run.points) == 1  # what was measured until then is kept
+    assert len(run.points) == kept  # what was measured until then is kept
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from bench.cli.arguments import Arguments
 from bench.cli.composed import allowed, claim_folders
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, claim_costs, split_results_dir
-from bench.values.errors import InputError, StoreError
+from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
@@ -123,10 +123,11 @@ def run(request: Request) -> int:
     """Write the page or the pictures, print where they are, and return 0."""
     from bench.store import find_run
 
-    if request.format not in FORMATS:
+    said = request.format
+    if said not in FORMATS:
         raise InputError(
-            f"--format: {request.format!r} is none of {', '.join(FORMATS)}."
-            + (" JSON is typed --json." if request.format == "json" else "")
+            f"--format: {said!r} is none of {', '.join(FORMATS)}."
+            + (" JSON is typed --json." if said == "json" else nearest(said, FORMATS))
         )
     if request.format == "html" and request.out is not None and Path(request.out).is_dir():
         page_in = Path(request.out) / "page.html"
