@@ -99,7 +99,8 @@ RANGES = {
         *(0.05, 1, "of what a server can do, as a share"), "0.7 to 0.95 is usual"
     ),
     "tco.throughput.relative_ci": Range(
-        *(1e-6, 1, "of the throughput as a share (percent?)"), "repeats differ by 0.1 to 20 %"
+        *(1e-6, 5, "of the throughput as a share (percent?)"),
+        "repeats differ by 0.1 to 20 %, a prediction may be off by 100 % and more",
     ),
     "tco.api.decline_per_year": Range(
         *(-1, 0.95, "a year as a share"), "prices of one quality have fallen by 0 to 90 % a year"

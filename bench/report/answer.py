@@ -85,6 +85,10 @@ def _why_none(measurement: Measurement) -> str | None:
     return next(found, None) or next(failed, None)
 
 
+_OF_WHAT = ("bound", "served_model", "told_otherwise")
+"""Warnings that leave the figures as they are, but not what they are figures of."""
+
+
 def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
     """In words, and as a mood: good, doubt or bad."""
     found = [f for p in measurement.points for f in p.findings] + list(measurement.findings)
@@ -106,6 +110,9 @@ def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
         return f"in part: {_short(some)}; what that moves is withheld{too}", "doubt"
     if energy is not None:
         return f"yes for speed; not for energy: {_short(energy)}", "doubt"
+    doubt = next((f for f in found if f.severity == "warn" and f.code in _OF_WHAT), None)
+    if doubt is not None:
+        return f"yes for what was measured, but of what? {_short(doubt)}; {checks}", "doubt"
     return f"yes: {checks}", "good"
 
 

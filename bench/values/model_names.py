@@ -13,6 +13,11 @@ def alike(name: str, other: str) -> bool:
     return bool(a and b) and (a in b or b in a)
 
 
+def _same(name: str, other: str) -> bool:
+    """Whether two names are one, but for case and whose it is (ORG/NAME)."""
+    return name.casefold().rpartition("/")[2] == other.casefold().rpartition("/")[2]
+
+
 def another_model(named: str | None, asked: str, listed: Sequence[str]) -> str | None:
     """Why a server does not serve the model that was `named`; None where it may, or none was."""
     if named is None or any(alike(named, n) for n in (asked, *listed)):
@@ -37,7 +42,7 @@ def doubtful(asked: str, listed: Sequence[str], answers_as: str | None) -> str |
             f"its answers say that they are {answers_as}'s, asked for was {asked}: an alias, or a "
             "gateway that sends requests on to another model"
         )
-    if not any(listed) or any(alike(asked, n) for n in listed):
+    if not any(listed) or any(_same(asked, n) for n in listed):
         return None
     names = ", ".join(n for n in listed[:4] if n) + (" …" if len(listed) > 4 else "")
     return (

@@ -22,7 +22,7 @@ from bench.sizing.utilised import _formats
 from bench.traffic.plan import plan
 from bench.traffic.workers import send_load
 from bench.values.errors import BenchError, InputError
-from bench.values.model_names import another_model
+from bench.values.model_names import another_model, doubtful
 from bench.values.record import Anchor, LoadPoint, Run
 from bench.values.server import Server
 from bench.values.spec import EndpointSpec, RunSpec
@@ -280,6 +280,19 @@ def test_an_alias_that_the_server_lists_has_its_remedy_named(
     unlisted = another_model("llama-3.1-8b", "default", ("other",))
     assert unlisted is not None
     assert "expects_model" not in unlisted
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_said"),
+    [
+        ("llama-3.1-8b", False),
+        ("Meta/Llama-3.1-8B", False),
+        ("llama", True),
+        ("llama-3.1-8bb", True),
+    ],
+)
+def test_a_name_that_another_one_holds_is_not_the_listed_one(asked: str, is_said: bool) -> None:
+    assert (doubtful(asked, ["llama-3.1-8b"], None) is not None) == is_said
 
 
 def test_a_name_that_is_not_listed_is_said_before_any_load_and_in_the_result(

@@ -43,6 +43,14 @@ def test_a_sound_run_says_the_most_it_found() -> None:
     assert after.startswith("more load may give more: load.concurrency=[32]; bench report")
 
 
+def test_figures_of_something_unknown_are_doubted_in_the_second_line() -> None:
+    """26.86 times what memory can deliver was `yes: 17 checks passed, 3 warnings below`."""
+    memory = "9 % of the bound, but 26.86 times what memory can deliver; the server drafts tokens"
+    _, trust, _, mood = told(load(100, 4, found("bound", "warn", memory)))
+    assert mood == "doubt"
+    assert trust.startswith("yes for what was measured, but of what? 9 % of the bound, but 26.86")
+
+
 def test_a_failed_run_says_so_first_and_what_to_change() -> None:
     wrong = found("errors", "fail", "5 % of the requests failed; lower load.concurrency")
     what, trust, after, mood = told(load(100, 4, wrong))
