@@ -84,6 +84,20 @@ def test_one_user_is_bounded_by_reading_the_weights_alone() -> None:
     assert four.reading == pytest.approx(4 * 3350e9 / (read - 150e6), rel=1e-4)
 
 
+def test_no_load_is_beyond_the_bound_of_any_load() -> None:
+    """What the chip's cache holds need not be read: with the weights of `tiny` (7 MB) in it, few
+    requests at once may be faster than many, and the bound of every load is at least theirs."""
+    g = from_config(catalogue().models["tiny"].config)
+    h = held(g, PRECISIONS["bf16"], 16)
+    any_load = Work(input_tokens=1024, output_tokens=1024)
+    most = output_bound(h100(), h, any_load).lowest
+    assert most is not None
+    for concurrency in (1, 2, 16, 64, 256, 4096):
+        one = output_bound(h100(), h, replace(any_load, concurrency=concurrency)).lowest
+        assert one is not None
+        assert one <= most
+
+
 def test_the_batch_is_what_memory_allows() -> None:
     """80 GB (85.5 by NVML) less 16 GB of weights hold 264 sequences of 2,000 tokens' mean."""
     work = Work(input_tokens=1000, output_tokens=2001)
