@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.config.compose import compose, run_spec
+from bench.config.compose import catalogue, compose, run_spec
 from bench.predict.question import question
 from bench.predict.terms import (
     TERMS,
@@ -20,6 +20,7 @@ from bench.predict.terms import (
     split_weights,
     units_peak,
 )
+from bench.preflight import for_planning
 from bench.sizing.architecture import from_config
 from bench.sizing.bound import Work
 from bench.values.errors import InputError
@@ -132,3 +133,11 @@ def test_replicas_share_the_load() -> None:
     ).row(64)
     assert (one.replicas, one.batch) == (4, 16)
     assert math.isclose(one.terms[TERMS.index("all_reduce")], 0.0)
+
+
+@pytest.mark.parametrize("key", ["weights", "kv_cache_dtype"])
+def test_a_word_that_names_no_format_is_refused_by_those_that_plan(key: str) -> None:
+    """Fit and predict answered with the model's own bytes; a run alone refused it."""
+    asked = spec("model=llama-3.1-8b", "gpu=l4", "gpus=1", "engine=endpoint", f"engine.{key}=nope")
+    with pytest.raises(InputError, match=rf"engine\.{key}: 'nope' names no format"):
+        for_planning(asked, frozenset(), catalogue(()))

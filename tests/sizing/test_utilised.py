@@ -197,7 +197,7 @@ def test_a_format_that_the_model_is_not_in_leaves_no_plan(
     assert finding.severity == "pass"
     with pytest.raises(InputError, match="quant=NAME"):
         question(spec)
-    own, _ = judged(at_a_server(run_spec, weights="bf16"), gap_ms=80)
+    own, _ = judged(at_a_server(run_spec, weights="BF16"), gap_ms=80)
     assert own["mbu"].value == pytest.approx(12.5 * 15.01 / 300, rel=0.02)
 
 
