@@ -80,6 +80,7 @@ def _execute(
             prediction=foretold(spec),
             writer=ending.writer(),
         )
+    lost: list[BenchError] = []
     with _recorded(run, path) as recorder:
         with (
             watch(spec, path, nodes) as meter,
@@ -99,7 +100,7 @@ def _execute(
             clients = nodes if spec.nodes.load else ()
             live = with_gauges(progress, meter, engine)
             loads = measure_load(spec, server, live, recorder.note, kept, clients)
-            for data in _while_it_lives(loads, server):
+            for data in _while_it_lives(loads, server, lost):
                 for node in nodes:
                     node.ask_clock()
                 if data.point.key not in kept:
@@ -113,20 +114,25 @@ def _execute(
                 recorder.note(engine_facts=facts)
             if spec.quality.tasks and server.is_alive():
                 recorder.note(quality=score_quality(spec, server, path, progress))
+        if lost:  # it seemed dead, and yet was left without a word: nothing is complete
+            raise lost[0]
         ours = spec.load.generator == "bench"
         if spec.load.calibrate and ours and spec.engine.kind not in ("truth", "none"):
             recorder.note(calibration=_calibration(path, progress))
     return load_run(path)
 
 
-def _while_it_lives(loads: Iterator[PointData], server: Server) -> Iterator[PointData]:
+def _while_it_lives(
+    loads: Iterator[PointData], server: Server, lost: list[BenchError]
+) -> Iterator[PointData]:
     """The load points; none more of an engine of ours that is dead: leaving it says why it died,
-    which a worker that finds nobody there does not know."""
+    which a worker that finds nobody there does not know. What the worker said is kept in `lost`."""
     try:
         yield from loads
-    except BenchError:
+    except BenchError as error:
         if server.pid is None or server.is_alive():
             raise
+        lost.append(error)
 
 
 @contextlib.contextmanager
