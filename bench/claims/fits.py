@@ -222,7 +222,7 @@ def _memory(shown: Sequence[Tried], conditions: Conditions) -> str:
 def _line(tried: Tried) -> str:
     """One precision: bytes, and the room or the excess."""
     r, v = tried.report, tried.variant
-    text = f"{v.spec.quant.name}: weights {r.weights_gb:,.1f} GB"
+    text = f"{v.spec.quant.name}: weights as loaded {r.weights_gb:,.1f} GB"
     if r.kv_gb_needed >= 0.05:
         text += f" + cache of {r.context_needed_tokens:,} tokens {r.kv_gb_needed:,.1f} GB"
         if r.kv_gb_if_no_layer_forgets > 1.01 * r.kv_gb_needed:

@@ -34,6 +34,7 @@ from bench.values.finding import Finding, Severity
 from bench.values.record import TaskScore
 from bench.values.spec import RunSpec
 
+_MOST_NAMED = 3
 SHOWN = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "energy_per_output_token_j")
 _AXES: tuple[tuple[str, Better], ...] = (
     ("quality", "higher"),
@@ -128,7 +129,10 @@ def compare(
     )
     scored = _quality(base, variants[1:], margin)
     rows[1:] = [
-        _judged(replace(row, speed=s, quality=q, differences=d, drafting=_drafting(base, v)))
+        _judged(
+            replace(row, speed=s, quality=q, differences=d, drafting=_drafting(base, v)),
+            min(rows[0].launches, row.launches),
+        )
         for row, s, q, d, v in zip(rows[1:], changed, scored, found[1:], variants[1:], strict=True)
     ]
     rows[0] = replace(rows[0], verdict="the baseline", cost_ratio=_ratio_of_baseline(rows[0]))
@@ -303,12 +307,12 @@ def _quality(
     return [tuple(next(together) for _ in group) for group in groups]
 
 
-def _judged(row: Row) -> Row:
+def _judged(row: Row, launched: int) -> Row:
     overall = {c.metric: c for c in row.speed if c.load == EVERYWHERE}
     rate = overall.get("output_tokens_per_s")
     ratio = None if rate is None or rate.ratio is None else 1 / rate.ratio.value
     row = replace(row, cost_ratio=ratio)
-    verdict, codes = words_of(row.speed, row.quality, measured=bool(row.figures))
+    verdict, codes = words_of(row.speed, row.quality, measured=bool(row.figures), launched=launched)
     if row.drafting is not None:
         gained, code = gain(row.drafting, row.speed)
         verdict, codes = f"{gained}: {verdict}", (*code, *codes)
@@ -340,6 +344,15 @@ def _placed(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(replace(row, pareto=points[row.name], on_front=row.name in best) for row in rows)
 
 
+def _failed_in(variant: Variant) -> str:
+    """The runs that are not wholly valid, each with the command that says why."""
+    failed = (m.run.path for m in variant.rounds if not m.measurement.valid)
+    names = ["/".join(path.rsplit("/", 2)[-2:]) for path in failed]
+    shown = ", ".join(f"bench show {name}" for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return shown + (f" and {more} more" if more > 0 else "") + " says why"
+
+
 def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding, ...]:
     found: list[Finding] = []
 
@@ -363,7 +376,7 @@ def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding,
             )
         if not row.valid and variant.loaded:
             text = "load points that failed their certificate enter no comparison of speed"
-            add("invalid_run", "warn", f"{row.name}: {text}; bench show says why they failed")
+            add("invalid_run", "warn", f"{row.name}: {text}: {_failed_in(variant)}")
         for d in row.differences:
             if d.kind != "variant":
                 kind = "allowed" if d.allowed else "noted"

@@ -37,6 +37,7 @@ _IRRELEVANT = (
     "quality.margin",
     "quality.timeout_s",
     "quality.concurrency",
+    "workload.name",
     "gpu.memory_gib",
     "meter.path",
     "nodes",

@@ -11,15 +11,22 @@ from bench.quality.verdict import TaskComparison
 
 
 def words_of(
-    speed: Sequence[SpeedChange], quality: Sequence[TaskComparison], *, measured: bool
+    speed: Sequence[SpeedChange],
+    quality: Sequence[TaskComparison],
+    *,
+    measured: bool,
+    launched: int,
 ) -> tuple[str, tuple[str, ...]]:
     """(one sentence, codes) for a variant against its baseline; `measured` says that a load was
-    put on it, so that no comparable speed means withheld figures."""
-    parts = [_speed(speed, measured), _quality(quality)]
+    put on it, so that no comparable speed means withheld figures, `launched` how often each of the
+    two was launched at least."""
+    parts = [_speed(speed, measured, launched), _quality(quality)]
     return "; ".join(text for text, _ in parts), tuple(code for _, codes in parts for code in codes)
 
 
-def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[str, ...]]:
+def _speed(
+    changes: Sequence[SpeedChange], measured: bool, launched: int
+) -> tuple[str, tuple[str, ...]]:
     rate = next(
         (c for c in changes if c.metric == "output_tokens_per_s" and c.load == EVERYWHERE), None
     )
@@ -28,7 +35,7 @@ def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[s
     if rate is None:
         return "speed not measured", ("speed_not_measured",)
     if rate.p_holm is None or rate.ratio is None:
-        return _in_this_run(rate), ("speed_in_this_run",)
+        return _in_this_run(rate, launched), ("speed_in_this_run",)
     interval = (
         f"{percent(rate.ratio.value)} [{percent(rate.ratio.low)}, {percent(rate.ratio.high)}]"
     )
@@ -42,11 +49,15 @@ def _speed(changes: Sequence[SpeedChange], measured: bool) -> tuple[str, tuple[s
     return f"no difference of speed shown: {said}", ("speed_same",)
 
 
-def _in_this_run(rate: SpeedChange) -> str:
-    """What was seen, without a direction: too few launches to say more."""
+def _in_this_run(rate: SpeedChange, launched: int) -> str:
+    """What was seen, without a direction: too few launches to say more, or too few of them with
+    every load of both left by its certificate."""
     why = f"no verdict from {counted(rate.launches)} of each"
+    if rate.launches < launched:
+        left = rate.launches or "none"
+        why = f"no verdict: of {counted(launched)} of each, {left} left every load of both standing"
     if rate.ratio is None:
-        return f"speed in this run only: {why}"
+        return f"speed in this run only: {why}, {ENOUGH_LAUNCHES} are needed"
     r = rate.ratio
     seen = f"{percent(r.value)} [{percent(r.low)}, {percent(r.high)}] over {rate.pairs} repeats"
     return f"in this run: output tokens/s {seen}; {why}, {ENOUGH_LAUNCHES} are needed"

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.config.yaml_file import check_folders
+from bench.config.yaml_file import check_folders, load
 from bench.values.errors import InputError, nearest
 from bench.values.ggml import DYNAMIC, is_dynamic
 from bench.values.serving import ON_GPUS, ON_HOST
@@ -214,6 +214,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
         data["gpus"] = _gpus_here() if wants_gpu else 0
     for group in ("workload", "load"):
         data[group] = _for_machine(data[group], data)
+    data["workload"] = _named_as_typed(data["workload"])
     spec = with_local_checkpoints(decode(RunSpec, data))
     return dataclasses.replace(spec, gpu=with_rents(spec.gpu))
 
@@ -273,6 +274,22 @@ def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
     return OmegaConf.to_container(OmegaConf.merge(chosen, typed))
 
 
+def _named_as_typed(workload: Any) -> Any:
+    """A workload of conf whose lengths were typed over is another one: `chat-1k-1k` of 16 tokens
+    would be a wrong name in every table. What it is stands there; where it began, too."""
+    name = workload.get("name") if isinstance(workload, dict) else None
+    file = conf_dir() / "workload" / f"{name}.yaml"
+    if not isinstance(name, str) or workload.get("file") is not None or not file.is_file():
+        return workload
+    own = load(file)
+    if all(workload.get(key) == own.get(key) for key in _LENGTHS):
+        return workload
+    source = f"lengths typed over those of {name}, whose other settings it has"
+    return {**workload, "name": f"{name} (changed)", "source": source}
+
+
+_LENGTHS = ("input_tokens", "output_tokens")
+
 OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration", "cluster")
 """Groups that belong to other verbs than run."""
 
@@ -288,7 +305,6 @@ def catalogue(config_dirs: Sequence[str] = ()) -> Any:
     own at once: a wrong one is an InputError whatever was chosen."""
     from bench.config.catalogue import Catalogue
     from bench.config.rents import with_rents
-    from bench.config.yaml_file import load
     from bench.values.codec import decode
     from bench.values.spec import GpuSpec, ModelSpec, QuantSpec
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.measure.metrics import Measurement, Metric, PointMeasurement
 from bench.report.numbers import load_words, quantity, with_interval
-from bench.values.finding import Finding
+from bench.values.finding import Finding, Severity
 from bench.values.record import Run
 from bench.values.spec import VllmSpec
 
@@ -91,8 +91,7 @@ _OF_WHAT = ("bound", "served_model", "told_otherwise")
 
 def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
     """In words, and as a mood: good, doubt or bad."""
-    found = [f for p in measurement.points for f in p.findings] + list(measurement.findings)
-    counted = Counter(f.severity for f in found)
+    found, counted = _everything(measurement), tally(measurement)
     if measurement.rehearsal is not None:
         return f"NO: a rehearsal, nothing was measured ({measurement.rehearsal})", "bad"
     if run.spec.engine.kind == "none" and run.status == "complete":
@@ -114,6 +113,33 @@ def _trust(run: Run, measurement: Measurement) -> tuple[str, str]:
     if doubt is not None:
         return f"yes for what was measured, but of what? {_short(doubt)}; {checks}", "doubt"
     return f"yes: {checks}", "good"
+
+
+def _everything(measurement: Measurement) -> list[Finding]:
+    return [f for p in measurement.points for f in p.findings] + list(measurement.findings)
+
+
+def tally(measurement: Measurement) -> Counter[Severity]:
+    """How many checks passed, of all loads and of the run, and how many things were found; what is
+    said of several loads in the same words is one."""
+    found = _everything(measurement)
+    told = {(f.severity, f.code, f.text) for f in found if f.severity != "pass"}
+    counted: Counter[Severity] = Counter(severity for severity, _, _ in told)
+    counted["pass"] = sum(f.severity == "pass" for f in found)
+    return counted
+
+
+def checks_line(measurement: Measurement) -> str:
+    """What became of all checks; a note is one that could not be made, or has no outcome."""
+    counted = tally(measurement)
+    parts = [f"{counted['pass']} checks passed"]
+    if counted["fail"]:
+        parts.append(f"{counted['fail']} failed")
+    if warned := counted["warn"]:
+        parts.append(f"{warned} warning{'s' if warned > 1 else ''}")
+    if noted := counted["info"]:
+        parts.append(f"{noted} could not be made or only note something: bench report lists them")
+    return ", ".join(parts)
 
 
 def standing(measurement: Measurement) -> str:

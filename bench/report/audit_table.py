@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,8 +69,9 @@ def words(d: Mapping[str, Any]) -> Iterator[str]:
     shown = [f for f in d["findings"] if f["severity"] in _BESIDE]
     for f in sorted(shown, key=lambda f: order[f["severity"]]):
         yield f"  {f['severity'].upper():<4}  {f['code']}: {f['text']}"
-    passed = sum(f["severity"] == "pass" for f in d["findings"])
-    yield f"  {passed} of {len(d['findings'])} checks passed"
+    counted = Counter(f["severity"] for f in d["findings"])
+    unmade = f", {counted['info']} could not be made of this file" if counted["info"] else ""
+    yield f"  {counted['pass']} checks passed{unmade}"
     for note in d["notes"]:
         yield f"  note  {note}"
     told: dict[str, list[str]] = {}

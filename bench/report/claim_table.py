@@ -62,5 +62,7 @@ def _print_one(a: Assessment, out: Console) -> None:
     if a.note is not None:
         out.print(f"  note: {escape(' '.join(a.note.split()))}", highlight=False, soft_wrap=True)
     if a.settle_with is not None:
-        out.print(f"  settle with: {escape(a.settle_with)}", highlight=False, soft_wrap=True)
+        # What cannot be true is settled: the command shows what forbids it.
+        word = "see for yourself" if a.verdict == "impossible" else "settle with"
+        out.print(f"  {word}: {escape(a.settle_with)}", highlight=False, soft_wrap=True)
     out.print()

@@ -8,7 +8,7 @@ from bench.compare.gate import Gate, GateTest
 from bench.compare.words import p_text
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
-from bench.report.numbers import quantity, with_interval
+from bench.report.numbers import lopsided, quantity, with_interval
 
 WORDS = {"failed": "FAILED", "held": "held", "not_enough_evidence": "not enough evidence"}
 
@@ -30,7 +30,7 @@ def gate_grid(gate: Gate) -> Grid:
             column("condition"),
             column("run"),
             column("load"),
-            *numbers("baseline", "run's", "estimate ± 95 %", "n", "p (Holm)"),
+            *numbers("baseline", "run's", "estimate, 95 %", "n", "p (Holm)"),
             column("outcome"),
         ),
         rows=tuple(_cells(t) for t in gate.tests),
@@ -82,6 +82,9 @@ def estimate(t: GateTest) -> str:
     if t.estimate is None or t.low is None or t.high is None:
         return "–"
     if t.kind == "ratio":
-        return f"{t.estimate:+.2%} ± {(t.high - t.low) / 2:.2%}"
+        halves = t.estimate - t.low, t.high - t.estimate
+        if lopsided(*halves):
+            return f"{t.estimate:+.2%} ({t.low:+.2%} to {t.high:+.2%})"
+        return f"{t.estimate:+.2%} ± {max(halves):.2%}"
     text = with_interval(t.estimate, t.low, t.high)
     return f"+{text}" if t.kind == "change" and t.estimate > 0 else text

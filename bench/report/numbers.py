@@ -49,15 +49,26 @@ def plain(value: float, digits: int = 6) -> str:
 
 
 def with_interval(value: float, low: float | None, high: float | None) -> str:
-    """`12.3 ± 0.4`: the wider half with two digits, the value to the same place."""
+    """`12.3 ± 0.4`, `2.0 (1.8–5.2)` where the ends lie unequally far: two digits of the wider half,
+    the value to the same place."""
     if low is None or high is None:
         return quantity(value)
-    half = max(high - value, value - low)  # the lower half of a rate may be cut off at zero
-    if half == 0 or not math.isfinite(half):
-        return f"{quantity(value)} ± {half:g}"
+    halves = value - low, high - value
+    wider = max(halves)
+    if wider == 0 or not math.isfinite(wider):
+        return f"{quantity(value)} ± {wider:g}"
     by, prefix = scale(value)
-    places = min(max(0, 1 - math.floor(math.log10(half / by))), 3)
-    return f"{value / by:,.{places}f} ± {half / by:,.{places}f}{prefix}"
+    places = min(max(0, 1 - math.floor(math.log10(wider / by))), 3)
+    said, lower, upper, half = (f"{v / by:,.{places}f}" for v in (value, low, high, wider))
+    if lopsided(*halves):
+        return f"{said} ({lower}–{upper}){prefix}"
+    return f"{said} ± {half}{prefix}"
+
+
+def lopsided(lower: float, upper: float) -> bool:
+    """Whether the halves of an interval differ by more than a fifth of the wider: one number for
+    both would then move an end of it to where it is not."""
+    return min(lower, upper) < 0.8 * max(lower, upper)
 
 
 def host_cores(run: Run) -> str:

@@ -69,8 +69,8 @@ def about(found: Sequence[Prediction]) -> Iterator[str]:
         yield f"note{where}: {note}"
     yield (
         "Predicted is fitted to measurements of others; the plan is what a well-run server does at "
-        "the hardware's published limits, the bound what nothing exceeds. $/M tokens of output at "
-        "the GPU's listed rents."
+        "the hardware's published limits, the bound what nothing exceeds at that load without "
+        "speculation (bench fit: at any load). $/M tokens of output at the GPU's listed rents."
     )
 
 

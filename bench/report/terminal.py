@@ -12,7 +12,7 @@ from bench.measure.checks.steadiness import IF_NOT_INDEPENDENT
 from bench.measure.client_error import Calibration
 from bench.measure.metrics import ENOUGH_REPEATS, Measurement, Metric, PointMeasurement
 from bench.measure.stats import ENOUGH_TO_CORRELATE
-from bench.report.answer import answer, failed_loads, standing
+from bench.report.answer import answer, checks_line, failed_loads, standing
 from bench.report.console import console
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
@@ -142,7 +142,8 @@ def _about_intervals(measurement: Measurement) -> str:
     least = min(m.repeats for m in shown if m.ci_low is not None)
     independent = least < ENOUGH_TO_CORRELATE
     taken = f" over repeats taken as independent ({IF_NOT_INDEPENDENT})" if independent else ""
-    return f"± is a 95 % interval{taken}; a figure without one is not bounded by its values."
+    one = f"± or (from–to) is a 95 % interval{taken}"
+    return f"{one}; a figure without one is not bounded by its values."
 
 
 def _title(run: Run) -> str:
@@ -225,7 +226,8 @@ def _of_the_hardware(point: PointMeasurement) -> str | None:
     said = f"{load_words(point)}: {rate / top:.1%} of the plan of {quantity(top)} tok/s"
     bound = m["bound_tokens_per_s"].value if "bound_tokens_per_s" in m else None
     if bound:
-        shares.insert(0, f"{rate / bound:.1%} of the bound of {quantity(bound)}")
+        at_most = f"{rate / bound:.1%} of the bound at this load, {quantity(bound)}"
+        shares.insert(0, at_most)
     return " · ".join((said, *shares))
 
 
@@ -250,7 +252,6 @@ def _cell(metric: Metric) -> str:
 def _print_findings(out: Console, measurement: Measurement) -> None:
     """Failures and warnings, each once with the loads that have it; passes are counted."""
     where: dict[tuple[str, str, str], list[str]] = {}
-    passed = 0
     for point in measurement.points:
         for finding in point.findings:
             if finding.severity in ("fail", "warn"):
@@ -258,15 +259,13 @@ def _print_findings(out: Console, measurement: Measurement) -> None:
                 word = _PARTLY.get(finding.withholds, "fail") if failed else finding.severity
                 key = (word, finding.code, finding.text)
                 where.setdefault(key, []).append(load_words(point))
-            passed += finding.severity == "pass"
     for finding in measurement.findings:
         where.setdefault((finding.severity, finding.code, finding.text), []).append("the run")
     order = {"fail": 0, "withheld": 1, "no energy": 1, "warn": 2, "info": 3, "pass": 4}
     for (severity, code, text), labels in sorted(where.items(), key=lambda i: order[i[0][0]]):
         style = "red" if severity == "fail" else ("dim" if order[severity] > 2 else "yellow")
         said(out, f"{severity.upper():<4}  {code} ({', '.join(labels)}): {text}", style)
-    total = sum(len(p.findings) for p in measurement.points)
-    out.print(f"{passed} of {total} checks passed", style="dim", highlight=False)
+    out.print(checks_line(measurement), style="dim", highlight=False)
 
 
 def print_runs(rows: Sequence[dict[str, Any]], results_dir: str) -> None:

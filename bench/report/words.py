@@ -43,7 +43,12 @@ WORDS: tuple[Word, ...] = (
         "from scheduled",
     ),
     _word("repeat", "a load point measured once more; ± comes of how repeats differ", "repeats"),
-    _word("±", "half of a 95 % interval over repeats; a figure without one is not bounded", "95 %"),
+    _word(
+        "±",
+        "half of a 95 % interval over repeats, (from–to) where its halves differ; a figure without "
+        "one is not bounded",
+        "95 %",
+    ),
     _word("–", "not measured; 0 means measured, and zero"),
     _word(
         "tokens/s out",

@@ -15,8 +15,16 @@ from bench.sizing.quantisations import is_local, own_quantisation
 from bench.sizing.report import Alternative, FitReport
 from bench.values.engine_flags import flags_of
 from bench.values.errors import InputError
-from bench.values.override_text import engine_args
-from bench.values.spec import GpuSpec, ModelSpec, QuantSpec, RunSpec, VllmSpec, WorkloadSpec
+from bench.values.override_text import engine_args, pasted
+from bench.values.spec import (
+    GpuSpec,
+    LengthSpec,
+    ModelSpec,
+    QuantSpec,
+    RunSpec,
+    VllmSpec,
+    WorkloadSpec,
+)
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
 
@@ -229,15 +237,23 @@ def _model_words(model: ModelSpec) -> list[str]:
 
 def _workload_words(workload: WorkloadSpec) -> list[str]:
     """The lengths that the proposal was counted with, where they are not the defaults."""
-    lengths = (workload.input_tokens, workload.output_tokens)
-    if not all(isinstance(length, int) for length in lengths):
+    if workload.file is not None:
         return [f"workload={workload.name}"]
+    lengths = {key: getattr(workload, key) for key in ("input_tokens", "output_tokens")}
     words = []
-    if lengths != DEFAULT_LENGTHS:
-        words = [f"workload.input_tokens={lengths[0]}", f"workload.output_tokens={lengths[1]}"]
+    if tuple(lengths.values()) != DEFAULT_LENGTHS:
+        words = [pasted(f"workload.{key}={_length(length)}") for key, length in lengths.items()]
     if workload.shared_prefix_tokens:
         words.append(f"workload.shared_prefix_tokens={workload.shared_prefix_tokens}")
     return words
+
+
+def _length(length: int | LengthSpec) -> str:
+    """A length as it is typed: 512, or {dist:uniform,min:4,max:600}."""
+    if isinstance(length, int):
+        return str(length)
+    said = (f"{key}:{value}" for key, value in vars(length).items() if value is not None)
+    return f"{{{','.join(said)}}}"
 
 
 DEFAULT_LENGTHS = (1024, 1024)

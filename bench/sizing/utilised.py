@@ -55,7 +55,7 @@ def against_hardware(
     if unknown is not None:
         found = {name: replace(m, reason=unknown) for name, m in _unknown().items()}
         found |= {**_by_the_engine(spec, model, parts), "bound_tokens_per_s": bound}
-        return found, _below(rate.value, most, None)
+        return found, _below(rate.value, most, None, allowed(spec))
     used = utilisation(
         model,
         spec.gpu,
@@ -86,7 +86,7 @@ def against_hardware(
     }
     # Experts that are chosen alike are read less often than MBU takes them to be.
     mbu = None if model.geometry.experts else found["mbu"].value
-    return found, _below(rate.value, most, mbu)
+    return found, _below(rate.value, most, mbu, allowed(spec))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,18 @@ def _formats(spec: RunSpec) -> tuple[str | None, str | None]:
     return engine.weights or named, engine.kv_cache_dtype
 
 
-def _below(rate: float, hard: float | None, mbu: float | None) -> Finding:
+def allowed(spec: RunSpec) -> str:
+    """What the bound lets pass because nobody said it, for whoever has another bound at hand: that
+    of `bench fit` is of one format, without drafting."""
+    if isinstance(spec.engine, VllmSpec):
+        return ""
+    word, kv_word = _formats(spec)
+    said = ((word, "weights in any format"), (kv_word, "a KV cache in any"), (None, "any drafting"))
+    unsaid = [text for known, text in said if known is None]
+    return f", {', '.join(unsaid)} allowed, for nobody said them"
+
+
+def _below(rate: float, hard: float | None, mbu: float | None, unsaid: str = "") -> Finding:
     """The check that the bound is not exceeded. Shares of a plan (MBU, MFU) forbid nothing, but one
     above all there is has a cause that is not known: a warning. `mbu` None: not to be judged."""
     if hard is None:
@@ -203,7 +214,7 @@ def _below(rate: float, hard: float | None, mbu: float | None) -> Finding:
             f"({hard:,.0f}): the model, the GPU or the count is not what was said"
         )
         return finding("bound", "fail", text, share, "1")
-    text = f"{share:.0%} of the bound of {hard:,.0f} tokens/s"
+    text = f"{share:.0%} of the bound of {hard:,.0f} tokens/s at this load{unsaid}"
     if mbu is not None and mbu > _TOLERANCE:
         text += (
             f", but {mbu:.2f} times what memory can deliver where a pass yields one token: the "

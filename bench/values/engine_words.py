@@ -28,7 +28,7 @@ def same_engine(one: str | None, other: str | None) -> bool:
 
 def same_version(one: str, other: str) -> bool:
     """Whether two words are one version: with or without its v, and what it was built for."""
-    plain, against = (v.strip().removeprefix("v") for v in (one, other))
+    plain, against = (v.strip().casefold().removeprefix("v") for v in (one, other))
     if "+" in plain and "+" in against:
         return plain == against
     return plain.partition("+")[0] == against.partition("+")[0]

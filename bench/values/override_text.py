@@ -36,8 +36,9 @@ def override(key: str, text: str) -> str:
 
 
 def pasted(word: str) -> str:
-    """A KEY=VALUE as a shell takes it, in quotes where it holds some itself."""
-    return shlex.quote(word) if '"' in word else word
+    """A KEY=VALUE as a shell takes it, in quotes where it holds some itself or braces, of which a
+    shell would make several words."""
+    return shlex.quote(word) if '"' in word or "{" in word else word
 
 
 def _is_plain(word: str) -> bool:

@@ -317,7 +317,7 @@ def test_evidence_in_the_terminal() -> None:
     done = command("r1-2xa100", "results_dir=/nowhere")
     assert done.returncode == 0
     assert "NOT COMPARABLE" in done.stdout
-    assert "weights 352.2 GB" in done.stdout
+    assert "weights as loaded 352.2 GB" in done.stdout
     assert "1.58-bit GGUF" in done.stdout
     assert "settle with: bench engine=endpoint" in done.stdout
 

@@ -52,6 +52,11 @@ def test_anything_else_is_refused_by_name(override: str) -> None:
     assert f"--allow {key}" in str(error.value)
 
 
+def test_what_a_workload_is_called_is_no_difference() -> None:
+    """Runs stored before lengths typed over a workload changed its name are like those after."""
+    assert differences(run(), run("workload.name=mine")) == ()
+
+
 def test_what_is_allowed_is_listed_not_refused() -> None:
     found = differences(run(), run("load.repeats=9"), ["load"])
     refuse("b", found)

@@ -78,10 +78,18 @@ def test_repeats_of_one_launch_have_no_direction() -> None:
         assert change.verdict == "in_this_run"
         assert (change.p, change.p_holm, change.p_equivalent) == (None, None, None)
         assert (change.launches, change.pairs, change.basis) == (1, 12, "repeats")
-    text, codes = words_of([change_of(repeats(*values), 1.3)], [], measured=True)
+    text, codes = words_of([change_of(repeats(*values), 1.3)], [], measured=True, launched=1)
     assert text.startswith("in this run: output tokens/s +30.0% [")
     assert "no verdict from 1 launch of each, 3 are needed" in text
     assert codes[0] == "speed_in_this_run"
+
+
+def test_launches_whose_pairs_are_withheld_are_not_said_to_be_missing() -> None:
+    """Three launches of each, of which one has both sides: not "1 launch of each"."""
+    found = changes(rates(100.0, 101.0, 99.0), rates(130.0))
+    text, _ = words_of(found, [], measured=True, launched=3)
+    said = "no verdict: of 3 launches of each, 1 left every load of both standing, 3 are needed"
+    assert said in text
 
 
 def change_of(base: Values, factor: float) -> SpeedChange:
@@ -141,7 +149,7 @@ def test_a_change_within_the_margin_is_none() -> None:
     assert small.p is not None
     assert small.p < 0.001
     assert small.verdict == "equivalent"
-    text, codes = words_of([small], [], measured=True)
+    text, codes = words_of([small], [], measured=True, launched=1)
     assert text.startswith("the same speed (within 1%): output tokens/s +0.1%")
     assert codes[0] == "speed_equivalent"
     across, *_ = changes(base, rates(100.9, 101.5, 101.3, 101.5))

@@ -36,3 +36,15 @@ def test_typed_keys_stand_on_top_of_the_choice() -> None:
     assert spec.load.concurrency == (3,)
     assert spec.load.duration_s == 75.0  # conf/load/gpu.yaml's, kept
     assert (spec.workload.slo.ttft_ms, spec.workload.slo.tpot_ms) == (5.0, 50.0)
+
+
+def test_a_workload_of_other_lengths_does_not_keep_its_name() -> None:
+    """`chat-1k-1k: 16 tokens in, 32 out` stood above every table of such a run."""
+    short = ("workload.input_tokens=16", "workload.output_tokens=32")
+    for named in ("chat-1k-1k", "auto"):
+        spec = composed(f"workload={named}", "gpus=1", *short)
+        assert spec.workload.name == "chat-1k-1k (changed)"
+        assert "those of chat-1k-1k" in spec.workload.source
+    assert composed("workload.name=mine", "gpus=1", *short).workload.name == "mine"
+    same = composed("workload=chat-1k-1k", "workload.input_tokens=1024", "workload.slo.ttft_ms=9")
+    assert same.workload.name == "chat-1k-1k"

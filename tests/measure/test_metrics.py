@@ -361,12 +361,12 @@ def test_ends_that_arrived_before_the_last_was_sent_but_were_seen_after_it() -> 
 
 
 def test_an_interval_does_not_reach_below_zero() -> None:
-    """TTFT 1, 100, 300: median 100, sd 152.3, half width 378: cut off at 0, printed in full."""
+    """TTFT 1, 100, 300: median 100, sd 152.3, half width 378: cut off at 0 and printed so."""
     repeats = [point(even(4, ttft=t), repeat=i) for i, t in enumerate((1, 100, 300))]
     metric = measured(*repeats)["ttft_p50_ms"]
     assert metric.ci_low == 0.0
     assert metric.ci_high == pytest.approx(100 + 378.4, abs=0.5)
-    assert with_interval(metric.value or 0, metric.ci_low, metric.ci_high) == "100 ± 378"
+    assert with_interval(metric.value or 0, metric.ci_low, metric.ci_high) == "100 (0–478)"
 
 
 def test_goodput_counts_waiting_from_the_scheduled_time() -> None:

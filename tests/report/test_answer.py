@@ -10,7 +10,7 @@ from gate_support import measured, metric, point
 from rich.console import Console
 
 from bench.measure.metrics import Measurement, PointMeasurement
-from bench.report.answer import answer
+from bench.report.answer import answer, checks_line
 from bench.report.terminal import said
 from bench.values.finding import Finding, Severity
 
@@ -41,6 +41,19 @@ def test_a_sound_run_says_the_most_it_found() -> None:
     )
     assert (trust, mood) == ("yes: 2 checks passed", "good")
     assert after.startswith("more load may give more: load.concurrency=[32]; bench report")
+
+
+def test_what_several_loads_say_in_the_same_words_is_one_warning() -> None:
+    """`33 of 44 checks passed` left open what became of the rest; `3 warnings` were one line."""
+    passed, wide = found("clock", "pass", "fine"), found("precision", "warn", "too wide")
+    unmade = found("preemptions", "info", "not published")
+    loads = [load(100, n, passed, wide, unmade) for n in (1, 4, 16)]
+    _, trust, _, _ = told(*loads)
+    assert trust == "yes: 3 checks passed, 1 warning below"
+    assert checks_line(measured(*loads).measurement) == (
+        "3 checks passed, 1 warning, 1 could not be made or only note something: bench report "
+        "lists them"
+    )
 
 
 def test_figures_of_something_unknown_are_doubted_in_the_second_line() -> None:

@@ -46,6 +46,21 @@ def test_both_halves_share_their_prefix(value: float, half: float, text: str) ->
     assert with_interval(value, value - half, value + half) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (2.0, 1.8, 5.2, "2.0 (1.8–5.2)"),  # was 2.0 ± 3.2, which reaches below zero
+        (10.0, 9.0, 11.2, "10.0 ± 1.2"),  # a sixth apart: one number says it
+        (267_085, 260_000, 300_000, "267 (260–300) k"),
+        (5.0, 0.0, 12.0, "5.0 (0.0–12.0)"),
+    ],
+)
+def test_a_lopsided_interval_is_told_by_its_ends(
+    value: float, low: float, high: float, text: str
+) -> None:
+    assert with_interval(value, low, high) == text
+
+
 def test_tokens_are_counted_and_gib_measured() -> None:
     assert amount(262_144, "tokens") == "262,144"
     assert amount(0.015_63, "GiB") == "0.0156"

@@ -395,5 +395,6 @@ def _evidence(a: Assessment) -> list[Block]:
     if a.note is not None:
         blocks.append(Text(lead="note", text=" ".join(a.note.split())))
     if a.settle_with is not None:
-        blocks.append(Text(lead="settle with", text=a.settle_with))
+        lead = "see for yourself" if a.verdict == "impossible" else "settle with"
+        blocks.append(Text(lead=lead, text=a.settle_with))
     return blocks

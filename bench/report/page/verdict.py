@@ -9,7 +9,7 @@ from typing import SupportsFloat
 from bench.claims.verdict import Assessment
 from bench.compare.variant import Measured
 from bench.money.answer import Levels, TcoAnswer
-from bench.report.answer import answer, standing
+from bench.report.answer import answer, standing, tally
 from bench.report.claim_table import GRAVEST
 from bench.report.numbers import load_words
 from bench.report.page.blocks import Block, Cell, Figures, Mood, Section, Text, measured
@@ -164,8 +164,7 @@ def _run(one: Measured, name: str) -> list[Block]:
         if fastest(one) is not None:
             blocks.append(Text(lead="Meaning", text=_meaning(one)))
         return [*blocks, *_failures(one), *_caveats(one)]
-    everything = [f for p in found.points for f in p.findings] + list(found.findings)
-    counted = Counter(f.severity for f in everything)
+    counted = tally(found)
     failed = f"{counted['fail']} failed: what that moves is withheld"
     failed = failed if counted["fail"] else "none failed"
     text = f"{counted['pass']} checks passed and {failed}; {_warnings(counted['warn'])}."
