@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.compare.compare import compare
-from tests.gate_support import measured, point, variant
+from gate_support import measured, point, variant
 
 RATE = "output_tokens_per_s"
 
