@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bench.compare.compare import compare
 from gate_support import measured, point, variant
+
+from bench.compare.compare import compare
 
 RATE = "output_tokens_per_s"
 
