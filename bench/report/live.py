@@ -55,7 +55,7 @@ class Whole:
         if p.part is None or not p.parts:
             return None
         self.began_s = self.now() - p.elapsed_s if self.began_s is None else self.began_s
-        here = (p.done or 0.0) / p.total if p.total else 0.0
+        here = (p.done or 0.0) / p.total if p.total and p.even else 0.0
         over = (p.part - 1 + min(here, 1.0)) / p.parts
         return None if over <= 0 else (self.now() - self.began_s) * (1 - over) / over
 
@@ -117,7 +117,7 @@ def _timing(progress: Progress) -> list[str]:
     if progress.done is not None and progress.total:
         done = progress.done if progress.unit != "s" else round(progress.done)
         parts.append(f"{done:g}/{progress.total:g} {progress.unit}")
-        if progress.done > 0:
+        if progress.done > 0 and progress.even:
             left_s = progress.elapsed_s * (progress.total - progress.done) / progress.done
             parts.append(f"about {max(0.0, left_s):.0f} s left")
     if progress.left_s is not None and (progress.parts or 0) > 1:

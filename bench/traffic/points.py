@@ -277,19 +277,23 @@ def _shown(
 
     def show(state: LoadProgress) -> None:
         elapsed_s = time.monotonic() - began_s
-        enough = state.finished >= planned.at_least
-        timed = planned.duration_s is not None and enough
+        duration_s = planned.duration_s or 0.0
+        share = state.finished / planned.at_least if planned.at_least else 1.0
+        # Of the two that a load goes on for, the one that is further from its end.
+        timed = duration_s > 0 and elapsed_s / duration_s <= min(share, 1.0)
         # What was received is read afterwards, which takes minutes of a million answers.
-        over = enough and not state.in_flight and elapsed_s >= (planned.duration_s or 0.0)
+        over = share >= 1 and not state.in_flight and elapsed_s >= duration_s
         now = "what they said is being read" if over else f"{state.in_flight} in flight"
         progress(
             Progress(
                 phase=name,
                 elapsed_s=elapsed_s,
                 detail=f"{state.finished} requests done, {now}",
-                done=min(elapsed_s, planned.duration_s or 0.0) if timed else state.finished,
-                total=planned.duration_s if timed else planned.at_least,
+                done=elapsed_s if timed else min(state.finished, planned.at_least),
+                total=duration_s if timed else planned.at_least,
                 unit="s" if timed else "requests",
+                # A wave ends at once: the first of 16 that are under way says nothing of the rest.
+                even=timed or state.finished >= state.in_flight,
                 part=None if part is None else part[0],
                 parts=None if part is None else part[1],
             )

@@ -109,8 +109,9 @@ class Gauges:
 class Progress:
     """One line of live progress: the phase, seconds since it began, and the last thing seen.
 
-    `done` and `total` count in `unit` when the phase knows its length; else they are None. `part`
-    of `parts` is its place among those alike (load points); `left_s` seconds are left of all.
+    `done` and `total` count in `unit` when the phase knows its length; else they are None. `even`
+    says that `done` grew evenly so far, so that it tells how long the rest takes. `part` of `parts`
+    is its place among those alike (load points); `left_s` seconds are left of all.
     """
 
     phase: str
@@ -119,6 +120,7 @@ class Progress:
     done: float | None = None
     total: float | None = None
     unit: str = ""
+    even: bool = True
     part: int | None = None
     parts: int | None = None
     left_s: float | None = None
