@@ -50,7 +50,7 @@ def plain(value: float, digits: int = 6) -> str:
 
 def with_interval(value: float, low: float | None, high: float | None) -> str:
     """`12.3 ± 0.4`, `2.0 (1.8–5.2)` where the ends lie unequally far: two digits of the wider half,
-    the value to the same place."""
+    the value to the same place (beside a wide end, to two digits of its own)."""
     if low is None or high is None:
         return quantity(value)
     halves = value - low, high - value
@@ -58,9 +58,11 @@ def with_interval(value: float, low: float | None, high: float | None) -> str:
     if wider == 0 or not math.isfinite(wider):
         return f"{quantity(value)} ± {wider:g}"
     by, prefix = scale(value)
-    places = min(max(0, 1 - math.floor(math.log10(wider / by))), 3)
+    uneven = lopsided(*halves)
+    finest = min(wider, abs(value)) if uneven and value else wider
+    places = min(max(0, 1 - math.floor(math.log10(finest / by))), 3)
     said, lower, upper, half = (f"{v / by:,.{places}f}" for v in (value, low, high, wider))
-    if lopsided(*halves):
+    if uneven:
         return f"{said} ({lower}–{upper}){prefix}"
     return f"{said} ± {half}{prefix}"
 

@@ -53,6 +53,8 @@ def test_both_halves_share_their_prefix(value: float, half: float, text: str) ->
         (10.0, 9.0, 11.2, "10.0 ± 1.2"),  # a sixth apart: one number says it
         (267_085, 260_000, 300_000, "267 (260–300) k"),
         (5.0, 0.0, 12.0, "5.0 (0.0–12.0)"),
+        (0.504, 0.502, 3.005, "0.50 (0.50–3.00)"),  # was 0.5 (0.5–3.0)
+        (0.0, 0.0, 0.02, "0.000 (0.000–0.020)"),
     ],
 )
 def test_a_lopsided_interval_is_told_by_its_ends(
