@@ -19,7 +19,7 @@ from bench.values.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.measure.metrics import Measurement
+    from bench.measure.measurement import Measurement
     from bench.measure.stats import Floats
     from bench.money.answer import TcoAnswer
     from bench.sizing.report import FitReport

@@ -9,13 +9,8 @@ from typing import Any
 from bench.measure.checks import certificate
 from bench.measure.checks.moves import withhold
 from bench.measure.client_error import at_load
-from bench.measure.metrics import (
-    Measurement,
-    PointMeasurement,
-    measure_all,
-    steady_parts,
-    whole_parts,
-)
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import measure_all, steady_parts, whole_parts
 from bench.measure.rehearsal import as_rehearsed, rehearsed
 from bench.measure.trust import held_to_run
 from bench.power import of_run as power

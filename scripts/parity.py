@@ -26,7 +26,8 @@ from bench.config.compose import catalogue, compose, run_spec
 from bench.derive import measure_point
 from bench.engines import load_engine
 from bench.host.provenance import anchor
-from bench.measure.metrics import Metric, PointMeasurement
+from bench.measure.measurement import PointMeasurement
+from bench.measure.metrics import Metric
 from bench.measure.stats import Judgement, t_interval, within
 from bench.preflight import preflight
 from bench.run import describe

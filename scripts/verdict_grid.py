@@ -33,7 +33,8 @@ from bench.compare.speed import (
 )
 from bench.compare.variant import Measured, Variant
 from bench.config.compose import compose, run_spec
-from bench.measure.metrics import METRICS, Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import METRICS, Metric
 from bench.values.record import Anchor, LoadPoint, Run
 
 LOADS = (1, 4, 16)

@@ -8,7 +8,8 @@ from typing import Any
 from bench.compare.variant import Measured, Variant
 from bench.config.compose import compose, run_spec
 from bench.measure.checks.moves import withhold
-from bench.measure.metrics import METRICS, Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import METRICS, Metric
 from bench.values.finding import Finding
 from bench.values.record import Anchor, LoadPoint, Run
 

@@ -9,7 +9,7 @@ from typing import Any
 from bench.claims.sources import Point
 from bench.claims.spec import Serving
 from bench.measure.checks.server import unlike_prompt
-from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
 from bench.values.engine_flags import flags_of, why_unread
 from bench.values.engine_words import engine_name
 from bench.values.record import Run

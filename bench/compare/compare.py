@@ -24,7 +24,8 @@ from bench.compare.speed import EVERYWHERE, SpeedChange
 from bench.compare.tasks import compare_tasks
 from bench.compare.variant import Variant, figure, runs_behind
 from bench.compare.words import words_of
-from bench.measure.metrics import Metric, Trust, worst
+from bench.measure.measurement import Trust, worst
+from bench.measure.metrics import Metric
 from bench.quality import verdict as quality_verdict
 from bench.quality.trust import changed_files, quality_findings
 from bench.quality.verdict import TaskComparison

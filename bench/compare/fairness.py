@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.compare.likeness import Difference
 from bench.measure.checks.server import PROMPT_TOLERANCE
-from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
 from bench.values.record import Run
 from bench.values.serving import CONDITIONS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.measure.checks.server import PROMPT_TOLERANCE
-from bench.measure.metrics import Measurement
+from bench.measure.measurement import Measurement
 from bench.values.codec import encode
 from bench.values.drafting import name_of, other_words
 from bench.values.errors import InputError

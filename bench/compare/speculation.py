@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.speed import EVERYWHERE, MARGIN, SpeedChange
-from bench.measure.metrics import Measurement
+from bench.measure.measurement import Measurement
 from bench.values.drafting import name_of
 from bench.values.record import Run
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from bench.compare.likeness import settings
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import Metric
 from bench.measure.stats import mean_interval
 from bench.quality.trust import NOT_OF_THE_MODEL
 from bench.values.drafting import name_of

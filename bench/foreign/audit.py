@@ -18,7 +18,8 @@ from bench.foreign.definitions import difference
 from bench.foreign.result import Result, Span
 from bench.foreign.ties import ties
 from bench.measure.checks.moves import PER_USER, RATES, withhold
-from bench.measure.metrics import Metric, PointMeasurement
+from bench.measure.measurement import PointMeasurement
+from bench.measure.metrics import Metric
 from bench.measure.window import DRIFT_LIMIT
 from bench.values.count_words import agreeing, count
 from bench.values.finding import Finding, finding, some

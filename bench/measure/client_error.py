@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure.metrics import Metric, PointMeasurement
+from bench.measure.measurement import PointMeasurement
+from bench.measure.metrics import Metric
 from bench.values.record import OK, PointData, Run, counting
 
 JUDGED = ("ttft_p50_ms", "ttft_p99_ms", "itl_p50_ms", "itl_p99_ms")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.measure.checks.moves import withhold
-from bench.measure.metrics import PointMeasurement, run_limit, takers
+from bench.measure.measurement import PointMeasurement, run_limit, takers
 from bench.values.finding import Finding
 
 

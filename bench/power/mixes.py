@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
 from bench.measure.prefix_cache import cached_share
 from bench.power.split import MixPoint
 from bench.power.table import HEADLINE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.measure.checks.server import unlike_prompt
-from bench.measure.metrics import PointMeasurement
+from bench.measure.measurement import PointMeasurement
 from bench.values.prediction import Prediction, PredictionError
 
 

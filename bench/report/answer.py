@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import Metric
 from bench.report.numbers import load_words, quantity, with_interval
 from bench.values.finding import Finding, Severity
 from bench.values.record import Run

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from bench import __version__
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import Metric
 from bench.power.table import EVERY_METRIC
 from bench.report.document import summary
 from bench.values.engine_flags import flags_of

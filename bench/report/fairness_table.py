@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.compare.fairness import Condition, conditions
-from bench.measure.metrics import Measurement
+from bench.measure.measurement import Measurement
 from bench.report.grid import Grid, column, print_grid
 from bench.report.markup import escape
 from bench.values.record import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bench.measure.checks.server import unlike_prompt
-from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
 from bench.values.record import Run
 
 _SCALES = ((1e11, 1e9, " G"), (1e8, 1e6, " M"), (1e5, 1e3, " k"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from bench.measure.metrics import Measurement, Metric
+from bench.measure.measurement import Measurement
+from bench.measure.metrics import Metric
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import load_words, quantity, with_interval

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.compare.compare import usd_per_mtok
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import Metric
 from bench.report.numbers import quantity, with_interval
 from bench.values.record import Run
 

@@ -13,7 +13,8 @@ from typing import Any
 from bench.compare.compare import Comparison
 from bench.compare.gate import Gate, GateTest
 from bench.compare.speed import SpeedChange
-from bench.measure.metrics import Measurement, Metric
+from bench.measure.measurement import Measurement
+from bench.measure.metrics import Metric
 from bench.quality.verdict import TaskComparison
 from bench.report.grid import Column, Grid, markdown
 from bench.report.numbers import quantity

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.measure.metrics import Measurement, Metric
+from bench.measure.measurement import Measurement
+from bench.measure.metrics import Metric
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.numbers import quantity, with_interval
 

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bench.measure.checks.steadiness import IF_NOT_INDEPENDENT
 from bench.measure.client_error import Calibration
-from bench.measure.metrics import ENOUGH_REPEATS, Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import ENOUGH_REPEATS, Metric
 from bench.measure.stats import ENOUGH_TO_CORRELATE
 from bench.report.answer import answer, checks_line, failed_loads, standing
 from bench.report.console import console

@@ -13,7 +13,7 @@ from bench.compare.compare import compare
 from bench.compare.likeness import differences
 from bench.compare.variant import Variant, label
 from bench.config.compose import choices, compose, run_spec
-from bench.measure.metrics import Measurement
+from bench.measure.measurement import Measurement
 from bench.values.errors import InputError
 from bench.values.finding import finding
 from bench.values.spec import RunSpec

@@ -14,7 +14,7 @@ from bench.compare.likeness import refuse
 from bench.engines import llama_wheel, llamacpp, log_facts, sglang, transformers, trtllm, vllm
 from bench.engines.failures import classify
 from bench.evaluators.lm_eval import scorable
-from bench.measure.metrics import Measurement
+from bench.measure.measurement import Measurement
 from bench.meters.engine_stats import parse
 from bench.meters.engine_watch import gauges_in
 from bench.models.gguf_file import gguf_of

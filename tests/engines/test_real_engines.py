@@ -16,7 +16,7 @@ import pytest
 
 from bench.config.compose import catalogue, compose, run_spec
 from bench.derive import derive
-from bench.measure.metrics import PointMeasurement
+from bench.measure.measurement import PointMeasurement
 from bench.models import llama_quantize
 from bench.models.gguf import quantisation_of, read_gguf
 from bench.models.gguf_file import converted, quantized

@@ -11,7 +11,8 @@ from bench.claims.of_run import points_of
 from bench.compare.compare import compare, figures_are_of
 from bench.compare.variant import Measured, Variant, apart
 from bench.measure.checks.moves import withhold
-from bench.measure.metrics import METRICS, Measurement, Metric, PointMeasurement, worst
+from bench.measure.measurement import Measurement, PointMeasurement, worst
+from bench.measure.metrics import METRICS, Metric
 from bench.measure.trust import held_to_run
 from bench.money.of_run import tco_run
 from bench.money.throughput import saturated_point

@@ -18,7 +18,8 @@ from bench.measure.checks.arrivals import achieved_rate
 from bench.measure.checks.moves import RATES, moved_by, withhold
 from bench.measure.checks.steadiness import precision
 from bench.measure.histogram import histograms
-from bench.measure.metrics import Metric, PointMeasurement, measure_all, steady_parts, whole_parts
+from bench.measure.measurement import PointMeasurement
+from bench.measure.metrics import Metric, measure_all, steady_parts, whole_parts
 from bench.measure.window import steady_window
 from bench.traffic.judge import slo_margin
 from bench.traffic.schedule import arrivals_ns

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import Metric
 from bench.money.of_run import slo_met, tco_run
 from bench.money.throughput import saturated_point
 from bench.values.finding import finding

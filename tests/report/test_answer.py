@@ -9,7 +9,7 @@ import pytest
 from gate_support import measured, metric, point
 from rich.console import Console
 
-from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
 from bench.report.answer import answer, checks_line
 from bench.report.terminal import said
 from bench.values.finding import Finding, Severity

@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.derive import derive
-from bench.measure.metrics import Measurement
+from bench.measure.measurement import Measurement
 from bench.report.exchange import llm_d_reports, mlflow_batches, prometheus
 from bench.store import load_run
 from bench.values.finding import finding

@@ -13,7 +13,8 @@ from power_support import at, edited
 
 from bench.config.compose import compose, run_spec
 from bench.host.provenance import anchor
-from bench.measure.metrics import Measurement, Metric, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
+from bench.measure.metrics import Metric
 from bench.report.results_table import BEGIN, END, NOTHING, Stored, put, results_table
 from bench.values.record import LoadPoint, Run
 from bench.values.telemetry import ENGINE, Reading, reading_line

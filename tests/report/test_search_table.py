@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.measure.metrics import Measurement
+from bench.measure.measurement import Measurement
 from bench.report.search_table import answer
 
 

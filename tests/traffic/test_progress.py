@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bench.report.live import text
@@ -15,7 +17,7 @@ def told(
     monkeypatch: pytest.MonkeyPatch, plan: Plan, seconds: float, finished: int, in_flight: int
 ) -> str:
     now, seen = [0.0], list[Progress]()
-    monkeypatch.setattr(points.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     show = points._shown("c16", plan, seen.append, (1, 2))
     now[0] = seconds
     show(LoadProgress(finished=finished, in_flight=in_flight, total=plan.at_least))

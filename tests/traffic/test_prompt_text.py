@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 import bench.assets
 from bench.compare.likeness import refuse, served_prompts
 from bench.measure.checks.server import prompt_length, unlike_prompt
-from bench.measure.metrics import Measurement, PointMeasurement
+from bench.measure.measurement import Measurement, PointMeasurement
 from bench.report.numbers import prompt_words
 from bench.traffic.workload import generate
 from bench.values.errors import InputError

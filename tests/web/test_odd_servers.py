@@ -37,7 +37,7 @@ from odd_servers import (
 from bench.derive import measure_point
 from bench.engines.exchange import Target
 from bench.engines.probe import probe
-from bench.measure.metrics import PointMeasurement
+from bench.measure.measurement import PointMeasurement
 from bench.traffic.client import Client, Shot
 from bench.traffic.worker import collect, request_bytes
 from bench.traffic.workers import merge

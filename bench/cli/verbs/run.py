@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from bench.config.catalogue import Catalogue
-    from bench.measure.metrics import Measurement
+    from bench.measure.measurement import Measurement
     from bench.sweep.asked import Sweep
     from bench.values.record import Run
     from bench.values.spec import RunSpec

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from bench.claims.verdict import Assessment
 from bench.compare.compare import Comparison
 from bench.compare.variant import Measured
-from bench.measure.metrics import Metric, PointMeasurement
+from bench.measure.measurement import PointMeasurement
+from bench.measure.metrics import Metric
 from bench.money.answer import TcoAnswer
 from bench.money.of_run import slo_met
 from bench.report import answer

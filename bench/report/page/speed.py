@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from bench.compare.variant import Measured
 from bench.measure.checks.steadiness import IF_NOT_INDEPENDENT
 from bench.measure.histogram import Histogram, histograms
-from bench.measure.metrics import Metric, PointMeasurement, steady_parts
+from bench.measure.measurement import PointMeasurement
+from bench.measure.metrics import Metric, steady_parts
 from bench.measure.stats import ENOUGH_TO_CORRELATE
 from bench.measure.timeline import Timeline, timeline
 from bench.power.table import EVERY_METRIC
