@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Generic, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from bench.values.factors import HOURS_PER_MONTH as HOURS_PER_MONTH
+from bench.values.factors import MONTHS_PER_YEAR as MONTHS_PER_YEAR
+from bench.values.factors import SECONDS_PER_HOUR as SECONDS_PER_HOUR
+from bench.values.factors import SECONDS_PER_MONTH as SECONDS_PER_MONTH
+from bench.values.factors import TOKENS_PER_MTOK as TOKENS_PER_MTOK
 
-HOURS_PER_MONTH = 730.0
-SECONDS_PER_MONTH = 2.628e6
-SECONDS_PER_HOUR = 3600.0
-TOKENS_PER_MTOK = 1e6
-MONTHS_PER_YEAR = 12.0
+FloatArray = npt.NDArray[np.float64]
 
 
 class UnitError(TypeError):

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
-import numpy as np
-
 from bench.values.confidence import t_quantile
 from bench.values.errors import InputError, nearest
 from bench.values.figure import first_day
@@ -203,6 +201,8 @@ def decline(rows: Iterable[PriceRow]) -> Decline | None:
 
     Ordinary least squares within series (fixed effects); interval from Student's t.
     """
+    import numpy as np  # a tenth of a second, which whoever only looks a price up does not have
+
     series: dict[Key, dict[date, float]] = defaultdict(dict)
     for row in rows:
         series[row.provider, row.model, row.kind][first_day(row.as_of)] = row.usd

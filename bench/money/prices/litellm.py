@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.money.prices.book import USD_PER_MTOK
 from bench.money.prices.offers import price
-from bench.values.units import TOKENS_PER_MTOK
+from bench.values.factors import TOKENS_PER_MTOK
 
 KINDS = {
     "input_cost_per_token": "input",

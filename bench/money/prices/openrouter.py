@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.values.units import TOKENS_PER_MTOK
+from bench.values.factors import TOKENS_PER_MTOK
 
 KINDS = {
     "prompt": "input",
