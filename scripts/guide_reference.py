@@ -145,7 +145,7 @@ def metrics_page() -> str:
     table = "| metric | unit | better | definition |\n| --- | --- | --- | --- |\n"
     text = (
         "Rates and percentiles are of the steady part of a load point, over its repeats; ± is a "
-        "95 % interval. Energy and memory have their own names beside these.\n\n"
+        "95 % interval, or (from–to). Energy and memory have their own names beside these.\n\n"
     )
     return f"# Metrics\n\n{MADE}{text}{table}" + "\n".join(rows) + "\n"
 
