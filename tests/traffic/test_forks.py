@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 BEGUN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 import multiprocessing.forkserver as f
 from bench.traffic import forks
 forks.begin()
