@@ -136,10 +136,12 @@ def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
 def _given(spec: TcoSpec) -> Measured:
     given = spec.throughput
     if given is None:
+        server = " tco.server.gpu=NAME tco.server.gpus=N" if spec.name == "default" else ""
         raise InputError(
             "tco.throughput is null and no Run was given: name a Run, or type "
-            "tco.throughput={points:[{input_tokens_per_s:X,output_tokens_per_s:Y}],source:WHENCE,"
-            "as_of:YEAR} of one server; bench plan predicts it."
+            "'tco.throughput={points:[{input_tokens_per_s:X,output_tokens_per_s:Y}],source:WHENCE,"
+            f'as_of:"2026-11"}}\'{server} of one server; bench plan '
+            "predicts it. What APIs alone cost: tco.basis=api."
         )
     points = [
         ThroughputPoint(

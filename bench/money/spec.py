@@ -254,12 +254,13 @@ class UncertaintySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TcoSpec:
-    """One question: self-host this demand on these servers, or buy it."""
+    """One question: self-host this demand on these servers, or buy it. `basis` api takes no
+    servers at all: `bench.money.api_bills` answers it."""
 
     name: str
     note: str | None = None
     use: Literal["commercial", "internal", "research"] = "commercial"
-    basis: Literal["own", "on_demand", "reserved", "spot"] = "own"
+    basis: Literal["own", "on_demand", "reserved", "spot", "api"] = "own"
     server: ServerSpec
     own: OwnSpec | None = None
     rent: RentSpec = field(default_factory=RentSpec)
@@ -274,7 +275,10 @@ class TcoSpec:
 
     def __post_init__(self) -> None:
         if self.basis == "own" and self.own is None:
-            raise ValueError("own is missing: basis 'own' needs the cost of buying a server")
+            raise ValueError(
+                "own is missing: what buying a server costs; to ask without it, rent "
+                "(tco.basis=on_demand) or take APIs alone (tco.basis=api)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
