@@ -69,7 +69,8 @@ def api_bills(
         raise InputError("prices: the book has no API with an input and an output price.")
     inputs = {k: f for k, f in figures(spec, "tco").items() if _enters(k)}
     draws = sample(inputs, spec.uncertainty, ("", ""))
-    bills, caveats = [], []
+    bills: list[ApiBill] = []
+    caveats: list[str] = []
     for key, kinds in chosen.items():
         blend = api_blend(key, kinds, terms(spec, {}))
         caveats += blend.caveats

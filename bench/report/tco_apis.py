@@ -36,7 +36,7 @@ def verdict(found: ApiBills) -> str:
 def sentences(found: ApiBills) -> tuple[str, ...]:
     """What stands below: how far the draws move it, and what is not in it."""
     first = found.apis[0]
-    drawn = ()
+    drawn: tuple[str, ...] = ()
     if first.monthly:
         low, high = (first.monthly[p] for p in ("p5", "p95"))
         drawn = (
