@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ def cost_question(
         if key not in COST_GROUPS:
             raise InputError(_no_cost_key(key))
     typed = typed_keys(overrides)
-    as_typed(data, typed)
+    as_typed(data, typed | _within_throughput(overrides))
     check_named(data, typed, measured=measured)
     without_servers(data, typed, measured=measured)
     request = decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
@@ -61,6 +62,13 @@ def cost_question(
     written = read_questions(conf_dir(), [Path(d) for d in config_dirs])
     elsewhere = of_other_servers(request, data, of, typed, written)
     return of_this_server(request, elsewhere, typed, measured=measured)
+
+
+def _within_throughput(overrides: Sequence[str]) -> set[str]:
+    """The keys inside a throughput that was typed as a whole: the others are not the file's."""
+    whole = "tco.throughput="
+    texts = [o.removeprefix(whole) for o in overrides if o.startswith(whole)]
+    return {f"tco.throughput.{key}" for text in texts for key in re.findall(r"(\w+) *:", text)}
 
 
 def _no_cost_key(key: str) -> str:

@@ -36,8 +36,10 @@ def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
     """A figure typed over one of a file keeps nothing that the file said of the old one, in place:
     its source is "typed" unless that is typed, too. A range that stays says whose it is."""
     throughput = _at(data, "tco.throughput")
-    if _is_typed(POINTS, typed) and "tco.throughput" not in typed and isinstance(throughput, dict):
-        said = {"source": TYPED, "as_of": "", "arose": "assumed", "relative_ci": None}
+    whole = "tco.throughput" in typed
+    if (whole or _is_typed(POINTS, typed)) and isinstance(throughput, dict):
+        said = {"source": TYPED, "as_of": "", "arose": "quoted" if whole else "assumed"}
+        said |= {"relative_ci": None, "relative_ends": None}
         throughput |= {k: v for k, v in said.items() if f"tco.throughput.{k}" not in typed}
     for key in typed:
         name, _, part = key.rpartition(".")

@@ -386,8 +386,11 @@ def drawable(inputs: Mapping[str, Figure], *bases: str) -> dict[str, Figure]:
 def throughput_figure(measured: Measured, ci: float | None) -> Figure:
     """The throughput as a factor around 1 with its own 95 % interval, as P5 to P95 lognormal."""
     ends: tuple[float | None, float | None] = (None, None)
-    if ci:
-        reach = float(np.exp(np.log1p(ci) * normal_quantile(0.9) / normal_quantile()))
+    inner = normal_quantile(0.9) / normal_quantile()  # from the ends of 95 % to P5 and P95
+    if (given := measured.split.relative_ends) is not None:
+        ends = (given[0] ** inner, given[1] ** inner)
+    elif ci:
+        reach = float(np.exp(np.log1p(ci) * inner))
         ends = (1 / reach, reach)
     return Figure(
         value=1.0,

@@ -62,6 +62,7 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
             "mixes": split.mixes,
             "throughput_source": answer.throughput_source,
             "throughput_relative_ci": answer.throughput_ci,
+            "throughput_relative_ends": split.relative_ends,
         },
         "model": _model(answer),
         "uncertainty": {"draws": answer.draws, **answer.uncertain},

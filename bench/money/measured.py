@@ -114,7 +114,13 @@ def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
                 "fast as one alone"
             )
     split = fit_split(points)
-    if split.relative_ci is None and split.spread is None:
+    if ends := split.relative_ends:
+        if max(1 - ends[0], ends[1] - 1) > PRECISE:
+            caveats.append(
+                f"throughput is known to −{1 - ends[0]:.0%} and +{ends[1] - 1:.0%} only: more or "
+                "longer repeats narrow it"
+            )
+    elif split.relative_ci is None and split.spread is None:
         caveats.append("throughput has no interval (not repeated): it counts as certain")
     elif (split.relative_ci or 0.0) > PRECISE:
         caveats.append(
@@ -148,6 +154,7 @@ def _given(spec: TcoSpec) -> Measured:
             input_tokens_per_s=p.input_tokens_per_s,
             output_tokens_per_s=p.output_tokens_per_s,
             relative_ci=given.relative_ci,
+            relative_ends=given.relative_ends,
         )
         for p in given.points
     ]

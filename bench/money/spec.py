@@ -183,16 +183,29 @@ class MixPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughputSpec:
-    """Throughput without a Run. `relative_ci` is the half-width of its 95 % interval as a share."""
+    """Throughput without a Run. `relative_ci` is the half-width of its 95 % interval as a share,
+    `relative_ends` both ends of one whose halves differ: [0.6, 1.9] of the throughput."""
 
     points: tuple[MixPoint, ...]
     source: str
     as_of: str
     arose: Arose = "quoted"
     relative_ci: float | None = None
+    relative_ends: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         limit(self, "relative_ci")
+        if self.relative_ends is None:
+            return
+        if self.relative_ci is not None:
+            raise ValueError("relative_ci and relative_ends say the same thing: give one of them")
+        low, high = self.relative_ends
+        if not 0 < low <= 1 <= high:
+            raise ValueError(
+                "relative_ends must lie around 1, as shares of the throughput: [0.8, 1.3]"
+            )
+        if len(self.points) > 1:
+            raise ValueError("relative_ends is of one point: with several give relative_ci")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -240,9 +240,9 @@ def options_of(
 
 def as_throughput(point: ThroughputPoint, rate: Band, name: str) -> str:
     """The predicted throughput of one server as the word that `bench tco` takes for it. The 80 %
-    band becomes the 95 % interval that it asks for, lognormal as the band is."""
-    log_sd = math.log(rate.width) / (2 * DECILE)
-    ci = math.expm1(normal_quantile() * log_sd)
+    band becomes the 95 % interval that it asks for, each half lognormal as the band's is."""
+    wider = normal_quantile() / DECILE
+    low, high = ((end / rate.value) ** wider for end in (rate.low, rate.high))
     rates = ",".join(
         f"{way}_tokens_per_s:{value:.6g}"
         for way, value in (
@@ -252,7 +252,7 @@ def as_throughput(point: ThroughputPoint, rate: Band, name: str) -> str:
     )
     source, as_of = quoted(f"bench predict, {name}"), quoted(date.today().isoformat())
     whence = f"source:{source},as_of:{as_of},arose:predicted"
-    return f"tco.throughput={{points:[{{{rates}}}],{whence},relative_ci:{ci:.3g}}}"
+    return f"tco.throughput={{points:[{{{rates}}}],{whence},relative_ends:[{low:.4g},{high:.4g}]}}"
 
 
 def api_options(
