@@ -38,7 +38,9 @@ def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
     throughput = _at(data, "tco.throughput")
     whole = "tco.throughput" in typed
     if (whole or _is_typed(POINTS, typed)) and isinstance(throughput, dict):
-        said = {"source": TYPED, "as_of": "", "arose": "quoted" if whole else "assumed"}
+        said: dict[str, Any] = {"source": TYPED, "as_of": ""}
+        quoted = whole and "tco.throughput.source" in typed
+        said["arose"] = "quoted" if quoted else "assumed"
         said |= {"relative_ci": None, "relative_ends": None}
         throughput |= {k: v for k, v in said.items() if f"tco.throughput.{k}" not in typed}
     for key in typed:
