@@ -105,6 +105,24 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     return _as_planned(spec, report), report.to_json()
 
 
+def refusal(spec: RunSpec, catalogue: Catalogue) -> str | None:
+    """Why a run cannot work on the GPUs that it names, wherever those are, in a line; None where it
+    can, where nobody counts the engine's memory beforehand, where `gpu=auto` leaves open which they
+    are, and with fit.force."""
+    check_nodes(spec)
+    if not isinstance(spec.engine, VllmSpec) or spec.gpu.kind != "gpu" or spec.fit.force:
+        return None
+    try:
+        resolve_weights(spec.model, spec.quant)
+    except InputError as error:
+        return str(error).rstrip(".")
+    report = checked(spec, catalogue)
+    if report.fits:
+        return None
+    would = [a.text for a in report.alternatives[:1]]
+    return "; ".join((f"does not fit: {report.reasons[0]}", *(f"what would: {w}" for w in would)))
+
+
 def check_nodes(spec: RunSpec) -> None:
     """InputError where what was asked of several machines cannot be done."""
     nodes, engine = spec.nodes, spec.engine

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.ask.servers import as_typed, of_other_servers, of_this_server, read_questions
+from bench.ask.servers import (
+    as_typed,
+    check_named,
+    of_other_servers,
+    of_this_server,
+    read_questions,
+    without_servers,
+)
 from bench.config.compose import compose, conf_dir, options
 from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
@@ -16,6 +24,7 @@ from bench.values.outside import text_file
 
 if TYPE_CHECKING:
     from bench.money.answer import TcoAnswer
+    from bench.money.api_bills import ApiBills
     from bench.money.demand import Demand
     from bench.money.prices.book import PriceRow, PricesSpec
     from bench.money.spec import TcoRequest
@@ -39,9 +48,13 @@ def cost_question(
         if key not in COST_GROUPS:
             raise InputError(_no_cost_key(key))
     typed = typed_keys(overrides)
-    as_typed(data, typed)
+    as_typed(data, typed | _within_throughput(overrides))
+    check_named(data, typed, measured=measured)
+    without_servers(data, typed, measured=measured)
     request = decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
     check_plausible(request)
+    if request.tco.basis == "api":
+        return request
     others = [o for o in overrides if not o.startswith("tco.server.")]
     of = data["tco"]["server"]
     if len(others) < len(overrides):
@@ -49,6 +62,13 @@ def cost_question(
     written = read_questions(conf_dir(), [Path(d) for d in config_dirs])
     elsewhere = of_other_servers(request, data, of, typed, written)
     return of_this_server(request, elsewhere, typed, measured=measured)
+
+
+def _within_throughput(overrides: Sequence[str]) -> set[str]:
+    """The keys inside a throughput that was typed as a whole: the others are not the file's."""
+    whole = "tco.throughput="
+    texts = [o.removeprefix(whole) for o in overrides if o.startswith(whole)]
+    return {f"tco.throughput.{key}" for text in texts for key in re.findall(r"(\w+) *:", text)}
 
 
 def _no_cost_key(key: str) -> str:
@@ -66,6 +86,14 @@ def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
     found = answer(request, runs, book_rows(request.prices), trace_of(request), today)
     changed = () if request.model is None else changes(request.model)
     return replace(found, licence=(*changed, *found.licence))
+
+
+def bought(request: TcoRequest) -> ApiBills:
+    """What each API bills for the demand, as of today: an answer without servers."""
+    from bench.money.api_bills import api_bills
+
+    today = datetime.now(tz=UTC).date()
+    return api_bills(request, book_rows(request.prices), trace_of(request), today)
 
 
 def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:

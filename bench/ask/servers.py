@@ -36,8 +36,12 @@ def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
     """A figure typed over one of a file keeps nothing that the file said of the old one, in place:
     its source is "typed" unless that is typed, too. A range that stays says whose it is."""
     throughput = _at(data, "tco.throughput")
-    if _is_typed(POINTS, typed) and "tco.throughput" not in typed and isinstance(throughput, dict):
-        said = {"source": TYPED, "as_of": "", "arose": "assumed", "relative_ci": None}
+    whole = "tco.throughput" in typed
+    if (whole or _is_typed(POINTS, typed)) and isinstance(throughput, dict):
+        said: dict[str, Any] = {"source": TYPED, "as_of": ""}
+        quoted = whole and "tco.throughput.source" in typed
+        said["arose"] = "quoted" if quoted else "assumed"
+        said |= {"relative_ci": None, "relative_ends": None}
         throughput |= {k: v for k, v in said.items() if f"tco.throughput.{k}" not in typed}
     for key in typed:
         name, _, part = key.rpartition(".")
@@ -57,6 +61,56 @@ def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
         figure["arose"], figure["verified"] = "assumed", True
         if f"{name}.as_of" not in typed:
             figure["as_of"] = ""
+
+
+NO_SERVERS = ("tco.server", "tco.own", "tco.rent", "tco.people", "tco.fleet", "tco.throughput")
+"""What an answer about APIs alone does not take; nor the whole power group."""
+
+
+def check_named(data: Mapping[str, Any], typed: frozenset[str], *, measured: bool) -> None:
+    """InputError where a figure of some server was typed and nobody said of which: that of the
+    default question would be taken unseen. A typed throughput beside a Run is refused, too: only
+    one of the two could count."""
+    tco = data.get("tco")
+    if not isinstance(tco, dict) or tco.get("basis") == "api":
+        return
+    if measured and _is_typed("tco.throughput", typed):
+        raise InputError(
+            "tco.throughput: a Run is named and says the throughput itself: leave out one of them."
+        )
+    if "tco" in typed or "tco.server" in typed or {"tco.server.gpu", "tco.server.gpus"} <= typed:
+        return
+    keys = ("tco.throughput", *OWN_OF_A_SERVER, *POWER_OF_A_SERVER)
+    found = [key for key in keys if _is_typed(key, typed)]
+    if "tco.own.capex_usd" not in found and "tco.own" in typed and tco.get("own") is not None:
+        found.append("tco.own")
+    given = [key for key in ("tco.server.gpu", "tco.server.gpus") if key in typed]
+    if not (found or given):
+        return
+    of = f"{_at(tco, 'server.gpus')}×{_at(tco, 'server.gpu')}"
+    shipped = "" if given else f" tco=default takes its {of}."
+    words = [f"{key}={v}" for key, v in (("tco.server.gpu", "NAME"), ("tco.server.gpus", "N"))]
+    missing = " ".join(w for w in words if w.partition("=")[0] not in given)
+    raise InputError(
+        f"{', '.join(found or given)}: of which server? Say which GPU, and how many in a server: "
+        f"{missing}.{shipped}"
+    )
+
+
+def without_servers(data: Mapping[str, Any], typed: frozenset[str], *, measured: bool) -> None:
+    """Leave the figures of servers out of a question about APIs alone, in place. InputError where
+    one was typed or a Run named: neither would count."""
+    tco = data.get("tco")
+    if not isinstance(tco, dict) or tco.get("basis") != "api":
+        return
+    if measured:
+        raise InputError(
+            "tco.basis=api asks about no servers: leave the run out, or take tco.basis=on_demand."
+        )
+    for key in (*NO_SERVERS, "power"):
+        if _is_typed(key, typed):
+            raise InputError(f"{key}: tco.basis=api asks about no servers: leave {key} out.")
+    tco |= {"own": None, "throughput": None}
 
 
 def of_other_servers(
@@ -112,9 +166,10 @@ def of_this_server(
         needed += [] if measured else [k for k in power if k != "power.host_adder_w"]
     if needed:
         whose = "; ".join(dict.fromkeys(elsewhere[key] for key in needed))
+        rent = "" if POINTS in needed else " Or ask what renting it costs: tco.basis=on_demand."
         raise InputError(
             f"tco.server is {server.gpus}×{server.gpu}, but {whose}: "
-            f"type {', '.join(needed)} of this server, too."
+            f"type {', '.join(needed)} of this server, too.{rent}"
         )
     unknown: dict[str, Any] = {key.partition(".")[2]: None for key in power}
     return replace(

@@ -44,6 +44,7 @@ from bench.money.measured import (
     measured_power,
 )
 from bench.money.prices.book import (
+    PER_HOUR,
     RENT_KINDS,
     Key,
     PriceRow,
@@ -54,7 +55,7 @@ from bench.money.prices.book import (
 )
 from bench.money.quality import CorrectAnswer, correct_answers
 from bench.money.series import Curve, Step, bill_curve, cost_steps
-from bench.money.spec import PowerSpec, TcoRequest, TcoSpec
+from bench.money.spec import PowerSpec, ServerSpec, TcoRequest, TcoSpec
 from bench.money.throughput import (
     Split,
     TcoRun,
@@ -66,7 +67,7 @@ from bench.values.errors import InputError, nearest
 from bench.values.figure import Figure, figure, figures, first_day
 
 TIERS = ("on_demand", "reserved", "spot")
-"""Standard errors to either side of a 95 % interval."""
+"""The ways to rent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,17 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnOrRent:
+    """Owning against the cheapest way to rent the same fleet, in $ per M tokens;
+    `p_own_cheaper` is the share of the draws of both in which owning is, None without any."""
+
+    tier: str
+    own_usd_per_mtok: float
+    rent_usd_per_mtok: float
+    p_own_cheaper: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TcoAnswer:
     """Everything `bench tco` prints; `words` (invalid, dummy, ...) belong in every table."""
 
@@ -105,8 +117,10 @@ class TcoAnswer:
     costs: Costs
     bill: Bill
     levels: Levels
+    server: ServerSpec
     gpus: int
     options: tuple[Option, ...]
+    own_or_rent: OwnOrRent | None
     steps: tuple[Step, ...]
     curve: Curve
     apis: tuple[ApiAnswer, ...]
@@ -129,6 +143,11 @@ def answer(
     today: date,
 ) -> TcoAnswer:
     """Answer the question; InputError names whatever is missing, unknown or inconsistent."""
+    if request.tco.basis == "api":
+        raise InputError(
+            "tco.basis=api has no servers in it: bench tco alone answers that; take "
+            "tco.basis=on_demand."
+        )
     held = select(rows, request.prices.as_of)
     known_gpu(request, rows)
     measured = measure(request.tco, runs)
@@ -194,8 +213,10 @@ def answer(
         costs=costs,
         bill=bill,
         levels=levels,
+        server=spec.server,
         gpus=int(float(bill.servers)) * spec.server.gpus,
         options=ways,
+        own_or_rent=own_or_rent(spec, power, held, measured.split, inputs, ways),
         steps=cost_steps(costs, work, bill),
         curve=bill_curve(
             costs,
@@ -314,7 +335,8 @@ def options(
             else:
                 costs, prices = rent_costs(spec, held, basis, {})
         except InputError as error:
-            found.append(Option(basis=basis, why_not=str(error)))
+            why = str(error).partition(PER_HOUR)[0].rstrip(".")
+            found.append(Option(basis=basis, why_not=why))
             continue
         bill = monthly_bill(costs, work)
         levels = cost_levels(costs, work, bill)
@@ -322,8 +344,33 @@ def options(
     return tuple(found)
 
 
-def drawable(inputs: Mapping[str, Figure], basis: str) -> dict[str, Figure]:
-    """The inputs that enter the bill or the API price on this basis: only their ranges are drawn,
+def own_or_rent(
+    spec: TcoSpec,
+    power: PowerSpec,
+    held: Mapping[Key, PriceRow],
+    split: Split,
+    inputs: Mapping[str, Figure],
+    ways: Iterable[Option],
+) -> OwnOrRent | None:
+    """Owning against the cheapest rent, draw by draw at one demand and throughput; None where one
+    of the two has no price."""
+    known = {o.basis: float(o.levels.loaded.blended) for o in ways if o.levels is not None}
+    own = known.pop("own", None)
+    if own is None or not known:
+        return None
+    tier, rent = min(known.items(), key=lambda item: item[1])
+    draws = sample(drawable(inputs, "own", tier), spec.uncertainty, (THROUGHPUT, LOAD_POWER))
+    odds = None
+    if draws:
+        work = build_work(spec, split, draws)
+        bought = monthly_bill(own_costs(spec, power, draws), work).total
+        rented = monthly_bill(rent_costs(spec, held, tier, draws)[0], work).total
+        odds = float(np.mean(bought.value < rented.value))
+    return OwnOrRent(tier=tier, own_usd_per_mtok=own, rent_usd_per_mtok=rent, p_own_cheaper=odds)
+
+
+def drawable(inputs: Mapping[str, Figure], *bases: str) -> dict[str, Figure]:
+    """The inputs that enter the bill or the API price on these bases: only their ranges are drawn,
     so that a range elsewhere does not pass for knowledge of the uncertainty."""
     apart = [
         "tco.quality.",
@@ -331,16 +378,19 @@ def drawable(inputs: Mapping[str, Figure], basis: str) -> dict[str, Figure]:
         "tco.api.decline_per_year",
         "tco.demand.growth_per_year",
     ]
-    apart += ["tco.own.", "power."] if basis != "own" else []
-    apart += ["tco.rent."] if basis != "spot" else []
+    apart += ["tco.own.", "power."] if "own" not in bases else []
+    apart += ["tco.rent."] if "spot" not in bases else []
     return {k: f for k, f in inputs.items() if not k.startswith(tuple(apart))}
 
 
 def throughput_figure(measured: Measured, ci: float | None) -> Figure:
     """The throughput as a factor around 1 with its own 95 % interval, as P5 to P95 lognormal."""
     ends: tuple[float | None, float | None] = (None, None)
-    if ci:
-        reach = float(np.exp(np.log1p(ci) * normal_quantile(0.9) / normal_quantile()))
+    inner = normal_quantile(0.9) / normal_quantile()  # from the ends of 95 % to P5 and P95
+    if (given := measured.split.relative_ends) is not None:
+        ends = (given[0] ** inner, given[1] ** inner)
+    elif ci:
+        reach = float(np.exp(np.log1p(ci) * inner))
         ends = (1 / reach, reach)
     return Figure(
         value=1.0,

@@ -14,6 +14,7 @@ from bench.money.inputs import Values, lookup
 from bench.money.investment import flows, npv, payback_at_todays_prices, payback_months
 from bench.money.prices.book import Decline, PriceRow, decline
 from bench.money.spec import TcoSpec
+from bench.money.standing import Standing, standing
 from bench.values import units as u
 from bench.values.errors import InputError
 from bench.values.figure import figure
@@ -39,6 +40,8 @@ class ApiAnswer:
     payback_at_todays_prices_months: float | None
     npv: u.Qty[u.Usd] | None
     p_self_host_cheaper: float | None
+    cheaper: Standing
+    """Which side is, by the central figures and the draws together."""
     history: Decline | None
 
 
@@ -68,6 +71,7 @@ def compare_apis(
 ) -> tuple[tuple[ApiAnswer, ...], tuple[str, ...]]:
     """Answers for every API, dearest first, and the caveats of their prices."""
     bill = monthly_bill(costs, work)
+    ours = float(bill.total.per(work.demand))
     history = tuple(rows)
     growth = np.asarray(figure(spec.demand.growth_per_year).value)
     found: list[ApiAnswer] = []
@@ -98,6 +102,7 @@ def compare_apis(
                 payback_at_todays_prices_months=payback_at_todays_prices(costs, bill, monthly),
                 npv=None if cash is None else npv(cash),
                 p_self_host_cheaper=odds,
+                cheaper=standing(ours, float(price), odds),
                 history=past,
             )
         )

@@ -81,6 +81,11 @@ def hit_rate_caveats(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> list[str]:
     wanted = figure(spec.demand.cache_hit_rate).value
     said = f"the API is priced at {wanted:.2f}: the two sides are not alike"
     found = []
+    if not runs and wanted > 0:
+        found.append(
+            f"the API is priced at a cache hit rate of {wanted:.2f}; the throughput is taken to "
+            "be at that rate, too, without which the two sides are not alike"
+        )
     for run in runs:
         rate = saturated_point(run)[0].cache_hit_rate
         if rate is None and wanted > 0:
@@ -128,6 +133,14 @@ def assumed_inputs(
         found["tco.throughput.tokens_per_s_per_server"] = Figure(
             value=tokens_per_s, source=measured.source, as_of=measured.as_of, arose=measured.arose
         )
+    return aged(found, priced, reference, stale_days)
+
+
+def aged(
+    inputs: Mapping[str, Figure], priced: Mapping[str, PriceRow], reference: date, stale_days: int
+) -> tuple[Assumed, ...]:
+    """Figures that were not measured and prices, each with its age where it is stale."""
+    found = dict(inputs)
     for key, row in priced.items():
         found[key] = Figure(
             value=row.usd,

@@ -26,6 +26,7 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
         "words": list(answer.words),
         "basis": answer.basis,
         "levels": _levels(answer.levels),
+        "server": encode(answer.server),
         "servers": int(float(answer.bill.servers)),
         "gpus": answer.gpus,
         "servers_exact": float(answer.bill.active_exact),
@@ -49,6 +50,7 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
         "curve": _curve(answer),
         "apis": {a.key: _api(a) for a in apis},
         "options": {o.basis: _option(o) for o in answer.options},
+        "own_or_rent": None if answer.own_or_rent is None else encode(answer.own_or_rent),
         "split": {
             "kind": split.kind,
             "why": split.why,
@@ -60,6 +62,7 @@ def to_json(answer: TcoAnswer) -> dict[str, Any]:
             "mixes": split.mixes,
             "throughput_source": answer.throughput_source,
             "throughput_relative_ci": answer.throughput_ci,
+            "throughput_relative_ends": split.relative_ends,
         },
         "model": _model(answer),
         "uncertainty": {"draws": answer.draws, **answer.uncertain},
@@ -140,6 +143,7 @@ def _api(api: ApiAnswer) -> dict[str, Any]:
     return {
         "usd_per_mtok_blended": float(api.price),
         "monthly_usd": float(api.monthly),
+        "cheaper": api.cheaper,
         "crossings": [encode(c) for c in api.breakeven.crossings],
         "floor_usd_per_mtok": api.breakeven.floor_usd_per_mtok,
         "self_host_cheaper_for_good_above": api.breakeven.for_good_above,

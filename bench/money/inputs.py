@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.money.demand import Demand
 from bench.money.fleet import Capital, Costs, Work, monthly_rate, spot_rate
-from bench.money.prices.book import Key, PriceRow, rent_row
+from bench.money.prices.book import PER_HOUR, Key, PriceRow, rent_row, row_words
 from bench.money.spec import PowerSpec, TcoSpec
 from bench.money.throughput import (
     Split,
@@ -48,7 +48,7 @@ def with_demand(spec: TcoSpec, split: Split, trace: Demand | None) -> TcoSpec:
         if split.kind == "split":
             raise InputError(
                 "tco.demand.input_share is missing: the throughput covers several "
-                "mixes, so say which share of the demand is input."
+                "mixes, so say which share of the demand is input: tco.demand.input_share=0.75."
             )
         measured = Figure(
             value=split.measured_input_share, source="mix of the throughput", arose="measured"
@@ -58,7 +58,8 @@ def with_demand(spec: TcoSpec, split: Split, trace: Demand | None) -> TcoSpec:
     if split.kind == "blend" and abs(share - split.measured_input_share) > SAME_MIX:
         raise InputError(
             f"tco.demand.input_share is {share:.3g}, but the only mix measured is "
-            f"{split.measured_input_share:.3g} input; measure a second mix, or leave it null."
+            f"{split.measured_input_share:.3g} input: measure a second mix, or take that one: "
+            "tco.demand.input_share=null."
         )
     return replace(spec, demand=demand)
 
@@ -117,7 +118,8 @@ def own_costs(spec: TcoSpec, power: PowerSpec, values: Values) -> Costs:
     for key, given in (("load_w", power.load_w), ("idle_w", power.idle_w)):
         if given is None:
             raise InputError(
-                f"power.{key} is missing: no Run measured it and power={power.name} gives none."
+                f"power.{key} is missing: no Run measured it and power={power.name} gives none: "
+                f"type power.{key}=W of one server."
             )
     paid = get("tco.own.capex_usd", own.capex_usd)
     capital = Capital(
@@ -153,8 +155,8 @@ def rent_costs(
     if row is None:
         raise InputError(
             f"prices: {gpu} has no 'rent_{tier}' price"
-            f"{'' if rent.provider is None else ' of ' + rent.provider}; add a dated "
-            "row for it."
+            f"{'' if rent.provider is None else ' of ' + rent.provider}; add a dated row for it"
+            f"{PER_HOUR}{row_words(rent.provider or 'SELLER', gpu, f'rent_{tier}')}."
         )
     rate, rows = u.Rate(row.usd, u.Usd, u.GpuHour), [row]
     if tier == "spot":
@@ -172,7 +174,8 @@ def rent_costs(
             if full is None:
                 raise InputError(
                     f"prices: {gpu} has no 'rent_on_demand' price, which "
-                    "tco.rent.spot_on_demand_share needs."
+                    "tco.rent.spot_on_demand_share needs; without that share: "
+                    "tco.rent.spot_on_demand_share=0."
                 )
             rows.append(full)
             rate = rate * (1 - kept) + u.Rate(full.usd, u.Usd, u.GpuHour) * kept

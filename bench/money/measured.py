@@ -114,7 +114,13 @@ def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
                 "fast as one alone"
             )
     split = fit_split(points)
-    if split.relative_ci is None and split.spread is None:
+    if ends := split.relative_ends:
+        if max(1 - ends[0], ends[1] - 1) > PRECISE:
+            caveats.append(
+                f"throughput is known to −{1 - ends[0]:.0%} and +{ends[1] - 1:.0%} only: more or "
+                "longer repeats narrow it"
+            )
+    elif split.relative_ci is None and split.spread is None:
         caveats.append("throughput has no interval (not repeated): it counts as certain")
     elif (split.relative_ci or 0.0) > PRECISE:
         caveats.append(
@@ -136,16 +142,19 @@ def measure(spec: TcoSpec, runs: tuple[TcoRun, ...]) -> Measured:
 def _given(spec: TcoSpec) -> Measured:
     given = spec.throughput
     if given is None:
+        server = " tco.server.gpu=NAME tco.server.gpus=N" if spec.name == "default" else ""
         raise InputError(
             "tco.throughput is null and no Run was given: name a Run, or type "
-            "tco.throughput={points:[{input_tokens_per_s:X,output_tokens_per_s:Y}],source:WHENCE,"
-            "as_of:YEAR} of one server; bench plan predicts it."
+            "'tco.throughput={points:[{input_tokens_per_s:X,output_tokens_per_s:Y}],source:WHENCE,"
+            f'as_of:"2026-11"}}\'{server} of one server; bench plan '
+            "predicts it. What APIs alone cost: tco.basis=api."
         )
     points = [
         ThroughputPoint(
             input_tokens_per_s=p.input_tokens_per_s,
             output_tokens_per_s=p.output_tokens_per_s,
             relative_ci=given.relative_ci,
+            relative_ends=given.relative_ends,
         )
         for p in given.points
     ]

@@ -16,6 +16,8 @@ from bench.values.record import Run
 from bench.values.spec import SloSpec
 
 BOARD = "GPU board"
+LOPSIDED = 0.1
+"""By which share of its half-width the halves of an interval must differ to be drawn apart."""
 
 Word = Literal["invalid", "dummy", "replay", "synthetic"]
 
@@ -61,6 +63,16 @@ def _relative_ci(metric: Metric) -> float | None:
     if not metric.value or metric.ci_low is None or metric.ci_high is None:
         return None
     return (metric.ci_high - metric.ci_low) / 2 / metric.value
+
+
+def _relative_ends(metric: Metric) -> tuple[float, float] | None:
+    """Both ends of the interval as shares of the value, where its halves differ by a tenth."""
+    value, low, high = metric.value, metric.ci_low, metric.ci_high
+    if not value or low is None or high is None or not 0 < low <= value <= high:
+        return None
+    if abs((high - value) - (value - low)) <= LOPSIDED * (high - low) / 2:
+        return None
+    return low / value, high / value
 
 
 def measured_quality(run: Run) -> MeasuredQuality | None:
@@ -115,6 +127,7 @@ def _point(point: PointMeasurement, slo: SloSpec, withheld: bool) -> ThroughputP
         input_tokens_per_s=prompt if prompt is not None and known else 0.0,
         output_tokens_per_s=output if output is not None and known else 0.0,
         relative_ci=_relative_ci(rate),
+        relative_ends=_relative_ends(rate),
         slo_met=slo_met(point, slo, withheld),
         valid=point.sound_alone,
         label=point.point.label,

@@ -183,16 +183,29 @@ class MixPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughputSpec:
-    """Throughput without a Run. `relative_ci` is the half-width of its 95 % interval as a share."""
+    """Throughput without a Run. `relative_ci` is the half-width of its 95 % interval as a share,
+    `relative_ends` both ends of one whose halves differ: [0.6, 1.9] of the throughput."""
 
     points: tuple[MixPoint, ...]
     source: str
     as_of: str
     arose: Arose = "quoted"
     relative_ci: float | None = None
+    relative_ends: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         limit(self, "relative_ci")
+        if self.relative_ends is None:
+            return
+        if self.relative_ci is not None:
+            raise ValueError("relative_ci and relative_ends say the same thing: give one of them")
+        low, high = self.relative_ends
+        if not 0 < low <= 1 <= high:
+            raise ValueError(
+                "relative_ends must lie around 1, as shares of the throughput: [0.8, 1.3]"
+            )
+        if len(self.points) > 1:
+            raise ValueError("relative_ends is of one point: with several give relative_ci")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,12 +267,13 @@ class UncertaintySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TcoSpec:
-    """One question: self-host this demand on these servers, or buy it."""
+    """One question: self-host this demand on these servers, or buy it. `basis` api takes no
+    servers at all: `bench.money.api_bills` answers it."""
 
     name: str
     note: str | None = None
     use: Literal["commercial", "internal", "research"] = "commercial"
-    basis: Literal["own", "on_demand", "reserved", "spot"] = "own"
+    basis: Literal["own", "on_demand", "reserved", "spot", "api"] = "own"
     server: ServerSpec
     own: OwnSpec | None = None
     rent: RentSpec = field(default_factory=RentSpec)
@@ -274,7 +288,10 @@ class TcoSpec:
 
     def __post_init__(self) -> None:
         if self.basis == "own" and self.own is None:
-            raise ValueError("own is missing: basis 'own' needs the cost of buying a server")
+            raise ValueError(
+                "own is missing: what buying a server costs; to ask without it, rent "
+                "(tco.basis=on_demand) or take APIs alone (tco.basis=api)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,6 +37,8 @@ class ThroughputPoint:
     input_tokens_per_s: float
     output_tokens_per_s: float
     relative_ci: float | None = None
+    relative_ends: tuple[float, float] | None = None
+    """Both ends of that interval as shares of the throughput, where its halves differ."""
     slo_met: bool | None = None
     valid: bool = True
     label: str = ""
@@ -111,6 +113,7 @@ class Split:
     mixes: int
     measured_input_share: float
     relative_ci: float | None
+    relative_ends: tuple[float, float] | None = None
     residual: float | None = None
     a_ci: tuple[float, float] | None = None
     b_ci: tuple[float, float] | None = None
@@ -191,6 +194,9 @@ def fit_split(points: Sequence[ThroughputPoint]) -> Split:
     cis = [p.relative_ci for p in points if p.relative_ci is not None]
     ci = math.sqrt(sum(c * c for c in cis) / len(cis)) if cis else None
     x = np.array([[p.input_tokens_per_s, p.output_tokens_per_s] for p in points]) / 1e6
+    if len(points) == 1:
+        alone = _blend(x, float(shares[0]), ci)
+        return replace(alone, relative_ends=points[0].relative_ends)
     if float(shares.max() - shares.min()) < DISTINCT_MIX:
         return _blend(x, float(shares.mean()), ci)
     a, b = (float(seconds) for seconds in np.linalg.lstsq(x, np.ones(len(x)), rcond=None)[0])

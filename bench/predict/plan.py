@@ -69,6 +69,65 @@ class Option:
         return math.log(self.usd_per_month.width) / (2 * DECILE)
 
 
+TOO_DEAR = 3
+"""How many times the least bill nobody pays: more than an 80 % band of a predicted rate is wide, so
+that no error of the prediction turns the two round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The deployments worth a line, how many others are too dear and how many miss the SLO, and
+    the models of which none is left."""
+
+    options: tuple[Option, ...]
+    dear: int
+    missing: int
+    gone: tuple[str, ...]
+
+
+def worth_listing(options: Sequence[Option]) -> Listed:
+    """The deployments without those that nobody would buy.
+
+    Where one of them holds the SLO, those are left out that miss it as surely as it is wanted, or
+    may miss it at `TOO_DEAR` times the bill. So is a bill of more than `TOO_DEAR` times the least
+    of the same model and quantisation (of those that hold the SLO, where one does): another model
+    is another quality. Of each model the cheapest of each way stays, and the one that most probably
+    holds the SLO.
+    """
+    holding = [o.usd_per_month.value for o in options if (o.p_slo or 0) >= WANTED]
+    most = TOO_DEAR * min(holding, default=math.inf)
+    able = [
+        o
+        for o in options
+        if not holding
+        or (o.p_slo or 0) >= WANTED
+        or (1 - (o.p_slo or 0) < WANTED and o.usd_per_month.value <= most)
+    ]
+    groups: dict[str, list[Option]] = {}
+    for o in able:
+        groups.setdefault(_served(o), []).append(o)
+    kept: list[Option] = []
+    for group in groups.values():
+        fit = [o for o in group if (o.p_slo or 0) >= WANTED] or group
+        least = min(o.usd_per_month.value for o in fit)
+        surest = max(group, key=lambda o: (o.p_slo or 0, -o.usd_per_month.value))
+        ways = {o.way: o for o in reversed(group)}  # the first of each: those that hold lead
+        spared = [surest, *ways.values()]
+        kept += [o for o in group if o.usd_per_month.value <= TOO_DEAR * least or o in spared]
+    gone = dict.fromkeys(_served(o) for o in options if _served(o) not in groups)
+    return Listed(
+        options=tuple(o for o in options if o in kept),
+        dear=len(able) - len(kept),
+        missing=len(options) - len(able),
+        gone=tuple(gone),
+    )
+
+
+def _served(o: Option) -> str:
+    """Model and quantisation."""
+    return o.name.partition(" on ")[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Options, the cheapest that hold first; what was left out, and what to measure."""
@@ -181,9 +240,9 @@ def options_of(
 
 def as_throughput(point: ThroughputPoint, rate: Band, name: str) -> str:
     """The predicted throughput of one server as the word that `bench tco` takes for it. The 80 %
-    band becomes the 95 % interval that it asks for, lognormal as the band is."""
-    log_sd = math.log(rate.width) / (2 * DECILE)
-    ci = math.expm1(normal_quantile() * log_sd)
+    band becomes the 95 % interval that it asks for, each half lognormal as the band's is."""
+    wider = normal_quantile() / DECILE
+    low, high = ((end / rate.value) ** wider for end in (rate.low, rate.high))
     rates = ",".join(
         f"{way}_tokens_per_s:{value:.6g}"
         for way, value in (
@@ -193,7 +252,7 @@ def as_throughput(point: ThroughputPoint, rate: Band, name: str) -> str:
     )
     source, as_of = quoted(f"bench predict, {name}"), quoted(date.today().isoformat())
     whence = f"source:{source},as_of:{as_of},arose:predicted"
-    return f"tco.throughput={{points:[{{{rates}}}],{whence},relative_ci:{ci:.3g}}}"
+    return f"tco.throughput={{points:[{{{rates}}}],{whence},relative_ends:[{low:.4g},{high:.4g}]}}"
 
 
 def api_options(

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from bench.predict.plan import SURE, WANTED, Option, Plan
+from bench.predict.plan import SURE, TOO_DEAR, WANTED, Listed, Option, Plan, worth_listing
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import quantity
 from bench.report.predict_table import banded
+from bench.values.count_words import count
 
 MOST = 12
 
@@ -32,12 +33,13 @@ def print_plan(found: Plan, out: Console, title: str, costs: Sequence[str] = ())
             "tokens/s each, predicted",
         ),
     )
-    own = [o for o in found.options if o.way != "api"]
+    listed = worth_listing([o for o in found.options if o.way != "api"])
+    own = listed.options
     apis = [o for o in found.options if o.way == "api"]
     shown = (*own[:MOST], *apis[: MOST // 2])
     print_grid(out, Grid(columns=columns, rows=tuple(map(_row, shown)), keys=2))
     bought = next((o for o in own if o.throughput), None)
-    lines = words(found, len(own) - MOST, len(apis) - MOST // 2)
+    lines = words(found, len(own) - MOST, len(apis) - MOST // 2, listed)
     if bought is not None:
         command = shlex.join(("bench", "tco", *costs, bought.throughput))
         lines.append(f"what owning {bought.name} costs, part by part: {command}")
@@ -60,7 +62,7 @@ def _row(o: Option) -> tuple[str, ...]:
     )
 
 
-def words(found: Plan, more_own: int, more_apis: int) -> list[str]:
+def words(found: Plan, more_own: int, more_apis: int, listed: Listed | None = None) -> list[str]:
     """What follows the table."""
     lines = []
     holding = [o for o in found.options if (o.p_slo or 0) >= WANTED]
@@ -84,5 +86,25 @@ def words(found: Plan, more_own: int, more_apis: int) -> list[str]:
     hidden = [f"{n} {w}" for n, w in ((more_own, "deployments"), (more_apis, "APIs")) if n > 0]
     if hidden:
         lines.append(f"not shown: {' and '.join(hidden)} (--json has all)")
+    if listed is not None:
+        lines += _not_listed(listed)
     lines += [f"left out: {text}" for text in found.left_out]
     return [*lines, *(f"note: {n}" for n in found.notes)]
+
+
+def _not_listed(listed: Listed) -> list[str]:
+    """How many deployments nobody would buy, and why; --json has them all."""
+    lines = []
+    if listed.missing:
+        of = f", with that every one of {', '.join(listed.gone)}" if listed.gone else ""
+        lines.append(
+            f"not listed: {count(listed.missing, 'deployment')} with a P(SLO) of at most "
+            f"{1 - WANTED:.0%}, or below {WANTED:.0%} at more than {TOO_DEAR} times the least bill "
+            f"that holds it{of} (--json has all)"
+        )
+    if listed.dear:
+        lines.append(
+            f"not listed: {count(listed.dear, 'deployment')} of more than {TOO_DEAR} times the "
+            "least bill of the same model and quantisation (--json has all)"
+        )
+    return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.console import Console
 from bench.money.answer import Option, TcoAnswer
 from bench.money.apis import ApiAnswer
 from bench.money.caveats import Assumed
+from bench.money.standing import Standing, surely
 from bench.report.grid import Column, Grid, column, numbers, print_grid
 from bench.report.numbers import plain
 from bench.values import units as u
@@ -20,9 +21,6 @@ PARTS = 0.1
 """From which share on a headline and the median of its draws are told apart."""
 
 Money = u.Rate[u.Usd, u.Mtok] | None
-
-SURE = 0.95
-"""Share of the draws from which on a comparison counts as settled."""
 
 
 def print_answer(answer: TcoAnswer, console: Console) -> None:
@@ -42,7 +40,7 @@ def print_answer(answer: TcoAnswer, console: Console) -> None:
     for grid in grids:
         titled = Grid(columns=grid.columns, rows=grid.rows, title=f"{grid.title}{words}")
         print_grid(console, titled)
-    print_assumed(answer, words, console)
+    print_assumed(answer.assumed, words, console)
     for line in answer.caveats:
         console.print(f"! {line}", markup=False, highlight=False)
 
@@ -54,28 +52,71 @@ def sentences(answer: TcoAnswer) -> tuple[str, ...]:
 
 
 def verdict(answer: TcoAnswer) -> str:
-    """Whether self-hosting is cheaper, in one sentence."""
-    cost = f"${_usd(float(answer.levels.loaded.blended))} per M tokens"
-    ours = float(answer.levels.loaded.blended)
-    cheaper = [a for a in answer.apis if float(a.price) > ours]
-    dearer = [a for a in answer.apis if float(a.price) <= ours]
+    """Whether self-hosting is cheaper, in one sentence, no surer than the draws are."""
+    cost = f"${usd(float(answer.levels.loaded.blended))} per M tokens"
+    way = "" if answer.basis == "own" else f" ({answer.basis.replace('_', ' ')})"
     if not answer.apis:
-        return f"self-hosting costs {cost}; no API to compare with"
-    if not dearer:
+        return f"self-hosting{way} costs {cost}; no API to compare with"
+    sides = {s: [a for a in answer.apis if a.cheaper == s] for s in SIDES}
+    cheaper, dearer = sides["self-host"], sides["api"]
+    if len(cheaper) == len(answer.apis):
         least = cheaper[-1]
         many = f"every API compared, the cheapest being {_named(least)}"
         many = _named(least) if len(cheaper) == 1 else many
-        return f"self-hosting is cheaper: it costs {cost}, less than {many}"
-    if not cheaper:
+        return f"self-hosting{way} is cheaper: it costs {cost}, less than {many}"
+    if len(dearer) == len(answer.apis):
         many = f"all {len(dearer)} APIs compared, from {_named(dearer[-1])} to {_named(dearer[0])}"
         many = _named(dearer[0]) if len(dearer) == 1 else many
-        than = f" than {WAYS[answer.basis]}" if _beats_apis(answer) else ""
-        return f"the API is cheaper{than}: self-hosting costs {cost}, more than {many}"
-    return (
-        f"{len(dearer)} of {len(answer.apis)} APIs {agreeing(len(dearer), 'are')} cheaper: "
-        f"self-hosting costs {cost}, less than {_named(cheaper[-1])}{_more(cheaper)}, "
-        f"more than {_named(dearer[0])}{_more(dearer)}"
-    )
+        return (
+            f"the API is cheaper{_than(answer)}: self-hosting{way} costs {cost}, more than {many}"
+        )
+    parts = [
+        # of those that beat it the dearest is named, of the others the cheapest
+        f"{word}{_named(apis[0] if side.endswith('api') else apis[-1])}{_more(apis)}"
+        for side, word in SIDES.items()
+        if (apis := sides[side])
+    ]
+    return f"{_lead(answer, sides)}: self-hosting{way} costs {cost}, {', '.join(parts)}"
+
+
+SIDES: dict[Standing, str] = {
+    "self-host": "less than ",
+    "probably self-host": "probably less than ",
+    "cannot be told": "not to be told from ",
+    "probably api": "probably more than ",
+    "api": "more than ",
+}
+"""What is said of the APIs on each side."""
+
+
+def _than(answer: TcoAnswer) -> str:
+    return f" than {WAYS[answer.basis]}" if _beats_apis(answer) else ""
+
+
+def _lead(answer: TcoAnswer, sides: Mapping[Standing, list[ApiAnswer]]) -> str:
+    """How many APIs are cheaper, and of how many that is not sure."""
+    many = len(answer.apis)
+    sure, likely, unknown = (len(sides[s]) for s in ("api", "probably api", "cannot be told"))
+    if unknown == many:
+        return "it cannot be told which is cheaper"
+    if not sure + unknown:
+        if likely == many:
+            return f"the API is probably cheaper{_than(answer)}"
+        if not likely:
+            return "self-hosting is probably cheaper"
+    if not sure + likely:
+        word = "probably " if sides["probably self-host"] else ""
+        rest = f"{many - unknown} of {many} APIs, of {unknown} it cannot be told"
+        return f"self-hosting is {word}cheaper than {rest}"
+    said = []
+    if sure:
+        said.append(f"{sure} of {many} APIs {agreeing(sure, 'are')} cheaper")
+    if likely:
+        of = "probably" if sure else f"of {many} APIs {agreeing(likely, 'are')} probably cheaper"
+        said.append(f"{likely} {of}")
+    if unknown:
+        said.append(f"of {unknown} it cannot be told")
+    return ", ".join(said)
 
 
 WAYS = {
@@ -100,21 +141,42 @@ def _beats_apis(answer: TcoAnswer) -> Option | None:
 def own_or_rent(answer: TcoAnswer) -> str:
     """Owning against the cheapest rent of the same fleet, in one sentence; empty without both."""
     ways = {o.basis: float(o.levels.loaded.blended) for o in answer.options if o.levels}
-    own = ways.pop("own", None)
-    if own is None or not ways:
+    own, found = ways.pop("own", None), answer.own_or_rent
+    if own is None or not ways or found is None:
         missing = "; ".join(f"{o.basis}: {o.why_not}" for o in answer.options if o.why_not)
         return f"Own or rent cannot be told: {missing}" if missing else ""
-    tier, rent = min(ways.items(), key=lambda item: item[1])
-    said = f"owning costs ${_usd(own)}, renting ({tier.replace('_', ' ')}) ${_usd(rent)}"
+    rent = found.rent_usd_per_mtok
+    said = f"owning costs ${usd(own)}, renting ({found.tier.replace('_', ' ')}) ${usd(rent)}"
     apis = [float(a.price) for a in answer.apis]
     if apis and min(apis) < min(own, rent):
-        said += f", the cheapest API ${_usd(min(apis))}"
+        said += f", the cheapest API ${usd(min(apis))}"
     elif (better := _beats_apis(answer)) is not None:
-        said += f", with {WAYS[better.basis]} less than the cheapest API's ${_usd(min(apis))}"
-    choice = "own rather than rent" if own < rent else "rent rather than own"
+        said += f", with {WAYS[better.basis]} less than the cheapest API's ${usd(min(apis))}"
+    choice = _choice(own, rent, found.p_own_cheaper)
+    return f"For servers of your own, {choice}: {said} per M tokens, every cost counted."
+
+
+def _choice(own: float, rent: float, odds: float | None) -> str:
+    """Own or rent, no surer than the draws are."""
+    share = None if odds is None else odds if own < rent else 1 - odds
+    sure = surely(share)
     if abs(own / rent - 1) < SAME:
         choice = "owning and renting cost the same within 1 %"
-    return f"For servers of your own, {choice}: {said} per M tokens, every cost counted."
+    elif sure == "cannot be told":
+        choice = "it cannot be told whether to own or rent"
+    else:
+        choice = sure + ("own rather than rent" if own < rent else "rent rather than own")
+    return choice if odds is None or not sure else f"{choice} ({_draws('owning', odds)})"
+
+
+def _draws(what: str, odds: float) -> str:
+    """In how many draws it is cheaper; a share that is not all of them is never said to be."""
+    share = f"{odds:.0%}"
+    if odds < 1 and share == "100%":
+        share = "over 99%"
+    if odds > 0 and share == "0%":
+        share = "under 1%"
+    return f"{what} cheaper in {share} of draws"
 
 
 def over_the_life(answer: TcoAnswer) -> str:
@@ -127,11 +189,21 @@ def over_the_life(answer: TcoAnswer) -> str:
     api, worth = max(turned, key=lambda pair: abs(pair[1]))
     alike = [a for a, other in turned if other * worth > 0]
     way, now = ("loses", "cheaper") if worth < 0 else ("gains", "dearer")
+    sure = surely(_of_centre(api, ours))
+    today = f"owning is {sure}{now} now"
+    if sure == "cannot be told":
+        today = f"owning is {now} now at the central figures"
     return (
         f"That is today's month. Over the servers' {life_words(capital.life_months)}, "
         f"{answer.premises}, buying them {way} against {api.key}{_more(alike)} "
-        f"(NPV {'-' if worth < 0 else '+'}${abs(worth):,.0f}), though owning is {now} now."
+        f"(NPV {'-' if worth < 0 else '+'}${abs(worth):,.0f}), though {today}."
     )
+
+
+def _of_centre(api: ApiAnswer, ours: float) -> float | None:
+    """The share of draws on the side of the central figures."""
+    odds = api.p_self_host_cheaper
+    return odds if odds is None or ours < float(api.price) else 1 - odds
 
 
 def life_words(months: int) -> str:
@@ -161,7 +233,7 @@ def against_draws(answer: TcoAnswer) -> str:
         return ""
     way = "above" if known["p50"] > ours else "below"
     return (
-        f"The median of the draws is ${_usd(known['p50'])}, {way} the headline's ${_usd(ours)}: "
+        f"The median of the draws is ${usd(known['p50'])}, {way} the headline's ${usd(ours)}: "
         "that takes every input at its central value, while their ranges move the cost further "
         f"{'up than down' if way == 'above' else 'down than up'}."
     )
@@ -171,9 +243,9 @@ def _named(api: ApiAnswer) -> str:
     """The API with its price and, where the draws leave doubt, how likely self-hosting wins."""
     odds = api.p_self_host_cheaper
     doubt = ""
-    if odds is not None and 1 - SURE < odds < SURE:
-        doubt = f", self-hosting cheaper in {odds:.0%} of draws"
-    return f"{api.key} (${_usd(float(api.price))}{doubt})"
+    if odds is not None and api.cheaper not in ("self-host", "api"):
+        doubt = f", {_draws('self-hosting', odds)}"
+    return f"{api.key} (${usd(float(api.price))}{doubt})"
 
 
 def _more(apis: list[ApiAnswer]) -> str:
@@ -183,7 +255,9 @@ def _more(apis: list[ApiAnswer]) -> str:
 def fleet(answer: TcoAnswer) -> str:
     """The servers behind the number, and how sure it is."""
     servers = int(float(answer.bill.servers))
-    gpus = f" ({answer.gpus} GPUs)" if answer.gpus else ""
+    unit, gpus = answer.server, ""
+    if unit.gpus:
+        gpus = f" of {unit.gpus}×{unit.gpu} ({answer.gpus} GPUs)"
     text = (
         f"${float(answer.bill.total):,.2f} a month for {plain(float(answer.work.demand))} M tokens "
         f"on {servers} server{'s' if servers != 1 else ''}{gpus}, "
@@ -192,8 +266,8 @@ def fleet(answer: TcoAnswer) -> str:
     known = answer.uncertain.get("usd_per_mtok_blended")
     if known is not None and _moves(known):
         text += (
-            f" 90 % of {answer.draws:,} draws lie between ${_usd(known['p5'])} and "
-            f"${_usd(known['p95'])} per M tokens."
+            f" 90 % of {answer.draws:,} draws lie between ${usd(known['p5'])} and "
+            f"${usd(known['p95'])} per M tokens."
         )
     return text
 
@@ -203,7 +277,7 @@ def _moves(known: Mapping[str, float]) -> bool:
     return known["p95"] - known["p5"] > 1e-9 * abs(known["p50"])
 
 
-def _usd(value: float) -> str:
+def usd(value: float) -> str:
     """A price: cents, and below a dollar the digits that it takes to tell it from others."""
     short = plain(value, 4)
     return short if value < 1 and len(short.partition(".")[2]) > 2 else f"{value:,.2f}"
@@ -359,11 +433,11 @@ def _tornado(answer: TcoAnswer) -> Grid:
     )
 
 
-def print_assumed(answer: TcoAnswer, words: str, console: Console) -> None:
+def print_assumed(assumed: Sequence[Assumed], words: str, console: Console) -> None:
     """Every input that was not measured, as the override that would replace it, by source."""
-    console.print(f"Not measured: {len(answer.assumed)} inputs{words}", markup=False, style="bold")
+    console.print(f"Not measured: {len(assumed)} inputs{words}", markup=False, style="bold")
 
-    grouped = groupby(sorted(answer.assumed, key=_origin), key=_origin)
+    grouped = groupby(sorted(assumed, key=_origin), key=_origin)
     for (how, as_of, source), group in grouped:
         listed = "; ".join(f"{a.key} {plain(a.figure.value)}" for a in group)
         console.print(f"  {listed}  ({how}, {as_of}: {source})", markup=False, highlight=False)

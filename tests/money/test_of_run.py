@@ -10,7 +10,7 @@ import pytest
 
 from bench.measure.measurement import Measurement, PointMeasurement
 from bench.measure.metrics import Metric
-from bench.money.of_run import slo_met, tco_run
+from bench.money.of_run import _relative_ends, slo_met, tco_run
 from bench.money.throughput import saturated_point
 from bench.values.finding import finding
 from bench.values.record import Anchor, LoadPoint, Run
@@ -147,3 +147,14 @@ def test_a_run_that_did_not_end_is_invalid(stored: Callable[..., Run]) -> None:
     assert tco_run(stored("failed"), Measurement(points=(load_point(),))).words == ("invalid",)
     synthetic = tco_run(stored(engine="truth"), Measurement(points=(load_point(),)))
     assert synthetic.words == ("synthetic",)
+
+
+def test_halves_that_differ_are_kept_apart() -> None:
+    """90 to 100 to 130: shares 0.9 and 1.3. Halves of 9.8 and 10.2 are rounding's and one ±."""
+
+    def metric(low: float, high: float) -> Metric:
+        return Metric(value=100, unit="tok/s", ci_low=low, ci_high=high)
+
+    assert _relative_ends(metric(90, 130)) == (0.9, 1.3)
+    assert _relative_ends(metric(90.2, 110.2)) is None
+    assert _relative_ends(metric(-5, 130)) is None

@@ -95,6 +95,29 @@ def test_typed_points_are_typed_and_of_no_file() -> None:
     )
 
 
+def test_a_throughput_typed_whole_keeps_nothing_of_the_file(mine: Path) -> None:
+    """Not how it arose, nor how surely it was known: both were said of another figure."""
+    file = mine / "tco" / "mine.yaml"
+    text = file.read_text("utf-8").replace("illustrative", "our offer")
+    text = text.replace("override /power: h100-x8", "override /power: default")
+    text = text.replace("relative_ci: null", "relative_ci: 0.04")
+    file.write_text(text.replace("arose: assumed\n", "arose: measured\n"), encoding="utf-8")
+    words = ("tco=mine", "power.load_w=900", "power.idle_w=300")
+    before = cost_question(words, (str(mine),)).tco.throughput
+    assert before is not None
+    assert (before.arose, before.relative_ci) == ("measured", 0.04)
+    points = POINTS.removeprefix("tco.throughput.points=")
+    whole = f'tco.throughput={{points:{points},source:a talk,as_of:"2026-10"}}'
+    found = cost_question((*words, whole), (str(mine),)).tco.throughput
+    assert found is not None
+    assert (found.source, found.as_of) == ("a talk", "2026-10")
+    assert (found.arose, found.relative_ci) == ("quoted", None)
+    said = whole.replace("source:a talk", "source:a talk,arose:measured,relative_ci:0.1")
+    kept = cost_question((*words, said), (str(mine),)).tco.throughput
+    assert kept is not None
+    assert (kept.arose, kept.relative_ci) == ("measured", 0.1)
+
+
 def test_a_typed_value_is_typed_and_of_no_file() -> None:
     words = (
         "tco.people.fte.value=1",

@@ -203,3 +203,20 @@ def test_the_busiest_hour_is_the_one_of_most_server_time() -> None:
 def test_bad_traces_are_named(lines: list[str], match: str) -> None:
     with pytest.raises(InputError, match=match):
         trace_demand(lines, "t.csv")
+
+
+def test_a_lopsided_interval_of_the_throughput_is_drawn_as_it_is() -> None:
+    """95 % from 0.5 to 1.2 of it: its P5 is 0.5 ** (1.645/1.960) = 0.559, its P95 1.2 ** 0.839 =
+    1.165. With no other range and one claimed server the utilisation is the inverse."""
+    found = ask("tco=source-document", "+tco.throughput.relative_ends=[0.5,1.2]")
+    used = found.uncertain["utilisation"]
+    centre = float(found.bill.utilisation)
+    assert used["p5"] == pytest.approx(centre / 1.2**0.8393, rel=2e-3)
+    assert used["p50"] == pytest.approx(centre, rel=2e-3)
+    assert used["p95"] == pytest.approx(centre / 0.5**0.8393, rel=2e-3)
+
+
+@pytest.mark.parametrize("ends", ["[1.1,1.2]", "[0,1.2]", "[0.5,0.9]"])
+def test_ends_that_are_none_are_refused(ends: str) -> None:
+    with pytest.raises(InputError, match="relative_ends must lie around 1"):
+        ask("tco=source-document", f"+tco.throughput.relative_ends={ends}")

@@ -7,13 +7,13 @@ import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from bench.cli.main import main
 from bench.config.compose import conf_dir
-from bench.predict.plan import Option, decide, p_holds
+from bench.predict.plan import Option, decide, p_holds, worth_listing
 from bench.values.prediction import Band, Prediction
 from bench.values.spec import SloSpec
 
@@ -58,6 +58,49 @@ def test_what_decides_between_the_first_two() -> None:
     assert decide([option("a", 1, 0.1)]) == (None, ())
     # The same whole GPUs wherever in their bands the rates lie: no speed decides.
     assert decide([option("a", 100, 0.0), option("b", 100, 0.0)]) == (0.5, ())
+
+
+def offer(name: str, usd: float, p_slo: float, way: Literal["rent", "own"] = "rent") -> Option:
+    return Option(way=way, name=name, usd_per_month=Band(value=usd, low=usd, high=usd), p_slo=p_slo)
+
+
+def test_what_nobody_would_buy_is_counted_and_not_listed() -> None:
+    """The least bill that holds the SLO is 100, so of that model nothing above 300 is listed; what
+    misses it for sure, or may miss it at more than 300, is not listed either."""
+    fine, dear = offer("a none on 1×x", 100, 0.9), offer("a none on 8×x", 301, 0.95)
+    own, more = offer("a none on 1×x", 900, 0.9, "own"), offer("a none on 2×x", 901, 0.9, "own")
+    surest = offer("a none on 4×x", 5000, 0.99)
+    odd, sure_miss = offer("a none on 1×y", 299, 0.5), offer("a none on 1×z", 50, 0.2)
+    other, gone = offer("b none on 1×x", 250, 0.8), offer("c none on 4×x", 9000, 0.4)
+    every = (fine, other, dear, own, more, surest, odd, sure_miss, gone)
+    found = worth_listing(every)
+    assert found.options == (fine, other, own, surest, odd)
+    assert (found.dear, found.missing, found.gone) == (2, 2, ("c none",))
+    assert len(found.options) + found.dear + found.missing == len(every)
+
+
+def test_the_only_deployment_is_listed_however_dear() -> None:
+    only = offer("a none on 8×x", 9e6, 0.85)
+    assert worth_listing((only, offer("b none on 1×x", 10, 0.1))).options == (only,)
+    # none holds: the cheapest of each way and the one that most probably does
+    cheap, likely = offer("a none on 1×x", 10, 0.0), offer("a none on 8×x", 9e6, 0.4)
+    between = offer("a none on 2×x", 31, 0.1)
+    found = worth_listing((cheap, between, likely))
+    assert (found.options, found.dear, found.missing) == ((cheap, likely), 1, 0)
+    assert worth_listing(()).options == ()
+
+
+def test_the_table_says_how_many_are_not_listed_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("model=llama-3.1-70b,llama-3.1-8b", "gpu=h100-sxm", "gpus=2,4,8", *DEMAND)
+    slo = ("workload.slo.ttft_ms=150", "workload.slo.tpot_ms=10")
+    with pytest.raises(SystemExit):
+        main(["plan", *words, *slo])
+    shown = capsys.readouterr().out
+    rows = [line for line in shown.splitlines() if line.strip().startswith(("rent", "own"))]
+    assert not any("70b" in row for row in rows)
+    assert "that holds it, with that every one of llama-3.1-70b none (--json has all)" in shown
+    everything = planned(capsys, *words[:-2], *slo)["options"]
+    assert any("70b" in o["name"] for o in everything)
 
 
 def planned(capsys: pytest.CaptureFixture[str], *words: str) -> Any:

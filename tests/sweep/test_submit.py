@@ -123,6 +123,58 @@ def test_what_is_refused_is_said_in_a_line(words: tuple[str, ...], said: str, be
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+R1 = ("-m", "gpu=a100-80gb-sxm", "gpus=2")
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "k8s", "ray"])
+def test_what_does_not_fit_the_gpus_it_names_is_not_queued(
+    scheduler: str, tmp_path: Path, bench: Bench
+) -> None:
+    """671 B weights of a byte each are 625 GiB, two A100 have 160 GB: half of it is too much for
+    each. Nothing is written down, and nothing reaches a scheduler."""
+    site = ("cluster.image=i", "cluster.volume_claim=c", f"results_dir={tmp_path}/r")
+    one = bench("submit", scheduler, *R1, "model=deepseek-r1", *site)
+    assert (one.returncode, one.stdout) == (2, "")
+    assert "model=deepseek-r1" in one.stderr
+    assert "does not fit: weights 315.0 GiB" in one.stderr
+    assert "what would: deepseek-r1 none on 16×a100-80gb-sxm" in one.stderr
+    assert len(one.stderr.strip().splitlines()) == 1
+    of_two = bench("submit", scheduler, *R1, "model=llama-3.1-8b,deepseek-r1", *site)
+    assert (of_two.returncode, of_two.stdout) == (2, "")
+    said = of_two.stderr.strip().splitlines()
+    assert said[0].startswith("bench: will not run: ")
+    assert "deepseek-r1" in said[0]
+    assert said[1:] == [
+        "bench: 1 of 2 runs cannot work on the GPUs they name: take them out; fit.force=true sends "
+        "them all the same."
+    ]
+    assert not (tmp_path / "r").exists()
+    forced = bench(
+        "submit", scheduler, *R1, "model=deepseek-r1", "fit.force=true", *site, "--dry-run"
+    )
+    assert (forced.returncode, forced.stderr) == (0, "")
+
+
+def test_a_pair_without_weights_is_not_queued(bench: Bench) -> None:
+    done = bench("submit", "ray", *R1, "model=deepseek-r1", "quant=int8", "--dry-run")
+    assert done.returncode == 2
+    assert "no checkpoint of deepseek-r1 is listed for 'int8'" in done.stderr
+
+
+def test_where_the_gpus_are_not_known_here_that_is_said(bench: Bench) -> None:
+    unknown = bench("submit", "ray", "-m", "model=deepseek-r1", "gpus=2", "--dry-run")
+    assert unknown.returncode == 0
+    assert unknown.stderr.startswith("bench: gpu=auto: which GPUs the jobs get is not known here")
+    assert len(unknown.stderr.strip().splitlines()) == 1
+    for words in (
+        (*R1, "model=llama-3.1-8b"),
+        ("-m", "engine=truth", "seed=1,2"),
+        ("-m", "model=deepseek-r1", "gpu=h100-sxm", "gpus=16", "cluster.nodes=2", "nodes=slurm"),
+    ):
+        fine = bench("submit", "slurm", *words, "--dry-run")
+        assert (fine.returncode, fine.stderr) == (0, ""), words
+
+
 def test_jobs_of_nothing_and_of_a_sweep_that_is_not_there(tmp_path: Path, bench: Bench) -> None:
     done = bench("jobs", f"results_dir={tmp_path}")
     assert done.returncode == 2

@@ -59,6 +59,9 @@ def call(arguments: Arguments) -> int:
     held = select(book_rows(request.prices), request.prices.as_of)
     found = plan(asked, request, held, trace_of(request), kept(results_dir), left_out)
     typed = [o for o in costs if o.partition("=")[0] != "tco.throughput"]
+    if not any(o.startswith(("tco=", "tco.server")) for o in typed):
+        server = request.tco.server  # a throughput is taken with its server's name alone
+        typed += [f"tco.server.gpu={server.gpu}", f"tco.server.gpus={server.gpus}"]
     folders = [word for folder in arguments.config_dirs for word in ("--config-dir", folder)]
     show(found, asked[0][0], request, [*typed, *folders], as_json=arguments.as_json)
     return 0

@@ -18,7 +18,10 @@ from bench.values.count_words import count
 from bench.values.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.sweep.cluster import ClusterSpec, Job
+    from bench.values.spec import RunSpec
 
 SCHEDULERS = ("slurm", "k8s", "ray")
 
@@ -56,13 +59,15 @@ def call(arguments: Arguments) -> int:
     from bench.sweep.cluster import kubernetes_job, ray_commands, slurm_script
 
     scheduler = _scheduler(arguments)
-    job, cluster = _job(arguments)
+    job, cluster, known = _job(arguments)
     if scheduler == "k8s":
         text = yaml.safe_dump(kubernetes_job(job, cluster), sort_keys=False, width=1000)
     elif scheduler == "ray":
         text = "\n".join(ray_commands(job, cluster)) + "\n"
     else:
         text = slurm_script(job, cluster)
+    if not known:
+        print(f"bench: {_UNKNOWN}", file=sys.stderr)
     if "--dry-run" in arguments.flags:
         print(text, end="")
         return 0
@@ -91,8 +96,14 @@ def _scheduler(arguments: Arguments) -> str:
     return arguments.words[0]
 
 
-def _job(arguments: Arguments) -> tuple[Job, ClusterSpec]:
-    """The sweep's runs and the site that they are for."""
+_UNKNOWN = (
+    "gpu=auto: which GPUs the jobs get is not known here, so nothing was checked to fit them; "
+    "gpu=NAME checks it first."
+)
+
+
+def _job(arguments: Arguments) -> tuple[Job, ClusterSpec, bool]:
+    """The sweep's runs, the site that they are for, and whether it is known on which GPUs."""
     from bench.sweep.asked import ask
     from bench.sweep.cluster import ClusterSpec, Job, check_words
     from bench.values.codec import decode
@@ -118,6 +129,7 @@ def _job(arguments: Arguments) -> tuple[Job, ClusterSpec]:
     if len(counts) > 1:
         several = ", ".join(map(str, counts))
         raise InputError(f"gpus={several}: the runs of one array ask for the same; submit each.")
+    _look_before(combinations, specs, arguments)
     where = specs[0].results_dir
     if "--dry-run" in arguments.flags:
         sweep = ask(specs, combinations, where)
@@ -132,7 +144,33 @@ def _job(arguments: Arguments) -> tuple[Job, ClusterSpec]:
         folder=os.getcwd(),  # noqa: PTH109 -- as the shell will see it
         flags=tuple(flags),
     )
-    return job, cluster
+    left_open = (s.gpu.kind == "auto" and s.gpus and s.engine.kind == "vllm" for s in specs)
+    return job, cluster, not any(left_open)
+
+
+def _look_before(
+    combinations: Sequence[Sequence[str]], specs: Sequence[RunSpec], arguments: Arguments
+) -> None:
+    """InputError, a line for each, where runs cannot work on the GPUs that they name: nothing is
+    queued that ends before it begins. Which GPUs `gpu=auto` will be is not known here."""
+    from bench.config.compose import catalogue
+    from bench.preflight import refusal
+
+    known = catalogue(arguments.config_dirs)
+    refused = {
+        " ".join(words): why
+        for words, spec in zip(combinations, specs, strict=True)
+        if (why := refusal(spec, known)) is not None
+    }
+    if refused and len(specs) > 1:
+        for words, why in refused.items():
+            print(f"bench: will not run: {words}: {why}", file=sys.stderr)
+        raise InputError(
+            f"{len(refused)} of {count(len(specs), 'run')} cannot work on the GPUs they name: take "
+            "them out; fit.force=true sends them all the same."
+        )
+    for words, why in refused.items():
+        raise InputError(f"{words}: {why}; fit.force=true sends it all the same.")
 
 
 def _without_gpus(words: list[str]) -> bool:

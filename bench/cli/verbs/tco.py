@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.costs import answered, book_rows, cost_question, trace_of
+from bench.ask.costs import answered, book_rows, bought, cost_question, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
@@ -30,8 +30,21 @@ VERB = Verb(
         "bench tco [RUN | latest ...] [tco=NAME] [prices=NAME] [power=NAME] [KEY=VALUE ...] "
         "[--json]",
     ),
+    more=(
+        "Every answer sets owning, renting and the APIs of the book beside each other.\n"
+        "  bench tco RUN                                        from a measured run\n"
+        "  bench tco tco=worked-example                         an example, all of it assumed\n"
+        "  bench tco tco.basis=api tco.demand.mtok_per_month=30000 tco.demand.input_share=0.75\n"
+        "                                                       APIs alone: no server, no GPU\n"
+        "docs/guide/how-to/cost.md types a throughput, a server and prices of one's own."
+    ),
     keys=(
         ("tco=NAME", "the question: demand, servers, what they cost"),
+        ("tco.basis=WAY", "own, on_demand, reserved, spot: whose bill leads; api: no servers"),
+        ("tco.demand.mtok_per_month=N", "M tokens a month, prompts and answers together"),
+        ("tco.demand.input_share=X", "which share of them are prompts; a run says its own"),
+        ("tco.server.gpu=NAME", "the server of a typed figure; tco.server.gpus=N, how many GPUs"),
+        ("tco.api.compare=[A/B]", "which APIs of the book: all, unless said"),
         ("prices=NAME", "the price book; prices.book=FILE adds a CSV of your own"),
         ("power=NAME", "what electricity and cooling cost"),
         ("tco.allow=[invalid]", "let a run that is not valid answer"),
@@ -57,6 +70,10 @@ def call(arguments: Arguments) -> int:
     if runs and "tco" not in arguments.typed_keys and all(r.gpu == "cpu" for r in runs):
         overrides = ["tco=cpu-host", *overrides]  # the one question about a host without GPU
     request = cost_question(overrides, arguments.config_dirs, measured=bool(runs))
+    if request.tco.basis == "api":
+        if arguments.option("--since") is not None:
+            raise InputError("--since: not of tco.basis=api; bench prices says how prices moved.")
+        return run_apis(request, as_json=arguments.as_json)
     if (when := arguments.option("--since")) is not None:
         return since_when(request, runs, when, results_dir, as_json=arguments.as_json)
     return run(request, runs, as_json=arguments.as_json)
@@ -83,6 +100,20 @@ def run(request: TcoRequest, runs: tuple[TcoRun, ...] = (), *, as_json: bool = F
         print(json_text(to_json(found), indent=2))
     else:
         print_answer(found, console())
+    return 0
+
+
+def run_apis(request: TcoRequest, *, as_json: bool = False) -> int:
+    """Print what each API bills and return 0; InputError where that cannot be said."""
+    from bench.money.api_bills import to_json
+    from bench.report.console import console
+    from bench.report.tco_apis import print_bills
+
+    found = bought(request)
+    if as_json:
+        print(json_text(to_json(found), indent=2))
+    else:
+        print_bills(found, console())
     return 0
 
 

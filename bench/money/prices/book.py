@@ -115,6 +115,19 @@ class Decline:
 Key = tuple[str, str, str]
 
 
+PER_HOUR = ", in $ per GPU and hour: "
+"""Before what to type for a rent; a table that has no room ends there."""
+
+
+def row_words(provider: str, model: str, *kinds: str) -> str:
+    """What to type for a price that the book lacks."""
+    rows = ",".join(
+        f'{{provider:{provider},model:{model},kind:{kind},usd:X,as_of:"2026-11",source:WHENCE}}'
+        for kind in kinds
+    )
+    return f"'prices.more_rows=[{rows}]'"
+
+
 def until(rows: Iterable[PriceRow], as_of: str | None) -> tuple[PriceRow, ...]:
     """The rows on or before a date: all that was known then. None takes every row."""
     limit = None if as_of is None else first_day(as_of)
@@ -151,15 +164,24 @@ def comparable_apis(
     for key in compare:
         if key not in known:
             raise InputError(
-                f"tco.api.compare: {key!r} has no price in the book.{nearest(key, known)}"
+                f"tco.api.compare: {key!r} has no price in the book.{nearest(key, known)} A price "
+                f"of your own, in $/M tokens: {row_words(*_of(key), 'input', 'output')}."
             )
         for kind in ("input", "output"):
             if kind not in known[key]:
-                raise InputError(f"prices: {key} has no {kind!r} price; add a dated row for it.")
+                raise InputError(
+                    f"prices: {key} has no {kind!r} price; add a dated row for it, in $/M tokens: "
+                    f"{row_words(*_of(key), kind)}."
+                )
     if compare:
         return {key: known[key] for key in compare}, ()
     whole = {k: v for k, v in known.items() if "input" in v and "output" in v}
     return whole, tuple(sorted(set(known) - set(whole)))
+
+
+def _of(key: str) -> tuple[str, str]:
+    provider, _, model = key.partition("/")
+    return provider, model or "MODEL"
 
 
 def not_yet_priced(
@@ -185,7 +207,8 @@ def rent_row(
     names = {row.model for row in rents}
     if gpu not in names:
         raise InputError(
-            f"tco.server.gpu: {gpu!r} has no rent in the price book.{nearest(gpu, names)}"
+            f"tco.server.gpu: {gpu!r} has no rent in the price book.{nearest(gpu, names)} Add "
+            f"one{PER_HOUR}{row_words('SELLER', gpu, 'rent_on_demand')}."
         )
     if provider is not None and provider not in {row.provider for row in rents}:
         hint = nearest(provider, {row.provider for row in rents})
