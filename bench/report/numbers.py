@@ -50,7 +50,10 @@ def plain(value: float, digits: int = 6) -> str:
 
 def with_interval(value: float, low: float | None, high: float | None) -> str:
     """`12.3 ± 0.4`, `2.0 (1.8–5.2)` where the ends lie unequally far: two digits of the wider half,
-    the value to the same place (beside a wide end, to two digits of its own)."""
+    the value to the same place (beside a wide end, to two digits of its own).
+
+    Three places are enough where the value keeps two digits in them: `0.499 ± <0.001`.
+    """
     if low is None or high is None:
         return quantity(value)
     halves = value - low, high - value
@@ -60,11 +63,17 @@ def with_interval(value: float, low: float | None, high: float | None) -> str:
     by, prefix = scale(value)
     uneven = lopsided(*halves)
     finest = min(wider, abs(value)) if uneven and value else wider
-    places = min(max(0, 1 - math.floor(math.log10(finest / by))), 3)
+    places = min(_two_digits(finest / by), max(3, _two_digits((value or wider) / by)))
     said, lower, upper, half = (f"{v / by:,.{places}f}" for v in (value, low, high, wider))
-    if uneven:
-        return f"{said} ({lower}–{upper}){prefix}"
-    return f"{said} ± {half}{prefix}"
+    if uneven:  # a dash before a minus reads as two of either
+        return f"{said} ({lower}{' to ' if low < 0 else '–'}{upper}){prefix}"
+    least = f"{10**-places:.{places}f}"
+    return f"{said} ± {f'<{least}' if wider / by < 10**-places / 2 else half}{prefix}"
+
+
+def _two_digits(value: float) -> int:
+    """The places after the point that show two digits of a value."""
+    return max(0, 1 - math.floor(math.log10(abs(value))))
 
 
 def lopsided(lower: float, upper: float) -> bool:

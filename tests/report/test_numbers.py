@@ -40,6 +40,11 @@ def test_three_digits_and_a_prefix_from_a_hundred_thousand_on(value: float, text
         (267_085, 3_120, "267.1 ± 3.1 k"),
         (267_085, 44, "267.085 ± 0.044 k"),
         (267_085, 91_000, "267 ± 91 k"),
+        (1e-5, 2e-6, "0.000010 ± 0.000002"),  # was 0.000 ± 0.000, which is a measured zero
+        (0.0, 2e-6, "0.0000000 ± 0.0000020"),
+        (0.499, 0.00012, "0.499 ± <0.001"),  # was ± 0.000
+        (0.499, 0.0006, "0.499 ± 0.001"),
+        (-4.0, 0.5, "-4.00 ± 0.50"),
     ],
 )
 def test_both_halves_share_their_prefix(value: float, half: float, text: str) -> None:
@@ -55,6 +60,9 @@ def test_both_halves_share_their_prefix(value: float, half: float, text: str) ->
         (5.0, 0.0, 12.0, "5.0 (0.0–12.0)"),
         (0.504, 0.502, 3.005, "0.50 (0.50–3.00)"),  # was 0.5 (0.5–3.0)
         (0.0, 0.0, 0.02, "0.000 (0.000–0.020)"),
+        (2.1e-4, 1e-4, 9e-4, "0.00021 (0.00010–0.00090)"),  # was 0.000 (0.000–0.001)
+        (-4.0, -5.0, -1.0, "-4.0 (-5.0 to -1.0)"),  # was (-5.0–-1.0)
+        (-1.0, -5.0, 0.2, "-1.0 (-5.0 to 0.2)"),
     ],
 )
 def test_a_lopsided_interval_is_told_by_its_ends(
