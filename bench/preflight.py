@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -105,22 +105,32 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     return _as_planned(spec, report), report.to_json()
 
 
-def refusal(spec: RunSpec, catalogue: Catalogue) -> str | None:
-    """Why a run cannot work on the GPUs that it names, wherever those are, in a line; None where it
-    can, where nobody counts the engine's memory beforehand, where `gpu=auto` leaves open which they
-    are, and with fit.force."""
+def refusal(spec: RunSpec, catalogue: Catalogue) -> Refusal | None:
+    """Why a run cannot work on the GPUs that it names, wherever those are; None where it can, where
+    nobody counts the engine's memory beforehand, and where what it gets is not known here: which
+    GPUs `gpu=auto` will be, how much memory the host of a run on the processor has."""
     check_nodes(spec)
-    if not isinstance(spec.engine, VllmSpec) or spec.gpu.kind != "gpu" or spec.fit.force:
+    if not isinstance(spec.engine, VllmSpec) or spec.gpu.kind != "gpu":
         return None
     try:
         resolve_weights(spec.model, spec.quant)
     except InputError as error:
-        return str(error).rstrip(".")
+        return Refusal(text=str(error).rstrip("."), forced=False)
+    if not spec.gpus or spec.fit.force:
+        return None
     report = checked(spec, catalogue)
     if report.fits:
         return None
-    would = [a.text for a in report.alternatives[:1]]
-    return "; ".join((f"does not fit: {report.reasons[0]}", *(f"what would: {w}" for w in would)))
+    would = [f"; what would: {a.text}" for a in report.alternatives[:1]]
+    return Refusal(text="".join((f"does not fit: {report.reasons[0]}", *would)), forced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a run cannot work, in a line, and whether fit.force=true sends it all the same."""
+
+    text: str
+    forced: bool
 
 
 def check_nodes(spec: RunSpec) -> None:

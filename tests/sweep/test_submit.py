@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bench import preflight
 from bench.cli.main import main
+from bench.config.compose import catalogue, compose, run_spec
 
 WORDS = ("-m", "model=tiny", "quant=none,int8", "gpus=2")
 
@@ -159,6 +161,26 @@ def test_a_pair_without_weights_is_not_queued(bench: Bench) -> None:
     done = bench("submit", "ray", *R1, "model=deepseek-r1", "quant=int8", "--dry-run")
     assert done.returncode == 2
     assert "no checkpoint of deepseek-r1 is listed for 'int8'" in done.stderr
+
+
+def test_force_is_promised_only_where_it_helps(bench: Bench) -> None:
+    """fit.force skips the fit; a pair without weights ends before it begins, forced or not."""
+    pair = (*R1, "model=deepseek-r1", "quant=int8", "--dry-run")
+    for words in ((), ("fit.force=true",), ("seed=1,2",)):
+        done = bench("submit", "slurm", *pair, *words)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        assert "no checkpoint of deepseek-r1 is listed for 'int8'" in done.stderr
+        assert "all the same" not in done.stderr
+
+
+def test_the_memory_of_this_host_says_nothing_of_the_job_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run on the processor of another host: what is free on the one that submits it is not its
+    memory. Was refused as too large for it."""
+    monkeypatch.setattr(preflight, "host_memory_bytes", lambda: 1)
+    spec = run_spec(compose(["model=llama-3.1-8b", "gpu=h100-sxm", "gpus=0"]))
+    assert preflight.refusal(spec, catalogue()) is None
 
 
 def test_where_the_gpus_are_not_known_here_that_is_said(bench: Bench) -> None:

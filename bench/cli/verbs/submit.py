@@ -162,15 +162,20 @@ def _look_before(
         for words, spec in zip(combinations, specs, strict=True)
         if (why := refusal(spec, known)) is not None
     }
-    if refused and len(specs) > 1:
-        for words, why in refused.items():
-            print(f"bench: will not run: {words}: {why}", file=sys.stderr)
-        raise InputError(
-            f"{len(refused)} of {count(len(specs), 'run')} cannot work on the GPUs they name: take "
-            "them out; fit.force=true sends them all the same."
-        )
+    if not refused:
+        return
+    # What force does not send (a pair without weights) is not promised to be.
+    forced = all(why.forced for why in refused.values())
+    if len(specs) == 1:
+        force = "; fit.force=true sends it all the same" if forced else ""
+        raise InputError("".join(f"{w}: {why.text}{force}." for w, why in refused.items()))
     for words, why in refused.items():
-        raise InputError(f"{words}: {why}; fit.force=true sends it all the same.")
+        print(f"bench: will not run: {words}: {why.text}", file=sys.stderr)
+    where = " on the GPUs they name" if forced else ""
+    force = "; fit.force=true sends them all the same" if forced else ""
+    raise InputError(
+        f"{len(refused)} of {count(len(specs), 'run')} cannot work{where}: take them out{force}."
+    )
 
 
 def _without_gpus(words: list[str]) -> bool:
