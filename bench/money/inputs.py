@@ -56,10 +56,12 @@ def with_demand(spec: TcoSpec, split: Split, trace: Demand | None) -> TcoSpec:
         demand = replace(demand, input_share=measured)
     share = figure(demand.input_share or 0.0).value
     if split.kind == "blend" and abs(share - split.measured_input_share) > SAME_MIX:
+        # What a trace says is not taken back by a key.
+        whose = "tco.demand.input_share" if trace is None else f"the mix of {spec.demand.trace}"
+        take = ", or take that one: tco.demand.input_share=null" if trace is None else ""
         raise InputError(
-            f"tco.demand.input_share is {share:.3g}, but the only mix measured is "
-            f"{split.measured_input_share:.3g} input: measure a second mix, or take that one: "
-            "tco.demand.input_share=null."
+            f"{whose} is {share:.3g}, but the only mix measured is "
+            f"{split.measured_input_share:.3g} input: measure a second mix{take}."
         )
     return replace(spec, demand=demand)
 

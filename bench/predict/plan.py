@@ -20,7 +20,7 @@ from bench.money.api_price import api_blend
 from bench.money.apis import terms
 from bench.money.demand import Demand
 from bench.money.fleet import monthly_bill
-from bench.money.inputs import THROUGHPUT, build_work, own_costs, rent_costs, with_demand
+from bench.money.inputs import SAME_MIX, THROUGHPUT, build_work, own_costs, rent_costs, with_demand
 from bench.money.prices.book import Key, PriceRow, comparable_apis
 from bench.money.spec import ServerSpec, TcoRequest
 from bench.money.throughput import ThroughputPoint, fit_split
@@ -30,6 +30,7 @@ from bench.predict.noise import ASSUMED
 from bench.predict.question import Question
 from bench.values.confidence import normal_quantile
 from bench.values.errors import InputError
+from bench.values.figure import figure
 from bench.values.override_text import quoted
 from bench.values.prediction import Band, Prediction
 from bench.values.spec import SloSpec
@@ -238,6 +239,27 @@ def options_of(
     return found
 
 
+def check_mix(asked: Question, request: TcoRequest, trace: Demand | None) -> None:
+    """InputError where the demand's mix is not that of the workload, whose rate is predicted."""
+    typed, work = request.tco.demand.input_share, asked.spec.workload
+    total = asked.input_tokens + asked.output_tokens
+    share = wanted = asked.input_tokens / total
+    if trace is not None:
+        wanted = trace.input_share
+    elif typed is not None:
+        wanted = figure(typed).value
+    if abs(wanted - share) <= SAME_MIX:
+        return
+    whose = "tco.demand.input_share" if trace is None else f"the mix of {request.tco.demand.trace}"
+    prompt = min(max(1, round(wanted * total)), round(total) - 1)
+    lengths = f"workload.input_tokens={prompt} workload.output_tokens={round(total) - prompt}"
+    take = ", or take the workload's: tco.demand.input_share=null" if trace is None else ""
+    raise InputError(
+        f"{whose} is {wanted:.3g}, but workload={work.name} is {share:.3g} input: predict that mix "
+        f"({lengths}){take}."
+    )
+
+
 def as_throughput(point: ThroughputPoint, rate: Band, name: str) -> str:
     """The predicted throughput of one server as the word that `bench tco` takes for it. The 80 %
     band becomes the 95 % interval that it asks for, each half lognormal as the band's is."""
@@ -332,6 +354,7 @@ def plan(
     found: list[Option] = []
     w_in = 0.5
     for asked, overrides in candidates:
+        check_mix(asked, request, trace)
         w_in = asked.input_tokens / (asked.input_tokens + asked.output_tokens)
         found += options_of(asked, overrides, request, held, trace, own, gone)
     mine = sorted(

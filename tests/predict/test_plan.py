@@ -206,3 +206,47 @@ def test_wrong_candidates_are_one_line(
 def test_a_band_turned_round() -> None:
     assert Band(value=2, low=1, high=4).inverse(8) == Band(value=4, low=2, high=8)
     assert replace(Band(value=2, low=1, high=4).times(3), low=0) == Band(value=6, low=0, high=12)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tco.basis=spot",), "leave tco.basis out"),
+        (("tco.basis=api",), "leave tco.basis out"),
+        (("tco=default", "tco.throughput.relative_ci=0.1"), "leave tco.throughput.relative_ci out"),
+        (("tco=default", "tco.throughput={points:[]}"), "leave tco.throughput out"),
+    ],
+)
+def test_what_a_plan_would_drop_is_refused(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan took each of these and answered as if it had not been typed."""
+    with pytest.raises(SystemExit) as left:
+        main(["plan", "model=llama-3.1-8b", "gpu=h100-sxm", *words])
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_mix_that_is_not_the_workload_s_is_refused_with_lengths_of_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Three of four tokens are prompts: 1,536 of 2,048. What is said to type is taken; it used to
+    speak of a mix that was measured, and of nulling what a trace says."""
+    words = ["plan", "model=llama-3.1-8b", "gpu=h100-sxm"]
+    week = tmp_path / "week.csv"
+    rows = [f"{hour},30000000,10000000" for hour in range(168)]
+    week.write_text("\n".join(("hour,input_tokens,output_tokens", *rows)))
+    nulls = ("mtok_per_month", "peak_to_mean")
+    traced = (f"tco.demand.trace={week}", *(f"tco.demand.{key}=null" for key in nulls))
+    lengths = "workload.input_tokens=1536 workload.output_tokens=512"
+    for demand in (("tco.demand.input_share=0.75",), traced):
+        with pytest.raises(SystemExit) as left:
+            main([*words, *demand])
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert lengths in said
+        assert ("input_share=null" in said) == (demand != traced)
+        with pytest.raises(SystemExit) as left:
+            main([*words, *demand, *lengths.split()])
+        assert left.value.code == 0
+        assert "(1,536 in, 512 out)" in capsys.readouterr().out

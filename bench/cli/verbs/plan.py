@@ -50,7 +50,13 @@ def call(arguments: Arguments) -> int:
         raise InputError("name the candidate models: model=NAME, or model=NAME,NAME.")
     results_dir, overrides = split_results_dir(arguments.overrides)
     costs = [o for o in overrides if _group(o) in COSTS]
+    _check_question(arguments.typed_keys)
     request = cost_question(costs, arguments.config_dirs)
+    if request.tco.basis == "api":
+        raise InputError(
+            f"tco={request.tco.name} asks about APIs alone (basis: api), and a plan is of servers: "
+            "bench tco answers it."
+        )
     left_out: list[str] = []
     asked = list(candidates(arguments, overrides, left_out))
     if not asked:
@@ -58,13 +64,25 @@ def call(arguments: Arguments) -> int:
         raise InputError(f"no candidate fits: {'; '.join(left_out[:3])}.{more}")
     held = select(book_rows(request.prices), request.prices.as_of)
     found = plan(asked, request, held, trace_of(request), kept(results_dir), left_out)
-    typed = [o for o in costs if o.partition("=")[0] != "tco.throughput"]
+    typed = list(costs)
     if not any(o.startswith(("tco=", "tco.server")) for o in typed):
         server = request.tco.server  # a throughput is taken with its server's name alone
         typed += [f"tco.server.gpu={server.gpu}", f"tco.server.gpus={server.gpus}"]
     folders = [word for folder in arguments.config_dirs for word in ("--config-dir", folder)]
     show(found, asked[0][0], request, [*typed, *folders], as_json=arguments.as_json)
     return 0
+
+
+def _check_question(typed: frozenset[str]) -> None:
+    """InputError for a key of a cost question that a plan answers itself: it would be dropped."""
+    for key in sorted(typed):
+        if key.startswith("tco.throughput"):
+            raise InputError(f"{key}: bench plan predicts the throughput: leave {key} out.")
+        if key == "tco.basis":
+            raise InputError(
+                "tco.basis: a plan sets renting on demand, owning and the APIs beside each other: "
+                "leave tco.basis out; bench tco answers for one of them."
+            )
 
 
 def _group(override: str) -> str:
