@@ -112,6 +112,10 @@ RANGES = {
 POINT = Range(
     *(0.01, 1e8, "tokens/s of one server"), "a board computer to a rack of 72 GPUs reading prompts"
 )
+END = Range(
+    *(0.05, 20, "of the throughput as a share (percent?)"),
+    "repeats differ by 0.1 to 20 %, a prediction may be off by 100 % and more",
+)
 TASK = Range(1, 1e7, "tokens a task (millions?)", "one word to ten of the longest contexts")
 LEAST_USD_PER_GPU = 100
 """No GPU that serves a language model has been sold for less."""
@@ -134,8 +138,10 @@ def check_plausible(request: TcoRequest) -> None:
             of = f"$ for a server of {request.tco.server.gpus} GPUs (thousands?)"
             taken = taken._replace(low=least, unit=of if request.tco.server.gpus else taken.unit)
         _ask(key, _at(request, key), taken)
-    points = () if request.tco.throughput is None else request.tco.throughput.points
-    for point in points:
+    given = request.tco.throughput
+    for end in () if given is None else given.relative_ends or ():
+        _ask("tco.throughput.relative_ends", end, END)
+    for point in () if given is None else given.points:
         for value in (point.input_tokens_per_s, point.output_tokens_per_s):
             _ask("tco.throughput.points", value, POINT)
     quality = request.tco.quality

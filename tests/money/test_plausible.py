@@ -95,3 +95,12 @@ def test_a_price_below_the_residual_value_names_the_price() -> None:
 )
 def test_no_shipped_question_is_asked_back(question: str) -> None:
     cost_question((f"tco={question}",), (), measured=True)
+
+
+def test_ends_of_an_interval_are_asked_back_as_its_half_is() -> None:
+    """relative_ci=130 was asked back; with ends of [1e-6,1e6] 90 % of the draws lay up to $130,000
+    per M tokens."""
+    one = "points:[{input_tokens_per_s:6000,output_tokens_per_s:6000}],source:me,as_of:'2026-11'"
+    for ends, refused in (("0.8,130", True), ("1e-6,1e6", True), ("0.19,5.4", False)):
+        said = asked(f"tco.throughput={{{one},relative_ends:[{ends}]}}")
+        assert ("tco.throughput.relative_ends" in said and "really?" in said) == refused, said
