@@ -275,20 +275,26 @@ def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
 
 
 def _named_as_typed(workload: Any) -> Any:
-    """A workload of conf whose lengths were typed over is another one: `chat-1k-1k` of 16 tokens
-    would be a wrong name in every table. What it is stands there; where it began, too."""
+    """A workload of conf of which something that is sent was typed over is another one: `chat-1k-1k`
+    of 16 tokens would be a wrong name in every table. What it is stands there; where it began, too.
+    """
     name = workload.get("name") if isinstance(workload, dict) else None
     file = conf_dir() / "workload" / f"{name}.yaml"
     if not isinstance(name, str) or workload.get("file") is not None or not file.is_file():
         return workload
     own = load(file)
-    if all(workload.get(key) == own.get(key) for key in _LENGTHS):
+    typed = [k for k, unsaid in _SENT.items() if workload.get(k, unsaid) != own.get(k, unsaid)]
+    if not typed:
         return workload
-    source = f"lengths typed over those of {name}, whose other settings it has"
+    source = f"{', '.join(typed)} typed over those of {name}, whose other settings it has"
     return {**workload, "name": f"{name} (changed)", "source": source}
 
 
-_LENGTHS = ("input_tokens", "output_tokens")
+_SENT = {
+    **dict.fromkeys(("input_tokens", "output_tokens")),
+    **{"shared_prefix_tokens": 0, "shared_prefix_count": 1, "turns": 1, "turn_gap_s": 0},
+}
+"""What of a workload shapes the requests, with what counts where it is not said."""
 
 OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration", "cluster")
 """Groups that belong to other verbs than run."""

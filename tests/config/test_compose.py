@@ -48,3 +48,20 @@ def test_a_workload_of_other_lengths_does_not_keep_its_name() -> None:
     assert composed("workload.name=mine", "gpus=1", *short).workload.name == "mine"
     same = composed("workload=chat-1k-1k", "workload.input_tokens=1024", "workload.slo.ttft_ms=9")
     assert same.workload.name == "chat-1k-1k"
+
+
+@pytest.mark.parametrize(
+    ("named", "typed", "name"),
+    [
+        ("chat-short", "turns=3", "chat-short (changed)"),  # was chat-short
+        ("chat-short", "turns=1", "chat-short"),
+        ("multi-turn", "turn_gap_s=9", "multi-turn (changed)"),
+        ("shared-prefix", "shared_prefix_tokens=10", "shared-prefix (changed)"),
+        ("chat-short", "shared_prefix_tokens=3", "chat-short (changed)"),
+        ("shared-prefix", "shared_prefix_count=4", "shared-prefix"),
+    ],
+)
+def test_whatever_shapes_the_requests_changes_the_name(named: str, typed: str, name: str) -> None:
+    spec = composed(f"workload={named}", "gpus=0", f"workload.{typed}")
+    assert spec.workload.name == name
+    assert (typed.partition("=")[0] in spec.workload.source) == (name != named)

@@ -50,7 +50,7 @@ _HEADLINE = (
 
 _LEGEND = (
     "TTFT: time to the first token. ITL: time between tokens. E2E: whole request. p50 is the "
-    "median; 99 of 100 are below p99. ± is the half width of the 95 % interval over repeats, taken "
+    "median; 99 of 100 are below p99. ± or (from–to) is the 95 % interval over repeats, taken "
     f"as independent below {ENOUGH_TO_CORRELATE}: {IF_NOT_INDEPENDENT}. n "
     "counts the observations (time bins, requests or gaps) in all repeats. Measured by this run's "
     "own client; the bound, which no honest measurement exceeds, is modelled from the "
