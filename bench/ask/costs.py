@@ -64,10 +64,15 @@ def cost_question(
     return of_this_server(request, elsewhere, typed, measured=measured)
 
 
+_IN_QUOTES = r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
+"""A text, in which a word before a colon is no key."""
+
+
 def _within_throughput(overrides: Sequence[str]) -> set[str]:
     """The keys inside a throughput that was typed as a whole: the others are not the file's."""
     whole = "tco.throughput="
     texts = [o.removeprefix(whole) for o in overrides if o.startswith(whole)]
+    texts = [re.sub(_IN_QUOTES, "", text) for text in texts]
     return {f"tco.throughput.{key}" for text in texts for key in re.findall(r"(\w+) *:", text)}
 
 

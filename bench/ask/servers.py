@@ -39,8 +39,7 @@ def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
     whole = "tco.throughput" in typed
     if (whole or _is_typed(POINTS, typed)) and isinstance(throughput, dict):
         said: dict[str, Any] = {"source": TYPED, "as_of": ""}
-        quoted = whole and "tco.throughput.source" in typed
-        said["arose"] = "quoted" if quoted else "assumed"
+        said["arose"] = "quoted" if "tco.throughput.source" in typed else "assumed"
         said |= {"relative_ci": None, "relative_ends": None}
         throughput |= {k: v for k, v in said.items() if f"tco.throughput.{k}" not in typed}
     for key in typed:

@@ -275,7 +275,7 @@ def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
 
 
 def _named_as_typed(workload: Any) -> Any:
-    """A workload of conf of which something that is sent was typed over is another one: `chat-1k-1k`
+    """A workload of conf where something that is sent was typed over is another one: `chat-1k-1k`
     of 16 tokens would be a wrong name in every table. What it is stands there; where it began, too.
     """
     name = workload.get("name") if isinstance(workload, dict) else None

@@ -32,7 +32,12 @@ def engine_args(words: Sequence[str]) -> str:
 
 def override(key: str, text: str) -> str:
     """`KEY=TEXT`, its text quoted where Hydra would take it for something else."""
-    return f"{key}={text if _is_plain(text) else quoted(text)}"
+    return f"{key}={as_text(text)}"
+
+
+def as_text(text: str) -> str:
+    """The text, quoted where Hydra would take it for something else."""
+    return text if _is_plain(text) else quoted(text)
 
 
 def pasted(word: str) -> str:

@@ -73,6 +73,8 @@ A100 = ("tco.server.gpu=a100-80gb-sxm", "tco.server.gpus=2")
         ("tco=worked-example", "power.usd_per_kwh=30"),
         ("tco.basis=api",),
         ("tco.basis=api", "tco.demand.input_share=0.5", "tco.api.compare=[me/mine]"),
+        ("tco.basis=api", "tco.demand.input_share=0.5", 'tco.api.compare=["01.ai/yi 34b (chat)"]'),
+        ("tco.basis=api", "tco.demand.input_share=0.5", "tco.api.compare=[me/4]"),
     ],
 )
 def test_what_is_said_to_type_leads_to_an_answer(words: tuple[str, ...]) -> None:

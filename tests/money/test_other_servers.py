@@ -116,6 +116,13 @@ def test_a_throughput_typed_whole_keeps_nothing_of_the_file(mine: Path) -> None:
     kept = cost_question((*words, said), (str(mine),)).tco.throughput
     assert kept is not None
     assert (kept.arose, kept.relative_ci) == ("measured", 0.1)
+    # A word before a colon inside a text is no key: the file's 0.04 was kept by this one.
+    odd = whole.replace("source:a talk", 'source:"a talk, relative_ci: none"')
+    parts = (POINTS, "tco.throughput.source=a talk")  # quoted as the whole is: was assumed
+    for typed in ((odd,), parts):
+        again = cost_question((*words, *typed), (str(mine),)).tco.throughput
+        assert again is not None
+        assert (again.arose, again.relative_ci) == ("quoted", None)
 
 
 def test_a_typed_value_is_typed_and_of_no_file() -> None:

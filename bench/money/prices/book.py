@@ -16,6 +16,7 @@ from typing import Literal
 from bench.values.confidence import t_quantile
 from bench.values.errors import InputError, nearest
 from bench.values.figure import first_day
+from bench.values.override_text import as_text, pasted
 
 TokenKind = Literal[
     "input",
@@ -121,11 +122,9 @@ PER_HOUR = ", in $ per GPU and hour: "
 
 def row_words(provider: str, model: str, *kinds: str) -> str:
     """What to type for a price that the book lacks."""
-    rows = ",".join(
-        f'{{provider:{provider},model:{model},kind:{kind},usd:X,as_of:"2026-11",source:WHENCE}}'
-        for kind in kinds
-    )
-    return f"'prices.more_rows=[{rows}]'"
+    of = f"provider:{as_text(provider)},model:{as_text(model)}"
+    rows = (f'{{{of},kind:{kind},usd:X,as_of:"2026-11",source:WHENCE}}' for kind in kinds)
+    return pasted(f"prices.more_rows=[{','.join(rows)}]")
 
 
 def until(rows: Iterable[PriceRow], as_of: str | None) -> tuple[PriceRow, ...]:
