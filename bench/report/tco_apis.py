@@ -25,11 +25,11 @@ def print_bills(found: ApiBills, console: Console) -> None:
 def verdict(found: ApiBills) -> str:
     """The cheapest bill, in one sentence."""
     first, last = found.apis[0], found.apis[-1]
-    said = f"{first.key} bills ${first.usd_per_month:,.2f} a month (${usd(first.usd_per_mtok)} per"
+    said = f"{first.key} bills ${usd(first.usd_per_month)} a month (${usd(first.usd_per_mtok)} per"
     said += f" M tokens) for {plain(found.mtok_per_month)} M tokens, {found.input_share:.0%} input"
     if first is last:
         return said
-    most = f"${last.usd_per_month:,.2f} ({last.key})"
+    most = f"${usd(last.usd_per_month)} ({last.key})"
     return f"{said}: the least of {len(found.apis)} APIs, up to {most}"
 
 
@@ -40,8 +40,8 @@ def sentences(found: ApiBills) -> tuple[str, ...]:
     if first.monthly:
         low, high = (first.monthly[p] for p in ("p5", "p95"))
         drawn = (
-            f"90 % of {found.draws:,} draws of demand and terms lie between ${low:,.2f} and "
-            f"${high:,.2f} a month there.",
+            f"90 % of {found.draws:,} draws of demand and terms lie between ${usd(low)} and "
+            f"${usd(high)} a month there.",
         )
     return (
         *drawn,
@@ -66,6 +66,6 @@ def _bills(found: ApiBills) -> Grid:
 
 def _bill(b: ApiBill, *, spread: bool) -> tuple[str, ...]:
     doubt = "" if all(row.verified for row in b.rows.values()) else " (unverified)"
-    ends = tuple(f"{b.monthly[p]:,.2f}" for p in ("p5", "p95")) if spread else ()
+    ends = tuple(usd(b.monthly[p]) for p in ("p5", "p95")) if spread else ()
     dates = ", ".join(sorted({row.as_of for row in b.rows.values()}))
-    return (b.key + doubt, f"{b.usd_per_mtok:,.4f}", f"{b.usd_per_month:,.2f}", *ends, dates)
+    return (b.key + doubt, f"{b.usd_per_mtok:,.4f}", usd(b.usd_per_month), *ends, dates)

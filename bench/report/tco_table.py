@@ -20,6 +20,9 @@ SAME = 0.01
 PARTS = 0.1
 """From which share on a headline and the median of its draws are told apart."""
 
+MANY = 10
+"""From how many units on their fractions are left out."""
+
 Money = u.Rate[u.Usd, u.Mtok] | None
 
 
@@ -277,6 +280,11 @@ def _moves(known: Mapping[str, float]) -> bool:
     return known["p95"] - known["p5"] > 1e-9 * abs(known["p50"])
 
 
+def _whole(value: float) -> str:
+    """A sum without its cents; of a few units the digits that tell it from none."""
+    return f"{value:,.0f}" if value >= MANY else plain(value, 3)
+
+
 def usd(value: float) -> str:
     """A price: cents, and below a dollar the digits that it takes to tell it from others."""
     short = plain(value, 4)
@@ -378,7 +386,7 @@ def _apis(answer: TcoAnswer) -> Grid:
 
 def _api(api: ApiAnswer, answer: TcoAnswer) -> tuple[str, ...]:
     even = api.breakeven
-    first = "none" if even.first is None else f"{even.first:,.0f}"
+    first = "none" if even.first is None else _whole(even.first)
     limit = even.capacity_mtok_per_month
     if even.first is not None and limit is not None and even.first > limit:
         first += f" (real capacity {limit:,.1f})"
@@ -391,9 +399,9 @@ def _api(api: ApiAnswer, answer: TcoAnswer) -> tuple[str, ...]:
     return (
         api.key + doubt,
         f"{float(api.price):,.4f}",
-        f"{float(api.monthly):,.0f}",
+        _whole(float(api.monthly)),
         first,
-        "–" if even.for_good_above is None else f"{even.for_good_above:,.0f}",
+        "–" if even.for_good_above is None else _whole(even.for_good_above),
         payback_words(api, answer),
         "–" if api.npv is None else f"{float(api.npv):+,.0f}",
         "–" if odds is None else f"{odds:.1%}",

@@ -87,3 +87,17 @@ def test_a_question_of_servers_can_be_asked_without_them() -> None:
     assert found.apis[-1].usd_per_month == pytest.approx(180_000)
     with pytest.raises(InputError, match="leave the run out"):
         cost_question(("tco=worked-example", "tco.basis=api"), (), measured=True)
+
+
+def test_a_bill_below_a_cent_is_no_bill_of_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """0.001 M tokens at $1.90 are $0.0019: was $0.00 alone, and 0 beside servers."""
+    little = ("tco.demand.mtok_per_month=0.001", "tco.demand.input_share=0.75")
+    mine = (*little, OWN, "tco.api.compare=[me/mine]")
+    points = "tco.throughput.points=[{input_tokens_per_s:900,output_tokens_per_s:300}]"
+    for words in (("tco.basis=api", *mine), (*mine, points, "tco=default")):
+        with pytest.raises(SystemExit) as left:
+            main(["tco", *words])
+        assert left.value.code == 0
+        out = capsys.readouterr().out
+        [row] = [line for line in out.splitlines() if line.startswith(" me/mine ")]
+        assert row.split()[1:3] == ["1.9000", "0.0019"]
