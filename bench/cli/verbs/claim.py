@@ -184,6 +184,7 @@ def assessed(
     the first one ends all.
     """
     from bench.claims.assess import assess
+    from bench.claims.named import check_named
     from bench.claims.sources import Sources
     from bench.engines import ENGINES
     from bench.engines.installed import installed_versions
@@ -202,6 +203,7 @@ def assessed(
     found = []
     for claim in claims:
         try:
+            check_named(claim, catalogue, ENGINES, measured_models(sources.points))
             assessment = assess(claim, sources)
             if measure is not None:
                 assessment = measured(claim, assessment, sources, measure, request.endpoint)
@@ -212,6 +214,11 @@ def assessed(
             continue
         found.append(assessment)
     return found
+
+
+def measured_models(points: Sequence[Point]) -> frozenset[str]:
+    """The models of stored runs: of one with a folder of its own the catalogue knows nothing."""
+    return frozenset(str(p.conditions["model"]) for p in points if p.conditions.get("model"))
 
 
 def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim, ...]:

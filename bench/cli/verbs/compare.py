@@ -11,6 +11,7 @@ from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.composed import (
     allowed,
+    check_address,
     row_format,
     run_asked,
 )
@@ -104,7 +105,10 @@ def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, reques
         raise InputError(f"--interleave varies one key at a time, here {' and '.join(swept)}.")
     rest = [o for o in overrides if o not in swept]
     variants = offered[swept[0]] if swept else ()
-    told_apart([run_asked(compose([*rest, v], arguments.config_dirs), arguments) for v in variants])
+    specs = [run_asked(compose([*rest, v], arguments.config_dirs), arguments) for v in variants]
+    told_apart(specs)
+    for spec in specs:
+        check_address(spec, arguments.typed_keys)
 
     done: list[str] = []
 
