@@ -54,9 +54,14 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     family = _family(name, close[0], names) if close else []
     if meant := _alike(name, names) or family or close:
         return f" Did you mean {_or(meant)}?"
-    return f" Valid: {', '.join(names)}." if names else ""
+    if len(", ".join(names)) <= _MOST_LISTED:
+        return f" Valid: {', '.join(names)}." if names else ""
+    first = difflib.get_close_matches(name, names, n=8, cutoff=0.0)
+    return f" Valid: {', '.join(first)} and {len(names) - len(first)} more."
 
 
+_MOST_LISTED = 330
+"""Characters of a list of names: more is no line that anyone reads."""
 _FEW = 16
 _MEANT_BY: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("rent", "rented", "cloud", "lease"), ("on_demand", "reserved", "spot")),

@@ -64,6 +64,9 @@ def call(arguments: Arguments) -> int:
     """Judge the claims named, or write a new one's skeleton."""
     if "--new" in arguments.flags:
         name = arguments.words[0] if arguments.words else "new-claim"
+        more = (*arguments.words[1:], *arguments.overrides, *(arguments.flags - {"--new"}))
+        if more:
+            raise InputError(f"--new writes one file, {name}.yaml: leave {more[0]!r} out.")
         here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
         return write_new(name, here[0])
     predictor = arguments.option("--predict")
@@ -261,6 +264,8 @@ def _of_key(key: str | None, path: Path, claims: tuple[Claim, ...]) -> tuple[Cla
     found = tuple(c for c in claims if c.name == f"{path.stem}/{key}")
     if not found:
         known = [c.name.partition("/")[2] for c in claims]
+        if known == [""]:
+            raise InputError(f"{path} holds one claim, without a key: bench claim {path}.")
         raise InputError(f"{path}: there is no claim {key!r}.{nearest(key, known)}")
     return found
 
