@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -451,21 +452,32 @@ def for_planning(spec: RunSpec, explicit: frozenset[str], catalogue: Catalogue) 
 
 def resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
     """A model nobody listed, by the config.json that `model.path` or `model.repo` leads to."""
+    _check_one_source(model, explicit)
     if "model.path" in explicit and model.path is not None:
-        config, name, weights = read_config(model.path), model.path, model.path
+        config, key, weights = read_config(model.path), "path", model.path
     elif "model.repo" in explicit and model.repo is not None:
-        config, name, weights = hub_config(model.repo), model.repo, "hub"
+        config, key, weights = hub_config(model.repo), "repo", "hub"
     elif "model.weights" in explicit and model.weights not in ("hub", "bundled", "dummy"):
         if is_gguf(model.weights):
             return _from_gguf(model, named="model" in explicit)
-        # A folder says itself what lies in it, whatever model was named beside it.
-        config, weights = read_config(model.weights), model.weights
-        if model.config and from_config(config) == from_config(dict(model.config)):
-            # The same model, made otherwise: it keeps its name and its counts.
-            return replace(model, config=config)
-        name = model.name if "model" in explicit else weights
+        config, key, weights = read_config(model.weights), "weights", model.weights
     else:
         return model
+    if key != "weights" and "model.weights" in explicit:
+        weights = model.weights
+    if model.config and (key == "weights" or "model" in explicit):
+        unlike = _unlike(config, model)
+        if not unlike and key == "weights":
+            # The same model, made otherwise: it keeps its name and its counts.
+            return replace(model, config=config)
+        if not unlike:  # nor are the published checkpoints those of its own folder
+            return replace(model, config=config, weights=weights, checkpoints={}, siblings=())
+        if "model" in explicit:
+            raise InputError(
+                f"model.{key}: {getattr(model, key)} is not model={model.name} ({unlike}). Leave "
+                f"model={model.name} out: a folder says itself what it is; model.name=NAME names "
+                "it otherwise."
+            )
     declared = {"model.total_params_b", "model.active_params_b"} & explicit
     asked = replace(
         model,
@@ -474,7 +486,35 @@ def resolve_model(model: ModelSpec, explicit: frozenset[str]) -> ModelSpec:
         active_params_b=model.active_params_b if "model.active_params_b" in explicit else None,
         max_context_tokens=longest_context(config) or model.max_context_tokens,
     )
+    name = model.name if "model.name" in explicit else str(getattr(model, key))
     return _replaced(asked, name, weights, geometry_of(asked))
+
+
+def _check_one_source(model: ModelSpec, explicit: frozenset[str]) -> None:
+    """InputError where two keys say where one model lies; random weights take their shapes from
+    either."""
+    typed = [k for k in ("path", "repo", "weights") if f"model.{k}" in explicit]
+    typed = [k for k in typed if getattr(model, k) is not None]
+    if "weights" in typed and (
+        model.weights == "dummy" or (model.weights == "hub" and typed == ["repo", "weights"])
+    ):
+        typed.remove("weights")
+    if len(typed) > 1:
+        keys = " and ".join(f"model.{k}={getattr(model, k)}" for k in typed)
+        raise InputError(f"{keys} name two models: keep one.")
+
+
+def _unlike(config: Mapping[str, Any], model: ModelSpec) -> str:
+    """What a folder's config.json says otherwise than the model named beside it; empty where both
+    have the same shapes."""
+    there, here = from_config(config), from_config(dict(model.config))
+    found = [
+        f"{f.name} {getattr(there, f.name)} for {getattr(here, f.name)}"
+        for f in fields(there)
+        if getattr(there, f.name) != getattr(here, f.name)
+    ]
+    short = [text for text in found if len(text) < 60]
+    return ", ".join(short[:3] or found[:1])[:200]
 
 
 def _from_gguf(model: ModelSpec, *, named: bool) -> ModelSpec:

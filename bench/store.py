@@ -29,6 +29,7 @@ import numpy as np
 from bench.values import ending
 from bench.values.codec import decode, encode
 from bench.values.errors import InputError, StoreError, nearest
+from bench.values.file_kind import other_reader
 from bench.values.json_text import json_text
 from bench.values.outside import regular
 from bench.values.record import (
@@ -520,7 +521,15 @@ def find_run(name: str, results_dir: str) -> Path:
         return matches[0]
     if matches:
         raise InputError(f"{name!r} names {len(matches)} runs; say <model>/<run>.")
-    known = [*names, "latest"] if names else []
+    known = [*names, "latest"]
+    newest = {p.parent.name: n for n, p in names.items()}
+    if not get_close_matches(name, known):  # its model alone may be near: the newest run of that
+        near = get_close_matches(name.partition("/")[0], newest, n=1)
+        known = [newest[m] for m in near] or known
     few = len(names) <= 5 or bool(get_close_matches(name, known))
     hint = nearest(name, known) if few else f" bench runs lists all {len(names)}."
-    raise InputError(f"there is no run {name!r} below {results_dir}.{hint}")
+    if not names and "Did you mean" not in hint:
+        hint = " None is there yet: type bench to make one."
+    raise InputError(
+        f"there is no run {name!r} below {results_dir}.{other_reader(name, 'show') or hint}"
+    )

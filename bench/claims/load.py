@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from bench.claims.spec import Claim
-from bench.values.codec import decode
+from bench.values.codec import MissingKeysError, decode
 from bench.values.errors import InputError, nearest
 from bench.values.figure import past_day
 
@@ -61,7 +61,10 @@ def _claim(name: str, data: Mapping[Any, Any], path: str, today: date | None) ->
             f"{path}: fill in {', '.join(unfilled)}: null is for what the source of a number "
             "leaves unsaid, and these are always known."
         )
-    claim = decode(Claim, {**data, "name": name}, path)
+    try:
+        claim = decode(Claim, {**data, "name": name}, path)
+    except MissingKeysError as error:
+        raise InputError(f"{error}{_what_to_write(error)}") from error
     for where, as_of in _dates(data, path):
         if today is None:
             break
@@ -70,6 +73,13 @@ def _claim(name: str, data: Mapping[Any, Any], path: str, today: date | None) ->
         except ValueError as error:
             raise InputError(f"{where}.{error}.") from error
     return claim
+
+
+def _what_to_write(error: MissingKeysError) -> str:
+    """The lines to add where a source leaves something unsaid, and where all keys are explained."""
+    unsaid = ", ".join(f"{name}: null" for name, null in error.names.items() if null)
+    written = f" Where the source does not say: {unsaid}." if unsaid else ""
+    return f"{written} bench claim --new NAME writes every key."
 
 
 def _dates(data: object, path: str) -> Iterator[tuple[str, str]]:
@@ -98,7 +108,7 @@ def chosen(names: Sequence[str], claims: Iterable[Claim]) -> tuple[Claim, ...]:
             raise InputError(f"claim {name!r} could be any of: {full}.")
         matches = matches or short
         if not matches:
-            known = {c.name for c in every} | {c.name.rpartition("/")[2] for c in every}
+            known = {part for c in every for part in (c.name, *c.name.split("/"))}
             hint = nearest(name, known)
             hint = hint if "Did you mean" in hint else " bench claim --all names them all."
             raise InputError(f"there is no claim {name!r}.{hint}")

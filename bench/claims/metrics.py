@@ -113,6 +113,12 @@ def in_metric_unit(value: float, unit: str, name: str) -> float:
     return _as_written(have, want, known_metric(name).bounded).to(want)
 
 
+def metrics_of_unit(unit: str) -> list[str]:
+    """The metrics whose numbers may be in this unit; ValueError where it is none."""
+    dims = parse_unit(unit).dims
+    return [n for n, m in CLAIM_METRICS.items() if m.bounded and parse_unit(m.unit).dims == dims]
+
+
 TOKENS_PER_WATT = (("W", -1), ("token", 1))
 
 

@@ -52,6 +52,7 @@ says:
     host_cpu: null          # with gpu: cpu, the processor's name as in /proc/cpuinfo
     host_cpu_count: null    # with gpu: cpu, its logical cores
     engine_cores: null      # those of them that the engine had, if not all
+    unlisted: []            # of model, quant, gpu, engine: whose name here is in no catalogue
   metric: null              # output_tokens_per_s, output_tokens_per_s_per_user, ttft_p99_ms, ...
   definition: null          # what the source says it measures, in its own words
   stated: null              # {{value: 50, high: null, unit: tokens/s, relation: about,

@@ -91,6 +91,9 @@ ABOVE_ZERO = (
 """Conditions whose number has a lowest value."""
 
 
+Named = Literal["model", "quant", "gpu", "engine"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
     """Under what the number holds. The keys without a default must be written, null if unsaid.
@@ -110,6 +113,9 @@ class Conditions:
 
     `gpus` is all of them. A rack is `form_factor: nvl72` (72 GPUs where `gpus` is unsaid, times
     `racks`); several nodes are `nodes` of `gpus_per_node`.
+
+    `unlisted` are the keys whose name is the source's own and in no catalogue: any other name that
+    is unknown is taken for a misspelt one (`bench.claims.named`).
     """
 
     model: str | None
@@ -144,6 +150,7 @@ class Conditions:
     usd_per_gpu_h: float | None = None
     racks: int | None = None
     gpus_per_node: int | None = None
+    unlisted: tuple[Named, ...] = ()
 
     def __post_init__(self) -> None:
         _bounded(self, FROM_ONE, low=1)

@@ -14,6 +14,7 @@ from bench.cli.meant import check_closed, check_shown, flag_meant, word_meant
 from bench.cli.other_words import other_flag
 from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
+from bench.values.number_text import meant
 
 HYDRA_SWITCHES = ("-m", "--multirun")
 HYDRA_OPTIONS = ("--cfg", "-c", "--info", "-i")
@@ -51,7 +52,9 @@ class Arguments:
         try:
             return None if value is None else float(value)
         except ValueError as error:
-            raise InputError(f"{name}: {value!r} is not a number.") from error
+            plain = meant(name, value or "", whole=False)
+            hint = "" if plain is None else f" Write {plain}."
+            raise InputError(f"{name}: {value!r} is not a number.{hint}") from error
 
 
 def find_verb(words: Sequence[str], verbs: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bench.config.compose import conf_dir
 from bench.config.yaml_file import load
 from bench.values.errors import InputError, StoreError
+from bench.values.file_kind import other_reader
 
 if TYPE_CHECKING:
     from bench.claims.spec import Claim
@@ -47,6 +48,8 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if (file := Path(f"{name}.yaml")).is_file():
             raise InputError(f"there is no claim {name!r}. Did you mean the file {file}?")
+        if other := other_reader(name, "claim"):
+            raise InputError(f"there is no claim {name!r}.{other} A claim is a YAML file.")
 
 
 def write_new(name: str, folder: Path) -> int:

@@ -37,6 +37,30 @@ def expecting(spec: RunSpec, typed: frozenset[str]) -> RunSpec:
     return replace(spec, engine=replace(engine, expects_model=spec.model.name))
 
 
+def check_address(spec: RunSpec, typed: frozenset[str]) -> None:
+    """InputError for an endpoint without an address where nothing listens at the usual one."""
+    import socket
+    from urllib.parse import urlsplit
+
+    from bench.values.spec import EndpointSpec
+
+    engine = spec.engine
+    if not isinstance(engine, EndpointSpec) or typed & {"engine.base_url", "engine"} != {"engine"}:
+        return
+    if engine.base_url != EndpointSpec.base_url:
+        return
+    at = urlsplit(engine.base_url)
+    try:
+        socket.create_connection((at.hostname, at.port or 80), timeout=1.0).close()
+    except ConnectionRefusedError:
+        raise InputError(
+            f"engine=endpoint: nothing listens at {engine.base_url}, where a server is looked for "
+            "when no address is typed: add engine.base_url=http://HOST:PORT/v1."
+        ) from None
+    except OSError:
+        return  # the probe says what is wrong there
+
+
 def results_dir_only(arguments: Arguments) -> str:
     """`results_dir=…` for the verbs that only read; they take no other override."""
     chosen, others = split_results_dir(arguments.overrides)
@@ -54,8 +78,13 @@ def row_format(arguments: Arguments) -> str | None:
 
 
 def allowed(arguments: Arguments) -> tuple[str, ...]:
-    """The keys of every `--allow KEY[,KEY]`."""
-    return tuple(k for value in arguments.options.get("--allow", ()) for k in value.split(","))
+    """The keys of every `--allow KEY[,KEY]`; InputError for one that no run has."""
+    keys = tuple(k for value in arguments.options.get("--allow", ()) for k in value.split(","))
+    if keys:
+        from bench.compare.allow import check_allowed
+
+        check_allowed(keys)
+    return keys
 
 
 def own_words(

@@ -92,6 +92,13 @@ def _of_load(spec: RunSpec) -> Iterator[tuple[str, str]]:
             yield f"load.{name}", "bounds a wished precision: add load.precision=3%"
 
 
+def offloaded(spec: RunSpec) -> bool:
+    """Whether llama.cpp was told what stays on the host, of which the host's bandwidth is read."""
+    e = spec.engine
+    asked = isinstance(e, LlamacppSpec) and (e.gpu_layers is not None or bool(e.cpu_moe_layers))
+    return asked and spec.gpus > 0
+
+
 def _of_others(spec: RunSpec) -> Iterator[tuple[str, str]]:
     if spec.workload.turns == 1 and spec.workload.file is None:
         yield "workload.turn_gap_s", "is the pause between turns: add workload.turns=2"
@@ -111,6 +118,13 @@ def _of_others(spec: RunSpec) -> Iterator[tuple[str, str]]:
     if isinstance(spec.engine, LlamacppSpec) and spec.gpus == 0:
         for name in ("gpu_layers", "cpu_moe_layers"):
             yield f"engine.{name}", "says what lies on GPUs: add gpus=1"
+    if not offloaded(spec):
+        text = (
+            "is read where layers lie on the host: add engine=llamacpp engine.gpu_layers=N gpus=1"
+        )
+        yield "fit.host_gb_per_s", text
+    if spec.nodes.kind == "one":
+        yield "nodes.network_gb_s", "is of several machines: choose nodes=hosts nodes.hosts=[A,B]"
     if spec.quality.name == "none" and not spec.quality.tasks:
         for name in ("limit", "num_fewshot", "system_instruction", "think_end"):
             yield f"quality.{name}", "says how tasks are scored: choose quality=NAME"

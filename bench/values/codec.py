@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
-from bench.values.errors import InputError, nearest
+from bench.values.errors import InputError, choices, nearest
+from bench.values.number_text import as_number, example, meant, share_meant
 
 T = TypeVar("T")
 _MOST = 2**64  # no seed, count, size or clock is beyond; a float of more digits overflows
@@ -67,10 +67,10 @@ def _decode(kind: Any, data: object, path: str) -> Any:
         return data
     origin = typing.get_origin(kind)
     if origin is Literal:
-        choices = typing.get_args(kind)
-        if data in choices:
+        words = typing.get_args(kind)
+        if data in words:
             return data
-        hint = nearest(str(data), map(str, choices))
+        hint = choices(str(data), list(map(str, words)))
         raise InputError(f"{path}: {data!r} is not one of its values.{hint}")
     if origin in (Union, types.UnionType):
         return _decode_union(typing.get_args(kind), data, path)
@@ -143,7 +143,9 @@ def _decode_tuple(args: tuple[Any, ...], data: object, path: str) -> tuple[Any, 
     if isinstance(data, (int, float)) and not isinstance(data, bool):
         data = [data]  # `load.concurrency=8` means one load point
     if isinstance(data, str) or not isinstance(data, Sequence):
-        raise _mismatch(path, "a list", data)
+        raise InputError(
+            f"{path}: {_shown(data)} is not a list: write {_list_of(path, item, data)}."
+        )
     if args[-1] is not Ellipsis:
         if len(data) != len(args):
             raise _mismatch(path, f"a list of {len(args)}", data)
@@ -151,6 +153,16 @@ def _decode_tuple(args: tuple[Any, ...], data: object, path: str) -> tuple[Any, 
             _decode(a, d, f"{path}[{i}]") for i, (a, d) in enumerate(zip(args, data, strict=True))
         )
     return tuple(_decode(item, d, f"{path}[{i}]") for i, d in enumerate(data))
+
+
+def _list_of(path: str, item: Any, data: object) -> str:
+    """A list as it is written: of what was typed, where it is words, else of some numbers."""
+    if item in (int, float):
+        figures = None
+        if isinstance(data, str):
+            figures = [meant(path, part, whole=item is int) for part in data.split(",")]
+        return f"[{','.join(map(str, figures))}]" if figures and all(figures) else "[1,4,16]"
+    return f"[{data}]" if item is str and isinstance(data, str) and data else "[…]"
 
 
 def _decode_dataclass(kind: type, data: object, path: str) -> Any:
@@ -162,15 +174,60 @@ def _decode_dataclass(kind: type, data: object, path: str) -> Any:
     for key in data:
         if key not in fields:
             raise _said(path, f"unknown key {str(key)!r}.{nearest(str(key), fields)}")
-    values = {k: _decode(hints[k], v, _at(path, k)) for k, v in data.items()}
-    for name, f in fields.items():
-        no_default = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if no_default and name not in values:
-            raise _said(path, f"the key {name!r} is missing.")
+    values, missing = {}, list[MissingKeysError]()
+    for key, value in data.items():
+        try:
+            values[key] = _decode_field(fields[key], hints[key], value, _at(path, key))
+        except MissingKeysError as error:
+            missing.append(error)
+    if lacking := [f for f in fields.values() if _is_needed(f) and f.name not in data]:
+        missing.insert(
+            0, MissingKeysError(path, {f.name: _takes_null(hints[f.name]) for f in lacking})
+        )
+    if missing:
+        raise MissingKeysError.of_all(missing)
     try:
         return kind(**values)
     except ValueError as error:
-        raise InputError(_at(path, str(error))) from error
+        raise InputError(f"{_at(path, str(error))}{share_meant(str(error), values)}") from error
+
+
+class MissingKeysError(InputError):
+    """Keys that a group needs and that were not written: all of them, of every group at once."""
+
+    def __init__(self, path: str, names: Mapping[str, bool], text: str = "") -> None:
+        said = ", ".join(map(repr, names))
+        keys = f"the key {said} is missing." if len(names) == 1 else f"the keys {said} are missing."
+        super().__init__(text or str(_said(path, keys)))
+        self.names = dict(names)
+        """Each with whether null stands for what is not known."""
+
+    @classmethod
+    def of_all(cls, errors: Sequence[MissingKeysError]) -> MissingKeysError:
+        """Several as one."""
+        names = {name: null for error in errors for name, null in error.names.items()}
+        *others, last = (str(error) for error in errors)
+        return cls("", names, "; ".join([*(text.rstrip(".") for text in others), last]))
+
+
+def _is_needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _takes_null(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
+
+
+def _decode_field(field: dataclasses.Field[Any], hint: Any, value: object, path: str) -> Any:
+    """One value; where a word stands for a number, the error says which number it could be."""
+    try:
+        return _decode(hint, value, path)
+    except _NoNumberError as error:
+        whole = "whole number" in str(error)
+        raise InputError(
+            f"{error} Write {'a whole' if whole else 'a'} number, as "
+            f"{example(path, field.default, whole=whole)}."
+        ) from None
 
 
 def _decode_scalar(kind: Any, data: object, path: str) -> Any:
@@ -192,7 +249,26 @@ def _decode_scalar(kind: Any, data: object, path: str) -> Any:
 
 
 def _mismatch(path: str, wanted: str, data: object) -> InputError:
+    if wanted in _NUMBERS and isinstance(data, str):
+        return _no_number(path, wanted, data)
     return InputError(f"{path}: {_shown(data)} is not {wanted}{_remedy(wanted, data)}.")
+
+
+class _NoNumberError(InputError):
+    """A text where a number belongs, and nothing says which number was meant."""
+
+
+_NUMBERS = ("a number", "a whole number")
+
+
+def _no_number(path: str, wanted: str, text: str) -> InputError:
+    """The error that says how the number is written, where what was meant is plain."""
+    whole = wanted == "a whole number"
+    said, plain = f"{path}: {text!r} is not {wanted}", as_number(text, whole=whole)
+    scaled = meant(path, text, whole=whole)
+    if plain is not None and (scaled is None or scaled == plain):
+        return InputError(f"{said}: write {plain}.")
+    return _NoNumberError(f"{said}.") if scaled is None else InputError(f"{said}. Write {scaled}.")
 
 
 def _shown(data: object) -> str:
@@ -210,31 +286,6 @@ def _remedy(wanted: str, data: object) -> str:
         return f""": quote it, '"{data}"'"""
     if isinstance(data, datetime):
         return f": write the date alone, {data.date()}"
-    if wanted in _NUMBERS and isinstance(data, str):
-        plain = _as_number(data, whole=wanted == "a whole number")
-        return "" if plain is None else f": write {plain}"
     if wanted == "a whole number" and isinstance(data, float) and data.is_integer():
         return f": write {int(data)}"
     return ""
-
-
-_NUMBERS = ("a number", "a whole number")
-
-
-def _as_number(text: str, *, whole: bool) -> str | None:
-    """40,000 or 50k or 1e6, as people and other languages write numbers, in figures alone; None
-    for what may mean something else (10m is minutes to some, 1,5 a half). Nobody groups from a
-    zero on: 0,500 is rather a half."""
-    if re.fullmatch(r"[+-]?0\d{0,2}[ ,_']\d{3}.*", text.strip()):
-        half = re.fullmatch(r"([+-]?)0,(\d{3})", text.strip())
-        if half is None or whole:
-            return None
-        return f"{float(f'{half[1]}0.{half[2]}')!r} or {half[1]}{int(half[2])}"
-    found = re.fullmatch(r"([+-]?[\d ,_']*\.?\d+(?:[eE][+-]?\d{1,2})?)([kK]?)", text.strip())
-    grouped = r"[+-]?\d{1,3}([ ,_']\d{3})(?:[ ,_']\d{3})*(?:\.\d+)?"
-    if found is None or (re.search("[ ,_']", found[1]) and not re.fullmatch(grouped, found[1])):
-        return None
-    value = float(re.sub("[ ,_']", "", found[1])) * (1000 if found[2] else 1)
-    return (
-        None if not math.isfinite(value) else f"{value:.0f}" if value.is_integer() else f"{value!r}"
-    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -53,9 +53,37 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     family = _family(name, close[0], names) if close else []
     if meant := _alike(name, names) or family or close:
-        *others, last = (repr(n) for n in meant)
-        return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
-    return f" Valid: {', '.join(names)}." if names else ""
+        return f" Did you mean {_or(meant)}?"
+    if len(", ".join(names)) <= _MOST_LISTED:
+        return f" Valid: {', '.join(names)}." if names else ""
+    first = difflib.get_close_matches(name, names, n=8, cutoff=0.0)
+    return f" Valid: {', '.join(first)} and {len(names) - len(first)} more."
+
+
+_MOST_LISTED = 330
+"""Characters of a list of names: more is no line that anyone reads."""
+_FEW = 16
+_MEANT_BY: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("rent", "rented", "cloud", "lease"), ("on_demand", "reserved", "spot")),
+    **dict.fromkeys(("buy", "bought", "owned", "purchase", "on_prem", "onprem"), ("own",)),
+    **dict.fromkeys(("exponential", "random"), ("poisson",)),
+}
+"""What others call a choice that has no letters of the word."""
+
+
+def choices(name: str, valid: Sequence[str]) -> str:
+    """A clause with what was probably meant, and all there is to choose from where that is short:
+    " Did you mean 'a'? Valid: a, b."."""
+    words = [w for w in _MEANT_BY.get(name.strip().casefold(), ()) if w in valid]
+    meant = f" Did you mean {_or(words)}?" if words else nearest(name, valid)
+    if "Did you mean" not in meant or len(valid) > _FEW:
+        return meant
+    return f"{meant} Valid: {', '.join(sorted(valid))}."
+
+
+def _or(names: Sequence[str]) -> str:
+    *others, last = map(repr, names)
+    return f"{', '.join(others)}{' or ' if others else ''}{last}"
 
 
 _MOST_ALIKE = 8

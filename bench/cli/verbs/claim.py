@@ -64,6 +64,9 @@ def call(arguments: Arguments) -> int:
     """Judge the claims named, or write a new one's skeleton."""
     if "--new" in arguments.flags:
         name = arguments.words[0] if arguments.words else "new-claim"
+        more = (*arguments.words[1:], *arguments.overrides, *(arguments.flags - {"--new"}))
+        if more:
+            raise InputError(f"--new writes one file, {name}.yaml: leave {more[0]!r} out.")
         here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
         return write_new(name, here[0])
     predictor = arguments.option("--predict")
@@ -184,6 +187,7 @@ def assessed(
     the first one ends all.
     """
     from bench.claims.assess import assess
+    from bench.claims.named import check_named
     from bench.claims.sources import Sources
     from bench.engines import ENGINES
     from bench.engines.installed import installed_versions
@@ -202,6 +206,7 @@ def assessed(
     found = []
     for claim in claims:
         try:
+            check_named(claim, catalogue, ENGINES, measured_models(sources.points))
             assessment = assess(claim, sources)
             if measure is not None:
                 assessment = measured(claim, assessment, sources, measure, request.endpoint)
@@ -212,6 +217,11 @@ def assessed(
             continue
         found.append(assessment)
     return found
+
+
+def measured_models(points: Sequence[Point]) -> frozenset[str]:
+    """The models of stored runs: of one with a folder of its own the catalogue knows nothing."""
+    return frozenset(str(p.conditions["model"]) for p in points if p.conditions.get("model"))
 
 
 def wanted(request: Request, bad: list[InputError] | None = None) -> tuple[Claim, ...]:
@@ -254,6 +264,8 @@ def _of_key(key: str | None, path: Path, claims: tuple[Claim, ...]) -> tuple[Cla
     found = tuple(c for c in claims if c.name == f"{path.stem}/{key}")
     if not found:
         known = [c.name.partition("/")[2] for c in claims]
+        if known == [""]:
+            raise InputError(f"{path} holds one claim, without a key: bench claim {path}.")
         raise InputError(f"{path}: there is no claim {key!r}.{nearest(key, known)}")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.composed import (
     allowed,
+    check_address,
     row_format,
     run_asked,
 )
@@ -104,7 +106,10 @@ def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, reques
         raise InputError(f"--interleave varies one key at a time, here {' and '.join(swept)}.")
     rest = [o for o in overrides if o not in swept]
     variants = offered[swept[0]] if swept else ()
-    told_apart([run_asked(compose([*rest, v], arguments.config_dirs), arguments) for v in variants])
+    specs = [run_asked(compose([*rest, v], arguments.config_dirs), arguments) for v in variants]
+    told_apart(specs)
+    for spec in specs:
+        check_address(spec, arguments.typed_keys)
 
     done: list[str] = []
 
@@ -172,7 +177,9 @@ def run(request: Request) -> int:
         request, names = replace(request, baselines=names[:1]), names[1:]
     bases, others = (_paths(given, request.results_dir) for given in (request.baselines, names))
     known = {path.resolve() for path in bases}
-    others = [path for path in others if path.resolve() not in known]
+    others, named = [path for path in others if path.resolve() not in known], others
+    if named and not others:
+        raise InputError(f"{named[0]} is the baseline itself: name another run beside it.")
     return _answered(_variants([measured_run(p) for p in bases], others, request), request)
 
 
@@ -182,6 +189,11 @@ def _check(request: Request) -> None:
 
     for condition in request.fail_if:
         parse(condition)
+    margin, usd = request.margin, request.usd_per_hour
+    if margin is not None and not 0 < margin < 1:
+        raise InputError(f"--margin must be above 0 and below 1, as 0.99, not {margin:g}.")
+    if usd is not None and not (usd > 0 and math.isfinite(usd)):
+        raise InputError(f"--usd-per-hour must be above 0, not {usd:g}.")
     if request.junit is not None and not request.fail_if:
         raise InputError("--junit writes down a gate: say what fails with --fail-if CONDITION.")
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.cli.composed import (
-    run_asked,
-)
+from bench.cli.composed import check_address, run_asked
 from bench.cli.conflicts import refuse_no_sweep
 from bench.cli.streams import shown_error
 from bench.cli.sweeps import asked_sweep, by_id, ended
@@ -117,6 +115,7 @@ def _one_run(
 
     with shown(title=title) as progress:
         asked = run_asked(data, arguments)
+        check_address(asked, arguments.typed_keys)
         if asked.engine.kind != "none":
             forks.begin()
         from bench.run import execute

@@ -113,7 +113,11 @@ class RunSpec:
     checkpoints_dir: str = "checkpoints"
 
     def __post_init__(self) -> None:
-        require(0 <= self.gpus <= 100_000, "gpus must be at least 0 and at most 100,000")
+        require(
+            0 <= self.gpus <= 100_000,
+            "gpus must be at least 0 and at most 100,000: 0 on a host without GPUs (gpu=cpu), else "
+            "gpus=1 or more",
+        )
         require(0 <= self.seed < 2**63, "seed must be at least 0 and below 2^63")
         for group in ("model", "quant", "workload"):
             require_name(getattr(self, group).name, f"{group}.name")
