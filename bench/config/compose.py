@@ -293,7 +293,11 @@ def _named_as_typed(workload: Any) -> Any:
     """
     name = workload.get("name") if isinstance(workload, dict) else None
     file = conf_dir() / "workload" / f"{name}.yaml"
-    if not isinstance(name, str) or workload.get("file") is not None or not file.is_file():
+    if (
+        not isinstance(name, str)
+        or workload.get("file") is not None
+        or name not in options("workload")
+    ):
         return workload
     own = load(file)
     typed = [k for k, unsaid in _SENT.items() if workload.get(k, unsaid) != own.get(k, unsaid)]
