@@ -63,15 +63,15 @@ def _unknown(
     """Each key whose name is unknown, with what was probably meant."""
     if c.gpu is not None and c.gpu != "cpu" and not gpu_names(c, catalogue.gpus):
         full = "-".join(filter(None, (c.gpu, c.form_factor)))
-        listed = [n for n, g in catalogue.gpus.items() if g.kind == "gpu"]
-        yield "gpu", _near(full, listed) or nearest(c.gpu, listed)
+        gpus = [n for n, g in catalogue.gpus.items() if g.kind == "gpu"]
+        yield "gpu", _near(full, gpus) or nearest(c.gpu, gpus)
     models = {*catalogue.models, *measured}
     if c.architecture is not None and c.architecture not in catalogue.models:
         yield "architecture", _near(c.architecture, catalogue.models)
     if c.model is not None and c.model not in models and c.architecture is None:
         yield "model", f"{_near(c.model, models)} Of the same shape as one: architecture: NAME."
-    a_quant = c.quant is None or c.quant in catalogue.quants
-    if not a_quant and named_precision(c, catalogue) is None:
+    listed = c.quant in catalogue.quants
+    if c.quant is not None and not listed and named_precision(c, catalogue) is None:
         yield "quant", _near(c.quant, catalogue.quants)
     words = {engine_name(e): e for e in (*OTHER_ENGINES, *engines)}
     said = engine_name(c.engine)
@@ -88,7 +88,8 @@ def _near(name: str, valid: Iterable[str]) -> str:
 
 def _check_units(says: Serving, where: str) -> None:
     """InputError for a stated number in a unit that its metric cannot have."""
-    stated = [("stated", says.metric, says.stated and says.stated.unit)]
+    said = None if says.stated is None else says.stated.unit
+    stated: list[tuple[str, str | None, str | None]] = [("stated", says.metric, said)]
     stated += [(f"also[{i}].stated", a.metric, a.stated.unit) for i, a in enumerate(says.also)]
     stated += [
         (f"reports[{i}]", r.metric or says.metric, r.unit) for i, r in enumerate(says.reports)

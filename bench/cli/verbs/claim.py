@@ -64,9 +64,9 @@ def call(arguments: Arguments) -> int:
     """Judge the claims named, or write a new one's skeleton."""
     if "--new" in arguments.flags:
         name = arguments.words[0] if arguments.words else "new-claim"
-        more = (*arguments.words[1:], *arguments.overrides, *(arguments.flags - {"--new"}))
-        if more:
-            raise InputError(f"--new writes one file, {name}.yaml: leave {more[0]!r} out.")
+        others = (*arguments.words[1:], *arguments.overrides, *(arguments.flags - {"--new"}))
+        if others:
+            raise InputError(f"--new writes one file, {name}.yaml: leave {others[0]!r} out.")
         here = [Path(d) / "claims" for d in arguments.config_dirs] or [Path()]
         return write_new(name, here[0])
     predictor = arguments.option("--predict")
