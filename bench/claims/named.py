@@ -34,10 +34,9 @@ def check_named(
     for place, c in _conditions(says):
         wrong = {k: v for k, v in _unknown(c, catalogue, engines, measured) if k not in c.unlisted}
         for key, hint in wrong.items():
-            raise InputError(
-                f"{where}: {place}.{key}: {getattr(c, key)!r} is unknown.{hint} Where the source "
-                f"really says so: unlisted: [{key}]."
-            )
+            so = f" Where the source really says so: unlisted: [{key}]."
+            more = hint if key == "architecture" else f"{hint}{so}"
+            raise InputError(f"{where}: {place}.{key}: {getattr(c, key)!r} is unknown.{more}")
         known = set(c.unlisted) - dict(_unknown(c, catalogue, engines, measured)).keys()
         for key in sorted(known):
             value = getattr(c, key)
@@ -63,11 +62,11 @@ def _unknown(
     """Each key whose name is unknown, with what was probably meant."""
     if c.gpu is not None and c.gpu != "cpu" and not gpu_names(c, catalogue.gpus):
         full = "-".join(filter(None, (c.gpu, c.form_factor)))
-        listed = [n for n, g in catalogue.gpus.items() if g.kind == "gpu"]
-        yield "gpu", _near(full, listed) or nearest(c.gpu, listed)
+        gpus = [n for n, g in catalogue.gpus.items() if g.kind == "gpu"]
+        yield "gpu", _near(full, gpus) or nearest(c.gpu, gpus)
     models = {*catalogue.models, *measured}
     if c.architecture is not None and c.architecture not in catalogue.models:
-        yield "architecture", _near(c.architecture, catalogue.models)
+        yield "architecture", nearest(c.architecture, catalogue.models)
     if c.model is not None and c.model not in models and c.architecture is None:
         yield "model", f"{_near(c.model, models)} Of the same shape as one: architecture: NAME."
     listed_quant = c.quant is None or c.quant in catalogue.quants

@@ -15,7 +15,7 @@ from bench.sizing.precision import FP8_UNITS, precision
 from bench.sizing.quantisations import weight_format
 from bench.sizing.sharding import download_bytes
 from bench.values.engine_flags import flags_of
-from bench.values.errors import InputError
+from bench.values.errors import InputError, choices
 from bench.values.spec import EndpointSpec, GpuSpec, LengthSpec, ModelSpec, RunSpec, VllmSpec
 
 _DTYPE_BYTES = {"float32": 4.0, "float": 4.0, "bfloat16": 2.0, "float16": 2.0, "half": 2.0}
@@ -64,7 +64,7 @@ def native_bytes(spec: RunSpec) -> float:
     if name == "auto":
         return 2.0
     if name not in _DTYPE_BYTES:
-        raise InputError(f"engine.dtype: {name!r} is unknown. Valid: {', '.join(_DTYPE_BYTES)}.")
+        raise InputError(f"engine.dtype: {name!r} is unknown.{choices(name, [*_DTYPE_BYTES])}")
     return _DTYPE_BYTES[name]
 
 

@@ -50,7 +50,9 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     all are meant: " Did you mean 'h100-nvl', 'h100-pcie' or 'h100-sxm'?".
     """
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    plain = {n.casefold(): n for n in names}
+    close = difflib.get_close_matches(name.casefold(), plain, n=1, cutoff=0.6)
+    close = [plain[n] for n in close]
     family = _family(name, close[0], names) if close else []
     if meant := _alike(name, names) or family or close:
         return f" Did you mean {_or(meant)}?"

@@ -20,6 +20,9 @@ VERB = Verb(
 )
 
 
+_UNREAD = ("model", "quant", "gpu", "meter", "nodes", "quality", "fit")
+
+
 def call(arguments: Arguments) -> int:
     """Calibrate against the server of known timing."""
     engines = [o for o in arguments.overrides if o.startswith("engine=") and o != "engine=truth"]
@@ -27,6 +30,11 @@ def call(arguments: Arguments) -> int:
         raise InputError(
             f"{engines[0]}: bench calibrate measures the client against the server of known "
             "timing, engine=truth: leave engine= out."
+        )
+    unread = sorted(k for k in arguments.typed_keys if k.partition(".")[0] in _UNREAD)
+    if unread:
+        raise InputError(
+            f"{unread[0]} has no effect on bench calibrate: no model is served, leave it out."
         )
     typed = ["engine=truth", *arguments.overrides]
     spec = run_spec(compose(typed, arguments.config_dirs), detect_gpus=False)

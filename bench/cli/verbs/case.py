@@ -11,7 +11,7 @@ from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
 from bench.config.compose import split_results_dir
-from bench.values.errors import InputError, StoreError
+from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 from bench.values.outside import regular
 
@@ -38,7 +38,10 @@ def call(arguments: Arguments) -> int:
         return export(names[0], names[1], results_dir, overrides, arguments.config_dirs)
     if verb == "compare" and len(names) > 1 and not arguments.overrides:
         return compare(tuple(names), as_json=arguments.as_json)
-    raise InputError("bench case takes: export RUN FILE.json, or compare FILE.json FILE.json ...")
+    hint = nearest(verb, ("export", "compare")) if verb else ""
+    raise InputError(
+        f"bench case takes: export RUN FILE.json, or compare FILE.json FILE.json ...{hint}"
+    )
 
 
 def export(

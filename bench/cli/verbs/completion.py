@@ -51,7 +51,9 @@ def call(arguments: Arguments) -> int:
     if asked == "words":
         print("\n".join(candidates(rest)))
         return 0
-    if asked not in SHELLS or rest:
+    if asked in SHELLS and rest:
+        raise InputError(f"bench completion takes one shell: leave {rest[0]!r} out.")
+    if asked not in SHELLS:
         raise InputError(
             f"bench completion takes a shell: {', '.join(SHELLS)}.{nearest(asked, SHELLS)}"
         )

@@ -14,7 +14,7 @@ from bench.cli.composed import own_words
 from bench.cli.price_effect import Ask, effect_of, moved_by
 from bench.cli.verb import Verb
 from bench.config.compose import catalogue, compose, split_results_dir
-from bench.values.errors import InputError, StoreError
+from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 from bench.values.outside import text_file
 
@@ -57,7 +57,11 @@ def call(arguments: Arguments) -> int:
     path = None
     if arguments.words:
         if arguments.words[0] != "import" or len(arguments.words) not in (2, 3):
-            raise InputError("bench prices takes nothing, or: import FILE [RUN].")
+            hint = (
+                "" if arguments.words[0] == "import" else nearest(arguments.words[0], ("import",))
+            )
+            hint = hint if "Did you mean" in hint else ""
+            raise InputError(f"bench prices takes nothing, or: import FILE [RUN].{hint}")
         path = arguments.words[1]
     for key in (k for k, value in own.items() if value is not None and path is None):
         raise InputError(f"{key} is of an imported file: bench prices import FILE {key}=…")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
-from bench.values.errors import InputError, StoreError
+from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 from bench.values.outside import regular
 
@@ -61,7 +61,9 @@ def call(arguments: Arguments) -> int:
         raise InputError(f"{error}.") from error
     address = arguments.option("--from")
     if arguments.words[:1] != ("import",) or len(arguments.words) != (1 if address else 2):
-        raise InputError("bench snapshot takes: import FILE (or import --from URL).")
+        near = nearest(next(iter(arguments.words), ""), ("import",))
+        hint = near if "Did you mean" in near and arguments.words[:1] != ("import",) else ""
+        raise InputError(f"bench snapshot takes: import FILE (or import --from URL).{hint}")
     name = address or arguments.words[1]
     text = fetched(name) if address else file_text(name)
     if is_price_table(text):

@@ -53,10 +53,11 @@ def call(arguments: Arguments) -> int:
     from bench.trend.document import price_document, rating_document
 
     if len(arguments.words) != 1 or arguments.words[0] not in KINDS:
-        said = arguments.words[0] if arguments.words else "nothing"
-        raise InputError(
-            f"bench trend {said}: say one of {', '.join(KINDS)}.{nearest(said, KINDS)}"
-        )
+        said, *more = arguments.words or ("",)
+        if more and said in KINDS:
+            raise InputError(f"bench trend {said} takes no further word: leave {more[0]!r} out.")
+        hint = nearest(said, KINDS) if said else ""
+        raise InputError(f"{f'bench trend {said}'.strip()}: say one of {', '.join(KINDS)}.{hint}")
     kind = arguments.words[0]
     mine = ("ratings", "board") if kind in ("rating", "frontier") else ("provider", "model")
     own, overrides = own_words(arguments, mine, f"trend {kind}")

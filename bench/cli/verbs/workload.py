@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
+from bench.config.compose import options
 from bench.values.errors import InputError
 from bench.values.json_text import json_text
 
@@ -39,6 +42,11 @@ def call(arguments: Arguments) -> int:
         raise InputError("bench workload takes the name of a file.")
     documents = []
     for name in arguments.words:
+        if name in options("workload") and not Path(name).exists():
+            raise InputError(
+                f"{name} is a workload by its name, workload={name} of a run: bench workload reads "
+                "files of requests."
+            )
         # The lengths and the SLO of a workload say nothing of its file.
         spec = decode(
             WorkloadSpec,

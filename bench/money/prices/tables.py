@@ -23,6 +23,7 @@ from bench.money.prices.openrouter import is_openrouter, openrouter
 from bench.values.codec import decode
 from bench.values.errors import InputError
 from bench.values.figure import first_day
+from bench.values.file_kind import other_reader
 
 BOOK_COLUMNS = ("provider", "model", "kind", "usd", "as_of", "source", "verified")
 _COLUMNS = (
@@ -81,6 +82,10 @@ def read_prices(
     except ValueError as error:
         raise InputError(str(error)) from error
     text = text.removeprefix("\ufeff")
+    if path.casefold().endswith((".yaml", ".yml")):
+        raise InputError(
+            f"{path}: no price table, which is CSV or JSON.{other_reader(path, 'prices')}"
+        )
     if text.lstrip().startswith(("{", "[")):
         found = _of_json(text, path, as_of)
     else:
@@ -91,7 +96,8 @@ def read_prices(
     if not found.rows:
         reasons = "; ".join(found.left_out)
         why = f"; left out: {reasons}" if reasons else ""
-        raise InputError(f"{path}: no usable price in it ({found.skipped} entries skipped{why}).")
+        skipped = f"({found.skipped} entries skipped{why})"
+        raise InputError(f"{path}: no usable price in it {skipped}.{other_reader(path, 'prices')}")
     return found
 
 
