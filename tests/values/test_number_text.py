@@ -96,7 +96,7 @@ def composed() -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_the_example_that_a_refusal_gives_is_taken(composed: dict[str, Any], key: str) -> None:
-    def spec(value: object) -> RunSpec:
+    def spec(value: object) -> None:
         data = {k: dict(v) if isinstance(v, dict) else v for k, v in composed.items()}
         group = key.split(".")[:-1]
         for k, v in {key: value, **NEEDS.get(key, {})}.items():
@@ -106,7 +106,7 @@ def test_the_example_that_a_refusal_gives_is_taken(composed: dict[str, Any], key
                 if group and machine in owner:
                     owner[machine] = {**owner[machine], last: v}
             owner[last] = v
-        return run_spec(data, detect_gpus=False)
+        run_spec(data, detect_gpus=False)
 
     with pytest.raises(InputError) as refused:
         spec("nonsense")
