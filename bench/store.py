@@ -533,3 +533,16 @@ def find_run(name: str, results_dir: str) -> Path:
     raise InputError(
         f"there is no run {name!r} below {results_dir}.{other_reader(name, 'show') or hint}"
     )
+
+
+def find_runs(names: Sequence[str], results_dir: str) -> list[Path]:
+    """The runs that the names mean; InputError where two mean one: it would count twice."""
+    paths = [find_run(name, results_dir) for name in names]
+    found: dict[Path, str] = {}
+    for name, path in zip(names, paths, strict=True):
+        if (real := path.resolve()) in found:
+            raise InputError(
+                f"{found[real]!r} and {name!r} are the same run, {path.name}: name it once."
+            )
+        found[real] = name
+    return paths

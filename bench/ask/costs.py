@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.ask.servers import (
     as_typed,
@@ -17,7 +16,7 @@ from bench.ask.servers import (
     read_questions,
     without_servers,
 )
-from bench.config.compose import compose, conf_dir, options
+from bench.config.compose import compose, conf_dir, keys_within, options
 from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
 from bench.values.outside import text_file
@@ -38,6 +37,7 @@ def cost_question(
     overrides: Sequence[str], config_dirs: Sequence[str], *, measured: bool = False
 ) -> TcoRequest:
     """The cost question that the overrides ask; `measured` where a run says speed and power."""
+    from bench.money.answer import known_gpu
     from bench.money.plausible import check_plausible
     from bench.money.spec import TcoRequest
     from bench.values.codec import decode
@@ -46,9 +46,9 @@ def cost_question(
     data = compose(overrides, config_dirs, "cost")
     for key in data:
         if key not in COST_GROUPS:
-            raise InputError(_no_cost_key(key))
+            raise InputError(_no_cost_key(key, data))
     typed = typed_keys(overrides)
-    as_typed(data, typed | _within_throughput(overrides))
+    as_typed(data, typed | keys_within(overrides))
     check_named(data, typed, measured=measured)
     without_servers(data, typed, measured=measured)
     request = decode(TcoRequest, {**data, "known_gpus": tuple(options("gpu", config_dirs))})
@@ -61,25 +61,27 @@ def cost_question(
         of = compose(others, config_dirs, "cost")["tco"]["server"]
     written = read_questions(conf_dir(), [Path(d) for d in config_dirs])
     elsewhere = of_other_servers(request, data, of, typed, written)
+    if elsewhere:  # a GPU that nobody knows is the fault, not whose its figures are
+        known_gpu(request, book_rows(request.prices))
     return of_this_server(request, elsewhere, typed, measured=measured)
 
 
-_IN_QUOTES = r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
-"""A text, in which a word before a colon is no key."""
-
-
-def _within_throughput(overrides: Sequence[str]) -> set[str]:
-    """The keys inside a throughput that was typed as a whole: the others are not the file's."""
-    whole = "tco.throughput="
-    texts = [o.removeprefix(whole) for o in overrides if o.startswith(whole)]
-    texts = [re.sub(_IN_QUOTES, "", text) for text in texts]
-    return {f"tco.throughput.{key}" for text in texts for key in re.findall(r"(\w+) *:", text)}
-
-
-def _no_cost_key(key: str) -> str:
+def _no_cost_key(key: str, data: Mapping[str, Any]) -> str:
     if key in ("gpu", "gpus"):
         return f"{key}: a cost question says it as tco.server.{key}=… (and what that server costs)."
+    if whole := full_keys(key, data):
+        return f"unknown key {key!r} of a cost question. Did you mean {' or '.join(whole)}?"
     return f"unknown key {key!r} of a cost question.{nearest(key, COST_GROUPS)}"
+
+
+def full_keys(key: str, data: Mapping[str, Any], group: str = "") -> list[str]:
+    """The dotted keys of a composed question that end in `key`: tco.demand.mtok_per_month."""
+    found: list[str] = []
+    for name, value in data.items():
+        below = f"{group}{name}"
+        found += [below] if group and name == key else []
+        found += full_keys(key, value, f"{below}.") if isinstance(value, Mapping) else []
+    return found
 
 
 def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:

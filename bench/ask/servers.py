@@ -47,7 +47,8 @@ def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
         figure = _at(data, name)
         if part not in ("value", "low", "high") or not isinstance(figure, dict):
             continue
-        if f"{name}.source" in typed:
+        sourced = f"{name}.source" in typed
+        if part != "value" and sourced:
             continue
         if part != "value":
             ends = {f"{name}.value", f"{name}.low", f"{name}.high"} & typed
@@ -56,10 +57,10 @@ def as_typed(data: Mapping[str, Any], typed: frozenset[str]) -> None:
             continue
         old = figure.get("source") or "no source"
         kept = figure.get("low") is not None and f"{name}.low" not in typed
-        figure["source"] = f"{TYPED}; its range: {old}" if kept else TYPED
-        figure["arose"], figure["verified"] = "assumed", True
-        if f"{name}.as_of" not in typed:
-            figure["as_of"] = ""
+        said = {"arose": "quoted" if sourced else "assumed", "verified": True, "as_of": ""}
+        if not sourced:
+            figure["source"] = f"{TYPED}; its range: {old}" if kept else TYPED
+        figure |= {k: v for k, v in said.items() if f"{name}.{k}" not in typed}
 
 
 NO_SERVERS = ("tco.server", "tco.own", "tco.rent", "tco.people", "tco.fleet", "tco.throughput")

@@ -159,6 +159,23 @@ def choices(override: str) -> tuple[str, ...]:
     return tuple(f"{parsed.get_key_element()}={v}" for v in parsed.sweep_string_iterator())
 
 
+def keys_within(overrides: Sequence[str]) -> frozenset[str]:
+    """The dotted keys inside the values that were typed as a whole, `a={b: {c: 1}}`: a.b, a.b.c.
+    The overrides are ones that Hydra has read."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    whole = [o for o in overrides if o.partition("=")[2].lstrip().startswith("{")]
+    parsed = OverridesParser.create().parse_overrides(whole)
+    return frozenset(k for o in parsed for k in _keys_below(o.get_key_element(), o.value()))
+
+
+def _keys_below(name: str, value: object) -> Iterator[str]:
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        below = f"{name.lstrip('+')}.{key}"
+        yield below
+        yield from _keys_below(below, inner)
+
+
 def compose(
     overrides: Sequence[str], config_dirs: Sequence[str] = (), config: str = "config"
 ) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from bench.money.api_price import api_blend
 from bench.money.apis import terms
 from bench.money.caveats import Assumed, absent_caveats, aged, stale_caveats
 from bench.money.demand import Demand
-from bench.money.inputs import Values, lookup
+from bench.money.inputs import Values, lookup, traced
 from bench.money.prices.book import PriceRow, comparable_apis, not_yet_priced, select
 from bench.money.spec import DemandSpec, TcoRequest
 from bench.money.uncertainty import percentiles, sample
 from bench.values import units as u
 from bench.values.codec import encode
 from bench.values.errors import InputError
-from bench.values.figure import Figure, figure, figures, first_day
+from bench.values.figure import figure, figures, first_day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +105,7 @@ def api_bills(
 def _demand(demand: DemandSpec, trace: Demand | None) -> DemandSpec:
     """The demand with volume and mix, from the trace where there is one."""
     if trace is not None:
-        source = f"24x7 trace {demand.trace}"
-        return replace(
-            demand,
-            trace=None,
-            mtok_per_month=Figure(value=trace.mtok_per_month, source=source, arose="quoted"),
-            peak_to_mean=1.0,
-            input_share=Figure(value=trace.input_share, source=source, arose="quoted"),
-        )
+        return traced(demand, trace, peak_to_mean=1.0)  # an API bills no peak
     if demand.input_share is None:
         raise InputError(
             "tco.demand.input_share is missing: APIs ask other prices for prompts than for "

@@ -13,7 +13,7 @@ import numpy as np
 from bench.money.demand import Demand
 from bench.money.fleet import Capital, Costs, Work, monthly_rate, spot_rate
 from bench.money.prices.book import PER_HOUR, Key, PriceRow, rent_row, row_words
-from bench.money.spec import PowerSpec, TcoSpec
+from bench.money.spec import DemandSpec, PowerSpec, TcoSpec
 from bench.money.throughput import (
     Split,
 )
@@ -36,14 +36,7 @@ def with_demand(spec: TcoSpec, split: Split, trace: Demand | None) -> TcoSpec:
     """
     demand = spec.demand
     if trace is not None:
-        source = f"24x7 trace {demand.trace}"
-        demand = replace(
-            demand,
-            trace=None,
-            mtok_per_month=Figure(value=trace.mtok_per_month, source=source, arose="quoted"),
-            peak_to_mean=Figure(value=trace.peak_to_mean(split), source=source, arose="quoted"),
-            input_share=Figure(value=trace.input_share, source=source, arose="quoted"),
-        )
+        demand = traced(demand, trace, trace.peak_to_mean(split))
     if demand.input_share is None:
         if split.kind == "split":
             raise InputError(
@@ -64,6 +57,18 @@ def with_demand(spec: TcoSpec, split: Split, trace: Demand | None) -> TcoSpec:
             f"{split.measured_input_share:.3g} input: measure a second mix{take}."
         )
     return replace(spec, demand=demand)
+
+
+def traced(demand: DemandSpec, trace: Demand, peak_to_mean: float) -> DemandSpec:
+    """The demand with the volume, the mix and the peak of its trace."""
+    source = f"24x7 trace {demand.trace}"
+    return replace(
+        demand,
+        trace=None,
+        mtok_per_month=Figure(value=trace.mtok_per_month, source=source, arose="quoted"),
+        peak_to_mean=Figure(value=peak_to_mean, source=source, arose="quoted"),
+        input_share=Figure(value=trace.input_share, source=source, arose="quoted"),
+    )
 
 
 def lookup(values: Values) -> Callable[[str, Input], u.FloatArray]:
@@ -162,9 +167,12 @@ def rent_costs(
         )
     rate, rows = u.Rate(row.usd, u.Usd, u.GpuHour), [row]
     if tier == "spot":
-        for key in ("spot_interruptions_per_h", "spot_recovery_h"):
+        for key, like in (("spot_interruptions_per_h", 0.02), ("spot_recovery_h", 0.25)):
             if getattr(rent, key) is None:
-                raise InputError(f"tco.rent.{key} is missing: spot servers are interrupted.")
+                raise InputError(
+                    f"tco.rent.{key} is missing: spot servers are interrupted. Type one, as "
+                    f"tco.rent.{key}={like:g}, or rent otherwise: tco.basis=on_demand."
+                )
         rate = spot_rate(
             rate,
             get("tco.rent.spot_interruptions_per_h", rent.spot_interruptions_per_h or 0.0),

@@ -48,6 +48,13 @@ def plain(value: float, digits: int = 6) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def share_of_draws(share: float) -> str:
+    """A share of draws in percent; all of them, or none, is no certainty: > 99.9%, < 0.1%."""
+    if share > 0.999:
+        return "> 99.9%"
+    return "< 0.1%" if share < 0.001 else f"{share:.1%}"
+
+
 def with_interval(value: float, low: float | None, high: float | None) -> str:
     """`12.3 ± 0.4`, `2.0 (1.8–5.2)` where the ends lie unequally far: two digits of the wider half,
     the value to the same place (beside a wide end, to two digits of its own).

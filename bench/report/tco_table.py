@@ -12,7 +12,7 @@ from bench.money.apis import ApiAnswer
 from bench.money.caveats import Assumed
 from bench.money.standing import Standing, surely
 from bench.report.grid import Column, Grid, column, numbers, print_grid
-from bench.report.numbers import plain
+from bench.report.numbers import plain, share_of_draws
 from bench.values import units as u
 from bench.values.count_words import agreeing
 
@@ -404,7 +404,7 @@ def _api(api: ApiAnswer, answer: TcoAnswer) -> tuple[str, ...]:
         "–" if even.for_good_above is None else _whole(even.for_good_above),
         payback_words(api, answer),
         "–" if api.npv is None else f"{float(api.npv):+,.0f}",
-        "–" if odds is None else f"{odds:.1%}",
+        "–" if odds is None else share_of_draws(odds),
     )
 
 

@@ -19,6 +19,7 @@ from bench.report.rows import known_format, write_rows
 from bench.store import (
     create_run_dir,
     find_run,
+    find_runs,
     folder_name,
     list_runs,
     load_run,
@@ -74,6 +75,15 @@ def test_the_index_is_read_while_nothing_changed_and_rebuilt_when_it_is_gone(
         (path / NAME).unlink(missing_ok=True)
         again = summaries(str(tmp_path), lambda _: {"status": "complete", "n": 3})
         assert again == [{"status": "complete", "n": 3, "run": str(path)}]
+
+
+def test_no_run_is_named_twice(tmp_path: Path) -> None:
+    """`bench tco latest latest` once pooled a run with itself."""
+    path, other = stored(tmp_path), stored(tmp_path)
+    assert find_runs((path.name, str(other)), str(tmp_path)) == [path, other]
+    for names in (("latest", "latest"), (path.name, str(path))):
+        with pytest.raises(InputError, match="are the same run, .+: name it once"):
+            find_runs(names, str(tmp_path))
 
 
 def test_two_that_list_at_once_leave_a_whole_index(tmp_path: Path) -> None:

@@ -144,6 +144,18 @@ def test_a_typed_value_is_typed_and_of_no_file() -> None:
     )
 
 
+def test_a_value_typed_as_a_whole_keeps_nothing_of_the_file() -> None:
+    """`key={value: 36}` once kept the file's source and date: hers was said to be quoted then."""
+    words = ("tco=worked-example", "tco.own={life_months: {value: 36}}")
+    own = cost_question(words, ()).tco.own
+    assert own is not None
+    life = figure(own.life_months)
+    assert (life.value, life.source, life.arose, life.as_of) == (36, "typed", "assumed", "")
+    said = "tco.people.fte={value: 1, source: 'our plan, as_of: May'}"
+    fte = figure(cost_question(("tco=worked-example", said), ()).tco.people.fte)
+    assert (fte.source, fte.arose, fte.as_of) == ("our plan, as_of: May", "quoted", "")
+
+
 def test_two_questions_of_ones_own_may_share_a_flat_fee(mine: Path) -> None:
     """Maintenance by contract, the same for either server; all else is each server's own."""
     first = (mine / "tco" / "mine.yaml").read_text("utf-8").replace("illustrative", "our offer")

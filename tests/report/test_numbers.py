@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bench.report.numbers import amount, plain, quantity, with_interval
+from bench.report.numbers import amount, plain, quantity, share_of_draws, with_interval
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,11 @@ def test_tokens_are_counted_and_gib_measured() -> None:
     assert amount(262_144, "tokens") == "262,144"
     assert amount(0.015_63, "GiB") == "0.0156"
     assert plain(3_000_000) == "3,000,000"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(1.0, "> 99.9%"), (0.9995, "> 99.9%"), (0.999, "99.9%"), (0.5, "50.0%"), (0.0, "< 0.1%")],
+)
+def test_no_share_of_draws_is_told_as_a_certainty(share: float, said: str) -> None:
+    assert share_of_draws(share) == said

@@ -247,14 +247,14 @@ def numbers(document: Any) -> Iterator[float]:
 
 def reads_as(text: str, value: float) -> bool:
     """Whether a cell's text is its number, rounded to the digits that it shows."""
-    found = re.match(r"(< )?([-+]?[\d,]+(?:\.(\d+))?)(%?)", text)
+    found = re.match(r"([<>] )?([-+]?[\d,]+(?:\.(\d+))?)(%?)", text)
     prefix = re.search(r" ([kMG])$", text)
     if found is None:
         return text == "over 100 years" and value > 1200
     shown = float(found[2].replace(",", ""))
     unit = 0.01 if found[4] else {"k": 1e3, "M": 1e6, "G": 1e9}[prefix[1]] if prefix else 1.0
     if found[1]:
-        return value < shown
+        return value < shown * unit if found[1] == "< " else value > shown * unit
     return abs(shown * unit - value) <= 0.5001 * unit * 10.0 ** -len(found[3] or "")
 
 

@@ -76,6 +76,8 @@ def call(arguments: Arguments) -> int:
         where = tuple(o for o in arguments.overrides if o.startswith("results_dir="))
         file = str(predicted(arguments, predictor))
         arguments = replace(arguments, overrides=where, words=(file,))
+    elif arguments.option("--command") is not None:
+        raise InputError("--command says where the program of --predict is: type --predict, too.")
     measuring = "--measure" in arguments.flags
     results_dir, more = split_results_dir(arguments.overrides)
     for key in (override.partition("=")[0] for override in more):

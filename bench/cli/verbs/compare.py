@@ -221,9 +221,9 @@ def _answered(variants: Sequence[Variant], request: Request) -> int:
 
 
 def _paths(names: Sequence[str], results_dir: str) -> list[Path]:
-    from bench.store import find_run
+    from bench.store import find_runs
 
-    return [find_run(name, results_dir) for name in names]
+    return find_runs(names, results_dir)
 
 
 def _variants(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.costs import book_rows, cost_question, trace_of
+from bench.ask.costs import book_rows, cost_question, full_keys, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.unread import check_read
@@ -51,6 +51,7 @@ def call(arguments: Arguments) -> int:
     results_dir, overrides = split_results_dir(arguments.overrides)
     costs = [o for o in overrides if _group(o) in COSTS]
     _check_question(arguments.typed_keys)
+    _check_whole(arguments)
     request = cost_question(costs, arguments.config_dirs)
     if request.tco.basis == "api":
         raise InputError(
@@ -83,6 +84,15 @@ def _check_question(typed: frozenset[str]) -> None:
                 "tco.basis: a plan sets renting on demand, owning and the APIs beside each other: "
                 "leave tco.basis out; bench tco answers for one of them."
             )
+
+
+def _check_whole(arguments: Arguments) -> None:
+    """InputError for a key of the cost question that was typed without its groups."""
+    alone = [k for k in sorted(arguments.typed_keys) if "." not in k and k not in (*LISTED, *COSTS)]
+    known = compose((), arguments.config_dirs) if alone else {}
+    for key in (k for k in alone if k not in known):
+        if whole := full_keys(key, compose((), arguments.config_dirs, "cost")):
+            raise InputError(f"Unknown key {key!r}. Did you mean {' or '.join(whole)}?")
 
 
 def _group(override: str) -> str:

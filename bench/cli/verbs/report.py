@@ -121,7 +121,7 @@ class Request:
 
 def run(request: Request) -> int:
     """Write the page or the pictures, print where they are, and return 0."""
-    from bench.store import find_run
+    from bench.store import find_runs
 
     said = request.format
     if said not in FORMATS:
@@ -135,7 +135,7 @@ def run(request: Request) -> int:
     names = request.names
     if not names and request.question is None and request.judge is None:
         names = ("latest",)
-    paths = [find_run(name, request.results_dir) for name in names]
+    paths = find_runs(names, request.results_dir)
     runs = [_measured(path) for path in paths]
     material = _material(request, paths, runs)
     from bench.report.page.build import page

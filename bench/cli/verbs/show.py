@@ -49,13 +49,13 @@ def show(names: Sequence[str], results_dir: str, *, as_json: bool, form: str | N
     from bench.report.exchange import FORMS, write_exchange
     from bench.report.rows import metric_rows, write_rows
     from bench.report.terminal import print_run
-    from bench.store import find_run, load_run
+    from bench.store import find_runs, load_run
 
     documents: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     measured = []
-    for name in names:
-        run = load_run(find_run(name, results_dir))
+    for folder in find_runs(names, results_dir):
+        run = load_run(folder)
         measurement = derive(run)
         if form in FORMS:
             measured.append((run, measurement))

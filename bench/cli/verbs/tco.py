@@ -83,9 +83,9 @@ def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:
     """The named Runs as the cost model takes them."""
     from bench.derive import derive
     from bench.money.of_run import tco_run
-    from bench.store import find_run, load_run
+    from bench.store import find_runs, load_run
 
-    runs = (load_run(find_run(name, results_dir)) for name in names)
+    runs = (load_run(path) for path in find_runs(names, results_dir))
     return tuple(tco_run(run, derive(run)) for run in runs)
 
 

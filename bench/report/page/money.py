@@ -10,7 +10,7 @@ from bench.money.answer import Option, TcoAnswer
 from bench.money.apis import ApiAnswer
 from bench.money.fleet import Bill
 from bench.report.claim_table import GRAVEST
-from bench.report.numbers import plain
+from bench.report.numbers import plain, share_of_draws
 from bench.report.page.blocks import (
     Block,
     Cell,
@@ -295,7 +295,7 @@ def _api(api: ApiAnswer, a: TcoAnswer) -> list[Cell]:
         _usd(even.for_good_above, 0),
         _payback(api, a),
         _usd(None if api.npv is None else float(api.npv), 0),
-        number(odds, ".1%"),
+        word(None) if odds is None else Cell(text=share_of_draws(odds), value=odds),
         word(dates + doubt),
     ]
 
