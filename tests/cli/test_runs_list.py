@@ -82,7 +82,7 @@ def test_no_run_is_named_twice(tmp_path: Path) -> None:
     path, other = stored(tmp_path), stored(tmp_path)
     assert find_runs((path.name, str(other)), str(tmp_path)) == [path, other]
     for names in (("latest", "latest"), (path.name, str(path))):
-        with pytest.raises(InputError, match="are the same run, .+: name it once"):
+        with pytest.raises(InputError, match=r"are the same run, .+: name it once"):
             find_runs(names, str(tmp_path))
 
 
