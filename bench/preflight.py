@@ -111,13 +111,13 @@ def refusal(spec: RunSpec, catalogue: Catalogue) -> Refusal | None:
     nobody counts the engine's memory beforehand, and where what it gets is not known here: which
     GPUs `gpu=auto` will be, how much memory the host of a run on the processor has."""
     check_nodes(spec)
-    if not isinstance(spec.engine, VllmSpec) or spec.gpu.kind != "gpu":
+    if not isinstance(spec.engine, VllmSpec):
         return None
     try:
         resolve_weights(spec.model, spec.quant)
     except InputError as error:
         return Refusal(text=str(error).rstrip("."), forced=False)
-    if not spec.gpus or spec.fit.force:
+    if spec.gpu.kind != "gpu" or not spec.gpus or spec.fit.force:
         return None
     report = checked(spec, catalogue)
     if report.fits:

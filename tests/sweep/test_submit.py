@@ -17,7 +17,7 @@ from bench import preflight
 from bench.cli.main import main
 from bench.config.compose import catalogue, compose, run_spec
 
-WORDS = ("-m", "model=tiny", "quant=none,int8", "gpus=2")
+WORDS = ("-m", "model=llama-3.1-8b", "quant=none,fp8", "gpus=2")
 
 
 Bench = Callable[..., "Said"]
@@ -68,7 +68,7 @@ def test_the_array_has_the_lines_of_the_site(tmp_path: Path, bench: Bench) -> No
     assert [c[:4] for c in commands] == [["srun", "--container-image=/i.sqsh", "bench", "run"]] * 2
     assert [[w for w in c if w.startswith("quant=")] for c in commands] == [
         ["quant=none"],
-        ["quant=int8"],
+        ["quant=fp8"],
     ]
     assert all(f"results_dir={tmp_path}/r" in c for c in commands)
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
@@ -161,6 +161,10 @@ def test_a_pair_without_weights_is_not_queued(bench: Bench) -> None:
     done = bench("submit", "ray", *R1, "model=deepseek-r1", "quant=int8", "--dry-run")
     assert done.returncode == 2
     assert "no checkpoint of deepseek-r1 is listed for 'int8'" in done.stderr
+    # Whatever GPU it gets: the README's own example queued one that ended before it began.
+    done = bench("submit", "slurm", "model=tiny", "quant=int8", "gpus=1", "--dry-run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "make it with bench quantize" in done.stderr
 
 
 def test_force_is_promised_only_where_it_helps(bench: Bench) -> None:
