@@ -197,6 +197,8 @@ def compose(
         _check_syntax(overrides)
         raise InputError(_in_our_words(str(error), config)) from error
     assert isinstance(data, dict)
+    if config_dirs and "workload" in data:
+        data["workload"] = _own_as_typed(data["workload"], overrides, config_dirs)
     return {str(k): v for k, v in data.items()}
 
 
@@ -316,8 +318,28 @@ def _named_as_typed(workload: Any) -> Any:
         or name not in options("workload")
     ):
         return workload
-    own = load(file)
-    typed = [k for k, unsaid in _SENT.items() if workload.get(k, unsaid) != own.get(k, unsaid)]
+    return _renamed(workload, load(file))
+
+
+def _own_as_typed(workload: Any, overrides: Sequence[str], config_dirs: Sequence[str]) -> Any:
+    """The same of a workload in a folder of the user's, which may build on another one: what it is
+    without the words that were typed over it is composed."""
+    keys = [o.lstrip("+").partition("=")[0] for o in overrides]
+    over = [o for o, key in zip(overrides, keys, strict=True) if key in _SENT_KEYS]
+    if not over or not isinstance(workload, dict) or "workload.name" in keys:
+        return workload
+    if workload.get("file") or workload.get("name") in options("workload"):
+        return workload
+    try:
+        before = compose([o for o in overrides if o not in over], config_dirs)["workload"]
+    except InputError:  # it is none without them
+        return workload
+    return _renamed(workload, before)
+
+
+def _renamed(workload: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = workload["name"]
+    typed = [k for k, unsaid in _SENT.items() if workload.get(k, unsaid) != before.get(k, unsaid)]
     if not typed:
         return workload
     source = f"{', '.join(typed)} typed over those of {name}, whose other settings it has"
@@ -329,6 +351,7 @@ _SENT = {
     **{"shared_prefix_tokens": 0, "shared_prefix_count": 1, "turns": 1, "turn_gap_s": 0},
 }
 """What of a workload shapes the requests, with what counts where it is not said."""
+_SENT_KEYS = {f"workload.{key}" for key in _SENT}
 
 OTHER_GROUPS = ("tco", "prices", "power", "claims", "calibration", "cluster")
 """Groups that belong to other verbs than run."""

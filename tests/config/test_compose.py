@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.config.compose import compose, run_spec
@@ -48,6 +50,27 @@ def test_a_workload_of_other_lengths_does_not_keep_its_name() -> None:
     assert composed("workload.name=mine", "gpus=1", *short).workload.name == "mine"
     same = composed("workload=chat-1k-1k", "workload.input_tokens=1024", "workload.slo.ttft_ms=9")
     assert same.workload.name == "chat-1k-1k"
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ((), "mine"),
+        (("workload.input_tokens=16",), "mine (changed)"),  # was mine
+        (("workload.input_tokens=1024",), "mine"),  # chat-1k-1k's, on which it builds
+        (("workload.turns=3",), "mine (changed)"),
+        (("workload.turns=3", "workload.name=turns"), "turns"),
+        (("workload.slo.ttft_ms=9",), "mine"),
+    ],
+)
+def test_a_workload_of_ones_own_is_another_one_too(
+    typed: tuple[str, ...], name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "workload").mkdir()
+    text = "defaults: [chat-1k-1k, _self_]\nname: mine\n"
+    (tmp_path / "workload" / "mine.yaml").write_text(text, encoding="utf-8")
+    data = compose(["workload=mine", "gpus=0", *typed], [str(tmp_path)])
+    assert run_spec(data).workload.name == name
 
 
 @pytest.mark.parametrize(
