@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from bench.sizing.architecture import from_config
 from bench.sizing.declared import geometry_of, longest_context
 from bench.sizing.fit import fit, suggested_max_model_len, with_alternatives
 from bench.sizing.geometry import Geometry
-from bench.sizing.headroom import is_cpu
+from bench.sizing.headroom import is_cpu, typical
 from bench.sizing.precision import PRECISIONS, precision
 from bench.sizing.report import FitReport
 from bench.traffic.limits import ensure_streams, workers_for
@@ -84,11 +85,17 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
         return spec, None
     if spec.engine.container is None:
         check_flags(spec.engine.args)
+    check_context(spec)
     resolve_weights(spec.model, spec.quant)  # refuses a pair without a checkpoint
     check_kernels(spec, cpu_flags())
     missing = _missing_gpus(spec)
     if spec.gpu.kind == "auto" and not missing:
         spec = resolve(spec, frozenset({"gpus"}), catalogue)
+    if spec.gpus == 0 and spec.gpu.kind == "gpu":
+        raise InputError(
+            f"gpu={spec.gpu.name}, but gpus is 0 (unsaid, it is what this machine has): gpus=1 or "
+            "more where there is one, or gpu=cpu to serve on the processor."
+        )
     if spec.gpus == 0 and spec.gpu.kind != "cpu":
         spec = replace(spec, gpu=catalogue.gpus["cpu"])
     check_build(spec, install())
@@ -297,6 +304,21 @@ def _as_planned(spec: RunSpec, report: FitReport) -> RunSpec:
         args = (*engine.args, *stages)
         engine = replace(engine, tensor_parallel_size=where.tp, args=args)
     return replace(spec, engine=engine)
+
+
+def check_context(spec: RunSpec) -> None:
+    """Refuse a context that was typed and that the workload's usual request does not go into: the
+    server would turn every one away."""
+    w, most = spec.workload, flags_of(spec).max_model_len
+    if w.file is not None or most is None or most < 0:
+        return
+    takes = w.shared_prefix_tokens + typical(w.input_tokens) + typical(w.output_tokens)
+    if takes > most:
+        raise InputError(
+            f"engine.max_model_len={most}: a request of {w.name} takes {takes:,.0f} tokens, so the "
+            f"server would take none: engine.max_model_len={math.ceil(takes)}, or shorter ones "
+            "(workload.input_tokens, workload.output_tokens)."
+        )
 
 
 def check_build(spec: RunSpec, found: Install) -> None:

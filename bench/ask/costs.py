@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,9 @@ def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
     from bench.trend.licences import changes
 
     today = datetime.now(tz=UTC).date()
-    found = answer(request, runs, book_rows(request.prices), trace_of(request), today)
+    rows = book_rows(request.prices)
+    check_day(request.prices.as_of, rows, today)
+    found = answer(request, runs, rows, trace_of(request), today)
     changed = () if request.model is None else changes(request.model)
     return replace(found, licence=(*changed, *found.licence))
 
@@ -100,7 +102,27 @@ def bought(request: TcoRequest) -> ApiBills:
     from bench.money.api_bills import api_bills
 
     today = datetime.now(tz=UTC).date()
-    return api_bills(request, book_rows(request.prices), trace_of(request), today)
+    rows = book_rows(request.prices)
+    check_day(request.prices.as_of, rows, today)
+    return api_bills(request, rows, trace_of(request), today)
+
+
+def check_day(
+    as_of: str | None, rows: Sequence[PriceRow], today: date, key: str = "prices.as_of"
+) -> None:
+    """InputError for a day of which the book knows no price: before its first row, or to come."""
+    from bench.money.prices.book import until
+    from bench.values.figure import first_day
+
+    if as_of is None or not rows:
+        return
+    days = [first_day(row.as_of) for row in rows]
+    if first_day(as_of) > max(today, *days):
+        raise InputError(f"{key}: {as_of} is still to come: nobody knows its prices.")
+    if not any(until(rows, as_of)):
+        raise InputError(
+            f"{key}: nothing is known of {as_of}: the price book begins on {min(days)}."
+        )
 
 
 def book_rows(spec: PricesSpec) -> tuple[PriceRow, ...]:

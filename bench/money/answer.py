@@ -150,6 +150,7 @@ def answer(
         )
     held = select(rows, request.prices.as_of)
     known_gpu(request, rows)
+    known_seller(request.tco.rent.provider, rows)
     measured = measure(request.tco, runs)
     spec = with_demand(request.tco, measured.split, trace)
     power = measured_power(request.power, runs, spec)
@@ -284,6 +285,15 @@ def known_gpu(request: TcoRequest, rows: tuple[PriceRow, ...]) -> None:
     known = {row.model for row in rows if row.kind in RENT_KINDS} | set(request.known_gpus)
     if gpu not in known:
         raise InputError(f"tco.server.gpu: {gpu!r} is unknown.{nearest(gpu, known)}")
+
+
+def known_seller(provider: str | None, rows: tuple[PriceRow, ...]) -> None:
+    """InputError for a seller that rents nothing in the whole price book; one that does not rent
+    these GPUs leaves renting untold."""
+    sellers = {row.provider for row in rows if row.kind in RENT_KINDS}
+    if provider is not None and sellers and provider not in sellers:
+        hint = nearest(provider, sellers)
+        raise InputError(f"tco.rent.provider: {provider!r} is not in the price book.{hint}")
 
 
 def basis_costs(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.costs import answered, book_rows, bought, cost_question, trace_of
+from bench.ask.costs import answered, book_rows, bought, check_day, cost_question, trace_of
 from bench.cli import keys
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Flag, Verb
@@ -141,7 +141,9 @@ def since_when(
         after = figures_of(ask(rows, None))
         found = Since(since=when, figures=moved(before, after), changes=())
     else:
-        found = since(ask, rows, _day(when, results_dir))
+        day = _day(when, results_dir)
+        check_day(day, rows, today, "--since")
+        found = since(ask, rows, day)
     if as_json:
         print(json_text(since_document(found), indent=2))
     else:

@@ -76,7 +76,9 @@ class SloSpec:
     percentile: float = 99.0
 
     def __post_init__(self) -> None:
-        require(0 < self.percentile <= 100, "percentile must be in (0, 100]")
+        p = self.percentile
+        fraction = f": {p:g} as a share is {100 * p:g}" if 0 < p < 1 else ""
+        require(1 <= p <= 100, f"percentile must be in [1, 100]{fraction}")
         require(self.ttft_ms > 0, "ttft_ms must be above 0")
         require(self.tpot_ms > 0, "tpot_ms must be above 0")
 

@@ -118,6 +118,7 @@ class RunSpec:
             "gpus must be at least 0 and at most 100,000: 0 on a host without GPUs (gpu=cpu), else "
             "gpus=1 or more",
         )
+        require(bool(self.results_dir.strip()), "results_dir= names no folder")
         require(0 <= self.seed < 2**63, "seed must be at least 0 and below 2^63")
         for group in ("model", "quant", "workload"):
             require_name(getattr(self, group).name, f"{group}.name")
