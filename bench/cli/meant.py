@@ -30,6 +30,8 @@ def word_meant(word: str, others: Sequence[str] = ()) -> str:
     """A clause for a plain word that is none of `others`: the key, or the choice, it names."""
     if word in _KEYS:
         return f" Keys are typed with their value: {word}={_example(word)}."
+    if word.lower() == "help":
+        return " It is a flag: bench --help, bench VERB --help."
     if word.lower() in _SPEEDS:
         return " What is measured is always printed: bench measures, bench runs lists stored runs."
     for group in GROUPS:

@@ -56,7 +56,8 @@ def call(arguments: Arguments) -> int:
         said, *more = arguments.words or ("",)
         if more and said in KINDS:
             raise InputError(f"bench trend {said} takes no further word: leave {more[0]!r} out.")
-        hint = nearest(said, KINDS) if said else ""
+        near = nearest(said, KINDS) if said else ""
+        hint = near if "Did you mean" in near else ""  # all there are stand before it
         raise InputError(f"{f'bench trend {said}'.strip()}: say one of {', '.join(KINDS)}.{hint}")
     kind = arguments.words[0]
     mine = ("ratings", "board") if kind in ("rating", "frontier") else ("provider", "model")
