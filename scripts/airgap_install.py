@@ -213,16 +213,21 @@ def environment(prefix: Path) -> dict[str, str]:
 
 def lacking(manifest: dict[str, Any]) -> list[str]:
     """What the pack expects of the host and is not there, or is there in another version."""
-    wrong = []
-    for needed in manifest.get("host", []):
+    wrong, absent = [], []
+    # Once each: several pin files may name the same.
+    for needed in dict.fromkeys(manifest.get("host", [])):
         name, _, version = needed.partition("==")
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{name} is not there")
+            absent.append(name)
             continue
         if version and found.partition("+")[0] != version:
             wrong.append(f"{name} is {found}, packed for {version}")
+    if absent:
+        # One line: a Python without any of them would fill the screen.
+        verb = "is" if len(absent) == 1 else "are"
+        wrong.insert(0, f"{', '.join(absent)} {verb} not there")
     return wrong
 
 

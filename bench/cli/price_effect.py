@@ -27,22 +27,24 @@ class Ask:
 
 
 def effect_of(
-    question: str,
+    question: str | None,
     overrides: Sequence[str],
     config_dirs: Sequence[str],
     names: Sequence[str],
     results_dir: str,
 ) -> Ask:
-    """The question `tco=NAME` about the runs named, or about its own throughput."""
+    """The question `tco=NAME` about the runs named, or about its own throughput. None takes the one
+    that `bench tco` takes of these runs, and the worked example without any."""
     from bench.ask.costs import cost_question
-    from bench.cli.verbs.tco import stored
+    from bench.cli.verbs.tco import own_question, stored
     from bench.money.answer import answer
 
+    runs = stored(names, results_dir)
+    question = question or own_question(runs) or ("default" if runs else "worked-example")
     asked = (f"tco={question}", f"tco.uncertainty.draws={DRAWS}", *overrides)
     request = cost_question(asked, config_dirs, measured=bool(names))
     # The whole book is compared with: what was imported is what the question is about.
     request = replace(request, tco=replace(request.tco, api=replace(request.tco.api, compare=())))
-    runs = stored(names, results_dir)
     today = datetime.now(tz=UTC).date()
     return Ask(
         words=" ".join((*names, f"tco={question}")),

@@ -351,7 +351,8 @@ def _failed_in(variant: Variant) -> str:
     names = ["/".join(path.rsplit("/", 2)[-2:]) for path in failed]
     shown = ", ".join(f"bench show {name}" for name in names[:_MOST_NAMED])
     more = len(names) - _MOST_NAMED
-    return shown + (f" and {more} more" if more > 0 else "") + " says why"
+    said = " says why" if len(names) == 1 else " say why"
+    return shown + (f" and {more} more" if more > 0 else "") + said
 
 
 def _findings(result: Comparison, variants: Sequence[Variant]) -> tuple[Finding, ...]:

@@ -36,6 +36,11 @@ class ServerSpec:
                 f"gpu {CPU!r} with gpus 0, and any other has at least 1"
             )
 
+    @property
+    def rented_unit(self) -> str:
+        """What one hour of a rent is for."""
+        return "GPU" if self.gpus else "server"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSpec:

@@ -30,7 +30,7 @@ def print_plan(found: Plan, out: Console, title: str, costs: Sequence[str] = ())
             "in flight each",
             "P(SLO), predicted",
             "$/month, predicted",
-            "tokens/s each, predicted",
+            "output tokens/s each, predicted",
         ),
     )
     listed = worth_listing([o for o in found.options if o.way != "api"])

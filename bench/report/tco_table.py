@@ -341,7 +341,7 @@ def _options(answer: TcoAnswer) -> Grid:
         columns=(
             column("way"),
             *numbers("servers", "$/month", "$/M tokens"),
-            column("rent, $/GPU-h", wraps=True),
+            column(f"rent, $/{answer.server.rented_unit}-h", wraps=True),
         ),
         rows=tuple(_option(option) for option in answer.options),
     )

@@ -105,6 +105,11 @@ WORDS: tuple[Word, ...] = (
         "steady",
         "steady window",
     ),
+    _word(
+        "requests",
+        "all that a load point sent, in all its repeats, those outside the window, too: divided by "
+        "measured s they are not req/s",
+    ),
     _word("bound", "what memory bandwidth and arithmetic of the hardware forbid to exceed"),
     _word(
         "plan",

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench.report.markup import escape
 from bench.report.numbers import quantity
+from bench.values.count_words import count
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -21,8 +22,9 @@ def print_workload(document: Mapping[str, Any], out: Console) -> None:
 
 def words(d: Mapping[str, Any]) -> Iterator[str]:
     """The lines of the summary."""
-    many = "" if d["conversations"] is None else f" of {d['conversations']:,} conversations"
-    yield f"{d['file']}: {d['title']} ({d['shape']}), {d['requests']:,} requests{many}"
+    known = d["conversations"] is not None
+    many = f" of {count(d['conversations'], 'conversation')}" if known else ""
+    yield f"{d['file']}: {d['title']} ({d['shape']}), {count(d['requests'], 'request')}{many}"
     for reason, n in d["left_out"].items():
         yield f"  left out     {n:,}: {reason}"
     yield from _times(d)

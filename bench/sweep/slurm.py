@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -72,5 +73,7 @@ def _asked(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _line(text: str) -> str:
-    said = " ".join(text.split())[:300]
+    # Slurm begins each line with the command's name, which stands before it here already.
+    lines = (re.sub(r"^\w+: error: ", "", line.strip()) for line in text.splitlines())
+    said = "; ".join(line for line in lines if line)[:300]
     return f"{said.rstrip('.')}." if said else "it gave no reason."

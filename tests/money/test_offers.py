@@ -10,8 +10,10 @@ import json
 from pathlib import Path
 
 import pytest
+from tco_support import cpu_run
 
 from bench.cli.main import main
+from bench.cli.price_effect import effect_of
 from bench.config.compose import catalogue
 from bench.money.prices.tables import Imported, is_price_table, read_prices
 from bench.values.errors import InputError
@@ -198,3 +200,13 @@ def test_an_import_shows_what_it_changes_in_a_cost_question(
     assert "prices.csv" not in said
     assert code("prices", *words[:-1]) == 0
     assert "no figure of the answer moved" in capsys.readouterr().out  # imported before
+
+
+def test_an_import_asks_of_a_run_what_bench_tco_asks_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run on a host without GPU has one question; tco=default would refuse it."""
+    monkeypatch.setattr(
+        "bench.cli.verbs.tco.stored", lambda names, _: (cpu_run(),) if names else ()
+    )
+    assert effect_of(None, (), (), ("RUN",), "results").words == "RUN tco=cpu-host"
+    assert effect_of("default", (), (), ("RUN",), "results").words == "RUN tco=default"
+    assert effect_of(None, (), (), (), "results").words == "tco=worked-example"

@@ -17,6 +17,7 @@ from bench.money.answer import answer
 from bench.money.spec import PowerSpec
 from bench.money.throughput import (
     MeasuredQuality,
+    TcoRun,
     ThroughputPoint,
     saturated_point,
 )
@@ -146,6 +147,18 @@ def test_no_figure_is_cut_in_a_narrow_terminal(width: int) -> None:
     text = " ".join(screen.getvalue().split())
     for figure in ("5,667 (N=2)", "+5,335,354", "1.5261", "45,783.38", "none (floor $0.7638)"):
         assert figure in text
+
+
+@pytest.mark.parametrize(
+    ("question", "runs", "unit"),
+    [("tco=worked-example", (), "GPU"), ("tco=cpu-host", (cpu_run(),), "server")],
+)
+def test_a_rent_names_what_an_hour_of_it_is_for(
+    question: str, runs: tuple[TcoRun, ...], unit: str
+) -> None:
+    screen = io.StringIO()
+    print_answer(ask(question, runs=runs), Console(file=screen, width=200))
+    assert f"rent, $/{unit}-h" in screen.getvalue()
 
 
 def test_unlike_runs_are_not_pooled() -> None:

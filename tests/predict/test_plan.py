@@ -139,6 +139,7 @@ def test_every_table_says_predicted(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.startswith("predicted")
     assert "$/month, predicted" in shown
     assert "P(SLO), predicted" in shown
+    assert "output tokens/s each, predicted" in " ".join(shown.split())  # half of the demand
     assert "left out: model=llama-3.1-70b" in shown  # one H100 does not hold it
 
 

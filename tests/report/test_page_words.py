@@ -16,7 +16,7 @@ from bench.report.page.questions import QUESTIONS
 from bench.report.words import WORDS, pieces
 from bench.values.errors import InputError
 
-PLAIN = {"load", "errors", "requests", "answer", "mean", "power", "synthetic"}
+PLAIN = {"load", "errors", "answer", "mean", "power", "synthetic"}
 """What headings say besides."""
 
 
@@ -50,6 +50,8 @@ def test_a_word_is_found_in_any_spelling_and_a_wrong_one_is_answered(
     assert meaning("p99")[0] == meaning("p95")[0] == "p90"
     assert meaning("P95")[0] == "P5 to P95"
     assert meaning("output_tokens_per_s")[1].endswith("(tokens/s)")
+    # two columns side by side, of all requests and of the window: no division gives the rate
+    assert "outside the window" in meaning("requests")[1]
     assert METRICS[0].formula in meaning(METRICS[0].name)[1]
     with pytest.raises(InputError, match=r"'TTTF' is no word of a result\. Did you mean 'TTFT'\?"):
         meaning("TTTF")

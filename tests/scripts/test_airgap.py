@@ -71,6 +71,13 @@ def install(pack: Path, tmp_path: Path, *more: str) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_what_the_host_lacks_is_one_line_and_each_is_named_once() -> None:
+    manifest = {"host": ["no-torch==1", "numpy", "no-arrow", "no-arrow"]}
+    assert airgap_install.lacking(manifest) == ["no-torch, no-arrow are not there"]
+    assert airgap_install.lacking({"host": ["no-arrow", "no-arrow"]}) == ["no-arrow is not there"]
+    assert airgap_install.lacking({"host": []}) == []
+
+
 def test_a_pack_installs_into_an_empty_prefix_and_its_modules_import(
     pack: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ import yaml
 from bench import preflight
 from bench.cli.main import main
 from bench.config.compose import catalogue, compose, run_spec
+from bench.sweep import slurm
+from bench.values.errors import BenchError
 
 WORDS = ("-m", "model=llama-3.1-8b", "quant=none,fp8", "gpus=2")
 
@@ -205,3 +207,19 @@ def test_jobs_of_nothing_and_of_a_sweep_that_is_not_there(tmp_path: Path, bench:
     done = bench("jobs", f"results_dir={tmp_path}")
     assert done.returncode == 2
     assert "there is no sweep" in done.stderr
+
+
+def test_slurm_s_refusal_names_its_command_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a Slurm 22.05 said to a partition that it does not have."""
+    said = (
+        "sbatch: error: invalid partition specified: gpu\n"
+        "sbatch: error: Batch job submission failed: Invalid partition name specified\n"
+    )
+    refused = subprocess.CompletedProcess((), 1, stdout="", stderr=said)
+    monkeypatch.setattr(slurm, "_asked", lambda words: refused)
+    with pytest.raises(BenchError) as caught:
+        slurm.submit("job.sh")
+    assert str(caught.value) == (
+        "sbatch: invalid partition specified: gpu; Batch job submission failed: Invalid partition "
+        "name specified. The script is job.sh."
+    )

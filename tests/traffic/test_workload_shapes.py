@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import pytest
 
+from bench.cli.main import main
 from bench.foreign.shapes import NAMES, shape_of
 from bench.foreign.stamps import date_s, infer
 from bench.traffic.plan import as_read
@@ -240,3 +241,14 @@ def test_a_run_says_how_its_trace_was_read() -> None:
     azure = as_read(spec(DATA / "azure_code.csv"))
     assert (azure.time_unit, azure.hash_block_tokens) == ("s", None)
     assert as_read(spec(DATA / "mt_bench.jsonl")).time_unit is None
+
+
+def test_one_request_of_one_conversation_is_said_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "one.jsonl"
+    turns = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
+    file.write_text(json.dumps({"conversations": turns}) + "\n")
+    with pytest.raises(SystemExit):
+        main(["workload", str(file)])
+    assert "1 request of 1 conversation\n" in capsys.readouterr().out

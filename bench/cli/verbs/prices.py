@@ -38,7 +38,7 @@ VERB = Verb(
         ("prices.as_of=DATE", "the book as it stood on that day"),
         (
             "tco=NAME",
-            "the cost question that an import is shown in (worked-example; default with RUN)",
+            "the cost question that an import is shown in (worked-example; with RUN as bench tco)",
         ),
         keys.RESULTS_DIR,
     ),
@@ -69,13 +69,7 @@ def call(arguments: Arguments) -> int:
     question, names = own.pop("tco"), arguments.words[2:]
     if path is None:
         return run(spec, as_json=arguments.as_json)
-    effect = effect_of(
-        question or ("default" if names else "worked-example"),
-        overrides,
-        arguments.config_dirs,
-        names,
-        results_dir,
-    )
+    effect = effect_of(question, overrides, arguments.config_dirs, names, results_dir)
     return run(
         spec,
         import_path=path,

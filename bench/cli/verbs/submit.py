@@ -83,7 +83,10 @@ def call(arguments: Arguments) -> int:
         f"bench: {count(len(sweep.elements), 'run', 'wait')} as Slurm job {sweep.job}.",
         file=sys.stderr,
     )
-    print(f"bench: bench jobs {sweep.name} results_dir={sweep.results_dir}", file=sys.stderr)
+    print(
+        f"bench: how they fare: bench jobs {sweep.name} results_dir={sweep.results_dir}",
+        file=sys.stderr,
+    )
     return 0
 
 

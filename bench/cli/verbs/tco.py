@@ -67,8 +67,8 @@ def call(arguments: Arguments) -> int:
     for word in set(arguments.words) & set(options("tco", arguments.config_dirs)):
         raise InputError(f"{word!r} is a cost question, and no run: type tco={word}.")
     runs = stored(arguments.words, results_dir)
-    if runs and "tco" not in arguments.typed_keys and all(r.gpu == "cpu" for r in runs):
-        overrides = ["tco=cpu-host", *overrides]  # the one question about a host without GPU
+    if "tco" not in arguments.typed_keys and (asked := own_question(runs)) is not None:
+        overrides = [f"tco={asked}", *overrides]
     request = cost_question(overrides, arguments.config_dirs, measured=bool(runs))
     if request.tco.basis == "api":
         if arguments.option("--since") is not None:
@@ -77,6 +77,11 @@ def call(arguments: Arguments) -> int:
     if (when := arguments.option("--since")) is not None:
         return since_when(request, runs, when, results_dir, as_json=arguments.as_json)
     return run(request, runs, as_json=arguments.as_json)
+
+
+def own_question(runs: Sequence[TcoRun]) -> str | None:
+    """The one question about a host without GPU, where all runs are of one."""
+    return "cpu-host" if runs and all(r.gpu == "cpu" for r in runs) else None
 
 
 def stored(names: Sequence[str], results_dir: str) -> tuple[TcoRun, ...]:

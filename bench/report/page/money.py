@@ -220,17 +220,17 @@ def _options(a: TcoAnswer, words: str) -> Table:
     return Table(
         caption=f"Ways to have the servers, fully loaded{words}",
         columns=columns,
-        rows=[_option(o) for o in a.options],
+        rows=[_option(o, a.server.rented_unit) for o in a.options],
         left=(0, 4),
     )
 
 
-def _option(o: Option) -> list[Cell]:
+def _option(o: Option, unit: str) -> list[Cell]:
     name = word(o.basis.replace("_", " "))
     if o.bill is None or o.levels is None:
         return [name, word(None), word(None), word(None), word(o.why_not or "")]
     rent = "; ".join(
-        f"${plain(row.usd)}/GPU-h, {row.provider}, as of {row.as_of}"
+        f"${plain(row.usd)}/{unit}-h, {row.provider}, as of {row.as_of}"
         + ("" if row.verified else ", unverified")
         for row in o.prices
     )
