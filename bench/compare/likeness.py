@@ -77,8 +77,9 @@ def differences(
     alone: load, workload and machine do not matter to it.
     """
     first, second = settings(baseline), settings(variant)
+    scored = bool(baseline.spec.quality.tasks and variant.spec.quality.tasks)
     found = [
-        _difference(key, first.get(key), second.get(key), _spec_kind(key, speed), allow)
+        _difference(key, first.get(key), second.get(key), _spec_kind(key, speed, scored), allow)
         for key in sorted(first.keys() | second.keys())
         if first.get(key) != second.get(key)
     ]
@@ -185,9 +186,13 @@ def settings(run: Run) -> dict[str, Any]:
     return {**found, "engine.args": words, "speculation": name_of(run.spec) or "off"}
 
 
-def _spec_kind(key: str, speed: bool) -> Kind:
+def _spec_kind(key: str, speed: bool, scored: bool) -> Kind:
+    """`scored`: both runs are. How one alone was says nothing of their speed: it is scored after
+    the load."""
     if _within(key, VARIANT):
         return "variant"
+    if not scored and key.partition(".")[0] == "quality":
+        return "noted"
     if not speed and key.partition(".")[0] in ("load", "workload", "engine", "gpu", "gpus"):
         return "noted"
     return "refused"

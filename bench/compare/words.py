@@ -52,15 +52,19 @@ def _speed(
 def _in_this_run(rate: SpeedChange, launched: int) -> str:
     """What was seen, without a direction: too few launches to say more, or too few of them with
     every load of both left by its certificate."""
-    why = f"no verdict from {counted(rate.launches)} of each"
+    why = f"no verdict from {counted(rate.launches)} of each, {ENOUGH_LAUNCHES} are needed"
     if rate.launches < launched:
         left = rate.launches or "none"
-        why = f"no verdict: of {counted(launched)} of each, {left} left every load of both standing"
+        why = (
+            f"no verdict: of {counted(launched)} of each, {ENOUGH_LAUNCHES} are needed in which no "
+            f"load of either is withheld, and there {'is' if rate.launches == 1 else 'are'} {left} "
+            "(bench show RUN says why)"
+        )
     if rate.ratio is None:
-        return f"speed in this run only: {why}, {ENOUGH_LAUNCHES} are needed"
+        return f"speed: {why}"
     r = rate.ratio
     seen = f"{percent(r.value)} [{percent(r.low)}, {percent(r.high)}] over {rate.pairs} repeats"
-    return f"in this run: output tokens/s {seen}; {why}, {ENOUGH_LAUNCHES} are needed"
+    return f"in this run: output tokens/s {seen}; {why}"
 
 
 def _quality(tasks: Sequence[TaskComparison]) -> tuple[str, tuple[str, ...]]:

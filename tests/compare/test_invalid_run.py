@@ -35,4 +35,4 @@ def test_launches_that_are_left_are_counted() -> None:
     )
     found = compare([base, other], allow=("*",))
     # Two launches are left that both have: it is not said that there was one.
-    assert "of 3 launches of each, 2 left every load of both standing" in found.rows[1].verdict
+    assert "no load of either is withheld, and there are 2 (bench show RUN" in found.rows[1].verdict

@@ -84,6 +84,16 @@ def test_quality_alone_may_come_from_another_machine() -> None:
     refuse("b", differences(run(), other, speed=False))
 
 
+def test_how_one_of_two_was_scored_says_nothing_of_their_speed() -> None:
+    """`--interleave` scores in the last round alone, and warned of its own doing each time."""
+    scored = run("quality=tiny")
+    assert set(kinds(run(), scored).values()) == {"noted"}
+    refuse("b", differences(run(), scored))
+    fewer = differences(scored, run("quality=tiny", "quality.limit=5"))
+    with pytest.raises(InputError, match=r"quality\.limit"):
+        refuse("b", fewer)
+
+
 def test_where_results_lie_does_not_matter() -> None:
     assert differences(run(), run("results_dir=/elsewhere", "engine.port=8123")) == ()
 

@@ -123,9 +123,7 @@ def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, reques
         with shown(title=f"run {len(done)} of {rounds * len(variants)}") as progress:
             return execute(spec, catalogue(arguments.config_dirs), progress)
 
-    # The last round alone scores quality.
-    request = replace(request, rounds=True, allow=(*request.allow, "quality"))
-    return interleave(variants, rounds, one, request)
+    return interleave(variants, rounds, one, replace(request, rounds=True))
 
 
 _VARIED = ("quant=", "engine.args=")
