@@ -12,8 +12,8 @@ from point_support import Shot, even, point
 
 from bench.measure.checks import certificate
 from bench.measure.checks.consistency import (
-    consistency,
     TOLERANCE,
+    consistency,
     little_error,
     tie_out_error,
     tie_out_sigma,
