@@ -50,6 +50,8 @@ _COLUMNS = (
 
 _ANSWER = ("answer p50", "first_answer_p50_ms")
 """The time to the first token of the answer, shown where thought came before it."""
+_TOKENS_WITHOUT_TEXT = 3
+"""UTF-8 has at most four bytes a character; with the last of them there is text."""
 
 # In an open loop, what users wait counts from when they wanted to be served.
 _OPEN_COLUMNS = (
@@ -167,19 +169,20 @@ def _conditions(run: Run, measurement: Measurement) -> str:
     )
 
 
-def _thinks(point: PointMeasurement) -> bool:
-    """Whether the answer begins visibly after the first token; a token of half a character, with
-    no text of its own yet, is no reasoning."""
+def thinks(point: PointMeasurement) -> bool:
+    """Whether the answer begins visibly after the first token. The bytes of one character can be
+    spread over so many tokens that three come without text of their own: that is no reasoning."""
     first, answer = point.metrics["ttft_p50_ms"], point.metrics[_ANSWER[1]]
     if not answer.n or first.value is None or answer.value is None:
         return bool(answer.n)
-    return answer.value > 1.02 * first.value
+    one_character_ms = _TOKENS_WITHOUT_TEXT * (point.metrics["itl_p50_ms"].value or 0.0)
+    return answer.value > max(1.02 * first.value, first.value + one_character_ms)
 
 
 def _points_grid(points: Sequence[PointMeasurement]) -> Grid:
     open_loop = any(p.point.mode != "closed" for p in points)
     columns: tuple[tuple[str, str], ...] = _OPEN_COLUMNS if open_loop else _COLUMNS
-    if any(_thinks(p) for p in points):
+    if any(thinks(p) for p in points):
         at = [n for _, n in columns].index("ttft_p99_ms")
         columns = (*columns[:at], _ANSWER, *columns[at:])
     rows = tuple(

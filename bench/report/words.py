@@ -63,9 +63,15 @@ WORDS: tuple[Word, ...] = (
     _word(
         "TPOT", "time per output token: an answer's time after its first token ÷ its other tokens"
     ),
+    _word(
+        "answer p50",
+        "the median time from sending to the answer's own first token, after thought that is "
+        "streamed",
+    ),
     _word("E2E", "end to end: from sending a request to the last byte of its answer"),
     _word("p50", "the median: half of the requests are as fast or faster", "median"),
     _word("p90", "90 of 100 requests are as fast or faster; p95 and p99: 95 and 99", "p95", "p99"),
+    _word("mean", "the sum over requests ÷ their number, in each repeat; then over the repeats"),
     _word("SLO", "what a user accepts: limits of TTFT and TPOT that a share of requests keeps"),
     _word("goodput", "requests per second that kept the SLO"),
     _word(
@@ -107,8 +113,8 @@ WORDS: tuple[Word, ...] = (
     ),
     _word(
         "requests",
-        "all that a load point sent, in all its repeats, those outside the window, too: divided by "
-        "measured s they are not req/s",
+        "all that the repeats sent; those outside the window count in no rate, so requests ÷ "
+        "measured s is more than req/s",
     ),
     _word("bound", "what memory bandwidth and arithmetic of the hardware forbid to exceed"),
     _word(

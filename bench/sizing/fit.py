@@ -307,7 +307,8 @@ def _reasons(
         )
     if needed > spec.model.max_context_tokens:
         found.append(
-            f"{needed:,} tokens exceed the model's context of {spec.model.max_context_tokens:,}"
+            f"{needed:,} tokens exceed the model's context of {spec.model.max_context_tokens:,}: "
+            "ask for fewer with workload.input_tokens and workload.output_tokens"
         )
     capability = float(spec.gpu.compute_capability or "inf")
     sparse = any(b.kv.selected and b.kv.kind == "mla" for b in s.geometry.blocks)

@@ -13,6 +13,7 @@ from point_support import Shot, even, point
 from bench.measure.checks import certificate
 from bench.measure.checks.consistency import (
     TOLERANCE,
+    consistency,
     little_error,
     tie_out_error,
     tie_out_sigma,
@@ -350,6 +351,9 @@ def test_little_and_tie_out_find_rates_that_contradict_each_other() -> None:
     cut = replace(four.window, end_ns=four.window.end_ns - 1, openings=(), closings=())
     fewer = replace(four, window=cut)
     assert tie_out_error(fewer) < -tolerance(fewer)
+    withheld = next(f for f in consistency([fewer]) if f.code == "tie_out")
+    assert (withheld.severity, withheld.withholds) == ("fail", "some")
+    assert "raise load.duration_s, and measure again" in withheld.text  # it says what to do
 
 
 def unlike(lengths: tuple[int, int], waves: int = 5) -> PointData:

@@ -62,6 +62,28 @@ def test_a_word_is_found_in_any_spelling_and_a_wrong_one_is_answered(
     assert json.loads(capsys.readouterr().out) == {w.term: w.meaning for w in WORDS}
 
 
+@pytest.mark.parametrize(
+    ("typed", "terms"),
+    [
+        ("in flight", ["in flight"]),
+        ("measured s", ["window"]),
+        ("total tok/s", ["tokens/s out"]),
+        ("ITL p99", ["ITL", "p90"]),
+        ("E2E mean requests", ["E2E", "mean", "requests"]),
+        ("answer p50", ["answer p50"]),
+        ("c16", ["in flight"]),  # as tables of runs and of variants write it
+    ],
+)
+def test_a_heading_of_several_words_is_typed_as_it_stands(
+    typed: str, terms: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line under a result says `bench words WORD`: a shell parts `in flight` in two."""
+    with pytest.raises(SystemExit) as left:
+        main(["words", *typed.split(), "--json"])
+    assert left.value.code in (None, 0)
+    assert list(json.loads(capsys.readouterr().out)) == terms
+
+
 def test_no_two_words_share_a_name_or_a_place() -> None:
     names = [name for w in WORDS for name in (w.term, *w.also)]
     assert sorted(names) == sorted(set(names))

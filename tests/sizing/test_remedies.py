@@ -104,6 +104,13 @@ def test_prompts_that_are_too_long_are_shortened_and_not_cut_off() -> None:
     assert f"workload.input_tokens={prompt}" in told.overrides
 
 
+def test_a_request_longer_than_the_models_own_context_is_refused_with_the_keys_to_type() -> None:
+    words = ("model=tiny", "gpu=h100-sxm", "gpus=1", "quant=none", "workload.input_tokens=4000")
+    (report,) = reports(words, CATALOGUE)
+    (reason,) = report.reasons
+    assert reason.endswith("ask for fewer with workload.input_tokens and workload.output_tokens")
+
+
 def test_a_file_for_llama_cpp_has_the_models_own_limit_too() -> None:
     words = (
         *("model=deepseek-r1", "quant=q4_k_m", "gpu=h200-sxm", "gpus=1", "engine=llamacpp"),

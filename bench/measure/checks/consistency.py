@@ -88,12 +88,15 @@ def tie_out_sigma(part: Steady) -> float:
     return float(np.sqrt(min(by_chance, since))) / arrived if arrived else 0.0
 
 
+_REMEDY = "free the machine of other work, or raise load.duration_s, and measure again"
+
+
 def _little(parts: Sequence[Steady]) -> Finding:
     error = float(np.mean([little_error(p) for p in parts]))
     limit = max(tolerance(p) for p in parts)
     text = f"requests/s x mean E2E is {1 + error:.1%} of the requests in flight (Little's law)"
     if abs(error) > limit:
-        text += f", more than {limit:.1%} off: rates and E2E contradict each other"
+        text += f", more than {limit:.1%} off: rates and E2E contradict each other: {_REMEDY}"
         return some("little", text, (*RATES, "e2e"), error, "1")
     return finding("little", "pass", text, error, "1")
 
@@ -103,6 +106,6 @@ def _tie_out(parts: Sequence[Steady]) -> Finding:
     limit = tie_out_limit(parts)
     text = f"requests that ended carry {1 + error:.1%} of the tokens that arrived"
     if abs(error) > limit:
-        text += f", more than {limit:.1%} off: the rates contradict each other"
+        text += f", more than {limit:.1%} off: the rates contradict each other: {_REMEDY}"
         return some("tie_out", text, RATES, error, "1")
     return finding("tie_out", "pass", text, error, "1")

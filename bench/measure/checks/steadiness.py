@@ -20,8 +20,8 @@ HEADLINE_SHARE = 0.3
 """An interval wider than this share of the value is no headline."""
 
 IF_NOT_INDEPENDENT = (
-    f"fewer than {ENOUGH_TO_CORRELATE} cannot show whether neighbours in time are alike; by a "
-    f"half, an interval would have to be {IF_ALIKE:g} times as wide"
+    f"fewer than {ENOUGH_TO_CORRELATE} cannot show whether neighbours in time are alike; at "
+    f"a correlation of 0.5 an interval would have to be {IF_ALIKE:g} times as wide"
 )
 
 
