@@ -9,6 +9,7 @@ from bench.compare.words import p_text
 from bench.report.grid import Grid, column, numbers, print_grid
 from bench.report.markup import escape
 from bench.report.numbers import lopsided, quantity, with_interval
+from bench.values.count_words import count
 
 WORDS = {"failed": "FAILED", "held": "held", "not_enough_evidence": "not enough evidence"}
 
@@ -56,8 +57,10 @@ def gate_lines(gate: Gate) -> list[str]:
 def outcome_line(gate: Gate) -> str:
     """The outcome, the tests behind it, and the exit code."""
     counts = {word: sum(t.outcome == key for t in gate.tests) for key, word in WORDS.items()}
-    said = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
-    return f"GATE {WORDS[gate.outcome]}: {said} of {len(gate.tests)} tests · exit {gate.exit_code}"
+    found = [f"{n} {word}" for word, n in counts.items() if n]
+    tests = count(len(gate.tests), "test")
+    said = f"{', '.join(found)} of {tests}" if len(found) > 1 else f"all of {tests}"
+    return f"GATE {WORDS[gate.outcome]}: {said} · exit {gate.exit_code}"
 
 
 def _cells(t: GateTest) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from bench.compare.gate import Gate, GateTest, judge
 from bench.compare.speed import observed
 from bench.compare.variant import Variant
 from bench.measure.checks.moves import withhold
+from bench.report.gate_table import outcome_line
 from bench.report.junit import junit
 from bench.values.errors import InputError
 from bench.values.finding import Finding
@@ -76,6 +77,14 @@ def test_a_change_in_its_unit_and_the_value_itself() -> None:
         ("ttft_p50_ms > 130", 0),
     ):
         assert gate(base, other, condition).exit_code == code, condition
+
+
+def test_the_outcome_reads_as_a_sentence() -> None:
+    """`GATE not enough evidence: 1 not enough evidence of 1 tests` did not."""
+    said = outcome_line(slower(f"{RATE} < -4%"))
+    assert said == "GATE not enough evidence: all of 1 test · exit 4"
+    said = outcome_line(slower(f"{RATE} < -0.2%", f"{RATE} < -10%"))
+    assert said.startswith("GATE FAILED: 1 FAILED, 1 held of 2 tests · exit 3")
 
 
 def test_holm_over_all_tests_of_the_gate() -> None:
