@@ -69,6 +69,10 @@ def prepared(overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
 
 def _check_choice(group: str, value: str, config_dirs: Sequence[str]) -> None:
     valid = options(group, config_dirs)
+    if value.startswith(("{", "[")):
+        inner = re.match(r"\{ *(\w+) *: *([^,{}]+)", value)
+        keys = f", its keys one by one: {group}.{inner[1]}={inner[2]}" if inner else ""
+        raise InputError(f"{group}={value}: a group is chosen by its name, {group}=NAME{keys}.")
     for name in value.split(","):
         plain = name.strip().strip("'\"")
         if plain not in valid and not any(c in plain for c in "(*[{"):
@@ -219,10 +223,10 @@ def _in_our_words(text: str, config: str) -> str:
         if config != "config":
             one = f"{key}={values.partition(',')[0]}"
             return f"{key}={values} offers a choice, and this verb takes one: {one}."
-        return (
-            f"{key}={values} offers a choice: a sweep over it begins with bench -m, "
-            f"a list is typed {key}=[{values}]."
-        )
+        begins = f"{key}={values} offers a choice: a sweep over it begins with bench -m, "
+        if key in GROUPS:
+            return f"{begins}else name one: {key}={values.partition(',')[0]}."
+        return f"{begins}a list is typed {key}=[{values}]."
     return said[:300]
 
 
