@@ -91,13 +91,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
     missing = _missing_gpus(spec)
     if spec.gpu.kind == "auto" and not missing:
         spec = resolve(spec, frozenset({"gpus"}), catalogue)
-    if spec.gpus == 0 and spec.gpu.kind == "gpu":
-        raise InputError(
-            f"gpu={spec.gpu.name}, but gpus is 0 (unsaid, it is what this machine has): gpus=1 or "
-            "more where there is one, or gpu=cpu to serve on the processor."
-        )
-    if spec.gpus == 0 and spec.gpu.kind != "cpu":
-        spec = replace(spec, gpu=catalogue.gpus["cpu"])
+    spec = _on_processor(spec, catalogue)
     check_build(spec, install())
     planned = spec.gpu.kind != "auto"
     report = checked(spec, catalogue) if planned else None
@@ -193,8 +187,18 @@ def on_hardware(spec: RunSpec, catalogue: Catalogue) -> RunSpec:
         raise InputError(f"engine={spec.engine.kind} cannot run here: {missing}")
     if spec.gpu.kind == "auto":
         spec = resolve(spec, frozenset({"gpus"}), catalogue)
+    return _on_processor(spec, catalogue)
+
+
+def _on_processor(spec: RunSpec, catalogue: Catalogue) -> RunSpec:
+    """A run without GPUs is one on the processor; InputError where it names a GPU."""
+    if spec.gpus == 0 and spec.gpu.kind == "gpu":
+        raise InputError(
+            f"gpu={spec.gpu.name}, but gpus is 0 (unsaid, it is what this machine has): gpus=1 or "
+            "more where there is one, or gpu=cpu to serve on the processor."
+        )
     if spec.gpus == 0 and spec.gpu.kind != "cpu":
-        spec = replace(spec, gpu=catalogue.gpus["cpu"])
+        return replace(spec, gpu=catalogue.gpus["cpu"])
     return spec
 
 
