@@ -164,6 +164,8 @@ def load(name: str | Path = "latest", results_dir: str | Path = "results") -> St
     from bench.store import find_run, load_run
     from bench.sweep.mirror import mirrored
 
+    if not isinstance(name, (str, Path)):
+        raise InputError(f"load: {name!r} is no name of a run: bench.load('latest').")
     folder, found = mirrored(str(results_dir), str(name))
     return StoredRun(load_run(find_run(found or str(name), folder)))
 
@@ -201,15 +203,25 @@ def tco(
     from bench.ask.costs import answered, cost_question
     from bench.money.of_run import tco_run
 
+    for run in runs:
+        if not isinstance(run, StoredRun):
+            raise InputError(
+                f"tco: {run!r} is no run that was read: bench.tco(bench.load('latest'))."
+            )
     question = cost_question(tuple(_words(keys, choices)), config_dirs, measured=bool(runs))
     return answered(question, tuple(tco_run(run.raw, run.measurement) for run in runs))
 
 
 def _words(keys: Sequence[str], choices: dict[str, object]) -> Iterator[str]:
     """The KEY=VALUE words that the same question has on the command line."""
+    if isinstance(keys, str):  # whose items are letters
+        raise InputError(f"keys={keys!r} is no list: write keys=[{keys!r}].")
     for key in keys:
         if "=" not in key:
             raise InputError(f"{key!r} is no KEY=VALUE.")
         yield key
     for name, value in choices.items():
-        yield f"{name}={'null' if value is None else value}"
+        if isinstance(value, (dict, set)):
+            raise InputError(f"{name}={value!r} is no choice: type its keys, '{name}.KEY=VALUE'.")
+        listed = list(value) if isinstance(value, tuple) else value
+        yield f"{name}={'null' if value is None else listed}"

@@ -74,6 +74,18 @@ def test_what_fits_is_what_the_command_line_says() -> None:
         bench.fit("tiny")
 
 
+def test_what_is_no_choice_is_said() -> None:
+    """What a text, a mapping or a name in a run's place would otherwise be taken apart into."""
+    with pytest.raises(InputError, match=r"write keys=\['power.usd_per_kwh=0.2'\]"):
+        bench.tco(tco="worked-example", keys="power.usd_per_kwh=0.2")
+    with pytest.raises(InputError, match=r"type its keys, 'engine.KEY=VALUE'"):
+        bench.fit(model="tiny", engine={"max_model_len": 8})
+    with pytest.raises(InputError, match=r"bench.tco\(bench.load\('latest'\)\)"):
+        bench.tco("latest")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"5 is no name of a run: bench.load\('latest'\)"):
+        bench.load(5)  # type: ignore[arg-type]
+
+
 def test_what_a_token_costs() -> None:
     """The worked example: 1.526 $/M tokens."""
     answer = bench.tco(tco="worked-example")

@@ -42,9 +42,14 @@ class Arguments:
         return typed_keys(self.overrides)
 
     def option(self, name: str) -> str | None:
-        """The last value given for an option; None when it was not given."""
-        values = self.options.get(name)
-        return values[-1] if values else None
+        """The one value given for an option; None when it was not given.
+
+        InputError for two of them: one would be dropped without a word.
+        """
+        values = tuple(dict.fromkeys(self.options.get(name, ())))
+        if len(values) > 1:
+            raise InputError(f"{name} is typed twice, as {values[0]} and {values[1]}: keep one.")
+        return values[0] if values else None
 
     def number(self, name: str) -> float | None:
         """The value of an option that is a number; None when it was not given."""

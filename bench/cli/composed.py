@@ -70,11 +70,14 @@ def results_dir_only(arguments: Arguments) -> str:
     return chosen
 
 
-def row_format(arguments: Arguments) -> str | None:
-    """`--format csv`, md or parquet; None when tables are asked for."""
-    from bench.report.rows import known_format
+def row_format(arguments: Arguments, others: Sequence[str] = ()) -> str | None:
+    """`--format csv`, md, parquet or one of `others`; None when tables or JSON are asked for."""
+    from bench.report.rows import FORMATS, known_format
 
-    return known_format(arguments.option("--format"))
+    form = known_format(arguments.option("--format"), (*FORMATS, *others))
+    if form is not None and arguments.as_json:
+        raise InputError(f"--json and --format {form} are two forms of one answer: keep one.")
+    return form
 
 
 def allowed(arguments: Arguments) -> tuple[str, ...]:
@@ -95,6 +98,8 @@ def own_words(
     book: list[str] = []
     for override in arguments.overrides:
         key, _, value = override.partition("=")
+        if key in said and not value:
+            raise InputError(f"{key}= has no value: type {key}=NAME, or leave it out.")
         if key in said:
             said[key] = value
         elif key.lstrip("+~").partition(".")[0] == "prices":

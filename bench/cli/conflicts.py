@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from bench.cli.arguments import Arguments
     from bench.values.spec import RunSpec
 
+_OF_TASKS = (
+    *("limit", "num_fewshot", "system_instruction", "think_end", "backend", "tokenizer"),
+    *("chat_template", "samples", "concurrency", "run_generated_code", "timeout_s"),
+    *("hf_dtype", "hf_batch_size", "task_dir"),
+)
+"""Keys of quality that nothing reads where no task is scored."""
 _SEARCH = "belongs to a search: choose load=slo or load=saturate"
 
 
@@ -75,8 +81,11 @@ def _of_load(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "load.rate_per_s", "belongs to arrivals at a rate: choose load=open"
         for name in ("arrival", "burstiness", "max_in_flight"):
             yield f"load.{name}", "belongs to arrivals at a rate: choose load=open"
-        if load.requests is not None:
+    if load.requests is not None:
+        if load.mode in ("closed", "open", "ramp") and load.arrival != "trace":
             yield "load.duration_s", "ends by load.requests: choose one of the two"
+        for name in ("min_requests", "requests_per_slot"):
+            yield f"load.{name}", "is the least that is sent, and load.requests says how many"
     if load.mode in ("open", "ramp") or (searching and load.over == "rate"):
         yield "load.concurrency", f"is not what load.mode={load.mode} sets: choose load=closed"
         yield "load.requests_per_slot", "belongs to a closed loop: choose load=closed"
@@ -106,9 +115,13 @@ def _of_others(spec: RunSpec) -> Iterator[tuple[str, str]]:
         text = "counts shared prefixes: add workload.shared_prefix_tokens=N"
         yield "workload.shared_prefix_count", text
     if spec.workload.file is None:
-        yield "workload.file_format", "says how a file is read: add workload.file=FILE.jsonl"
+        for name in ("file_format", "time_unit", "hash_block_tokens"):
+            yield f"workload.{name}", "says how a file is read: add workload.file=FILE.jsonl"
     if spec.meter.kind != "replay":
         yield "meter.path", "is a recording to be played: choose meter=replay"
+    if spec.meter.kind == "none":
+        for name in ("period_s", "slow_period_s", "idle_s"):
+            yield f"meter.{name}", "is how a meter is read: choose meter=auto"
     if spec.meter.kind != "synthetic":
         yield "meter.watts", "is what made-up boards draw: choose meter=synthetic"
     if isinstance(spec.engine, ContainedSpec) and spec.engine.container is None:
@@ -124,7 +137,8 @@ def _of_others(spec: RunSpec) -> Iterator[tuple[str, str]]:
         )
         yield "fit.host_gb_per_s", text
     if spec.nodes.kind == "one":
-        yield "nodes.network_gb_s", "is of several machines: choose nodes=hosts nodes.hosts=[A,B]"
+        for name in ("network_gb_s", "start", "python", "address", "backend", "join_timeout_s"):
+            yield f"nodes.{name}", "is of several machines: choose nodes=hosts nodes.hosts=[A,B]"
     if spec.quality.name == "none" and not spec.quality.tasks:
-        for name in ("limit", "num_fewshot", "system_instruction", "think_end"):
+        for name in _OF_TASKS:
             yield f"quality.{name}", "says how tasks are scored: choose quality=NAME"

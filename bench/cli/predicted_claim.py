@@ -25,6 +25,8 @@ def predicted(arguments: Arguments, name: str) -> Path:
 
     if name not in PREDICTORS:
         raise InputError(f"--predict: {name!r} is no predictor.{nearest(name, PREDICTORS)}")
+    for word in (*arguments.words, *(arguments.flags & {"--all"})):
+        raise InputError(f"--predict judges what {name} predicts: leave {word!r} out.")
     known = catalogue(arguments.config_dirs)
     spec = run_spec(compose(arguments.overrides, arguments.config_dirs), detect_gpus=False)
     spec = resolve(for_planning(spec, arguments.typed_keys, known), arguments.typed_keys, known)

@@ -300,6 +300,7 @@ def _check_finite(data: Any, path: str) -> None:
 def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
     """A group set to `auto` as what suits the machine that serves, typed keys on top."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     if not isinstance(group, dict) or "on_gpu" not in group:
         return group
@@ -307,7 +308,10 @@ def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
     on_gpu = bool(data["gpus"]) or (isinstance(gpu, dict) and gpu.get("kind") == "gpu")
     chosen = group["on_gpu" if on_gpu else "on_cpu"]
     typed = {k: v for k, v in group.items() if k not in ("on_gpu", "on_cpu")}
-    return OmegaConf.to_container(OmegaConf.merge(chosen, typed))
+    try:
+        return OmegaConf.to_container(OmegaConf.merge(chosen, typed))
+    except OmegaConfBaseException:  # keys where a list is meant: the codec names the key
+        return {**chosen, **typed}
 
 
 def _named_as_typed(workload: Any) -> Any:

@@ -16,7 +16,7 @@ def check_once(overrides: Sequence[str]) -> None:
     """InputError for a key typed twice with two values: one would be dropped without a word."""
     seen: dict[str, str] = {}
     for override in overrides:
-        key = override.partition("=")[0]
+        key = override.partition("=")[0].lstrip("+")
         if seen.get(key, override) != override:
             raise InputError(f"{key} is typed twice, as {seen[key]!r} and {override!r}: keep one.")
         seen[key] = override

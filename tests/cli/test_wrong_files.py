@@ -15,6 +15,7 @@ from bench.config.compose import compose, run_spec
 from bench.values.errors import InputError
 from bench.values.spec import EndpointSpec
 
+DAY = "2026-01-01"
 TINY = Path(__file__).parents[2] / "bench" / "assets" / "models" / "tiny"
 
 FILES = (
@@ -30,6 +31,12 @@ FILES = (
     ("audit x/run.json", "A run is named by its folder: bench show x."),
     ("show x/run.json", "A run is named by its folder: bench show x."),
     ("claim x/run.json", "A run is named by its folder: bench show x."),
+    ("snapshot import p.csv board=b", "board would have no effect: p.csv holds prices; leave it"),
+    ("snapshot import b.csv region=eu", "region would have no effect: b.csv holds ratings; leave"),
+    (
+        "prices import p.csv provider=c",
+        "provider would have no effect: p.csv (price book) names its",
+    ),
     ("claim c.yaml/key", "c.yaml holds one claim, without a key: bench claim c.yaml."),
     (
         "fit model=llama-3.1-8b model.path=mine",
@@ -51,6 +58,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = text.replace("as_of: null", 'as_of: "2026"').replace("quote: null", "quote: x")
     (tmp_path / "c.yaml").write_text(text)
     (tmp_path / "r.json").write_text(json.dumps({"a": 1}))
+    (tmp_path / "p.csv").write_text(f"provider,model,kind,usd,as_of,source\na,b,input,1,{DAY},s\n")
+    (tmp_path / "b.csv").write_text("model,rating\nx,1400\n")
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "run.json").write_text("{}")
     (tmp_path / "mine").mkdir()

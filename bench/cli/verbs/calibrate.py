@@ -20,6 +20,10 @@ VERB = Verb(
 )
 
 
+_READ = (
+    *("engine", "load", "load.concurrency", "load.workers", "load.own_cores"),
+    *("engine.ttft_ms", "engine.itl_ms", "engine.tokens_per_chunk"),
+)
 _UNREAD = ("model", "quant", "gpu", "meter", "nodes", "quality", "fit")
 
 
@@ -36,8 +40,19 @@ def call(arguments: Arguments) -> int:
         raise InputError(
             f"{unread[0]} has no effect on bench calibrate: no model is served, leave it out."
         )
+    idle = sorted(arguments.typed_keys - {*_READ})
+    if idle:
+        raise InputError(
+            f"{idle[0]} has no effect on bench calibrate, which reads {', '.join(_READ[2:])}: "
+            "leave it out."
+        )
     typed = ["engine=truth", *arguments.overrides]
     spec = run_spec(compose(typed, arguments.config_dirs), detect_gpus=False)
+    if not spec.load.concurrency:
+        raise InputError(
+            f"load.mode={spec.load.mode} keeps no number of streams: choose load=closed, or say "
+            "how many, load.concurrency=[16]."
+        )
     return run(spec, as_json=arguments.as_json)
 
 

@@ -64,6 +64,8 @@ def call(arguments: Arguments) -> int:
     """Judge the claims named, or write a new one's skeleton."""
     if "--new" in arguments.flags:
         name = arguments.words[0] if arguments.words else "new-claim"
+        if not name.removesuffix(".yaml") or Path(name).name != name:
+            raise InputError(f"--new {name!r} is no name of a claim: write --new my-claim.")
         beside = (*arguments.words[1:], *arguments.overrides, *(arguments.flags - {"--new"}))
         if beside:
             raise InputError(f"--new writes one file, {name}.yaml: leave {beside[0]!r} out.")

@@ -84,7 +84,7 @@ def call(arguments: Arguments) -> int:
     )
     rounds = arguments.number("--interleave")
     if rounds is not None:
-        return _in_turn(arguments, more, round(rounds), request)
+        return _in_turn(arguments, more, _whole(rounds, request), request)
     if more:
         key = more[0].partition("=")[0]
         raise InputError(
@@ -92,6 +92,18 @@ def call(arguments: Arguments) -> int:
             "--interleave N it measures, and takes what bench run takes."
         )
     return run(request)
+
+
+def _whole(rounds: float, request: Request) -> int:
+    """The number of rounds to measure; InputError for half a one, or for stored runs beside it."""
+    if not rounds.is_integer():  # nor are nan and inf
+        raise InputError(f"--interleave: {rounds:g} is not a whole number: write 3.")
+    for word in (*request.names, *request.baselines):
+        raise InputError(
+            f"--interleave measures new runs, and {word!r} names a stored one: leave one of the "
+            f"two out; stored runs are compared by bench compare {word} RUN."
+        )
+    return int(rounds)
 
 
 def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, request: Request) -> int:

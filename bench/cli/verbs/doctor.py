@@ -15,6 +15,7 @@ from bench.cli.composed import (
 )
 from bench.cli.verb import Flag, Verb
 from bench.config.compose import catalogue, compose
+from bench.values.errors import InputError
 from bench.values.json_text import json_text
 from bench.values.spec import RunSpec
 
@@ -45,6 +46,9 @@ VERB = Verb(
 
 def call(arguments: Arguments) -> int:
     """Examine this machine for the run that was typed."""
+    others = sorted(arguments.typed_keys - {"results_dir"})
+    if "--clean" in arguments.flags and others:
+        raise InputError(f"{others[0]} has no effect on bench doctor --clean: leave it out.")
     spec = run_asked(compose(arguments.overrides, arguments.config_dirs), arguments)
     if "--clean" in arguments.flags:
         return clean(spec.results_dir, as_json=arguments.as_json)

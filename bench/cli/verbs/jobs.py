@@ -41,8 +41,11 @@ def call(arguments: Arguments) -> int:
 
     if len(arguments.words) > 1:
         raise InputError(f"bench jobs shows one sweep, not {' and '.join(arguments.words)}.")
+    given = arguments.options.get("--cancel", ())
+    ids = [i for one in given for i in one.split(",") if i]
+    if given and not ids:
+        raise InputError(f"--cancel: {given[0]!r} names no job; bench jobs shows their ids, JOB_N.")
     sweep = find(next(iter(arguments.words), None), results_dir_only(arguments))
-    ids = [i for given in arguments.options.get("--cancel", ()) for i in given.split(",") if i]
     if ids:
         sweep = _cancel(sweep, ids)
     found = states(sweep)

@@ -160,6 +160,12 @@ def _import(
         gpu_names=spec.gpu_names,
         gpus=[n for n in catalogue().gpus if n not in ("auto", "cpu")],
     )
+    for key, value in (("provider", given.provider), ("region", given.region)):
+        if value is not None and not found.shape.startswith("GPU offers"):
+            raise InputError(
+                f"{key} would have no effect: {path} ({found.shape}) names its providers "
+                "itself; leave it out."
+            )
     book = Path(spec.book or DEFAULT_BOOK)
     known = configured(spec)
     if book.exists():

@@ -14,7 +14,7 @@ from bench import __version__
 from bench.cli.arguments import Arguments
 from bench.cli.verb import Verb
 from bench.config.compose import compose
-from bench.values.errors import InputError, StoreError
+from bench.values.errors import InputError, StoreError, nearest
 from bench.values.json_text import json_text
 
 if TYPE_CHECKING:
@@ -49,8 +49,18 @@ def call(arguments: Arguments) -> int:
     from bench.values.codec import decode
 
     data = compose(arguments.overrides, arguments.config_dirs, "quantize")
+    spec = decode(QuantizeSpec, data)
+    if spec.gguf is not None and "quant" in arguments.typed_keys and spec.quant.name != "none":
+        raise InputError(
+            f"gguf={spec.gguf} and quant={spec.quant.name} are two things to make: keep one."
+        )
+    if "calibration" in arguments.typed_keys and (spec.gguf is not None or spec.quant.is_gguf):
+        raise InputError(
+            "calibration would have no effect: a file for llama.cpp is made without texts; "
+            "leave it out."
+        )
     with shown() as progress:
-        return run(decode(QuantizeSpec, data), progress, as_json=arguments.as_json)
+        return run(spec, progress, as_json=arguments.as_json)
 
 
 def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int:
@@ -60,7 +70,7 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
     from bench.models.weights import resolve_weights
 
     if spec.gguf is not None or spec.quant.is_gguf:
-        kind = str(spec.gguf or spec.quant.name).casefold()
+        kind = (spec.quant.name if spec.gguf is None else spec.gguf).casefold()
         return gguf(spec, kind, progress, as_json=as_json)
     if spec.quant.name == "none":
         raise InputError("quant=none is the model itself: choose what to make, as quant=gptq.")
@@ -88,9 +98,11 @@ def run(spec: QuantizeSpec, progress: ProgressCallback, *, as_json: bool) -> int
 
 def gguf(spec: QuantizeSpec, kind: str, progress: ProgressCallback, *, as_json: bool) -> int:
     """Write the model's own weights as a GGUF file for llama.cpp, and print where it is."""
-    from bench.models.gguf_file import checkpoint_folder, made, own_file
+    from bench.models.gguf_file import FORMATS, checkpoint_folder, made, own_file
     from bench.models.llama_tools import ready
 
+    if kind not in FORMATS:  # asked before the tools are installed
+        raise InputError(f"gguf: {kind!r} is no format.{nearest(kind, FORMATS)}")
     file = own_file(spec.checkpoints_dir, spec.model.name, kind)
     use = f"quant={kind}" if spec.gguf is None else f"model.weights={file}"
     if file.exists() and not spec.force:

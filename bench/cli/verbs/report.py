@@ -90,6 +90,8 @@ def _judge(arguments: Arguments, results_dir: str) -> Callable[[], Sequence[Asse
     names, everything = arguments.options.get("--claim", ()), "--claims" in arguments.flags
     if not names and not everything:
         return None
+    if names and everything:
+        raise InputError(f"--claims is every claim: leave --claim {names[0]} or --claims out.")
     from bench.cli.verbs import claim
 
     request = claim.Request(
@@ -132,6 +134,7 @@ def run(request: Request) -> int:
     if request.format == "html" and request.out is not None and Path(request.out).is_dir():
         page_in = Path(request.out) / "page.html"
         raise InputError(f"--out {request.out} is a folder: name the page, --out {page_in}.")
+    _check_out(request)
     names = request.names
     if not names and request.question is None and request.judge is None:
         names = ("latest",)
@@ -153,6 +156,21 @@ def run(request: Request) -> int:
     if request.show and written:
         webbrowser.open(written[0].absolute().as_uri())
     return 0
+
+
+def _check_out(request: Request) -> None:
+    """InputError for a picture's name where a page is written, and the other way round."""
+    out = PurePath(request.out or "")
+    kind = out.suffix.lower().removeprefix(".")
+    if request.format == "html" and kind in FORMATS and kind != "html":
+        raise InputError(
+            f"--out {out} is no page, which is HTML: --out {out.with_suffix('.html')}, or "
+            f"--format {kind} --out FOLDER for the pictures."
+        )
+    if request.format != "html" and kind in FORMATS:
+        raise InputError(
+            f"--out {out}: pictures are a file each, so name their folder, --out {out.stem}."
+        )
 
 
 def _measured(path: Path) -> Measured:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.cli import keys
 from bench.cli.arguments import Arguments
-from bench.cli.composed import results_dir_only
+from bench.cli.composed import results_dir_only, row_format
 from bench.cli.verb import Flag, Verb
 from bench.values.json_text import json_text
 
@@ -32,10 +32,8 @@ VERB = Verb(
 def call(arguments: Arguments) -> int:
     """Show the runs named, the latest where none is."""
     from bench.report.exchange import FORMS
-    from bench.report.rows import FORMATS, known_format
 
-    where = results_dir_only(arguments)
-    form = known_format(arguments.option("--format"), (*FORMATS, *FORMS))
+    where, form = results_dir_only(arguments), row_format(arguments, FORMS)
     return show(arguments.words or ("latest",), where, as_json=arguments.as_json, form=form)
 
 

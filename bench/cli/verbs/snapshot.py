@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,10 +66,13 @@ def call(arguments: Arguments) -> int:
         raise InputError(f"bench snapshot takes: import FILE (or import --from URL).{hint}")
     name = address or arguments.words[1]
     text = fetched(name) if address else file_text(name)
-    if is_price_table(text):
+    priced = is_price_table(text)
+    if priced:
+        _refuse(("board", "ratings"), arguments, f"{name} holds prices")
         return _prices(arguments, name, text, own)
     board = own["board"]
     new = read_ratings(text, name, as_of=own["as_of"], source=own["source"] or name, board=board)
+    _refuse(OF_PRICES, arguments, f"{name} holds ratings")
     book = Path(own["ratings"])
     known = shipped()
     if book.exists():
@@ -84,6 +87,12 @@ def call(arguments: Arguments) -> int:
     else:
         _print(name, book, new, added, found)
     return 0
+
+
+def _refuse(keys: Sequence[str], arguments: Arguments, why: str) -> None:
+    """InputError for a typed key that files of the other kind have."""
+    for key in sorted(arguments.typed_keys & {*keys}):
+        raise InputError(f"{key} would have no effect: {why}; leave it out.")
 
 
 def _prices(arguments: Arguments, name: str, text: str, own: Mapping[str, str]) -> int:

@@ -28,7 +28,10 @@ def call(arguments: Arguments) -> int:
     from bench.sweep.remote import pull, push
 
     way, *rest = arguments.words or ("",)
-    if way not in WAYS or len(rest) != 1:
+    if way in WAYS and len(rest) != 1:
+        said = f"not {' and '.join(rest)}" if rest else "as s3://bucket/results"
+        raise InputError(f"bench sync {way} takes one ADDRESS, {said}.")
+    if way not in WAYS:
         raise InputError(f"bench sync push|pull ADDRESS, not {way!r}.{nearest(way, WAYS)}")
     results_dir = results_dir_only(arguments)
     done = (push if way == "push" else pull)(results_dir, rest[0])

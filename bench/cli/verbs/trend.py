@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ def call(arguments: Arguments) -> int:
     kind = arguments.words[0]
     mine = ("ratings", "board") if kind in ("rating", "frontier") else ("provider", "model")
     own, overrides = own_words(arguments, mine, f"trend {kind}")
+    _check_read(kind, overrides, arguments)
     if kind == "frontier":
         return _frontier(own["ratings"], own["board"], as_json=arguments.as_json)
     if kind == "rating":
@@ -80,6 +82,29 @@ def call(arguments: Arguments) -> int:
     else:
         print_prices(console(), trend, kind)
     return 0
+
+
+def _check_read(kind: str, overrides: Sequence[str], arguments: Arguments) -> None:
+    """InputError for a page or a price book that this trend would never look at."""
+    page = arguments.option("--page")
+    if page is not None and kind != "rating":
+        raise InputError(
+            f"--page is of ratings with prices beside them: bench trend rating --page {page}."
+        )
+    if page is not None and arguments.as_json:
+        raise InputError("--json and --page are two forms of one answer: keep one.")
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in ("prices.as_of", "prices.stale_days"):
+            raise InputError(
+                f"{key} would have no effect on bench trend: it reads the prices of all days; "
+                "leave it out."
+            )
+        if kind == "frontier" or (kind == "rating" and page is None):
+            raise InputError(
+                f"{key} would have no effect on bench trend {kind}: prices of your own are read "
+                "by bench trend price, spot or cost."
+            )
 
 
 def _frontier(name: str | None, board: str | None, *, as_json: bool) -> int:
@@ -159,8 +184,13 @@ def prices(
         and model in (None, r.model)
     ]
     if not rows:
+        known = (*shipped("apis"), *shipped("rents"), *spec.rows, *spec.more_rows, *_book(spec))
+        named = {r.model for r in known if provider in (None, r.provider)}
+        hint = nearest(model, named) if model is not None and named else ""
+        if not named and provider is not None:
+            hint = nearest(provider, {r.provider for r in known})
         raise InputError(
-            f"no {kind} is known of {provider or 'any provider'}, {model or 'any model'}."
+            f"no {kind} is known of {provider or 'any provider'}, {model or 'any model'}.{hint}"
         )
     return price_trend(blended(rows) if kind == "cost" else rows, market=kind == "spot")
 

@@ -60,7 +60,14 @@ def call(arguments: Arguments) -> int:
             },
             "workload",
         )
-        documents.append(encode(summarise(spec)))
+        found = summarise(spec)
+        for key in ("time_unit", "hash_block_tokens"):
+            if key in keys and found.reading is None:
+                raise InputError(
+                    f"{key} would have no effect: it is of a trace's lines, and {name} is "
+                    f"{found.title}; leave it out."
+                )
+        documents.append(encode(found))
         if not arguments.as_json:
             print_workload(documents[-1], console())
     if arguments.as_json:

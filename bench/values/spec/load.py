@@ -199,6 +199,7 @@ class LoadSpec:
         require(possible, f"concurrency must be at most {MOST_IN_FLIGHT:,}")
         require(all(r > 0 for r in self.rate_per_s), "rate_per_s must be above 0")
         require(self.requests is None or self.requests >= 1, "requests must be at least 1")
+        require(self.min_requests >= 0, "min_requests must be at least 0")
         self._check_size()
         require(self.requests_per_slot >= 2, "requests_per_slot must be at least 2")
         require(self.repeats >= 1, "repeats must be at least 1")
