@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from bench.config.catalogue import Catalogue, match_gpu
 from bench.engines.cpu import cpu_flags
-from bench.engines.vllm_flags import check_flags
+from bench.engines.vllm_flags import check_flags, check_ours
 from bench.models.gguf import config_of, is_gguf, quantisation_of, read_gguf
 from bench.models.model_config import hub_config, read_config
 from bench.models.weights import resolve_weights
@@ -83,6 +83,7 @@ def preflight(spec: RunSpec, catalogue: Catalogue) -> tuple[RunSpec, dict[str, A
         return on_hardware(spec, catalogue), None
     if not isinstance(spec.engine, VllmSpec):
         return spec, None
+    check_ours(spec.engine.args)
     if spec.engine.container is None:
         check_flags(spec.engine.args)
     check_context(spec)

@@ -16,7 +16,7 @@ from bench.ask.servers import (
     read_questions,
     without_servers,
 )
-from bench.config.compose import compose, conf_dir, keys_within, options
+from bench.config.compose import check_finite, compose, conf_dir, keys_within, options
 from bench.config.words import check_once, typed_keys
 from bench.values.errors import InputError, nearest
 from bench.values.outside import text_file
@@ -47,6 +47,7 @@ def cost_question(
     for key in data:
         if key not in COST_GROUPS:
             raise InputError(_no_cost_key(key, data))
+    check_finite(data)
     typed = typed_keys(overrides)
     as_typed(data, typed | keys_within(overrides))
     check_named(data, typed, measured=measured)

@@ -240,7 +240,7 @@ def run_spec(data: dict[str, Any], *, detect_gpus: bool = True) -> Any:
     data = {k: v for k, v in data.items() if k not in OTHER_GROUPS}
     _check_whose(data)
     remember_keys(data.get("engine"))
-    _check_finite(data, "")
+    check_finite(data)
     engine = data.get("engine")
     if isinstance(engine, dict) and isinstance(engine.get("args"), list):
         data["engine"] = {**engine, "args": _as_words(engine["args"])}
@@ -288,13 +288,13 @@ def _as_words(args: list[Any]) -> list[Any]:
     ]
 
 
-def _check_finite(data: Any, path: str) -> None:
+def check_finite(data: Any, path: str = "") -> None:
     """InputError for an infinite number or one that is none (nan): nothing lasts or is so long."""
     if isinstance(data, float) and not math.isfinite(data):
         raise InputError(f"{path}: {data} is not a finite number.")
     children = dict(enumerate(data)) if isinstance(data, list) else data
     for key, value in children.items() if isinstance(children, dict) else ():
-        _check_finite(value, f"{path}.{key}" if path else str(key))
+        check_finite(value, f"{path}.{key}" if path else str(key))
 
 
 def _for_machine(group: Any, data: Mapping[str, Any]) -> Any:
@@ -466,6 +466,9 @@ def split_results_dir(overrides: Sequence[str]) -> tuple[str, list[str]]:
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("results_dir=")]
     if "" in chosen:
         raise InputError("results_dir= names no folder.")
+    for name in chosen:
+        if "://" not in name and Path(name).expanduser().is_file():
+            raise InputError(f"results_dir={name} is a file: name the folder of the results.")
     return (chosen or ["results"])[-1], [o for o in overrides if not o.startswith("results_dir=")]
 
 

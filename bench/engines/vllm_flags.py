@@ -21,6 +21,26 @@ _SURE = {"model", "host", "port", "served-model-name", "max-model-len", "dtype"}
 """Flags that every vLLM has: where they are not found, its files have become others."""
 
 
+_OURS = {
+    "port": "engine.port=N",
+    "host": "nothing (bench serves on this machine)",
+    "served-model-name": "model.name=NAME",
+    "seed": "seed=N",
+}
+"""Flags that bench gives itself, and how each is asked for."""
+
+
+def check_ours(args: Sequence[str]) -> None:
+    """InputError for a flag that bench sets: the server would be looked for elsewhere, or the run
+    stored with another value than it had."""
+    for word in args:
+        name = word.removeprefix("--").partition("=")[0].replace("_", "-")
+        if word.startswith("--") and name in _OURS:
+            raise InputError(
+                f"engine.args: bench sets --{name} itself; leave it out and type {_OURS[name]}."
+            )
+
+
 def check_flags(args: Sequence[str]) -> None:
     """InputError for a word of `engine.args` that is no flag of the installed vLLM."""
     asked = [word for word in args if word.startswith("--") and len(word) > 2]

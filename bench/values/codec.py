@@ -162,7 +162,9 @@ def _list_of(path: str, item: Any, data: object) -> str:
         if isinstance(data, str):
             figures = [meant(path, part, whole=item is int) for part in data.split(",")]
         return f"[{','.join(map(str, figures))}]" if figures and all(figures) else "[1,4,16]"
-    return f"[{data}]" if item is str and isinstance(data, str) and data else "[…]"
+    known = typing.get_args(item) if typing.get_origin(item) is typing.Literal else ()
+    is_word = item is str or data in known
+    return f"[{data}]" if is_word and isinstance(data, str) and data else "[…]"
 
 
 def _decode_dataclass(kind: type, data: object, path: str) -> Any:
