@@ -38,7 +38,7 @@ def _cells(r: FitReport) -> tuple[str, ...]:
         r.quant,
         str(r.gpus),
         "yes" if r.fits else "no",
-        f"{r.weights_gib_per_gpu:,.1f}",
+        _size(r.weights_gib_per_gpu, 1),
         f"{r.kv_gib_per_gpu:,.1f}",
         f"{r.other_gib_per_gpu:,.1f}",
         f"{r.max_context_tokens:,}",
@@ -152,6 +152,11 @@ def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.2f} B" if parameters >= 1e8 else f"{parameters / 1e6:.2f} M"
 
 
+def _size(amount: float, digits: int) -> str:
+    """So many digits behind the point; two that count where that would read as nothing."""
+    return f"{amount:,.{digits}f}" if amount >= 10**-digits else f"{amount:.2g}"
+
+
 def _memory_lines(r: FitReport) -> list[str]:
     unit = "per GPU" if r.gpus else "of this host"
     overheads = ", ".join(f"{o.name} {o.gib:.2f} {o.arose}" for o in r.overheads) or "uncounted"
@@ -160,10 +165,11 @@ def _memory_lines(r: FitReport) -> list[str]:
         f"parameters {_count(r.total_params)}, {_count(r.active_params)} active; "
         f"weights {r.weights_gb:.4g} GB over {max(r.gpus, 1)} × (tp {r.layout.tp}, "
         f"pp {r.layout.pp}{', ep' if r.layout.ep else ''})",
-        f"memory {unit}: weights {r.weights_gib_per_gpu:.1f} + other {r.other_gib_per_gpu:.1f} "
-        f"+ KV {r.kv_gib_per_gpu:.1f} GiB{_band(r)} of {budget} ({overheads})",
+        f"memory {unit}: weights {_size(r.weights_gib_per_gpu, 1)} "
+        f"+ other {r.other_gib_per_gpu:.1f} + KV {r.kv_gib_per_gpu:.1f} GiB{_band(r)} "
+        f"of {budget} ({overheads})",
         f"KV cache {r.kv_bytes_per_token:,} bytes per token; one request of "
-        f"{r.context_needed_tokens:,} tokens takes {r.kv_gb_needed:.2f} GB"
+        f"{r.context_needed_tokens:,} tokens takes {_size(r.kv_gb_needed, 2)} GB"
         + (
             f" ({r.kv_gb_if_no_layer_forgets:.2f} GB if no layer forgets)"
             if r.kv_gb_if_no_layer_forgets > r.kv_gb_needed

@@ -86,6 +86,19 @@ WORDS: tuple[Word, ...] = (
     ),
     _word("withheld", "measured, and not shown, because a check found that it may be wrong"),
     _word(
+        "errors",
+        "requests that failed. http_error: the server refused it; server_error: it broke off with "
+        "an error; malformed: what came is no answer; no_tokens: an answer without text; "
+        "cut_short: without the end that others have; from_cache: a gateway had kept it; "
+        "connection, timeout: as they say",
+        "http_error",
+        "server_error",
+        "malformed",
+        "no_tokens",
+        "cut_short",
+        "from_cache",
+    ),
+    _word(
         "check",
         "a question put to every result (did the client keep up? was the load steady?); its code "
         "stands before its text",

@@ -115,13 +115,19 @@ def _last_usage(columns: Columns, with_text: Mask) -> int | None:
 
 def _one_each(columns: Columns, with_text: Mask, completion: int) -> Mask:
     """The chunks of which each is a token, where one usage at the end says so: those with text,
-    with them those that have none yet, or with them the mark of the end that a model wrote."""
+    with them those that have none yet and the last one, or with them the mark of the end that a
+    model wrote."""
     missing = completion - int(with_text.sum())
     bare = columns.bare.astype(bool)
     if missing <= 0:
         return with_text
+    each: Mask = with_text | bare
     if missing == int(bare.sum()):
-        each: Mask = with_text | bare
+        return each
+    last = int(np.flatnonzero(columns.choice)[-1]) if columns.choice.any() else -1
+    if columns.finish and bare.any() and missing == int(bare.sum()) + 1 and not each[last]:
+        # The last token makes no text either, and comes with the reason of the end.
+        each[last] = True
         return each
     ends = np.flatnonzero(columns.choice.astype(bool) & ~with_text)
     last_text = int(np.flatnonzero(with_text)[-1]) if with_text.any() else len(with_text)

@@ -20,12 +20,13 @@ from bench.measure.checks.consistency import (
     tolerance,
 )
 from bench.measure.checks.moves import moved_by
+from bench.measure.checks.requests import error_rate
 from bench.measure.checks.restamped import as_spread
 from bench.measure.checks.steadiness import enough_samples
 from bench.measure.metrics import measure_all, steady_parts, whole_parts
 from bench.measure.window import Window, steadiness
 from bench.values.finding import Finding
-from bench.values.record import TOKENS_AROSE, PointData, WorkerReport
+from bench.values.record import OUTCOMES, TOKENS_AROSE, PointData, WorkerReport
 from bench.values.spec import LoadSpec, SloSpec, WorkloadSpec
 
 SLO = SloSpec(ttft_ms=500, tpot_ms=50)
@@ -495,3 +496,17 @@ def test_a_slot_held_by_a_lost_request_is_found() -> None:
     assert held.figure == pytest.approx(2.05 / (148 * 0.15 + 2.05), rel=0.01)
     assert "output_tokens_per_s" in moved_by([held])
     assert "ttft_p50_ms" not in moved_by([held])
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES[1:])
+def test_failed_requests_end_with_what_to_do(outcome: str) -> None:
+    """`Next  for example: the response carried no token: 'data: {…', and run it again`."""
+    failed = [replace(s, outcome=outcome, chunks=[]) for s in even(10)]
+    example = f"it said; {'x' * 200}"  # may be anything, and is cut
+    found = error_rate([replace(point(failed), errors={0: example})], 0.01)
+    first, _, rest = found.text.partition("; for example: ")
+    assert first == f"10 of 10 requests failed (10 {outcome})"
+    quoted, _, remedy = rest.rpartition("; ")
+    assert quoted == example[:160]
+    assert remedy
+    assert "example" not in remedy

@@ -15,6 +15,8 @@ from bench.report.page.blocks import (
     without_empty,
     word,
 )
+from bench.report.words import found
+from bench.values.record import OUTCOMES
 
 TABLE = Table(
     caption="three",
@@ -61,3 +63,13 @@ def test_only_words_that_occur_are_explained() -> None:
     terms = {w.term for w in glossary.words}
     assert {"TTFT", "in flight", "client-bound", "–", "SLO", "bound"} <= terms
     assert not terms & {"W", "quantisation", "±", "break-even"}
+
+
+def test_each_way_to_fail_can_be_looked_up() -> None:
+    """`20 of 36 requests failed (20 no_tokens)`, and `bench words no_tokens` knew no such word."""
+    plain = ("connection", "timeout")
+    for outcome in OUTCOMES[1:]:
+        term = found("errors" if outcome in plain else outcome)
+        assert term is not None
+        assert term.term == "errors"
+        assert outcome in term.meaning

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fit_support import catalogue
 from rich.console import Console
 
-from bench.report.fit_table import print_table
+from bench.report.fit_table import print_report, print_table
 from bench.sizing.fit import fit
 from bench.values.spec import RunSpec
 
@@ -36,3 +36,16 @@ def test_a_column_holds_what_its_name_says(run_spec: Callable[..., RunSpec]) -> 
     assert found.plan_concurrency <= found.max_concurrency
     assert "Columns with ≤ are bounds" in screen.getvalue()
     assert found.plan_tokens_per_s <= found.bound_tokens_per_s
+
+
+def test_what_a_small_model_takes_is_not_nothing(run_spec: Callable[..., RunSpec]) -> None:
+    """The bundled model: `weights 0.0`, and `one request of 128 tokens takes 0.00 GB`."""
+    found = fit(run_spec())
+    screen = io.StringIO()
+    print_report(found, Console(file=screen, width=220))
+    print_table([found], Console(file=screen, width=220))
+    said = screen.getvalue()
+    assert f"weights {found.weights_gib_per_gpu:.2g} + other" in said
+    assert f"tokens takes {found.kv_gb_needed:.2g} GB" in said
+    row = next(line for line in said.splitlines() if re.match(r"\s*none\s", line))
+    assert f"{found.weights_gib_per_gpu:.2g}" in row.split()

@@ -178,6 +178,28 @@ def test_tokens_by_text_where_usage_comes_at_the_end_only() -> None:
     assert found.completion == 2
 
 
+@pytest.mark.parametrize(
+    ("texts", "usage", "bearing"),
+    [
+        (["", "", ""], 3, 3),  # such an answer carried "no token": its model gave what has no text
+        (["a", "", ""], 3, 3),
+        (["", "a", ""], 3, 3),
+        (["", "", ""], 2, 2),  # the last one says why it ended, and no more
+        (["a", "", ""], 4, 1),  # bundled: which chunk has two is not known
+        (["a", "b", ""], 3, 2),  # no chunk shows that it streams tokens without text
+    ],
+)
+def test_each_chunk_is_a_token_where_the_usage_says_so_with_text_or_without(
+    texts: list[str], usage: int, bearing: int
+) -> None:
+    chunks = [completion(text) for text in texts[:-1]]
+    last = completion(texts[-1], finish_reason="length")
+    found = tokens(
+        read_body(stream(*chunks, last, {"choices": [], "usage": {"completion_tokens": usage}}))
+    )
+    assert (len(found.last_byte), found.completion) == (bearing, usage)
+
+
 def test_usage_in_the_last_text_chunk_is_no_running_usage() -> None:
     found = tokens(read_body(stream(completion("a"), completion("b"), completion("c", 3))))
     assert found.counts is None

@@ -29,6 +29,19 @@ def clock_sanity(repeats: Sequence[PointData]) -> Finding:
     return finding("clock", "pass", "every event follows its cause", 0)
 
 
+_REMEDIES = {
+    "http_error": "change what the server refuses",
+    "server_error": "see in the server's log what failed",
+    "connection": "see in the server's log why it closed the connection",
+    "timeout": "lower load.concurrency or raise load.request_timeout_s",
+    "malformed": "see what stands between bench and the server, and let it pass the stream on",
+    "no_tokens": "send the server a request by hand, and see why its answer has no text",
+    "cut_short": "see in the server's log why its answers end early",
+    "from_cache": "switch off the cache that answers in the model's place",
+}
+"""What to do about each way to fail, as an order: `…, and run it again` is put behind it."""
+
+
 def error_rate(repeats: Sequence[PointData], limit: float) -> Finding:
     """Share of requests that failed, against the limit of the load."""
     outcome = np.concatenate([d.requests["outcome"] for d in repeats])
@@ -43,8 +56,10 @@ def error_rate(repeats: Sequence[PointData], limit: float) -> Finding:
         f"{int((outcome == k).sum())} {OUTCOMES[k]}" for k in sorted(set(outcome.tolist()) - {OK})
     )
     example = next((text for d in repeats for text in d.errors.values()), "")
+    most = OUTCOMES[int(np.bincount(outcome[outcome != OK]).argmax())]
     text = f"{failed} of {len(outcome)} requests failed ({kinds})"
     text += f"; for example: {example[:160]}" if example else ""
+    text += f"; {_REMEDIES[most]}"  # last, for the first lines of a result end with it
     return finding("errors", "fail" if share > limit else "warn", text, share, "1")
 
 
