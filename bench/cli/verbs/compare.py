@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.compare.compare import Comparison
     from bench.compare.gate import Gate
     from bench.compare.variant import Measured, Variant
+    from bench.config.catalogue import Catalogue
     from bench.values.record import Run
     from bench.values.spec import RunSpec
 
@@ -120,8 +121,9 @@ def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, reques
     variants = offered[swept[0]] if swept else ()
     specs = [run_asked(compose([*rest, v], arguments.config_dirs), arguments) for v in variants]
     told_apart(specs)
-    for spec in specs:
+    for variant, spec in zip(variants, specs, strict=True):
         check_address(spec, arguments.typed_keys)
+        _check_runs(variant, spec, catalogue(arguments.config_dirs))
 
     done: list[str] = []
 
@@ -136,6 +138,17 @@ def _in_turn(arguments: Arguments, overrides: Sequence[str], rounds: int, reques
             return execute(spec, catalogue(arguments.config_dirs), progress)
 
     return interleave(variants, rounds, one, replace(request, rounds=True))
+
+
+def _check_runs(variant: str, spec: RunSpec, known: Catalogue) -> None:
+    """InputError where a variant cannot run here: without it there is nothing to compare, and the
+    other's rounds would have been measured first."""
+    from bench.preflight import preflight
+
+    try:
+        preflight(spec, known)
+    except InputError as error:
+        raise InputError(f"{variant}: {error}") from error
 
 
 _VARIED = ("quant=", "engine.args=")
