@@ -253,7 +253,7 @@ def _decode_scalar(kind: Any, data: object, path: str) -> Any:
 def _mismatch(path: str, wanted: str, data: object) -> InputError:
     if wanted in _NUMBERS and isinstance(data, str):
         return _no_number(path, wanted, data)
-    return InputError(f"{path}: {_shown(data)} is not {wanted}{_remedy(wanted, data)}.")
+    return InputError(f"{path}: {_shown(data)} is not {wanted}{_remedy(path, wanted, data)}.")
 
 
 class _NoNumberError(InputError):
@@ -280,14 +280,21 @@ def _shown(data: object) -> str:
     return str(data) if isinstance(data, date) else repr(data)
 
 
-def _remedy(wanted: str, data: object) -> str:
+def _remedy(path: str, wanted: str, data: object) -> str:
     """How the value is written, where what was meant is plain."""
     if wanted == "a text" and isinstance(data, bool):
         return ' (YAML reads yes, no, on and off so): put the word in quotes, "yes"'
+    if path.endswith("as_of") and isinstance(data, (int, float)) and not 1000 <= data <= 9999:
+        return """: write a date, '"2026-11"'"""
     if wanted == "a text" and isinstance(data, (int, float)):
         return f""": quote it, '"{data}"'"""
     if isinstance(data, datetime):
         return f": write the date alone, {data.date()}"
-    if wanted == "a whole number" and isinstance(data, float) and data.is_integer():
+    if (
+        wanted == "a whole number"
+        and isinstance(data, float)
+        and data.is_integer()
+        and abs(data) < 1e15
+    ):
         return f": write {int(data)}"
     return ""
