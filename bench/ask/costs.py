@@ -37,7 +37,6 @@ def cost_question(
     overrides: Sequence[str], config_dirs: Sequence[str], *, measured: bool = False
 ) -> TcoRequest:
     """The cost question that the overrides ask; `measured` where a run says speed and power."""
-    from bench.money.answer import known_gpu
     from bench.money.plausible import check_plausible
     from bench.money.spec import TcoRequest
     from bench.values.codec import decode
@@ -63,6 +62,8 @@ def cost_question(
     written = read_questions(conf_dir(), [Path(d) for d in config_dirs])
     elsewhere = of_other_servers(request, data, of, typed, written)
     if elsewhere:  # a GPU that nobody knows is the fault, not whose its figures are
+        from bench.money.answer import known_gpu
+
         known_gpu(request, book_rows(request.prices))
     return of_this_server(request, elsewhere, typed, measured=measured)
 
@@ -90,6 +91,9 @@ def answered(request: TcoRequest, runs: tuple[TcoRun, ...]) -> TcoAnswer:
     from bench.money.answer import answer
     from bench.trend.licences import changes
 
+    paths = [run.path for run in runs if run.path]
+    if len(set(paths)) < len(paths):
+        raise InputError("one run is given twice, and would count twice: give it once.")
     today = datetime.now(tz=UTC).date()
     rows = book_rows(request.prices)
     check_day(request.prices.as_of, rows, today)

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from tco_support import TODAY, ask, ask_json, cpu_run, request
 
+from bench.ask.costs import answered
 from bench.cli.verbs import tco as verb
 from bench.money.answer import answer
 from bench.money.spec import PowerSpec
@@ -420,3 +421,8 @@ def test_an_answer_as_of_a_date_leaves_out_what_had_no_price_yet() -> None:
     assert "openai/gpt-5-mini" not in answer["breakeven_mtok_per_month"]
     assert "anthropic/claude-sonnet-4.5" in answer["breakeven_mtok_per_month"]
     assert any("2026-02-17: openai/gpt-5-mini" in caveat for caveat in answer["caveats"])
+
+
+def test_a_run_given_twice_is_not_pooled_with_itself() -> None:
+    with pytest.raises(InputError, match="one run is given twice"):
+        answered(request("tco=cpu-host"), (cpu_run(), cpu_run()))
